@@ -1,0 +1,1 @@
+"""Measurements: scripts anyone can run again, and what they printed."""

@@ -1,0 +1,137 @@
+"""Columns, schemas and statuses: what one stage may expect of another, and a reader of us all.
+
+Imports pyarrow only. Change `SCHEMA_VERSION` whenever a column changes its name, type or meaning.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+# Codes of CK+ (Lucey et al., CVPR 2010 workshops); 0 is the neutral first frame of a sequence.
+EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+
+# The study's four OpenCV Haar cascades, in the order in which they are asked.
+CASCADES = ("default", "alt2", "alt", "alt_tree")
+
+N_LANDMARKS = 68
+
+
+class Status(StrEnum):
+    """The one outcome of one image."""
+
+    OK = "ok"
+    UNREADABLE = "unreadable"  # missing, empty, truncated, or no image at all
+    TOO_LARGE = "too_large"  # more pixels than allowed: refused before decoding
+    NO_FACE = "no_face"  # no cascade found any face
+    SEVERAL_FACES = "several_faces"  # no cascade found exactly one, some found more
+    NO_LANDMARKS = "no_landmarks"  # dlib found no face in the crop
+
+
+class Stage(StrEnum):
+    """The step that gave a row its status; a row that is ok has been through all."""
+
+    DECODE = "decode"
+    CROP = "crop"
+    LANDMARKS = "landmarks"
+    FEATURES = "features"
+
+
+class Role(StrEnum):
+    """What a frame is within its sequence (or, for single photographs, by its label)."""
+
+    NEUTRAL = "neutral"
+    PEAK = "peak"
+    OTHER = "other"
+
+
+def vector(width: int, value_type: pa.DataType | None = None) -> pa.DataType:
+    """The Arrow type of a vector column: a fixed-size list, float32 unless told."""
+    return pa.list_(value_type or pa.float32(), width)
+
+
+LISTING_FIELDS = (
+    pa.field("image_id", pa.string(), nullable=False),  # unique; CK+: S005_001_00000011
+    pa.field("path", pa.string(), nullable=False),  # relative to the source, with forward slashes
+    pa.field("subject", pa.string()),  # null where the source names none
+    pa.field("session", pa.string()),  # CK+ sequence of the subject
+    pa.field("frame", pa.int32()),  # frame number within the sequence
+    pa.field("role", pa.string(), nullable=False),  # Role
+    pa.field("emotion", pa.string()),  # one of EMOTIONS, null where unlabelled
+    pa.field("label", pa.int8()),  # its code, null where unlabelled
+)
+
+OUTCOME_FIELDS = (
+    pa.field("status", pa.string(), nullable=False),  # Status
+    pa.field("stage", pa.string(), nullable=False),  # Stage
+    pa.field("error", pa.string()),  # what went wrong, null where ok
+    pa.field("sha256", pa.string()),  # of the file's bytes, null where it could not be read
+    pa.field("mode", pa.string()),  # stored pixel format by Pillow's name: L, RGB, I;16 …
+    pa.field("width", pa.int32()),  # pixels of the decoded image, or by its header if refused
+    pa.field("height", pa.int32()),
+    pa.field("cascade", pa.string()),  # the cascade that decided, one of CASCADES
+    pa.field("box_xywh", vector(4, pa.int32())),  # face box in image pixels
+    # Faces found by each cascade that ran; null for those that were not needed.
+    pa.field("cascade_faces", pa.struct([(name, pa.int16()) for name in CASCADES])),
+    pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop
+    pa.field("landmarks_xy", vector(2 * N_LANDMARKS)),  # x0 y0 x1 y1 …, crop pixels
+)
+
+
+def feature_column(name: str) -> str:
+    """The frames column that holds the feature set `name`."""
+    return f"features_{name}"
+
+
+def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
+    """Schema of `DIR/frames/*.parquet`: one row per selected image.
+
+    Args:
+        feature_widths: Numbers per image of each feature set, by its name.
+    """
+    features = [
+        pa.field(feature_column(name), vector(width)) for name, width in feature_widths.items()
+    ]
+    return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *features])
+
+
+# `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is one
+# classifier on one feature set under one protocol.
+TRIALS_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),  # svm-linear-reference-random
+        pa.field(
+            "fingerprint", pa.string(), nullable=False
+        ),  # of the experiment's settings and data
+        pa.field("classifier", pa.string(), nullable=False),  # svm-linear, svm-poly, svm-rbf
+        pa.field("feature_set", pa.string(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),  # random, subject-10fold, loso
+        pa.field("trial", pa.int32(), nullable=False),  # from 0; the fold's number for folds
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("n_train", pa.int32(), nullable=False),
+        pa.field("n_test", pa.int32(), nullable=False),
+        # Share of test images whose subject is also in training; null where no subject is known.
+        pa.field("test_subject_in_train", pa.float64()),
+        pa.field("train_accuracy", pa.float64(), nullable=False),
+        pa.field("test_accuracy", pa.float64(), nullable=False),
+        pa.field("train_log_loss", pa.float64(), nullable=False),  # nats
+        pa.field("test_log_loss", pa.float64(), nullable=False),
+        pa.field("test_macro_recall", pa.float64(), nullable=False),  # over classes in the test set
+        pa.field("test_macro_f1", pa.float64(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),  # fitting, calibration and scoring
+    ]
+)
+
+# `DIR/predictions/*.parquet`: one row per trial and test image, beside the trials.
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("trial", pa.int32(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),
+        pa.field("predicted", pa.int8(), nullable=False),
+        # By class code; 0 for a class that the training set lacked.
+        pa.field("probabilities", vector(len(EMOTIONS)), nullable=False),
+    ]
+)

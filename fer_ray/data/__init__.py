@@ -1,0 +1,1 @@
+"""Reading images: listings of source trees, decoding, and the embedded corpus."""

@@ -1,0 +1,114 @@
+"""From a file to gray pixels, or to the reason why not."""
+
+import hashlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fer_ray.config import Decode
+from fer_ray.contracts import Status
+
+Gray = NDArray[np.uint8]
+
+Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of one file.
+
+    Attributes:
+        gray: (height, width) uint8, None unless the status is ok.
+        status: ok, unreadable or too_large.
+        error: What went wrong.
+        sha256: Hex digest of the file's bytes, None if they could not be read.
+        mode: Pillow's name of the stored pixel format (L, RGB, I;16 …), None if unknown.
+        width: Pixels by the file's header; of the decoded image where there is one.
+        height: Likewise.
+    """
+
+    gray: Gray | None
+    status: Status
+    error: str | None = None
+    sha256: str | None = None
+    mode: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+def decode_file(path: Path, limits: Decode) -> Decoded:
+    """Read and decode one file. Never raises for a bad file.
+
+    A gray file is taken as it is. Any other is decoded to 8-bit BGR (16 bits are cut to 8, alpha is
+    dropped, CMYK converted, the EXIF orientation applied) and then turned gray, as the study does.
+    """
+    try:
+        size = path.stat().st_size
+        if size > limits.max_bytes:
+            return _too_large(f"{size} bytes; decode.max_bytes is {limits.max_bytes}")
+        content = path.read_bytes()
+    except OSError as problem:
+        return Decoded(None, Status.UNREADABLE, problem.strerror or str(problem))
+    return decode_bytes(content, limits)
+
+
+def decode_bytes(content: bytes, limits: Decode) -> Decoded:
+    """Decode the bytes of one file, as `decode_file` does."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    if not content:
+        return Decoded(None, Status.UNREADABLE, "the file is empty", sha256)
+    try:
+        with Image.open(BytesIO(content)) as header:
+            mode, (width, height) = header.mode, header.size
+    except UnidentifiedImageError:
+        return Decoded(None, Status.UNREADABLE, "no image that can be identified", sha256)
+    except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
+        return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
+    if width * height > limits.max_pixels:
+        reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
+        return _too_large(reason, sha256, mode, width, height)
+    gray = _to_gray(content, mode)
+    if gray is None:
+        return Decoded(
+            None, Status.UNREADABLE, "truncated or damaged image data", sha256, mode, width, height
+        )
+    return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
+
+
+def _to_gray(content: bytes, mode: str) -> Gray | None:
+    buffer = np.frombuffer(content, np.uint8)
+    try:
+        if mode == "L":
+            return cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE)
+        colour = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if colour is None else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+
+
+def _too_large(
+    reason: str,
+    sha256: str | None = None,
+    mode: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+) -> Decoded:
+    return Decoded(None, Status.TOO_LARGE, reason, sha256, mode, width, height)
+
+
+def read_gray(path: Path) -> Gray:
+    """The gray pixels (height, width) uint8 of one file.
+
+    Raises:
+        ValueError: The file cannot be decoded.
+    """
+    decoded = decode_file(path, Decode())
+    if decoded.gray is None:
+        raise ValueError(f"{path}: {decoded.error}")
+    return decoded.gray

@@ -1,0 +1,178 @@
+"""From a source to the rows that take part: layout, labels, selection."""
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fer_ray.config import Selection
+from fer_ray.contracts import EMOTIONS, LISTING_FIELDS, Role
+from fer_ray.data import ckplus, photos
+from fer_ray.data.ckplus import Frame, Sequence
+from fer_ray.data.quality import Quality
+from fer_ray.data.walk import entries
+from fer_ray.errors import UserError
+
+SYNTHETIC_MARKER = "synthetic.json"  # written by fer_ray.data.synthetic at the root of its trees
+
+LISTING_SCHEMA = pa.schema(LISTING_FIELDS)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The selected images of a source, sorted by image_id.
+
+    Attributes:
+        root: Folder that `path` is relative to.
+        table: One row per image, `LISTING_SCHEMA`.
+        summary: Figures and data quality, for `extract.json`.
+    """
+
+    root: Path
+    table: pa.Table
+    summary: dict[str, Any]
+
+
+def list_source(data: Path, selection: Selection) -> Listing:
+    """List `data` and select from it.
+
+    Args:
+        data: A CK+ tree, a folder of images (in folders named after emotions, or with a
+            `labels.csv`, or unlabelled), or a CSV file.
+        selection: Layout and choice of frames.
+
+    Raises:
+        UserError: The source is not there, or holds nothing of the kind asked for.
+    """
+    if not data.exists():
+        raise UserError(f"There is no {data}. Give the folder (or CSV file) of the images.")
+    quality = Quality()
+    layout = _detect(data) if selection.layout == "auto" else selection.layout
+    root = data.parent if data.is_file() else data
+    if layout == "ckplus":
+        rows, figures = _list_ckplus(root, selection, quality)
+    else:
+        rows, figures = photos.list_photos(data, layout, selection.frames == "all", quality)
+    if not rows:
+        raise UserError(
+            f"{data}: {figures['images_found']} images found, none of them selected. "
+            + _why_nothing(layout, selection)
+        )
+    rows.sort(key=lambda row: row["image_id"])
+    table = pa.Table.from_pylist(rows, schema=LISTING_SCHEMA)
+    labelled = Counter(row["emotion"] for row in rows if row["emotion"])
+    summary = {
+        "root": str(root.resolve()),
+        "layout": layout,
+        "synthetic": _is_synthetic(root),
+        **figures,
+        "selected": len(rows),
+        "selected_by_emotion": {name: labelled[name] for name in EMOTIONS if labelled[name]},
+        "quality": quality.records(),
+    }
+    return Listing(root, table, summary)
+
+
+def _detect(data: Path) -> str:
+    if data.is_file():
+        return "csv"
+    if (data / photos.LABELS_FILE).is_file():
+        return "csv"
+    if ckplus.find_roots(data):
+        return "ckplus"
+    return photos.detect(data)
+
+
+def _why_nothing(layout: str, selection: Selection) -> str:
+    if layout == "ckplus":
+        return (
+            f"The selection `{selection.frames}` takes labelled sequences; no label file was found "
+            "for any. Is the label folder (Emotion/) beside the images? `--frames all` takes every "
+            "frame without labels."
+        )
+    return "Are these the images? They are looked for by their endings (.png, .jpg, …)."
+
+
+def _is_synthetic(root: Path) -> bool:
+    marker = root / SYNTHETIC_MARKER
+    if not marker.is_file():
+        return False
+    try:
+        return json.loads(marker.read_text(encoding="utf-8")).get("synthetic") is True
+    except (ValueError, AttributeError):
+        return False
+
+
+def _list_ckplus(
+    root: Path, selection: Selection, quality: Quality
+) -> tuple[list[Row], dict[str, Any]]:
+    roots = ckplus.find_roots(root)
+    if roots is None:
+        folders = [entry.name for entry in entries(root, Quality())[0]]
+        raise UserError(
+            f"{root} is no CK+ tree. Looked for a folder {' or '.join(ckplus.IMAGE_ROOTS)} with "
+            f"subjects (S005, …) in it, down to {ckplus.SEARCH_DEPTH} folders deep; found "
+            + (f"the folders {', '.join(folders[:8])}." if folders else "no folders.")
+        )
+    sequences = ckplus.read_sequences(root, *roots, quality)
+    figures = {
+        "images_found": sum(len(sequence.frames) for sequence in sequences),
+        "subjects": len({sequence.subject for sequence in sequences}),
+        "sequences": len(sequences),
+        "labelled_sequences": sum(sequence.label is not None for sequence in sequences),
+    }
+    if not sequences:
+        raise UserError(f"{roots[0]}: looked for SUBJECT/SESSION/*.png (S005/001/…), found none.")
+    return select(sequences, selection), figures
+
+
+def select(sequences: list[Sequence], selection: Selection) -> list[Row]:
+    """The rows that `selection` takes from CK+ sequences.
+
+    In the study's selection one first frame is drawn per subject among those of its labelled
+    sequences; subjects are drawn for in sorted order, each from one generator, so that the choice
+    depends on the seed and the tree alone.
+    """
+    if selection.frames == "all":
+        return [row for sequence in sequences for row in _rows(sequence, sequence.frames)]
+    labelled = [sequence for sequence in sequences if sequence.label is not None]
+    peaks = [row for sequence in labelled for row in _rows(sequence, sequence.frames[-1:])]
+    with_neutral = [sequence for sequence in labelled if len(sequence.frames) > 1]
+    if selection.frames == "study":
+        with_neutral = _one_per_subject(with_neutral, selection.neutral_seed)
+    return peaks + [row for one in with_neutral for row in _rows(one, one.frames[:1])]
+
+
+def _one_per_subject(sequences: list[Sequence], seed: int) -> list[Sequence]:
+    by_subject: dict[str, list[Sequence]] = {}
+    for sequence in sequences:
+        by_subject.setdefault(sequence.subject, []).append(sequence)
+    generator = random.Random(seed)
+    return [generator.choice(by_subject[subject]) for subject in sorted(by_subject)]
+
+
+def _rows(sequence: Sequence, frames: tuple[Frame, ...]) -> list[Row]:
+    return [_row(sequence, frame) for frame in frames]
+
+
+def _row(sequence: Sequence, frame: Frame) -> Row:
+    role, label = Role.OTHER, None
+    if frame is sequence.frames[-1]:
+        role, label = Role.PEAK, sequence.label
+    elif frame is sequence.frames[0]:
+        role, label = Role.NEUTRAL, 0
+    return {
+        "image_id": frame.image_id,
+        "path": frame.path,
+        "subject": sequence.subject,
+        "session": sequence.session,
+        "frame": frame.number,
+        "role": role.value,
+        "emotion": None if label is None else EMOTIONS[label],
+        "label": label,
+    }

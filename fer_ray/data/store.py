@@ -1,0 +1,175 @@
+"""The files of a run folder: written whole or not at all, so that a reader never meets a half."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import dataset
+
+from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.errors import UserError
+
+ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
+ROWS_PER_GROUP = 4_096
+_METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
+
+
+def write_table(table: pa.Table, file: Path) -> None:
+    """Write one Parquet file under its final name only once it is complete."""
+    temporary = _temporary(file)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_METADATA})
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(file)
+
+
+def write_json(record: dict[str, Any], file: Path) -> None:
+    """Write one JSON file under its final name only once it is complete."""
+    temporary = _temporary(file)
+    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(file)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The record in `file`, or None if there is none that can be read."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _temporary(file: Path) -> Path:
+    """A name beside `file` that no reader of `*.parquet` or `*.json` takes up."""
+    return file.with_name(f".{file.name}.{os.getpid()}.tmp")
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Put the folder `new` in the place of `final`."""
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class StagedRows:
+    """Finished blocks of a table that is still being made, one file each.
+
+    A block's file is named after the positions that it covers in the listing, so what is left to do
+    is known from the names alone, whatever the block size was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, table: pa.Table, start: int) -> None:
+        """Keep the rows of positions `start …` of the listing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_table(table, self.folder / f"{start:010d}-{start + table.num_rows:010d}.parquet")
+
+    def spans(self) -> list[tuple[int, int, Path]]:
+        """First position, position after the last, and file of each block, in order."""
+        files = sorted(self.folder.glob("[0-9]*.parquet"))
+        return [(*(int(part) for part in file.stem.split("-")), file) for file in files]  # type: ignore[misc]
+
+    def missing(self, total: int) -> Iterator[tuple[int, int]]:
+        """Spans of positions below `total` that no block covers."""
+        position = 0
+        for start, stop, _ in self.spans():
+            if start > position:
+                yield position, start
+            position = max(position, stop)
+        if position < total:
+            yield position, total
+
+    def assemble(self, final: Path, schema: pa.Schema) -> None:
+        """Join all blocks, in order, into a few files in the folder `final`, streaming."""
+        new = final.with_name(f".{final.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        schema = schema.with_metadata(_METADATA)
+        files = [str(file) for _, _, file in self.spans()]
+        dataset.write_dataset(
+            dataset.dataset(files, schema=schema, format="parquet"),
+            new,
+            format="parquet",
+            file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+            basename_template="part-{i}.parquet",
+            max_rows_per_file=ROWS_PER_FILE,
+            max_rows_per_group=ROWS_PER_GROUP,
+            min_rows_per_group=ROWS_PER_GROUP,
+            use_threads=False,
+            preserve_order=True,
+        )
+        replace_folder(new, final)
+
+    def remove(self) -> None:
+        """Drop all blocks, and those of other settings beside them."""
+        remove(self.folder.parent)
+
+
+@contextmanager
+def run_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` and hold it, so that two jobs never write into it at once.
+
+    The lock goes with the process, also when it is killed.
+
+    Raises:
+        UserError: The folder cannot be written, or another job holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as problem:
+        raise UserError(f"Cannot write into {folder}: {problem.strerror}.") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"Another fer-ray job is writing into {folder}. Wait for it, or give another --out."
+            ) from None
+        yield
+
+
+def table_digest(table: pa.Table, stats: list[tuple[int, int]]) -> str:
+    """Hex SHA-256 over a listing and its files' sizes and times: changes when either does.
+
+    Args:
+        table: The listing.
+        stats: Size in bytes and modification time in nanoseconds of each row's file.
+    """
+    digest = hashlib.sha256()
+    for column in table.columns:
+        digest.update(repr(column.to_pylist()).encode())
+    digest.update(repr(stats).encode())
+    return digest.hexdigest()
+
+
+def file_stats(root: Path, paths: list[str]) -> list[tuple[int, int]]:
+    """Size in bytes and modification time in nanoseconds of each file; (-1, -1) if it is gone."""
+    return [_stat(root / path) for path in paths]
+
+
+def _stat(file: Path) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns

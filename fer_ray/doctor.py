@@ -1,0 +1,137 @@
+"""`fer-ray doctor`: is everything here that a job needs, and if not, what is to be done?"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fer_ray.config import Execution, Landmarks
+from fer_ray.contracts import CASCADES
+from fer_ray.errors import UserError
+
+REQUIRED = {
+    "ray": "2.56",
+    "opencv-python-headless": "4.14",
+    "numpy": "2.0",
+    "scikit-learn": "1.8",
+    "pyarrow": "18",
+    "pandas": "2.2",
+}
+LEAST_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, whether it is well, and what was found or how to mend it."""
+
+    subject: str
+    ok: bool
+    text: str
+
+
+def examine(out: Path, model: Path | None, start_ray: bool) -> Iterator[Finding]:
+    """All checks, one after another.
+
+    Args:
+        out: Folder that a job would write into.
+        model: Landmark model named by the user, or None.
+        start_ray: Whether to start Ray, which takes some seconds.
+    """
+    yield _check("Python", _python)
+    for name, least in REQUIRED.items():
+        yield _check(name, lambda name=name, least=least: _library(name, least))  # type: ignore[misc]
+    yield _check("dlib", _dlib)
+    yield _check("face cascades", _cascades)
+    yield _check("landmark model", lambda: _landmark_model(model))
+    yield _check("processors and memory", _resources)
+    yield _check("output folder", lambda: _writable(out))
+    if start_ray:
+        yield _check("Ray", _ray)
+
+
+def _check(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, look())
+    except UserError as problem:
+        return Finding(subject, False, str(problem))
+
+
+def _python() -> str:
+    return sys.version.split()[0]
+
+
+def _library(name: str, least: str) -> str:
+    mend = f'pip install "{name}>={least}"'
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        raise UserError(f"not installed: {mend}") from None
+    if _numbers(found) < _numbers(least):
+        raise UserError(f"{found} is too old: {mend}")
+    return found
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+def _dlib() -> str:
+    from fer_ray.features.landmarks import import_dlib
+
+    return str(import_dlib().__version__)
+
+
+def _cascades() -> str:
+    from fer_ray.features.crop import load_cascade
+
+    if any(load_cascade(name).empty() for name in CASCADES):
+        raise UserError("a cascade file is damaged: install opencv-python-headless again")
+    return ", ".join(CASCADES)
+
+
+def _landmark_model(model: Path | None) -> str:
+    from fer_ray.features.landmarks import LandmarkLocator, model_file
+
+    settings = Landmarks(model=model)
+    LandmarkLocator(settings)
+    return f"{model_file(settings.model).name}, 68 points"
+
+
+def _resources() -> str:
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    found = f"{processors} processors, {free:.1f} GiB free"
+    if free < LEAST_MEMORY_GIB:
+        raise UserError(
+            f"{found}: less than {LEAST_MEMORY_GIB:.0f} GiB. Close other programs, or run with "
+            "--workers 1."
+        )
+    return found
+
+
+def _writable(out: Path) -> str:
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as problem:
+        raise UserError(
+            f"{existing} cannot be written ({problem.strerror}): name another --out"
+        ) from None
+    return f"{out} can be written"
+
+
+def _ray() -> str:
+    from fer_ray.runtime import ensure_ray, ray_closed_after
+
+    with ray_closed_after():
+        workers = ensure_ray(Execution())
+        import ray
+
+        answer = ray.get(ray.remote(lambda: 1).remote(), timeout=60)
+    return f"starts, {workers} tasks at a time" if answer == 1 else "gives a wrong answer"

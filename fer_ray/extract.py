@@ -1,0 +1,199 @@
+"""Extraction as a job: what is done already, what is left, and the record of it."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_ray import __version__
+from fer_ray.config import Execution, ExtractSettings, extract_fingerprint
+from fer_ray.contracts import CASCADES, SCHEMA_VERSION, Status
+from fer_ray.data import store
+from fer_ray.data.listing import Listing, list_source
+from fer_ray.errors import MismatchError
+from fer_ray.features.crop import cascade_file
+from fer_ray.features.landmarks import import_dlib, model_file, model_sha256
+from fer_ray.runtime import ensure_ray
+
+FRAMES = "frames"
+PARTIAL = "frames.partial"
+RECORD = "extract.json"
+# What is made from frames, and is of no use without the same ones.
+DERIVED = ("run.json", "trials.json", "trials", "trials.partial", "predictions", "report")
+
+logger = logging.getLogger(__name__)
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an extraction has to do.
+
+    Attributes:
+        listing: The selected images.
+        fingerprint: Of the settings and the landmark model.
+        source_digest: Of the listing and its files' sizes and times.
+        finished: The record of a finished extraction of the very same, or None.
+        list_seconds: What looking took.
+    """
+
+    listing: Listing
+    settings: ExtractSettings
+    fingerprint: str
+    source_digest: str
+    finished: dict[str, Any] | None
+    list_seconds: float
+
+
+def plan(data: Path, out: Path, settings: ExtractSettings, fresh: bool) -> Plan:
+    """Look at the source and at what `out` already holds.
+
+    Raises:
+        UserError: The source or a model is missing.
+        MismatchError: `out` holds frames made from other settings or files, and `fresh` is not set.
+    """
+    cascade_file(settings.crop.cascades[0])
+    import_dlib()
+    model = model_sha256(model_file(settings.landmarks.model))
+    started = time.monotonic()
+    listing = list_source(data, settings.selection)
+    stats = store.file_stats(listing.root, listing.table["path"].to_pylist())
+    made = Plan(
+        listing,
+        settings,
+        extract_fingerprint(settings, model),
+        store.table_digest(listing.table, stats),
+        store.read_json(out / RECORD),
+        time.monotonic() - started,
+    )
+    if made.finished is None:
+        return made
+    differences = _differences(made, made.finished)
+    if not differences and (out / FRAMES).is_dir() and not fresh:
+        return made
+    if differences and not fresh:
+        raise MismatchError(
+            f"{out} holds frames of another run: {'; '.join(differences)}.\n"
+            "Give another --out to keep them, or --fresh to replace them."
+        )
+    return replace(made, finished=None)
+
+
+def _differences(made: Plan, record: dict[str, Any]) -> list[str]:
+    """In words, what sets a finished extraction apart from the one asked for."""
+    found = []
+    if record.get("fingerprint") != made.fingerprint:
+        old, new = _flat(record.get("settings", {})), _flat(made.settings.model_dump(mode="json"))
+        changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        found += [f"extract.{name} was {old.get(name)}, is {new.get(name)}" for name in changed]
+        if not changed:
+            found.append("the landmark model or the table's schema is another")
+    if record.get("source_digest") != made.source_digest:
+        old_count = record.get("data", {}).get("selected")
+        found.append(
+            f"the source has changed since ({old_count} images then, "
+            f"{made.listing.table.num_rows} now; names, labels, sizes or times differ)"
+        )
+    return found
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
+
+
+def extract(plan: Plan, out: Path, execution: Execution, advance: Advance) -> dict[str, Any]:
+    """Extract what is left to do, and write `frames` and its record.
+
+    Args:
+        plan: From `plan`; one that is finished is returned as it is.
+        out: Run folder, held by the caller (`store.run_folder`).
+        execution: Workers and block size.
+        advance: Told the number of rows each time that more are done.
+
+    Returns:
+        The record, as `extract.json` holds it.
+    """
+    if plan.finished is not None:
+        return plan.finished
+    _clear(out)
+    key = f"{plan.fingerprint[:16]}-{plan.source_digest[:16]}"
+    staged = store.StagedRows(out / PARTIAL / key)
+    started = time.monotonic()
+    fresh_rows = _run(plan, staged, execution, advance)
+    seconds = time.monotonic() - started
+    staged.assemble(out / FRAMES, _schema(plan.settings))
+    record = _record(plan, out / FRAMES, seconds, fresh_rows)
+    store.write_json(record, out / RECORD)
+    staged.remove()
+    logger.info("extracted %d images in %.1f s", fresh_rows, seconds)
+    return record
+
+
+def _clear(out: Path) -> None:
+    for name in (RECORD, *DERIVED):
+        store.remove(out / name)
+
+
+def _schema(settings: ExtractSettings) -> pa.Schema:
+    from fer_ray.pipeline import schema
+
+    return schema(settings)
+
+
+def _run(plan: Plan, staged: store.StagedRows, execution: Execution, advance: Advance) -> int:
+    """Extract the rows that `staged` lacks; the number of them."""
+    workers = ensure_ray(execution)
+    from fer_ray.pipeline import extract_blocks, split_blocks
+
+    table = plan.listing.table
+    blocks = split_blocks(table, staged, execution.block_images)
+    todo = int(sum(block.num_rows for block in blocks))
+    if todo < table.num_rows:
+        logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)
+    advance(table.num_rows - todo)
+    if blocks:
+        root = plan.listing.root.resolve()
+        for rows in extract_blocks(blocks, root, plan.settings, staged, workers):
+            advance(rows)
+    return todo
+
+
+def _record(plan: Plan, frames: Path, seconds: float, fresh_rows: int) -> dict[str, Any]:
+    columns = ["status", "cascade", "mode", "width", "height"]
+    rows = pq.read_table(frames, columns=columns).to_pandas()
+    if len(rows) != plan.listing.table.num_rows:
+        raise RuntimeError(f"{len(rows)} rows for {plan.listing.table.num_rows} listed images")
+    statuses, cascades = Counter(rows["status"]), Counter(rows["cascade"].dropna())
+    decoded = rows[~rows["status"].isin([Status.UNREADABLE, Status.TOO_LARGE])]
+    sizes = Counter(f"{w:.0f}×{h:.0f}" for w, h in zip(decoded.width, decoded.height, strict=True))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "fer_ray_version": __version__,
+        "fingerprint": plan.fingerprint,
+        "source_digest": plan.source_digest,
+        "settings": plan.settings.model_dump(mode="json"),
+        "data": {
+            **plan.listing.summary,
+            "sizes": dict(sizes.most_common(10)),
+            "modes": dict(Counter(decoded["mode"]).most_common()),
+        },
+        "counts": {status.value: statuses[status] for status in Status if statuses[status]},
+        "cascades": {name: cascades[name] for name in CASCADES},
+        "timings": {
+            "list_seconds": round(plan.list_seconds, 3),
+            "extract_seconds": round(seconds, 3),
+            "images_done": fresh_rows,
+            "images_per_second": round(fresh_rows / seconds, 2) if seconds else None,
+        },
+    }

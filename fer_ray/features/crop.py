@@ -1,0 +1,88 @@
+"""Finding the one face of an image with OpenCV's Haar cascades, and cutting it out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ray.config import Crop
+from fer_ray.contracts import Status
+from fer_ray.errors import UserError
+
+Gray = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FaceFound:
+    """What the cascades said of one image.
+
+    Attributes:
+        status: ok, no_face or several_faces.
+        cascade: The cascade that decided, None unless ok.
+        box_xywh: Its face in image pixels, None unless ok.
+        faces: Faces found by each cascade that ran, by its name.
+    """
+
+    status: Status
+    cascade: str | None
+    box_xywh: Box | None
+    faces: dict[str, int]
+
+
+class FaceFinder:
+    """The study's rule: the first cascade that finds exactly one face decides.
+
+    Cascades after the deciding one do not run: the answer is the same.
+    """
+
+    def __init__(self, settings: Crop) -> None:
+        self._settings = settings
+        self._cascades = {name: load_cascade(name) for name in settings.cascades}
+
+    def __call__(self, gray: Gray) -> FaceFound:
+        """Look for one face in (height, width) uint8."""
+        faces: dict[str, int] = {}
+        for name, cascade in self._cascades.items():
+            boxes = cascade.detectMultiScale(
+                gray,
+                scaleFactor=self._settings.scale_factor,
+                minNeighbors=self._settings.min_neighbors,
+                minSize=(self._settings.min_size_px, self._settings.min_size_px),
+                flags=cv2.CASCADE_SCALE_IMAGE,
+            )
+            faces[name] = len(boxes)
+            if len(boxes) == 1:
+                x, y, w, h = (int(value) for value in boxes[0])
+                return FaceFound(Status.OK, name, (x, y, w, h), faces)
+        status = Status.SEVERAL_FACES if any(faces.values()) else Status.NO_FACE
+        return FaceFound(status, None, None, faces)
+
+
+def cascade_file(name: str) -> Path:
+    """Where OpenCV keeps the frontal face cascade `name` (see `contracts.CASCADES`).
+
+    Raises:
+        UserError: This OpenCV comes without cascades, as the 5.x wheels do.
+    """
+    folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
+    file = Path(folder) / f"haarcascade_frontalface_{name}.xml"
+    if not hasattr(cv2, "CascadeClassifier") or not file.is_file():
+        raise UserError(
+            f"OpenCV {cv2.__version__} has no face cascades. Install one that has: "
+            'pip install "opencv-python-headless>=4.14,<5"'
+        )
+    return file
+
+
+def load_cascade(name: str) -> cv2.CascadeClassifier:
+    """The frontal face cascade `name`."""
+    return cv2.CascadeClassifier(str(cascade_file(name)))
+
+
+def cut(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
+    """The box cut out of (height, width) uint8 and resized, bilinear, to (size_px, size_px)."""
+    x, y, w, h = (int(value) for value in box_xywh)
+    return np.asarray(cv2.resize(gray[y : y + h, x : x + w], (size_px, size_px)), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Splits, classifiers, figures of merit, and the search over them."""

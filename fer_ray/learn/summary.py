@@ -1,0 +1,104 @@
+"""One experiment in figures: what the closing table prints and the report draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer_ray.contracts import EMOTIONS
+from fer_ray.learn import metrics
+
+BOOTSTRAP_SEED = 20100613  # fixed, so that a report can be made again to the digit
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """Figures of one experiment over all its trials."""
+
+    experiment: str
+    classifier: str
+    feature_set: str
+    protocol: str
+    n_trials: int
+    n_images: int  # distinct images that were tested at least once
+    n_subjects: int  # distinct subjects among them; 0 where none is known
+    # Random trials: mean over trials. Folds: share correct among all images, each tested once.
+    test_accuracy: float
+    test_accuracy_sd: float  # over trials or folds; nan for a single one
+    interval: tuple[float, float]  # 95 %
+    interval_method: str
+    train_accuracy: float
+    test_log_loss: float
+    train_log_loss: float
+    macro_recall: float
+    macro_f1: float
+    test_subject_in_train: float  # mean share; nan where no subject is known
+    confusion: NDArray[np.int64]  # (8, 8) over all trials; rows are true classes
+    seconds: float  # summed over trials
+
+
+def is_folds(protocol: str) -> bool:
+    """Whether the protocol tests every image once, so that answers are pooled over its folds."""
+    return protocol != "random"
+
+
+def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSummary:
+    """Sum up one experiment.
+
+    Args:
+        trials: Rows of one experiment (`contracts.TRIALS_SCHEMA`).
+        predictions: Its predictions (`contracts.PREDICTIONS_SCHEMA`) with a `subject` column.
+    """
+    first = trials.iloc[0]
+    counts = metrics.confusion_counts(
+        predictions["label"].to_numpy(), predictions["predicted"].to_numpy(), len(EMOTIONS)
+    )
+    folds = is_folds(first["protocol"])
+    pooled_accuracy = float(np.trace(counts) / counts.sum())
+    interval, method = _interval(trials, predictions, folds)
+    return ExperimentSummary(
+        experiment=first["experiment"],
+        classifier=first["classifier"],
+        feature_set=first["feature_set"],
+        protocol=first["protocol"],
+        n_trials=len(trials),
+        n_images=predictions["image_id"].nunique(),
+        n_subjects=predictions["subject"].nunique(),
+        test_accuracy=pooled_accuracy if folds else float(trials["test_accuracy"].mean()),
+        test_accuracy_sd=float(trials["test_accuracy"].std(ddof=1)),
+        interval=interval,
+        interval_method=method,
+        train_accuracy=float(trials["train_accuracy"].mean()),
+        test_log_loss=_image_mean(trials, "test_log_loss")
+        if folds
+        else float(trials["test_log_loss"].mean()),
+        train_log_loss=float(trials["train_log_loss"].mean()),
+        macro_recall=metrics.macro_recall(counts)
+        if folds
+        else float(trials["test_macro_recall"].mean()),
+        macro_f1=metrics.macro_f1(counts) if folds else float(trials["test_macro_f1"].mean()),
+        test_subject_in_train=float(trials["test_subject_in_train"].mean()),
+        confusion=counts,
+        seconds=float(trials["seconds"].sum()),
+    )
+
+
+def _image_mean(trials: pd.DataFrame, column: str) -> float:
+    """Mean over images of a figure that each fold gives as its own mean."""
+    return float(np.average(trials[column], weights=trials["n_test"]))
+
+
+def _interval(
+    trials: pd.DataFrame, predictions: pd.DataFrame, folds: bool
+) -> tuple[tuple[float, float], str]:
+    if folds:
+        correct = (predictions["label"] == predictions["predicted"]).to_numpy()
+        subjects = predictions["subject"].to_numpy(dtype=object)
+        interval = metrics.subject_bootstrap_interval(correct, subjects, BOOTSTRAP_SEED)
+        return interval, "bootstrap over subjects"
+    if len(trials) < 2:
+        return (float("nan"), float("nan")), "none: a single trial"
+    ratio = float((trials["n_test"] / trials["n_train"]).mean())
+    interval = metrics.resampled_interval(trials["test_accuracy"].to_numpy(), ratio)
+    return interval, "corrected resampled t over trials"

@@ -1,0 +1,108 @@
+"""Support vector machines with probabilities, and the figures of one trial."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from fer_ray.config import Kernel, TrialSettings
+from fer_ray.contracts import EMOTIONS
+from fer_ray.learn import metrics
+from fer_ray.learn.splits import Split
+
+CALIBRATION_FOLDS = 5  # as many as libsvm's own probabilities use
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """Figures of one trial and its answers on the test images, in the split's order."""
+
+    figures: dict[str, float]  # columns of contracts.TRIALS_SCHEMA
+    predicted: NDArray[np.int8]  # (n_test,)
+    probabilities: NDArray[np.float64]  # (n_test, 8)
+
+
+class CalibratedSvm:
+    """An SVM whose classes come from its own decision and whose probabilities are calibrated.
+
+    The study used `SVC(probability=True)`, which scikit-learn deprecates in favour of
+    `CalibratedClassifierCV(SVC(), ensemble=False)`: Platt's sigmoid on out-of-fold decision values.
+    Classes are, as with the study, those of the SVM itself (one against one, by vote), so that
+    accuracies do not depend on the calibration.
+    """
+
+    def __init__(self, kernel: Kernel, settings: TrialSettings) -> None:
+        svc = SVC(
+            kernel=kernel,
+            C=settings.C,
+            gamma=settings.gamma,
+            degree=settings.degree,
+            tol=settings.tol,
+        )
+        scaled = settings.scale == "standard"
+        self._estimator = make_pipeline(StandardScaler(), svc) if scaled else svc
+
+    def fit(self, features: NDArray[np.float64], labels: NDArray[np.int8]) -> "CalibratedSvm":
+        """Fit on (n, width) features; a class with a single image cannot be calibrated: it is out.
+
+        Calibration folds are stratified, unshuffled and as many as the smallest class allows, up to
+        five.
+        """
+        counts = np.bincount(labels, minlength=len(EMOTIONS))
+        kept = counts[labels] >= 2
+        folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
+        calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=folds)
+        self._calibrated = calibrated.fit(features[kept], labels[kept])
+        self._svm = self._calibrated.calibrated_classifiers_[0].estimator
+        return self
+
+    def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
+        """Class codes (n,)."""
+        return np.asarray(self._svm.predict(features), dtype=np.int8)
+
+    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities (n, 8) by class code; 0 for classes that were not trained."""
+        full = np.zeros((len(features), len(EMOTIONS)))
+        full[:, self._calibrated.classes_] = self._calibrated.predict_proba(features)
+        return full
+
+
+def run_trial(
+    kernel: Kernel,
+    settings: TrialSettings,
+    features: NDArray[np.float64],
+    labels: NDArray[np.int8],
+    split: Split,
+) -> TrialResult:
+    """Train on one part of a split and score both.
+
+    Args:
+        kernel: The SVM's kernel.
+        settings: Its parameters.
+        features: (n, width).
+        labels: Class codes (n,).
+        split: Indices into both.
+    """
+    started = time.perf_counter()
+    x_train, y_train = features[split.train], labels[split.train]
+    x_test, y_test = features[split.test], labels[split.test]
+    model = CalibratedSvm(kernel, settings).fit(x_train, y_train)
+    predicted, probabilities = model.predict(x_test), model.probabilities(x_test)
+    counts = metrics.confusion_counts(y_test, predicted, len(EMOTIONS))
+    figures = {
+        "n_train": len(y_train),
+        "n_test": len(y_test),
+        "train_accuracy": metrics.accuracy(y_train, model.predict(x_train)),
+        "test_accuracy": metrics.accuracy(y_test, predicted),
+        "train_log_loss": metrics.log_loss(y_train, model.probabilities(x_train)),
+        "test_log_loss": metrics.log_loss(y_test, probabilities),
+        "test_macro_recall": metrics.macro_recall(counts),
+        "test_macro_f1": metrics.macro_f1(counts),
+        "seconds": time.perf_counter() - started,
+    }
+    return TrialResult(figures, predicted, probabilities)

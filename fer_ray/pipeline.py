@@ -1,0 +1,93 @@
+"""The chain: decode → crop → landmarks → features → Parquet, on Ray Data.
+
+All steps of a block fuse into one task, so pixels never leave their process and no pool of actors
+can starve another, whatever the number of processors. A task ends by keeping its rows as one file;
+what a killed job has kept, the next one need not do.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.data import TaskPoolStrategy
+
+from fer_ray.config import ExtractSettings
+from fer_ray.contracts import frames_schema
+from fer_ray.data.store import StagedRows
+from fer_ray.features import steps
+from fer_ray.features.table import FEATURE_SETS
+
+POSITION = "position"  # of a row in the listing
+BATCH_IMAGES = 8  # decoded images that a task holds at a time
+
+
+def extract_blocks(
+    blocks: list[pa.Table],
+    root: Path,
+    settings: ExtractSettings,
+    staged: StagedRows,
+    workers: int,
+    batch_images: int = BATCH_IMAGES,
+) -> Iterator[int]:
+    """Extract listed rows, block by block, and keep them in `staged`.
+
+    Args:
+        blocks: Listed rows with their `POSITION`; a block is the work of one task.
+        root: Folder that their `path` is relative to, the same on every node.
+        settings: What defines the rows.
+        staged: Where finished rows are kept.
+        workers: Tasks at a time.
+        batch_images: Images that a task holds decoded at a time. Changes no result.
+
+    Yields:
+        A number of rows, each time that so many more are kept.
+    """
+    decode = partial(steps.decode, root=root, limits=settings.decode)
+    crop = partial(steps.crop, settings=settings.crop)
+    landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
+    features = partial(steps.features, sets=settings.features.sets)
+    keep = partial(keep_rows, staged=staged, schema=schema(settings))
+    how = {"batch_format": "pyarrow", "compute": TaskPoolStrategy(size=workers)}
+    receipts = (
+        ray.data.from_arrow(blocks)
+        .map_batches(decode, batch_size=batch_images, **how)
+        .map_batches(crop, batch_size=batch_images, **how)
+        .map_batches(landmarks, batch_size=batch_images, **how)
+        .map_batches(features, batch_size=batch_images, **how)
+        .map_batches(keep, batch_size=blocks[0].num_rows, **how)
+    )
+    for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield sum(receipt["rows"].to_pylist())
+
+
+def schema(settings: ExtractSettings) -> pa.Schema:
+    """Schema of the rows that `settings` make."""
+    return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
+
+
+def keep_rows(table: pa.Table, staged: StagedRows, schema: pa.Schema) -> pa.Table:
+    """Keep finished rows, and hand on no more than their number.
+
+    Ray may put rows of several blocks into one batch; each run of neighbouring positions becomes a
+    file of its own.
+    """
+    positions = table[POSITION].to_numpy()
+    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+    for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):
+        rows = table.slice(start, stop - start).select(schema.names).cast(schema)
+        staged.write(rows, int(positions[start]))
+    return pa.table({"rows": [table.num_rows]})
+
+
+def split_blocks(table: pa.Table, staged: StagedRows, block_images: int) -> list[pa.Table]:
+    """The rows of a listing that are not kept yet, with their positions, in blocks."""
+    numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
+    return [
+        numbered.slice(start, min(block_images, stop - start))
+        for begin, stop in staged.missing(table.num_rows)
+        for start in range(begin, stop, block_images)
+    ]

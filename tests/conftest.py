@@ -1,0 +1,63 @@
+"""Shared fixtures: a drawn corpus, real photographs where they are present, and a real Ray."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fer_ray.config import Execution
+
+REPO = Path(__file__).parent.parent
+# Real photographs are not part of the project; tests that want them are skipped without.
+PHOTOS = Path(os.environ.get("FER_RAY_PHOTOS", REPO.parent / "shared" / "data"))
+
+FerRay = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn corpus: 12 subjects."""
+    from fer_ray.data.synthetic.tree import draw_corpus
+
+    out = tmp_path_factory.mktemp("corpus") / "tree"
+    draw_corpus(out, subjects=12, seed=7)
+    return out
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Real photographs laid out as CK+."""
+    folder = PHOTOS / "ckplus_photos"
+    if not folder.is_dir():
+        pytest.skip("no real photographs here (set FER_RAY_PHOTOS)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[int]:
+    """Ray on this machine with two processors; the number of tasks at a time."""
+    from fer_ray.runtime import ensure_ray, ray_closed_after
+
+    with ray_closed_after():
+        yield ensure_ray(Execution(workers=2))
+
+
+@pytest.fixture(scope="session")
+def fer_ray() -> FerRay:
+    """Runs the command line in a process of its own."""
+
+    def call(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "fer_ray", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=240, check=False, **kwargs
+        )  # type: ignore[call-overload, no-any-return]
+
+    return call

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from benchmarks.naive_study import vectorise
+from fer_ray.features import geometry
+from fer_ray.features.table import FEATURE_SETS
+
+RNG = np.random.default_rng(1)
+FACES = RNG.integers(20, 330, (5, 68, 2)).astype(float)
+
+
+def test_the_reference_features_are_the_study_point_by_point() -> None:
+    expected = [vectorise([tuple(point) for point in face]) for face in FACES]
+    np.testing.assert_allclose(geometry.reference(FACES), expected, rtol=1e-12, atol=1e-9)
+
+
+def test_point_0_has_no_part_in_the_reference() -> None:
+    moved = FACES.copy()
+    moved[:, 0] += 50
+    np.testing.assert_array_equal(geometry.reference(moved), geometry.reference(FACES))
+    assert not np.array_equal(geometry.reference68(moved), geometry.reference68(FACES))
+
+
+@pytest.mark.parametrize("name", FEATURE_SETS)
+def test_a_feature_set_has_its_width_for_any_number_of_faces(name: str) -> None:
+    chosen = FEATURE_SETS[name]
+    for count in (0, 1, 5):
+        assert chosen.compute(FACES[:count]).shape == (count, chosen.width)
+
+
+@pytest.mark.parametrize("name", FEATURE_SETS)
+def test_a_face_has_the_same_features_alone_and_in_company(name: str) -> None:
+    compute = FEATURE_SETS[name].compute
+    together = compute(FACES)
+    np.testing.assert_array_equal(together[3:4], compute(FACES[3:4]))
+
+
+def test_eye_normalised_points_do_not_see_place_size_and_tilt() -> None:
+    turn = np.deg2rad(25)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    moved = 1.7 * FACES @ rotation.T + [40, -12]
+    np.testing.assert_allclose(
+        geometry.eye_normalised(moved), geometry.eye_normalised(FACES), atol=1e-9
+    )
+
+
+def test_eye_centres_lie_at_minus_and_plus_one_half() -> None:
+    points = geometry.eye_normalised(FACES).reshape(-1, 68, 2)
+    np.testing.assert_allclose(
+        points[:, geometry.RIGHT_EYE].mean(axis=1), [[-0.5, 0]] * 5, atol=1e-9
+    )
+    np.testing.assert_allclose(points[:, geometry.LEFT_EYE].mean(axis=1), [[0.5, 0]] * 5, atol=1e-9)
+
+
+def test_eyes_that_fall_together_give_zeros_and_no_warning() -> None:
+    assert not geometry.eye_normalised(np.full((1, 68, 2), 9.0)).any()
