@@ -1,0 +1,153 @@
+"""The report: one self-contained page, and its figures as PNG beside it."""
+
+import base64
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from fer_ray.contracts import EMOTIONS
+from fer_ray.report import exhibits, tables, wording
+from fer_ray.report.faces import FaceSource
+from fer_ray.report.gallery import Gallery, make_gallery
+from fer_ray.report.picture import Picture
+from fer_ray.report.run_folder import Experiment, RunFolder, read_run
+from fer_ray.report.theme import DARK, LIGHT
+from fer_ray.report.verdict import Verdict, by_protocol, judge
+
+logger = logging.getLogger(__name__)
+
+MAX_OPEN_TRIALS = 12  # longer trial tables are folded, as are all but the best experiment's
+
+# No script, no network: pictures from the page itself, one style sheet known by its hash.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> Path:
+    """Write `run_dir/report`: the page and its figures, in the place of any earlier ones.
+
+    Args:
+        run_dir: A run folder with frames, extract.json and as many trials as there are.
+        source_root: The tree of images, to make the crops of shown faces again; None if it is gone.
+        show_faces: Whether faces of real people may be shown; synthetic ones always are.
+
+    Returns:
+        The page, `run_dir/report/index.html`.
+    """
+    run = read_run(run_dir)
+    faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
+    context, pictures = _compose(run, faces)
+    partial = run_dir / "report.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for item in pictures:
+        (partial / f"{item.name}.png").write_bytes(item.light)
+    (partial / "index.html").write_text(_render(context), encoding="utf-8")
+    page = _swap_in(partial, run_dir / "report") / "index.html"
+    logger.info("report: %s, %d figures", page, len(pictures))
+    return page
+
+
+def _swap_in(partial: Path, final: Path) -> Path:
+    """Put a finished folder into place; at no time is there half a report under its name."""
+    old = final.with_name("report.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _compose(run: RunFolder, faces: FaceSource) -> tuple[dict[str, Any], list[Picture]]:
+    """What the template needs, and every figure among it."""
+    groups, verdict = by_protocol(run.experiments), judge(run)
+    gallery = make_gallery(verdict.lead, run.usable, faces) if verdict.lead else None
+    landmarks = exhibits.landmarks_pictures(run, faces)
+    confusions = {
+        item.summary.experiment: exhibits.confusion_picture(run, item) for item in run.experiments
+    }
+    single = _single_pictures(run, faces, groups, gallery)
+    context = {
+        **{"run": run, "verdict": verdict, "faces": faces, "gallery": gallery},
+        **{"lead": verdict.lead, "landmarks": landmarks, "confusions": confusions, "fig": single},
+        **{"protocols": [_protocol(run, group) for group in groups]},
+        **{"emotions": EMOTIONS, "tables": tables, "wording": wording},
+        **{"last_trial": _last_trial_owner(groups), "warnings": _warnings(run, verdict)},
+    }
+    return context, [*single.values(), *landmarks, *confusions.values()]
+
+
+def _single_pictures(
+    run: RunFolder,
+    faces: FaceSource,
+    groups: Sequence[Sequence[Experiment]],
+    gallery: Gallery | None,
+) -> dict[str, Picture]:
+    """The figures of which a report has at most one, by name."""
+    pictures = [exhibits.class_counts_picture(run)]
+    if groups:
+        pictures.append(exhibits.comparison_picture(run, groups))
+    owner = _last_trial_owner(groups)
+    if owner is not None:
+        pictures.append(exhibits.test_labels_picture(owner))
+    if gallery is not None and gallery.worst is not None:
+        pictures.append(exhibits.misclassified_picture(gallery.worst, faces))
+    return {item.name: item for item in pictures}
+
+
+def _last_trial_owner(groups: Sequence[Sequence[Experiment]]) -> Experiment | None:
+    """The experiment whose last trial is shown: the best on random splits, as in the study."""
+    owners = [group[0] for group in groups if group[0].summary.protocol == "random"]
+    return owners[0] if owners else groups[0][0] if groups else None
+
+
+def _protocol(run: RunFolder, group: Sequence[Experiment]) -> dict[str, Any]:
+    """One protocol with its experiments, best first."""
+    summary = group[0].summary
+    return {
+        "title": wording.protocol_title(summary.protocol),
+        "line": (
+            f"On {run.data_name}; {wording.split(summary)}; {summary.n_images} images"
+            f"{f' of {summary.n_subjects} subjects' if summary.n_subjects else ''} tested; "
+            f"95\u00a0% intervals: {summary.interval_method}"
+        ),
+        "sharing": wording.sharing(summary),
+        "rows": tables.comparison_rows(group),
+        "experiments": [
+            {
+                "item": item,
+                "line": f"On {wording.provenance(item.summary, run.data_name)}",
+                "trials": tables.trial_rows(item),
+                "open": item is group[0] and len(item.trials) <= MAX_OPEN_TRIALS,
+            }
+            for item in group
+        ],
+    }
+
+
+def _warnings(run: RunFolder, verdict: Verdict) -> list[str]:
+    """The verdict's notes, then what the job itself warned of."""
+    return [*verdict.notes, *run.execution.get("warnings", [])]
+
+
+def _render(context: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("fer_ray.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = environment.get_template("style.css").render(light=LIGHT, dark=DARK)
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    page = environment.get_template("report.html")
+    return page.render(context, style=Markup(style), policy=POLICY.format(digest=digest))

@@ -1,0 +1,116 @@
+"""What the report reads of a run folder."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from fer_ray.contracts import Status
+from fer_ray.learn.summary import ExperimentSummary, summarise
+from fer_ray.report import wording
+
+CKPLUS_LABELLED_SEQUENCES = 327  # Lucey et al., CVPR 2010 workshops
+FRAME_COLUMNS = [
+    *("image_id", "path", "subject", "role", "emotion", "label"),
+    *("status", "sha256", "box_xywh", "landmarks_xy"),
+]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: its rows and its figures."""
+
+    trials: pd.DataFrame  # `contracts.TRIALS_SCHEMA`, by trial
+    predictions: pd.DataFrame  # `contracts.PREDICTIONS_SCHEMA` and `subject`
+    summary: ExperimentSummary
+
+    @property
+    def label(self) -> str:
+        """The experiment's name for readers; its protocol is told elsewhere."""
+        return wording.method(self.summary.classifier, self.summary.feature_set)
+
+    @property
+    def majority_share(self) -> float:
+        """What always answering with the most frequent class would score."""
+        totals = self.summary.confusion.sum(axis=1)
+        return float(totals.max() / totals.sum())
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder, read."""
+
+    frames: pd.DataFrame
+    extract: dict[str, Any]  # extract.json
+    experiments: tuple[Experiment, ...]  # by name
+    execution: dict[str, Any]  # trials.json, empty where there is none
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The part of extract.json that tells of the source tree."""
+        part: dict[str, Any] = self.extract["data"]
+        return part
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the faces are drawn."""
+        return bool(self.data["synthetic"])
+
+    @property
+    def is_ckplus(self) -> bool:
+        """Whether this is CK+ as a whole, told by its number of labelled sequences."""
+        labelled = self.data.get("labelled_sequences")  # known of sequences only
+        same_size = bool(labelled == CKPLUS_LABELLED_SEQUENCES)
+        return self.data["layout"] == "ckplus" and same_size and not self.synthetic
+
+    @property
+    def data_name(self) -> str:
+        """What every accuracy names as its data."""
+        if self.synthetic:
+            return "synthetic faces"
+        return "CK+" if self.is_ckplus else f"“{Path(self.data['root']).name}”"
+
+    @property
+    def crop_size_px(self) -> int:
+        """Side of the square crops whose pixels the landmarks are in."""
+        return int(self.extract["settings"].get("crop", {}).get("size_px", 350))
+
+    @cached_property
+    def usable(self) -> pd.DataFrame:
+        """The rows with landmarks, by image_id."""
+        usable = self.frames[self.frames["status"] == Status.OK.value]
+        return usable.sort_values("image_id", ignore_index=True)
+
+
+def read_run(run_dir: Path) -> RunFolder:
+    """Read a run folder, finished or not, that has its frames."""
+    frames = pq.read_table(run_dir / "frames", columns=FRAME_COLUMNS).to_pandas()
+    for name in ("subject", "emotion"):  # null as None, which is false, and not as nan
+        frames[name] = frames[name].astype(object).where(frames[name].notna(), None)
+    experiments = tuple(
+        _read_experiment(file, run_dir / "predictions" / file.name, frames)
+        for file in sorted((run_dir / "trials").glob("*.parquet"))
+    )
+    execution = run_dir / "trials.json"
+    return RunFolder(
+        frames=frames,
+        extract=_read_json(run_dir / "extract.json"),
+        experiments=experiments,
+        execution=_read_json(execution) if execution.exists() else {},
+    )
+
+
+def _read_experiment(trials: Path, predictions: Path, frames: pd.DataFrame) -> Experiment:
+    rows = pq.read_table(trials).to_pandas().sort_values("trial", ignore_index=True)
+    subjects = frames.set_index("image_id")["subject"]
+    answers = pq.read_table(predictions).to_pandas().join(subjects, on="image_id")
+    return Experiment(rows, answers, summarise(rows, answers))
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record

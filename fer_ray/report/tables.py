@@ -1,0 +1,208 @@
+"""The rows of the report's tables, as the text that stands in them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fer_ray.contracts import CASCADES, EMOTIONS, Status
+from fer_ray.learn import metrics
+from fer_ray.report import wording
+from fer_ray.report.run_folder import Experiment, RunFolder
+from fer_ray.report.verdict import difference
+
+Rows = list[tuple[str, ...]]
+
+MAX_SLIPS = 6
+
+STATUS_MEANINGS = {
+    Status.OK: "usable: one face, and its landmarks",
+    Status.UNREADABLE: "missing, empty, truncated, or no image at all",
+    Status.TOO_LARGE: "more pixels or bytes than allowed: refused before decoding",
+    Status.NO_FACE: "no cascade found any face",
+    Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
+    Status.NO_LANDMARKS: "dlib found no face in the crop",
+}
+
+# What others published on CK+: method, figure, protocol, and the experiment of ours beside it as
+# (classifier, feature set, protocol, figure).
+PUBLISHED = (
+    (
+        "The study: linear SVM on 67 landmarks",
+        "mean accuracy 83.88\u00a0%",
+        "10 random 80/20 trials, 8 classes, subjects shared between training and test",
+        ("svm-linear", "reference", "random", "test_accuracy"),
+    ),
+    (
+        "The study: polynomial SVM on 67 landmarks",
+        "mean accuracy 79.76\u00a0%",
+        "10 random 80/20 trials, 8 classes, subjects shared between training and test",
+        ("svm-poly", "reference", "random", "test_accuracy"),
+    ),
+    (
+        "Lucey et al. 2010: linear SVM on AAM shape and appearance",
+        "mean class recall 83.3\u00a0%",
+        "leave one subject out, 7 classes without neutral",
+        ("svm-linear", "reference", "loso", "macro_recall"),
+    ),
+)
+
+
+def comparison_rows(group: Sequence[Experiment]) -> list[dict[str, str]]:
+    """One row per experiment of one protocol, best first, each beside the best."""
+    return [
+        {
+            "label": item.label,
+            "experiment": item.summary.experiment,
+            "accuracy": wording.percent(item.summary.test_accuracy),
+            "interval": wording.span(item.summary.interval),
+            "recall": wording.percent(item.summary.macro_recall),
+            "f1": wording.percent(item.summary.macro_f1),
+            "majority": wording.percent(item.majority_share),
+            "shared": wording.percent(item.summary.test_subject_in_train),
+            "train": wording.percent(item.summary.train_accuracy),
+            "test_loss": wording.loss(item.summary.test_log_loss),
+            **_behind(group[0], item),
+        }
+        for item in group
+    ]
+
+
+def _behind(best: Experiment, item: Experiment) -> dict[str, str]:
+    if item is best:
+        return {"behind": "best", "paired": ""}
+    paired = difference(best, item)
+    gap = best.summary.test_accuracy - item.summary.test_accuracy
+    beside = wording.signed_span(paired.interval) if paired else "not paired"
+    return {"behind": f"{100 * gap:.1f}", "paired": beside}
+
+
+def trial_rows(experiment: Experiment) -> Rows:
+    """One row per trial: number, sizes, accuracies, log losses, shared subjects."""
+    return [
+        (
+            str(row["trial"]),
+            str(row["n_train"]),
+            str(row["n_test"]),
+            wording.percent(row["train_accuracy"]),
+            wording.percent(row["test_accuracy"]),
+            wording.loss(row["train_log_loss"]),
+            wording.loss(row["test_log_loss"]),
+            wording.percent(row["test_subject_in_train"]),
+        )
+        for row in experiment.trials.to_dict("records")
+    ]
+
+
+def slip_rows(experiment: Experiment) -> Rows:
+    """The commonest confusions over all trials: true and predicted class, answers, share."""
+    counts = experiment.summary.confusion
+    shares = metrics.row_normalised(counts)
+    pairs = [(true, guess) for true, guess in np.argwhere(counts > 0).tolist() if true != guess]
+    pairs.sort(key=lambda pair: (-counts[pair], pair))
+    return [
+        (
+            f"{EMOTIONS[true]} → {EMOTIONS[guess]}",
+            str(counts[true, guess]),
+            wording.percent(float(shares[true, guess])),
+        )
+        for true, guess in pairs[:MAX_SLIPS]
+    ]
+
+
+def published_rows(run: RunFolder) -> Rows:
+    """Published method, figure and protocol, and our own figure beside them."""
+    return [
+        (method, figure, protocol, _ours(run, *wanted))
+        for method, figure, protocol, wanted in PUBLISHED
+    ]
+
+
+def _ours(run: RunFolder, classifier: str, feature_set: str, protocol: str, figure: str) -> str:
+    for item in run.experiments:
+        made = item.summary
+        if (made.classifier, made.feature_set, made.protocol) == (
+            classifier,
+            feature_set,
+            protocol,
+        ):
+            if figure == "macro_recall":
+                recall = wording.percent(made.macro_recall)
+                return f"mean class recall {recall} ({run.data_name}; {wording.split(made)})"
+            accuracy = wording.percent(made.test_accuracy)
+            return f"mean accuracy {accuracy} ({wording.provenance(made, run.data_name)})"
+    return "not in this run"
+
+
+def comparability(run: RunFolder) -> str:
+    """Whether the published figures are any yardstick for this run."""
+    if run.synthetic:
+        return "Not comparable: the published figures are on CK+, ours are on synthetic faces."
+    if not run.is_ckplus:
+        return (
+            f"The published figures are on CK+. Ours are on {run.data_name}, which is not the whole "
+            "of it (327 labelled sequences): compare only if it is a part of CK+."
+        )
+    return (
+        "Ours are on CK+ too. Compare within one row only: rows differ in split, classes and the "
+        "images that were lost to detection (the study kept 439)."
+    )
+
+
+def status_rows(run: RunFolder) -> Rows:
+    """Each status with its count and meaning; statuses without images are left out."""
+    counts = run.extract["counts"]
+    return [
+        (status.value, str(counts[status.value]), meaning)
+        for status, meaning in STATUS_MEANINGS.items()
+        if counts.get(status.value)
+    ]
+
+
+def counts_agree(run: RunFolder) -> bool:
+    """Whether the counts by status, the selection and the frames tell the same number."""
+    total = sum(run.extract["counts"].values())
+    return bool(total == run.data["selected"] == len(run.frames))
+
+
+def cascade_rows(run: RunFolder) -> Rows:
+    """How often each cascade decided."""
+    decided = run.extract["cascades"]
+    return [(name, str(decided.get(name, 0))) for name in CASCADES]
+
+
+def timing_rows(run: RunFolder) -> Rows:
+    """What took how long."""
+    timings = run.extract["timings"]
+    rows: Rows = [
+        ("Listing the source", wording.duration(timings["list_seconds"]), ""),
+        (
+            "Decoding, crops, landmarks, features",
+            wording.duration(timings["extract_seconds"]),
+            f"{timings['images_per_second']:.1f} images/s",
+        ),
+    ]
+    if "seconds" in run.execution:
+        workers = run.execution.get("workers")
+        beside = f"{workers} worker{'' if workers == 1 else 's'}" if workers else ""
+        rows.append(("All trials", wording.duration(run.execution["seconds"]), beside))
+    for item in run.experiments:
+        fitting = wording.duration(item.summary.seconds)
+        name = f"{item.label}: {wording.split(item.summary)}"
+        rows.append((name, fitting, "summed over trials"))
+    return rows
+
+
+def setting_rows(settings: dict[str, Any]) -> Rows:
+    """Nested settings as dotted names and values."""
+    return list(_flatten("", settings))
+
+
+def _flatten(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(f"{prefix}{name}.", value)
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}{name}", text

@@ -1,0 +1,250 @@
+"""A run folder as `fer-ray run` leaves it, small, seeded, with a source tree of drawn faces."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.contracts import (
+    CASCADES,
+    EMOTIONS,
+    PREDICTIONS_SCHEMA,
+    SCHEMA_VERSION,
+    TRIALS_SCHEMA,
+    frames_schema,
+)
+from fer_ray.learn import metrics
+from fer_ray.report.page import write_report
+
+SUBJECTS = [f"S{number:03d}" for number in range(1, 17)]
+BOX_XYWH = [170, 80, 300, 300]
+
+
+@dataclass(frozen=True)
+class BuiltRun:
+    run_dir: Path
+    source_root: Path
+
+
+def mean_landmarks_xy() -> np.ndarray:
+    """A plain frontal face in the 68-point scheme, pixels of a 350 × 350 crop."""
+
+    def ellipse(cx, cy, rx, ry, degrees):
+        angles = np.radians(degrees)
+        return np.column_stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)])
+
+    def line(x0, y0, x1, y1, n):
+        return np.column_stack([np.linspace(x0, x1, n), np.linspace(y0, y1, n)])
+
+    hexagon = [180, 240, 300, 0, 60, 120]
+    return np.vstack(
+        [
+            ellipse(175, 150, 130, 170, np.linspace(185, -5, 17)),
+            line(75, 110, 150, 105, 5),
+            line(200, 105, 275, 110, 5),
+            line(175, 135, 175, 195, 4),
+            line(150, 212, 200, 212, 5),
+            ellipse(115, 140, 24, 10, hexagon),
+            ellipse(235, 140, 24, 10, hexagon),
+            ellipse(175, 265, 55, 22, np.linspace(180, 510, 12)),
+            ellipse(175, 265, 42, 8, np.linspace(180, 495, 8)),
+        ]
+    ).astype(np.float32)
+
+
+def draw_face(rng: np.random.Generator) -> np.ndarray:
+    """A gray 490 × 640 image with a simple face in `BOX_XYWH`."""
+    image = np.full((490, 640), 90, np.uint8)
+    cv2.ellipse(image, (320, 230), (125, 150), 0, 0, 360, int(rng.integers(150, 230)), -1)
+    for x in (268, 372):
+        cv2.ellipse(image, (x, 200), (22, 10), 0, 0, 360, 40, -1)
+    cv2.ellipse(image, (320, 308), (48, int(rng.integers(6, 26))), 0, 0, 360, 60, -1)
+    noise = rng.normal(0, 2, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def frame_row(path: str, subject: str, emotion: str, content: bytes, rng) -> dict[str, Any]:
+    landmarks = mean_landmarks_xy() + rng.normal(0, 2, (68, 2))
+    return {
+        "image_id": Path(path).stem,
+        "path": path,
+        "subject": subject,
+        "session": "001",
+        "frame": 1,
+        "role": "neutral" if emotion == "neutral" else "peak",
+        "emotion": emotion,
+        "label": EMOTIONS.index(emotion),
+        "status": "ok",
+        "stage": "features",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "width": 640,
+        "height": 490,
+        "cascade": "default",
+        "box_xywh": BOX_XYWH,
+        "cascade_faces": {"default": 1},
+        "landmark_faces": 1,
+        "landmarks_xy": landmarks.astype(np.float32).ravel().tolist(),
+    }
+
+
+def write_source(root: Path, rng: np.random.Generator, stem: str) -> list[dict[str, Any]]:
+    """Three images a subject: neutral and two expressions, over all classes."""
+    rows = []
+    for number, subject in enumerate(SUBJECTS):
+        emotions = ["neutral", EMOTIONS[1 + number % 7], EMOTIONS[1 + (number + 3) % 7]]
+        for session, emotion in enumerate(emotions, start=1):
+            path = f"cohn-kanade-images/{subject}/{session:03d}/{stem}{subject}_{session:03d}.png"
+            file = root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), draw_face(rng))
+            rows.append(frame_row(path, subject, emotion, file.read_bytes(), rng))
+    return rows
+
+
+def failed(row: dict[str, Any], status: str) -> dict[str, Any]:
+    """The same row as an image that did not get through."""
+    empty = dict.fromkeys(("cascade", "box_xywh", "landmark_faces", "landmarks_xy"))
+    return {**row, **empty, "image_id": f"{row['image_id']}-{status}", "status": status,
+            "stage": "crop", "error": "as made up by the test"}  # fmt: skip
+
+
+def splits(protocol: str, images: list[dict[str, Any]], n_trials: int, rng) -> list[np.ndarray]:
+    """Indices of the test images of each trial."""
+    subjects = np.array([row["subject"] for row in images])
+    if protocol == "random":
+        return [rng.permutation(len(images))[: len(images) // 5] for _ in range(n_trials)]
+    n_folds = len(SUBJECTS) if protocol == "loso" else n_trials
+    return [np.flatnonzero(np.isin(subjects, SUBJECTS[i::n_folds])) for i in range(n_folds)]
+
+
+def write_experiment(
+    run_dir: Path, images: list[dict[str, Any]], classifier: str, protocol: str,
+    hit_rate: float, n_trials: int = 10,
+) -> None:  # fmt: skip
+    """Trials and predictions of one experiment that is right with about `hit_rate`."""
+    shared = 0.9 if protocol == "random" else 0.0
+    split_rng, rng = np.random.default_rng(5), np.random.default_rng([7, int(100 * hit_rate)])
+    name = f"{classifier}-reference-{protocol}"
+    trials, predictions = [], []
+    for trial, test in enumerate(splits(protocol, images, n_trials, split_rng)):
+        labels = np.array([images[i]["label"] for i in test])
+        right = rng.random(len(test)) < hit_rate
+        predicted = np.where(right, labels, (labels + rng.integers(1, 8, len(test))) % 8)
+        chances = rng.dirichlet(np.full(8, 0.3), len(test)) * 0.4
+        chances[np.arange(len(test)), predicted] += 0.6
+        counts = metrics.confusion_counts(labels, predicted, 8)
+        trials.append(
+            {
+                "experiment": name,
+                "fingerprint": "f" * 64,
+                "classifier": classifier,
+                "feature_set": "reference",
+                "protocol": protocol,
+                "trial": trial,
+                "seed": trial,
+                "n_train": len(images) - len(test),
+                "n_test": len(test),
+                "test_subject_in_train": shared if images[0]["subject"] else None,
+                "train_accuracy": 1.0,
+                "test_accuracy": metrics.accuracy(labels, predicted),
+                "train_log_loss": 0.3,
+                "test_log_loss": metrics.log_loss(labels, chances),
+                "test_macro_recall": metrics.macro_recall(counts),
+                "test_macro_f1": metrics.macro_f1(counts),
+                "seconds": 0.1,
+            }
+        )
+        predictions += [
+            {"experiment": name, "trial": trial, "image_id": images[i]["image_id"],
+             "label": label, "predicted": guess, "probabilities": chance}
+            for i, label, guess, chance in zip(test, labels, predicted, chances, strict=True)
+        ]  # fmt: skip
+    write_rows(run_dir / "trials" / f"{name}.parquet", trials, TRIALS_SCHEMA)
+    write_rows(run_dir / "predictions" / f"{name}.parquet", predictions, PREDICTIONS_SCHEMA)
+
+
+def write_rows(file: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    marked = schema.with_metadata({"fer_ray.schema_version": str(SCHEMA_VERSION)})
+    pq.write_table(pa.Table.from_pylist(rows, schema=marked), file)
+
+
+def extract_record(rows: list[dict[str, Any]], root: Path, synthetic: bool) -> dict[str, Any]:
+    statuses = [row["status"] for row in rows]
+    emotions = [row["emotion"] for row in rows]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "fer_ray_version": "0.1.0",
+        "fingerprint": "0123456789abcdef",
+        "settings": {"selection": {"neutral_seed": 123}, "crop": {"size_px": 350}},
+        "data": {
+            "root": str(root), "layout": "ckplus", "synthetic": synthetic, "images_found": 200,
+            "subjects": len(SUBJECTS), "sequences": 40, "labelled_sequences": 32,
+            "selected": len(rows),
+            "selected_by_emotion": {name: emotions.count(name) for name in EMOTIONS},
+            "quality": [{"kind": "junk_file", "meaning": "files left behind", "count": 2,
+                         "examples": [".DS_Store"]}],
+        },
+        "counts": {status: statuses.count(status) for status in sorted(set(statuses))},
+        "cascades": {name: statuses.count("ok") * (name == "default") for name in CASCADES},
+        "timings": {"list_seconds": 0.1, "extract_seconds": 31.0, "images_per_second": 13.9},
+    }  # fmt: skip
+
+
+EXPERIMENTS = (
+    ("svm-linear", "random", 0.7),
+    ("svm-poly", "random", 0.5),
+    ("svm-linear", "subject-10fold", 0.6),
+    ("svm-poly", "subject-10fold", 0.5),
+    ("svm-linear", "loso", 0.6),
+)
+
+
+def build(
+    folder: Path,
+    synthetic: bool = False,
+    experiments: tuple[tuple[str, str, float], ...] = EXPERIMENTS,
+    stem: str = "",
+    subjects_known: bool = True,
+) -> BuiltRun:
+    """Build a run folder; experiments are (classifier, protocol, hit rate)."""
+    rng = np.random.default_rng(2)
+    run_dir, root = folder / "run", folder / "source"
+    run_dir.mkdir()
+    images = write_source(root, rng, stem)
+    for row in () if subjects_known else images:
+        row["subject"] = None
+    rows = [*images, failed(images[0], "no_face"), failed(images[1], "no_landmarks")]
+    write_rows(run_dir / "frames" / "part-0.parquet", rows, frames_schema({}))
+    (run_dir / "extract.json").write_text(json.dumps(extract_record(rows, root, synthetic)))
+    for classifier, protocol, hit_rate in experiments:
+        write_experiment(run_dir, images, classifier, protocol, hit_rate)
+    return BuiltRun(run_dir, root)
+
+
+@pytest.fixture
+def build_run(tmp_path: Path) -> Callable[..., BuiltRun]:
+    return partial(build, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of photographs whose faces may not be shown. To be read only."""
+    built = build(tmp_path_factory.mktemp("plain"))
+    return write_report(built.run_dir, built.source_root, show_faces=False)
+
+
+@pytest.fixture(scope="session")
+def synthetic_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of synthetic faces. To be read only."""
+    built = build(tmp_path_factory.mktemp("synthetic"), synthetic=True)
+    return write_report(built.run_dir, built.source_root, show_faces=False)

@@ -1,0 +1,198 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_ray.learn import metrics
+from fer_ray.learn.summary import summarise
+from fer_ray.report.run_folder import Experiment, RunFolder
+from fer_ray.report.verdict import by_protocol, difference, judge
+
+N_TRIALS, N_TEST = 10, 40
+
+
+def experiment(classifier, protocol, accuracy, shared=0.9, n_trials=N_TRIALS, seed=0, images=""):
+    """An experiment that is right on the same `accuracy` of each trial's 40 images."""
+    rng = np.random.default_rng(seed)
+    name, trials, predictions = f"{classifier}-{protocol}", [], []
+    for trial in range(n_trials):
+        labels = np.arange(N_TEST) % 8
+        wrong = rng.permutation(N_TEST) >= round(accuracy * N_TEST)
+        predicted = np.where(wrong, (labels + 1) % 8, labels)
+        counts = metrics.confusion_counts(labels, predicted, 8)
+        trials.append(
+            {"experiment": name, "classifier": classifier, "feature_set": "reference",
+             "protocol": protocol, "trial": trial, "n_train": 160, "n_test": N_TEST,
+             "test_subject_in_train": shared if protocol == "random" else 0.0,
+             "train_accuracy": 1.0, "test_accuracy": metrics.accuracy(labels, predicted),
+             "train_log_loss": 0.1, "test_log_loss": 0.5, "test_macro_f1": 0.5,
+             "test_macro_recall": metrics.macro_recall(counts), "seconds": 1.0}
+        )  # fmt: skip
+        predictions += [
+            {"trial": trial, "image_id": f"{images}{trial}-{i}", "subject": f"S{trial}-{i // 4}",
+             "label": label, "predicted": guess}
+            for i, (label, guess) in enumerate(zip(labels, predicted, strict=True))
+        ]  # fmt: skip
+    rows, answers = pd.DataFrame(trials), pd.DataFrame(predictions)
+    return Experiment(rows, answers, summarise(rows, answers))
+
+
+def run_of(experiments, synthetic=False, labelled=327):
+    data = {
+        "root": "albums/tree",
+        "synthetic": synthetic,
+        "layout": "ckplus",
+        "labelled_sequences": labelled,
+    }
+    return RunFolder(pd.DataFrame(), {"data": data}, tuple(experiments), {})
+
+
+LINEAR, POLY, RBF = "svm-linear", "svm-poly", "svm-rbf"
+FOLDS = "subject-10fold"
+TWO_ALIKE = [experiment(LINEAR, FOLDS, 0.8, seed=1), experiment(POLY, FOLDS, 0.775, seed=2)]
+CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.6, seed=2)]
+
+
+@pytest.mark.parametrize(
+    ("run", "headline", "said", "unsaid"),
+    [
+        pytest.param(
+            run_of([]), "No verdict yet", ["No experiment has been run"], [], id="nothing-ran"
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, FOLDS, 0.8)]),
+            "Linear SVM on reference features, with nothing to compare",
+            ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0\u00a0% (",
+             "no other experiment ran under this protocol (95\u00a0% intervals: bootstrap over"],
+            ["leads"],
+            id="one-experiment",
+        ),
+        pytest.param(
+            run_of(CLEAR_LEAD),
+            "Linear SVM on reference features leads",
+            ["90.0\u00a0% (", "and polynomial SVM on reference features 60.0\u00a0% (",
+             "paired difference of 30.0 points (+", "leaves out zero", "bootstrap over subjects"],
+            ["too close", "training"],
+            id="clear-lead",
+        ),
+        pytest.param(
+            run_of(TWO_ALIKE),
+            "Too close to call",
+            ["80.0\u00a0%", "77.5\u00a0%", "paired difference of 2.5 points (−", "includes zero"],
+            ["leads"],
+            id="too-close",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, FOLDS, 0.8), experiment(POLY, FOLDS, 0.8)]),
+            "Too close to call",
+            ["paired difference of 0.0 points (0.0 to 0.0) includes zero"],
+            ["leads"],
+            id="the-same-answers",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, "random", 0.9), experiment(POLY, "random", 0.5, seed=2)]),
+            "Linear SVM on reference features leads",
+            ["(10 random splits)", "leaves out zero, but 90.0\u00a0% of the test images show a "
+             "person seen in training", "corrected resampled t over trials"],
+            [],
+            id="random-splits-share-subjects",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, "random", 0.9, shared=math.nan)]),
+            "Linear SVM on reference features, with nothing to compare",
+            ["but the same person may be in training and in test"],
+            ["nan"],
+            id="random-splits-of-unknown-subjects",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, "random", 0.9, n_trials=1),
+                    experiment(POLY, "random", 0.5, n_trials=1, seed=2)]),
+            "Too close to call",
+            ["(1 random split)", "a gap of 40.0 points may be chance",
+             "a single trial gives no interval"],
+            ["nan", "leads"],
+            id="a-single-trial",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, FOLDS, 0.9), experiment(POLY, FOLDS, 0.5, images="other")]),
+            "Linear SVM on reference features leads",
+            ["the intervals of the two, 40.0 points apart, do not overlap"],
+            ["paired"],
+            id="other-test-images-far-apart",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, FOLDS, 0.8), experiment(POLY, FOLDS, 0.775, images="o")]),
+            "Too close to call",
+            ["the intervals of the two, 2.5 points apart, overlap"],
+            ["paired"],
+            id="other-test-images-alike",
+        ),
+        pytest.param(
+            run_of([experiment(RBF, "random", 0.975), *CLEAR_LEAD]),
+            "Linear SVM on reference features leads",
+            ["10 folds by subject"],
+            ["RBF", "97.5"],
+            id="subject-disjoint-protocols-lead",
+        ),
+        pytest.param(
+            run_of(CLEAR_LEAD, synthetic=True),
+            "Linear SVM on reference features leads",
+            ["On synthetic faces (10 folds by subject)"],
+            ["CK+"],
+            id="synthetic",
+        ),
+        pytest.param(
+            run_of(CLEAR_LEAD, labelled=216),
+            "Linear SVM on reference features leads",
+            ["On “tree” (10 folds by subject)"],
+            [],
+            id="ckplus-layout-only",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_what_the_data_bear_out_and_no_more(run, headline, said, unsaid):
+    verdict = judge(run)
+    assert verdict.headline == headline
+    assert [part for part in said if part not in verdict.sentence] == []
+    assert [part for part in unsaid if part in verdict.sentence] == []
+    assert verdict.sentence.count(". ") == 0
+    assert verdict.sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("run", "note"),
+    [
+        (run_of(TWO_ALIKE, synthetic=True), "synthetic"),
+        (run_of([*TWO_ALIKE, experiment(LINEAR, "random", 0.8)]), "90.0\u00a0% of the test images"),
+        (run_of([*TWO_ALIKE, experiment(RBF, FOLDS, 0.7)]), "The best of 3 was picked"),
+    ],
+)
+def test_notes_warn_of_what_flatters(run, note):
+    assert any(note in text for text in judge(run).notes)
+
+
+def test_a_note_warns_when_accuracy_hides_poor_recall_of_rare_classes():
+    lead = experiment(LINEAR, FOLDS, 0.8)
+    labels = np.where(np.arange(400) < 360, 0, 1)
+    answers = lead.predictions.assign(label=labels, predicted=0)
+    run = run_of([Experiment(lead.trials, answers, summarise(lead.trials, answers))])
+    paradox, nothing = judge(run).notes
+    assert "always answering “neutral” would already score 90.0\u00a0%" in paradox
+    assert "mean recall over classes is 50.0\u00a0%" in paradox
+    assert "may have learned nothing: always answering “neutral” would score 90.0" in nothing
+
+
+def test_protocols_are_never_mixed_and_the_best_comes_first():
+    groups = by_protocol((*TWO_ALIKE[::-1], experiment(RBF, "random", 0.975)))
+    accuracies = [[item.summary.test_accuracy for item in group] for group in groups]
+    assert accuracies == [[0.8, 0.775], [0.975]]
+
+
+def test_a_paired_difference_of_random_trials_may_be_negative():
+    worse = experiment(LINEAR, "random", 0.5, seed=1)
+    better = experiment(POLY, "random", 0.9, seed=2)
+    paired = difference(worse, better)
+    assert paired.mean == pytest.approx(-0.4)
+    assert paired.interval[0] <= -0.4 <= paired.interval[1] < 0
+    assert paired.conclusive
