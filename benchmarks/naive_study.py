@@ -33,7 +33,7 @@ class NaiveFace:
 
 def load_cascades() -> dict[str, Any]:
     """The four frontal face cascades of OpenCV."""
-    folder = Path(cv2.data.haarcascades)
+    folder = Path(cv2.__file__).parent / "data"
     return {
         name: cv2.CascadeClassifier(str(folder / f"haarcascade_frontalface_{name}.xml"))
         for name in CASCADES
@@ -105,7 +105,10 @@ def run_trial(
         Accuracy and log loss on the test images.
     """
     generator = np.random.default_rng(trial)
-    x_train, y_train, x_test, y_test = [], [], [], []
+    x_train: list[list[float]] = []
+    x_test: list[list[float]] = []
+    y_train: list[int] = []
+    y_test: list[int] = []
     for label, images in crops.items():
         order = generator.permutation(len(images))
         n_train, n_test = int(0.8 * len(images)), int(0.2 * len(images))
