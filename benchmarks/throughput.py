@@ -69,7 +69,7 @@ def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
         part = steps.decode(table.slice(start, 8), root, settings.decode)
         part = steps.crop(part, settings.crop)
         part = steps.landmarks(part, settings.landmarks, settings.crop.size_px)
-        rows += steps.features(part, settings.features.sets).num_rows
+        rows += steps.features(part, settings.features.sets, settings.crop.size_px).num_rows
     return rows
 
 

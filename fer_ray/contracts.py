@@ -22,11 +22,18 @@ class Status(StrEnum):
     """The one outcome of one image."""
 
     OK = "ok"
+    # Features as well, but dlib found no face in the crop: the predictor started from the
+    # cascade's box. Off in the reference setting.
+    OK_BY_BOX = "ok_by_box"
     UNREADABLE = "unreadable"  # missing, empty, truncated, or no image at all
     TOO_LARGE = "too_large"  # more pixels than allowed: refused before decoding
     NO_FACE = "no_face"  # no cascade found any face
     SEVERAL_FACES = "several_faces"  # no cascade found exactly one, some found more
     NO_LANDMARKS = "no_landmarks"  # dlib found no face in the crop
+
+
+# Rows that have landmarks and features.
+DESCRIBED = (Status.OK, Status.OK_BY_BOX)
 
 
 class Stage(StrEnum):
@@ -72,6 +79,7 @@ OUTCOME_FIELDS = (
     pa.field("height", pa.int32()),
     pa.field("cascade", pa.string()),  # the cascade that decided, one of CASCADES
     pa.field("box_xywh", vector(4, pa.int32())),  # face box in image pixels
+    pa.field("dhash", pa.string()),  # 64-bit difference hash of the crop, 16 hex digits
     # Faces found by each cascade that ran; null for those that were not needed.
     pa.field("cascade_faces", pa.struct([(name, pa.int16()) for name in CASCADES])),
     pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop
@@ -133,5 +141,21 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("predicted", pa.int8(), nullable=False),
         # By class code; 0 for a class that the training set lacked.
         pa.field("probabilities", vector(len(EMOTIONS)), nullable=False),
+    ]
+)
+
+# `DIR/search/*.parquet`: one row per trial and configuration of a search.
+SEARCH_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("trial", pa.int32(), nullable=False),
+        pa.field("configuration", pa.int32(), nullable=False),  # from 0, the same in each trial
+        pa.field("classifier", pa.string(), nullable=False),
+        pa.field("feature_set", pa.string(), nullable=False),
+        pa.field("parameters", pa.string(), nullable=False),  # JSON
+        # Over the inner folds of the trial's training part; no test image takes part.
+        pa.field("inner_accuracy", pa.float64(), nullable=False),
+        pa.field("inner_macro_recall", pa.float64(), nullable=False),
+        pa.field("chosen", pa.bool_(), nullable=False),  # answers in this trial; several vote
     ]
 )

@@ -8,9 +8,9 @@ from fer_ray.config import (
     ExtractSettings,
     Settings,
     extract_fingerprint,
-    load_settings,
 )
 from fer_ray.errors import UserError
+from fer_ray.loading import load_settings
 
 
 def test_defaults_are_the_parameters_of_the_study() -> None:

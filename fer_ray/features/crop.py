@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from fer_ray.config import Crop
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
+from fer_ray.features import search
 
 Gray = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
+
+SEARCHES = {"exhaustive": search.exhaustive, "coarse-to-fine": search.coarse_to_fine}
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,17 @@ class FaceFinder:
 
     def __init__(self, settings: Crop) -> None:
         self._settings = settings
+        self._search = SEARCHES[settings.search]
         self._cascades = {name: load_cascade(name) for name in settings.cascades}
 
     def __call__(self, gray: Gray) -> FaceFound:
         """Look for one face in (height, width) uint8."""
         faces: dict[str, int] = {}
         for name, cascade in self._cascades.items():
-            boxes = cascade.detectMultiScale(
-                gray,
-                scaleFactor=self._settings.scale_factor,
-                minNeighbors=self._settings.min_neighbors,
-                minSize=(self._settings.min_size_px, self._settings.min_size_px),
-                flags=cv2.CASCADE_SCALE_IMAGE,
-            )
+            boxes = self._search(cascade, gray, self._settings)
             faces[name] = len(boxes)
             if len(boxes) == 1:
-                x, y, w, h = (int(value) for value in boxes[0])
-                return FaceFound(Status.OK, name, (x, y, w, h), faces)
+                return FaceFound(Status.OK, name, boxes[0], faces)
         status = Status.SEVERAL_FACES if any(faces.values()) else Status.NO_FACE
         return FaceFound(status, None, None, faces)
 

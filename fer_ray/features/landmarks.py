@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib.util
+import math
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from fer_ray.contracts import N_LANDMARKS
 from fer_ray.errors import UserError
 
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
+DETECTOR_PX = 80  # side of the smallest face that dlib's detector knows
 
 
 class LandmarkLocator:
@@ -25,9 +28,9 @@ class LandmarkLocator:
     """
 
     def __init__(self, settings: Landmarks) -> None:
-        dlib = import_dlib()
+        dlib = self._dlib = import_dlib()
         file = model_file(settings.model)
-        self._upsample = settings.upsample
+        self._settings = settings
         self._detector = dlib.get_frontal_face_detector()
         try:
             self._predictor = dlib.shape_predictor(str(file))
@@ -40,20 +43,54 @@ class LandmarkLocator:
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[int, NDArray[np.float32] | None]:
         """Locate the landmarks in a gray crop (size, size) uint8.
 
-        The crop is shown to dlib with its gray repeated in three channels: on a single one its
-        answer differs slightly in about 5 % of crops. Of several faces the last counts.
+        Of several faces the last counts. Where dlib finds none, the crop itself, which is the
+        cascade's box, stands in for its box if the settings say so.
 
         Returns:
             The number of faces that dlib found, and the points (68, 2) float32 as x, y in crop
-            pixels, or None where it found no face.
+            pixels, or None where it found no face and nothing stands in for it.
         """
-        rgb = cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB)
-        faces = self._detector(rgb, self._upsample)
-        if not faces:
+        boxes = self._detect(crop)
+        if boxes:
+            box = boxes[-1]
+        elif self._settings.fallback == "box":
+            box = self._dlib.rectangle(0, 0, crop.shape[1] - 1, crop.shape[0] - 1)
+        else:
             return 0, None
-        shape = self._predictor(rgb, faces[-1])
-        points = [(part.x, part.y) for part in shape.parts()]
-        return len(faces), np.array(points, dtype=np.float32)
+        points = [(part.x, part.y) for part in self._predictor(crop, box).parts()]
+        return len(boxes), np.array(points, dtype=np.float32)
+
+    def _detect(self, crop: NDArray[np.uint8]) -> list[Any]:
+        """The boxes of dlib's detector, in crop pixels.
+
+        dlib looks for faces of 80 px in an image that it shrinks by 5/6 time and again. The sizes
+        that are not wanted are the first ones, and by far the dearest: the search may start at the
+        level where the smallest face wanted just fills the window. A level's side is cut to whole
+        pixels each time, while dlib takes a box back by the exact ratio; so do we.
+        """
+        levels = self._levels_left_out(len(crop))
+        if levels == 0:
+            return list(self._detector(self._in_channels(crop), self._settings.upsample))
+        side = len(crop) << self._settings.upsample
+        for _ in range(levels):
+            side = side * 5 // 6
+        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        ratio = 1.2**levels / 2**self._settings.upsample
+        return [self._scaled(box, ratio) for box in self._detector(self._in_channels(small), 0)]
+
+    def _levels_left_out(self, size: int) -> int:
+        smallest = self._settings.min_face_share * size * 2**self._settings.upsample
+        return max(0, math.floor(math.log(smallest / DETECTOR_PX, 1.2))) if smallest else 0
+
+    def _in_channels(self, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Gray as it is, or repeated in three channels: dlib's answers differ slightly."""
+        if self._settings.channels == 1:
+            return gray
+        return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+    def _scaled(self, box: Any, ratio: float) -> Any:
+        corners = (box.left(), box.top(), box.right(), box.bottom())
+        return self._dlib.rectangle(*(round(corner * ratio) for corner in corners))
 
 
 def import_dlib() -> ModuleType:

@@ -16,10 +16,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.config import Crop, Decode, Landmarks
-from fer_ray.contracts import CASCADES, N_LANDMARKS, Stage, Status, feature_column, vector
+from fer_ray.contracts import (
+    CASCADES,
+    DESCRIBED,
+    N_LANDMARKS,
+    Stage,
+    Status,
+    feature_column,
+    vector,
+)
 from fer_ray.data.decode import decode_file
 from fer_ray.features.crop import FaceFinder, cut
 from fer_ray.features.landmarks import LandmarkLocator
+from fer_ray.features.phash import dhash
 from fer_ray.features.table import FEATURE_SETS
 
 GRAY = "gray"  # (height × width) bytes
@@ -57,60 +66,66 @@ def crop(table: pa.Table, settings: Crop) -> pa.Table:
     boxes: list[tuple[int, ...] | None] = [None] * size
     faces: list[dict[str, int | None] | None] = [None] * size
     crops: list[NDArray[np.uint8] | None] = [None] * size
+    hashes: list[str | None] = [None] * size
     for row in outcome.rows_ok():
         gray = _image(table, row)
         found = finder(gray)
         faces[row] = {name: found.faces.get(name) for name in CASCADES}
         if found.box_xywh is None:
-            outcome.fail(row, found.status, _tell(found.faces))
+            outcome.settle(row, found.status, _tell(found.faces))
         else:
             cascades[row], boxes[row] = found.cascade, found.box_xywh
-            crops[row] = cut(gray, found.box_xywh, settings.size_px)
+            face = cut(gray, found.box_xywh, settings.size_px)
+            crops[row], hashes[row] = face, f"{dhash(face):016x}"
     return _with_columns(
         table.drop_columns([GRAY]),
         **outcome.columns(),
         cascade=pa.array(cascades, pa.string()),
         box_xywh=pa.array(boxes, vector(4, pa.int32())),
+        dhash=pa.array(hashes, pa.string()),
         cascade_faces=pa.array(faces, pa.struct([(name, pa.int16()) for name in CASCADES])),
         **{CROP: _pixels(crops)},
     )
 
 
 def landmarks(table: pa.Table, settings: Landmarks, size_px: int) -> pa.Table:
-    """Locate the 68 landmarks in each crop, which is dropped."""
+    """Locate the 68 landmarks in each crop."""
     locator = landmark_locator(settings)
     outcome = _Outcome(table, Stage.LANDMARKS)
     counts: list[int | None] = [None] * table.num_rows
     points: list[NDArray[np.float32] | None] = [None] * table.num_rows
     for row in outcome.rows_ok():
-        pixels = np.frombuffer(table[CROP][row].as_buffer(), np.uint8)
-        counts[row], located = locator(pixels.reshape(size_px, size_px))
+        counts[row], located = locator(_crop(table, row, size_px))
         if located is None:
-            outcome.fail(row, Status.NO_LANDMARKS, "dlib finds no face in the crop")
+            outcome.settle(row, Status.NO_LANDMARKS, "dlib finds no face in the crop")
         else:
             points[row] = located.ravel()
+            if not counts[row]:
+                outcome.settle(row, Status.OK_BY_BOX, "dlib finds no face; the crop stood in")
     return _with_columns(
-        table.drop_columns([CROP]),
+        table,
         **outcome.columns(),
         landmark_faces=pa.array(counts, pa.int16()),
         landmarks_xy=_vectors(points, 2 * N_LANDMARKS),
     )
 
 
-def features(table: pa.Table, sets: tuple[str, ...]) -> pa.Table:
-    """Compute the named feature sets from the landmarks."""
+def features(table: pa.Table, sets: tuple[str, ...], size_px: int) -> pa.Table:
+    """Compute the named feature sets from landmarks and crops; the crops are dropped."""
     outcome = _Outcome(table, Stage.FEATURES)
     rows = list(outcome.rows_ok())
     flat = [table["landmarks_xy"][row].as_py() for row in rows]
     points = np.array(flat, dtype=np.float64).reshape(-1, N_LANDMARKS, 2)
+    crops = [_crop(table, row, size_px) for row in rows]
     columns = {}
     for name in sets:
+        chosen = FEATURE_SETS[name]
+        values = chosen.compute(points, crops) if chosen.needs_crop else chosen.compute(points)
         vectors: list[NDArray[np.float32] | None] = [None] * table.num_rows
-        values = FEATURE_SETS[name].compute(points).astype(np.float32)
-        for row, value in zip(rows, values, strict=True):
+        for row, value in zip(rows, values.astype(np.float32), strict=True):
             vectors[row] = value
-        columns[feature_column(name)] = _vectors(vectors, FEATURE_SETS[name].width)
-    return _with_columns(table, **outcome.columns(), **columns)
+        columns[feature_column(name)] = _vectors(vectors, chosen.width)
+    return _with_columns(table.drop_columns([CROP]), **outcome.columns(), **columns)
 
 
 class _Outcome:
@@ -121,13 +136,13 @@ class _Outcome:
         self._columns = {name: table[name].to_pylist() for name in ("status", "stage", "error")}
 
     def rows_ok(self) -> Iterator[int]:
-        """Rows that are still ok; each is marked as having reached this stage."""
+        """Rows that are still in work; each is marked as having reached this stage."""
         for row, status in enumerate(list(self._columns["status"])):
-            if status == Status.OK:
+            if status in DESCRIBED:
                 self._columns["stage"][row] = self._stage.value
                 yield row
 
-    def fail(self, row: int, status: Status, error: str) -> None:
+    def settle(self, row: int, status: Status, error: str) -> None:
         self._columns["status"][row] = status.value
         self._columns["error"][row] = error
 
@@ -143,6 +158,10 @@ def _tell(faces: dict[str, int]) -> str:
 def _image(table: pa.Table, row: int) -> NDArray[np.uint8]:
     shape = table["height"][row].as_py(), table["width"][row].as_py()
     return np.frombuffer(table[GRAY][row].as_buffer(), np.uint8).reshape(shape)
+
+
+def _crop(table: pa.Table, row: int, size_px: int) -> NDArray[np.uint8]:
+    return np.frombuffer(table[CROP][row].as_buffer(), np.uint8).reshape(size_px, size_px)
 
 
 def _pixels(images: list[NDArray[np.uint8] | None]) -> pa.Array:

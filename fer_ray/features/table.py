@@ -7,22 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
-from fer_ray.features import geometry
+from fer_ray.features import appearance, geometry, measures
+
+UNION = "+"  # joins the names of sets that are taken together, as in hog+landmarks
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A named feature vector made from landmarks.
+    """A named feature vector of a face.
 
     Attributes:
         width: Numbers per image.
-        compute: From landmarks (n, 68, 2) in crop pixels to features (n, width).
+        compute: From landmarks (n, 68, 2) in crop pixels, and from a crop (size, size) uint8 of
+            each where they are needed, to features (n, width).
         meaning: What it holds, in a few words.
+        needs_crop: Whether `compute` takes the crops as well.
     """
 
     width: int
-    compute: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    compute: Callable[..., NDArray[np.float64]]
     meaning: str
+    needs_crop: bool = False
 
 
 FEATURE_SETS = {
@@ -35,4 +40,23 @@ FEATURE_SETS = {
     "landmarks": FeatureSet(
         2 * N_LANDMARKS, geometry.eye_normalised, "all 68 points, placed and scaled by the eyes"
     ),
+    "geometry": FeatureSet(
+        len(measures.MEASURE_NAMES), measures.measures, "distances and angles near action units"
+    ),
+    "hog": FeatureSet(
+        appearance.HOG_WIDTH, appearance.hog, "gradient directions of the aligned face", True
+    ),
 }
+
+
+def sets_of(name: str) -> tuple[str, ...]:
+    """The stored sets that a name stands for: itself, or the parts of a union.
+
+    Raises:
+        ValueError: One of them does not exist, or is named twice.
+    """
+    parts = tuple(name.split(UNION))
+    if not set(parts) <= set(FEATURE_SETS) or len(set(parts)) < len(parts):
+        known = ", ".join(FEATURE_SETS)
+        raise ValueError(f"take one of {known}, or several joined by {UNION}")
+    return parts

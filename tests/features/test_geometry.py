@@ -3,10 +3,11 @@ import pytest
 
 from benchmarks.naive_study import vectorise
 from fer_ray.features import geometry
-from fer_ray.features.table import FEATURE_SETS
+from fer_ray.features.table import FEATURE_SETS, FeatureSet, sets_of
 
 RNG = np.random.default_rng(1)
 FACES = RNG.integers(20, 330, (5, 68, 2)).astype(float)
+CROPS = list(RNG.integers(0, 256, (5, 350, 350), np.uint8))
 
 
 def test_the_reference_features_are_the_study_point_by_point() -> None:
@@ -21,18 +22,36 @@ def test_point_0_has_no_part_in_the_reference() -> None:
     assert not np.array_equal(geometry.reference68(moved), geometry.reference68(FACES))
 
 
+def computed(chosen: FeatureSet, count: slice) -> np.ndarray:
+    """The features of some of the faces."""
+    if chosen.needs_crop:
+        return chosen.compute(FACES[count], CROPS[count])
+    return chosen.compute(FACES[count])
+
+
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_a_feature_set_has_its_width_for_any_number_of_faces(name: str) -> None:
     chosen = FEATURE_SETS[name]
     for count in (0, 1, 5):
-        assert chosen.compute(FACES[:count]).shape == (count, chosen.width)
+        assert computed(chosen, slice(count)).shape == (count, chosen.width)
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_a_face_has_the_same_features_alone_and_in_company(name: str) -> None:
-    compute = FEATURE_SETS[name].compute
-    together = compute(FACES)
-    np.testing.assert_array_equal(together[3:4], compute(FACES[3:4]))
+    chosen = FEATURE_SETS[name]
+    together = computed(chosen, slice(None))
+    np.testing.assert_array_equal(together[3:4], computed(chosen, slice(3, 4)))
+
+
+def test_a_name_stands_for_itself_or_for_the_sets_that_it_joins() -> None:
+    assert sets_of("landmarks") == ("landmarks",)
+    assert sets_of("hog+landmarks") == ("hog", "landmarks")
+
+
+@pytest.mark.parametrize("name", ["", "eigenfaces", "hog+", "hog+hog", "hog landmarks"])
+def test_a_name_that_stands_for_no_set_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="take one of reference"):
+        sets_of(name)
 
 
 def test_eye_normalised_points_do_not_see_place_size_and_tilt() -> None:

@@ -12,7 +12,7 @@ from benchmarks.naive_study import (
     load_predictor,
     vectorise,
 )
-from fer_ray.config import Crop, Decode, ExtractSettings, Landmarks
+from fer_ray.config import Crop, Decode, ExtractSettings, Landmarks, Settings
 from fer_ray.contracts import Stage, Status
 from fer_ray.errors import UserError
 from fer_ray.features import steps
@@ -21,6 +21,7 @@ from fer_ray.features.landmarks import LandmarkLocator, model_file
 from fer_ray.pipeline import schema
 
 SETTINGS = ExtractSettings()
+FAST = Settings(profile="fast").extract
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +41,14 @@ def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def through_all_steps(root: Path, paths: list[str]) -> pa.Table:
-    table = pa.table({"path": paths})
-    table = steps.decode(table, root, SETTINGS.decode)
-    table = steps.crop(table, SETTINGS.crop)
-    table = steps.landmarks(table, SETTINGS.landmarks, SETTINGS.crop.size_px)
-    return steps.features(table, SETTINGS.features.sets)
+def through_all_steps(
+    root: Path, paths: list[str], settings: ExtractSettings = SETTINGS
+) -> pa.Table:
+    table = pa.table({"path": pa.array(paths, pa.string())})
+    table = steps.decode(table, root, settings.decode)
+    table = steps.crop(table, settings.crop)
+    table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
+    return steps.features(table, settings.features.sets, settings.crop.size_px)
 
 
 def names(root: Path) -> list[str]:
@@ -75,12 +78,14 @@ def test_every_file_gives_one_row_with_status_stage_and_reason(mixed: Path) -> N
     assert rows["half.png"]["cascade_faces"] is None
 
 
-def test_rows_are_the_same_for_any_batch_size(mixed: Path) -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, FAST], ids=["reference", "fast"])
+def test_rows_are_the_same_for_any_batch_size(mixed: Path, settings: ExtractSettings) -> None:
     paths = names(mixed)
-    whole = through_all_steps(mixed, paths)
+    whole = through_all_steps(mixed, paths, settings)
     for size in (1, 4):
         parts = [
-            through_all_steps(mixed, paths[at : at + size]) for at in range(0, len(paths), size)
+            through_all_steps(mixed, paths[at : at + size], settings)
+            for at in range(0, len(paths), size)
         ]
         assert pa.concat_tables(parts).combine_chunks().equals(whole.combine_chunks())
 
@@ -88,6 +93,47 @@ def test_rows_are_the_same_for_any_batch_size(mixed: Path) -> None:
 def test_a_batch_of_nothing_passes_through(mixed: Path) -> None:
     empty = through_all_steps(mixed, names(mixed)[:1]).slice(0, 0)
     assert through_all_steps(mixed, []).schema.equals(empty.schema)
+
+
+def test_a_batch_in_which_every_image_failed_has_the_same_columns(mixed: Path) -> None:
+    whole = through_all_steps(mixed, names(mixed)[:1])
+    for failed in (["words.png", "half.png"], ["plain.png"]):
+        table = through_all_steps(mixed, failed)
+        assert table.schema.equals(whole.schema)
+        assert table["features_hog"].null_count == len(failed)
+
+
+def test_no_pixels_are_left_when_the_features_are_made(mixed: Path) -> None:
+    assert not {steps.GRAY, steps.CROP} & set(through_all_steps(mixed, names(mixed)).column_names)
+
+
+def covered(path: str, root: Path) -> pa.Table:
+    """A cropped image whose face is then hidden, so that dlib finds none."""
+    table = steps.decode(pa.table({"path": [path]}), root, SETTINGS.decode)
+    table = steps.crop(table, SETTINGS.crop)
+    hidden = pa.array([bytes(350 * 350)], pa.large_binary())
+    return table.set_column(table.column_names.index(steps.CROP), steps.CROP, hidden)
+
+
+def test_a_crop_without_a_dlib_face_has_no_landmarks_by_the_reference(mixed: Path) -> None:
+    row = steps.landmarks(covered("face0.png", mixed), Landmarks(), 350).to_pylist()[0]
+    assert (row["status"], row["landmark_faces"]) == (Status.NO_LANDMARKS, 0)
+    assert row["landmarks_xy"] is None
+
+
+def test_with_the_fallback_the_crop_stands_in_and_the_row_says_so(mixed: Path) -> None:
+    table = steps.landmarks(covered("face0.png", mixed), Landmarks(fallback="box"), 350)
+    row = steps.features(table, SETTINGS.features.sets, 350).to_pylist()[0]
+    assert (row["status"], row["stage"]) == (Status.OK_BY_BOX, Stage.FEATURES)
+    assert row["landmark_faces"] == 0
+    assert "the crop stood in" in row["error"]
+    assert row["features_hog"] is not None
+
+
+def test_the_fallback_changes_no_face_that_dlib_finds(mixed: Path) -> None:
+    faces = [f"face{n}.png" for n in range(5)]
+    box = SETTINGS.model_copy(update={"landmarks": Landmarks(fallback="box")})
+    assert through_all_steps(mixed, faces, box).equals(through_all_steps(mixed, faces))
 
 
 def test_rows_have_the_documented_types(mixed: Path) -> None:
