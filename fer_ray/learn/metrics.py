@@ -58,6 +58,37 @@ def log_loss(labels: Labels, probabilities: NDArray[np.floating]) -> float:
     return float(-np.mean(np.log(np.maximum(p_true, np.finfo(float).eps))))
 
 
+def expected_calibration_error(
+    labels: Labels, probabilities: NDArray[np.floating], n_bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over bins of confidence, by their share of images.
+
+    Confidence is the highest probability of an image; the bins are of equal width, closed above,
+    and 15 as in Guo et al. (On calibration of modern neural networks, ICML 2017). With few images
+    a bin the figure lies above 0 even for a perfectly calibrated model.
+    """
+    confidence = np.max(probabilities, axis=1).astype(float)
+    correct = np.argmax(probabilities, axis=1) == np.asarray(labels)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of a share among `n` independent cases; nan without any.
+
+    It holds its coverage for few cases and for shares near 0 or 1 (Wilson, Journal of the American
+    Statistical Association 22, 1927).
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    weight = z * z / n
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * np.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
 def resampled_interval(
     scores: NDArray[np.floating], test_to_train: float, level: float = 0.95
 ) -> tuple[float, float]:
@@ -80,7 +111,7 @@ def resampled_interval(
 
 
 def subject_bootstrap_interval(
-    correct: NDArray[np.bool_],
+    correct: NDArray[np.bool_] | NDArray[np.floating],
     subjects: NDArray[np.object_],
     seed: int,
     level: float = 0.95,
@@ -91,7 +122,8 @@ def subject_bootstrap_interval(
     Images of one subject are not independent; drawing subjects keeps them together.
 
     Args:
-        correct: Whether each image was answered correctly, (n,).
+        correct: Whether each image was answered correctly, (n,); or the gain of one model over
+            another, from -1 to 1, for the interval of a difference.
         subjects: Its subject, (n,).
         seed: Seed of the draws.
         level: Coverage.

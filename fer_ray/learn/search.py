@@ -1,4 +1,4 @@
-"""Trials in parallel on Ray Tune: the only code that knows Tune."""
+"""Pieces of work in parallel on Ray Tune: the only code that knows Tune."""
 
 import logging
 import tempfile
@@ -8,36 +8,24 @@ from typing import Any
 
 from ray import tune
 
-from fer_ray.learn.svm import run_trial
-from fer_ray.learn.trials import Experiment, Samples, TrialStore
-
-Advance = Callable[[int], None]
+from fer_ray.progress import Advance
+from fer_ray.runtime import processor_share
 
 
-class _SvmTrial(tune.Trainable):  # type: ignore[misc]
-    """One trial of one experiment; its process is used again for the next."""
+class _Piece(tune.Trainable):  # type: ignore[misc]
+    """One piece of work; its process is used again for the next."""
 
-    def setup(
-        self, config: dict[str, Any], samples: Samples, experiments: list[Experiment], out: Path
-    ) -> None:
-        self._samples, self._experiments, self._out = samples, experiments, out
+    def setup(self, config: dict[str, Any], work: Callable[[Any], None]) -> None:
+        self._work = work
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        number, self._trial = new_config["task"]
-        self._experiment = self._experiments[number]
+        self._piece = new_config["piece"]
         return True
 
     def step(self) -> dict[str, Any]:
-        result = run_trial(
-            self._experiment.kernel,
-            self._experiment.settings,
-            self._samples.features,
-            self._samples.labels,
-            self._experiment.splits[self._trial],
-        )
-        TrialStore(self._out, self._experiment).keep(self._trial, self._samples, result)
-        return {"done": True, "test_accuracy": result.figures["test_accuracy"]}
+        self._work(self._piece)
+        return {"done": True}
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]
@@ -48,35 +36,34 @@ class _Progress(tune.Callback):  # type: ignore[misc]
         self._advance(1)
 
 
-def run_experiments(
-    tasks: list[tuple[int, int]],
-    experiments: list[Experiment],
-    samples: Samples,
+def run_pieces(
+    work: Callable[[Any], None],
+    pieces: list[Any],
     out: Path,
-    workers: int,
+    workers: int | None,
     advance: Advance,
 ) -> None:
-    """Run trials and keep each in the run folder as it ends.
+    """Do each piece once, wherever there is a processor; what comes of it is kept by `work` itself.
 
     Args:
-        tasks: Number of the experiment and of its trial.
-        experiments: What the first number counts.
-        samples: What to train and test on.
+        work: Called with a piece, in a process that does many. It is sent to each node once.
+        pieces: Plain values.
         out: Run folder, the same on every node.
-        workers: Trials at a time.
-        advance: Told 1 each time that a trial is done.
+        workers: Pieces at a time. None: as many as there are processors for, also as they grow.
+        advance: Told 1 each time that a piece is done.
 
     Raises:
-        RuntimeError: A trial failed; the others are kept.
+        RuntimeError: A piece failed; what the others kept stays.
+        KeyboardInterrupt: The job was interrupted; what was finished stays.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    trainable = tune.with_parameters(
-        _SvmTrial, samples=samples, experiments=experiments, out=out.resolve()
-    )
-    with tempfile.TemporaryDirectory(prefix="fer-ray-tune-") as scratch:
+    # Tune wants a folder that all nodes see, though nothing is kept there.
+    with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1}),
-            param_space={"task": tune.grid_search(tasks)},
+            tune.with_resources(
+                tune.with_parameters(_Piece, work=work), {"cpu": processor_share()}
+            ),
+            param_space={"piece": tune.grid_search(pieces)},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
             run_config=tune.RunConfig(
                 storage_path=scratch,
@@ -88,3 +75,6 @@ def run_experiments(
         results = tuner.fit()
     if results.errors:
         raise RuntimeError(f"{len(results.errors)} trials failed; the first: {results.errors[0]}")
+    finished = sum(1 for result in results if (result.metrics or {}).get("done"))
+    if finished < len(pieces):  # Tune takes an interrupt for an end
+        raise KeyboardInterrupt

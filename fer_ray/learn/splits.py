@@ -43,12 +43,26 @@ def make_splits(
         known = _all_known(subjects, settings.protocol)
         n_folds = N_SUBJECT_FOLDS if settings.protocol == "subject-10fold" else len(set(known))
         splits = subject_folds(known, n_folds)
-    if any(len(split.test) == 0 or len(set(labels[split.train])) < 2 for split in splits):
-        raise UserError(
-            "Too few labelled images for these trials: a split would have no test image, or "
-            "training images of a single class. Add images, or take another protocol."
-        )
+    require_usable(splits, labels)
     return splits
+
+
+def require_usable(splits: list[Split], labels: NDArray[np.int8]) -> None:
+    """Make sure that each split has something to test and two or more classes to train.
+
+    A class trains with two images or more: a single one cannot be calibrated.
+
+    Raises:
+        UserError: One has not.
+    """
+    for split in splits:
+        _, counts = np.unique(labels[split.train], return_counts=True)
+        if len(split.test) == 0 or np.sum(counts >= 2) < 2:
+            raise UserError(
+                "Too few labelled images for these trials: a split would have no test image, or "
+                "training images of a single class (a class counts with two or more). Add images, "
+                "or take another protocol."
+            )
 
 
 def random_split(

@@ -36,11 +36,16 @@ class ExperimentSummary:
     test_subject_in_train: float  # mean share; nan where no subject is known
     confusion: NDArray[np.int64]  # (8, 8) over all trials; rows are true classes
     seconds: float  # summed over trials
+    classes: tuple[str, ...]  # those that were tested
+    calibration_error: float  # expected calibration error, over all answers
+    class_recalls: NDArray[np.float64]  # (8,) over all trials; nan for classes not tested
+    class_recall_intervals: NDArray[np.float64]  # (8, 2), 95 %
+    class_recall_method: str
 
 
 def is_folds(protocol: str) -> bool:
     """Whether the protocol tests every image once, so that answers are pooled over its folds."""
-    return protocol != "random"
+    return not protocol.startswith(("random", "given-trials"))
 
 
 def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSummary:
@@ -81,7 +86,38 @@ def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSumm
         test_subject_in_train=float(trials["test_subject_in_train"].mean()),
         confusion=counts,
         seconds=float(trials["seconds"].sum()),
+        classes=tuple(np.array(EMOTIONS)[counts.sum(axis=1) > 0].tolist()),
+        calibration_error=metrics.expected_calibration_error(
+            predictions["label"].to_numpy(), np.stack(predictions["probabilities"].to_list())
+        ),
+        class_recalls=metrics.recalls(counts),
+        class_recall_intervals=_recall_intervals(predictions),
+        class_recall_method=f"Wilson's, over {independent_groups(predictions)[1]}",
     )
+
+
+def independent_groups(predictions: pd.DataFrame) -> tuple["pd.Series[str]", str]:
+    """What may be taken for independent, and its name: subjects, or images where one is unknown."""
+    if predictions["subject"].notna().all():
+        return predictions["subject"], "subjects"
+    return predictions["image_id"], "images"
+
+
+def _recall_intervals(predictions: pd.DataFrame) -> NDArray[np.float64]:
+    """Wilson's interval of each class's recall, (8, 2); nan for classes that were not tested.
+
+    It counts as many cases as the class has subjects: images of one are not independent, nor are
+    the answers that several random trials give to one image. (A bootstrap would give an interval of
+    no width to a small class that is all correct.)
+    """
+    groups, _ = independent_groups(predictions)
+    correct = predictions["label"] == predictions["predicted"]
+    intervals = np.full((len(EMOTIONS), 2), np.nan)
+    for code in predictions["label"].unique():
+        rows = predictions["label"] == code
+        n = groups[rows].nunique()
+        intervals[code] = metrics.wilson_interval(float(correct[rows].mean()), n)
+    return intervals
 
 
 def _image_mean(trials: pd.DataFrame, column: str) -> float:
@@ -94,9 +130,10 @@ def _interval(
 ) -> tuple[tuple[float, float], str]:
     if folds:
         correct = (predictions["label"] == predictions["predicted"]).to_numpy()
-        subjects = predictions["subject"].to_numpy(dtype=object)
-        interval = metrics.subject_bootstrap_interval(correct, subjects, BOOTSTRAP_SEED)
-        return interval, "bootstrap over subjects"
+        groups, name = independent_groups(predictions)
+        drawn = groups.to_numpy(dtype=object)
+        interval = metrics.subject_bootstrap_interval(correct, drawn, BOOTSTRAP_SEED)
+        return interval, f"bootstrap over {name}"
     if len(trials) < 2:
         return (float("nan"), float("nan")), "none: a single trial"
     ratio = float((trials["n_test"] / trials["n_train"]).mean())

@@ -89,20 +89,41 @@ def run_trial(
         split: Indices into both.
     """
     started = time.perf_counter()
-    x_train, y_train = features[split.train], labels[split.train]
-    x_test, y_test = features[split.test], labels[split.test]
-    model = CalibratedSvm(kernel, settings).fit(x_train, y_train)
-    predicted, probabilities = model.predict(x_test), model.probabilities(x_test)
-    counts = metrics.confusion_counts(y_test, predicted, len(EMOTIONS))
+    model = CalibratedSvm(kernel, settings).fit(features[split.train], labels[split.train])
+    rows = np.concatenate([split.train, split.test])
+    predicted, probabilities = model.predict(features[rows]), model.probabilities(features[rows])
+    seconds = time.perf_counter() - started
+    return trial_result(labels[rows], probabilities, len(split.train), seconds, predicted)
+
+
+def trial_result(
+    labels: NDArray[np.int8],
+    probabilities: NDArray[np.float64],
+    n_train: int,
+    seconds: float,
+    predicted: NDArray[np.int8] | None = None,
+) -> TrialResult:
+    """The figures of a trial.
+
+    Args:
+        labels: Class codes (n,) of its images, those of training first.
+        probabilities: Of each image (n, 8).
+        n_train: How many are of training.
+        seconds: What the trial took.
+        predicted: The answers (n,). None: the most probable class.
+    """
+    answers = probabilities.argmax(axis=1).astype(np.int8) if predicted is None else predicted
+    train, test = slice(None, n_train), slice(n_train, None)
+    counts = metrics.confusion_counts(labels[test], answers[test], len(EMOTIONS))
     figures = {
-        "n_train": len(y_train),
-        "n_test": len(y_test),
-        "train_accuracy": metrics.accuracy(y_train, model.predict(x_train)),
-        "test_accuracy": metrics.accuracy(y_test, predicted),
-        "train_log_loss": metrics.log_loss(y_train, model.probabilities(x_train)),
-        "test_log_loss": metrics.log_loss(y_test, probabilities),
+        "n_train": n_train,
+        "n_test": len(labels) - n_train,
+        "train_accuracy": metrics.accuracy(labels[train], answers[train]),
+        "test_accuracy": metrics.accuracy(labels[test], answers[test]),
+        "train_log_loss": metrics.log_loss(labels[train], probabilities[train]),
+        "test_log_loss": metrics.log_loss(labels[test], probabilities[test]),
         "test_macro_recall": metrics.macro_recall(counts),
         "test_macro_f1": metrics.macro_f1(counts),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
     }
-    return TrialResult(figures, predicted, probabilities)
+    return TrialResult(figures, answers[test], probabilities[test])

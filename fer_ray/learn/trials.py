@@ -1,167 +1,117 @@
 """Repeated trials as a job: which experiments, what is done already, and their tables. No Ray."""
 
 import json
-import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from fer_ray.config import Kernel, TrialSettings, fingerprint
-from fer_ray.contracts import (
-    EMOTIONS,
-    PREDICTIONS_SCHEMA,
-    TRIALS_SCHEMA,
-    Status,
-    feature_column,
-)
+from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
 from fer_ray.data import store
-from fer_ray.errors import UserError
-from fer_ray.learn.splits import Split, make_splits, share_of_known_subjects
-from fer_ray.learn.svm import TrialResult
+from fer_ray.learn.folds import Folds
+from fer_ray.learn.samples import Samples
+from fer_ray.learn.splits import Split, share_of_known_subjects
+from fer_ray.learn.svm import TrialResult, run_trial
 
 TRIALS = "trials"
 PREDICTIONS = "predictions"
 PARTIAL = "trials.partial"
-FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The labelled images that have features, by image_id.
-
-    Attributes:
-        image_ids: (n,).
-        subjects: (n,), None where unknown.
-        labels: Class codes (n,).
-        features: (n, width) float64.
-    """
-
-    image_ids: list[str]
-    subjects: list[str | None]
-    labels: NDArray[np.int8]
-    features: NDArray[np.float64]
-
-
-def read_samples(frames: Path, feature_set: str) -> Samples:
-    """The rows of `frames` that are ok and labelled.
-
-    Raises:
-        UserError: There are none, or the feature set was not extracted.
-    """
-    column = feature_column(feature_set)
-    if column not in pq.read_schema(next(frames.glob("*.parquet"))).names:
-        raise UserError(
-            f"{frames} lacks the feature set {feature_set}. Extract it: "
-            f"--set extract.features.sets='[{feature_set}]'"
-        )
-    table = pq.read_table(
-        frames,
-        columns=["image_id", "subject", "label", column],
-        filters=[("status", "=", Status.OK.value), ("label", "in", list(range(len(EMOTIONS))))],
-    ).sort_by("image_id")
-    if not table.num_rows:
-        raise UserError(
-            "No labelled image has features, so there is nothing to train on. Is the source "
-            "labelled, and were faces found? See the counts by status above or in extract.json."
-        )
-    flat = table[column].combine_chunks().flatten().to_numpy()
-    return Samples(
-        table["image_id"].to_pylist(),
-        table["subject"].to_pylist(),
-        table["label"].to_numpy().astype(np.int8),
-        flat.reshape(table.num_rows, -1).astype(np.float64),
-    )
-
-
-def warnings_for(samples: Samples) -> list[str]:
-    """What a reader of the trials ought to know about the samples."""
-    counts = Counter(samples.labels.tolist())
-    few = [f"{EMOTIONS[code]} ({n})" for code, n in sorted(counts.items()) if n < FEWEST_TO_TEST]
-    absent = [name for code, name in enumerate(EMOTIONS) if code not in counts]
-    found = []
-    if few:
-        found.append(
-            f"Fewer than {FEWEST_TO_TEST} images: {', '.join(few)}. Random splits test none of "
-            "them, and no figure for these classes means much."
-        )
-    if absent:
-        found.append(f"No image at all: {', '.join(absent)}.")
-    return found
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kernel on one feature set under one protocol.
+    """One classifier on one feature set under one protocol.
 
     Attributes:
         name: Names every setting that differs from the reference, so that no two share one.
         fingerprint: Of its settings and of the frames.
+        classifier: Its name in tables.
+        feature_set: What it is trained on.
+        protocol: How images are split.
+        seed: Of the splits.
+        splits: One a trial.
     """
 
     name: str
     fingerprint: str
-    kernel: Kernel
-    settings: TrialSettings
+    classifier: str
+    feature_set: str
+    protocol: str
+    seed: int
     splits: list[Split]
 
-    @property
-    def classifier(self) -> str:
-        """The classifier's name in tables."""
-        return f"svm-{self.kernel}"
+
+@dataclass(frozen=True)
+class SvmExperiment(Experiment):
+    """Trials of one kernel with given parameters."""
+
+    kernel: Kernel
+    settings: TrialSettings
 
 
-def plan_experiments(
-    settings: TrialSettings, samples: Samples, frames_key: str
-) -> list[Experiment]:
+def plan_experiments(settings: TrialSettings, folds: Folds, frames_key: str) -> list[SvmExperiment]:
     """The experiments that `settings` ask for.
 
     Args:
         settings: Kernels, protocol and the rest.
-        samples: What they are to be made on.
+        folds: The splits of their protocol.
         frames_key: Names the frames that the samples come from.
     """
-    splits = make_splits(settings, samples.labels, samples.subjects)
     experiments = []
     for kernel in settings.kernels:
-        relevant = settings.model_dump(mode="json", exclude={"kernels"})
-        key = fingerprint({"kernel": kernel, "settings": relevant, "frames": frames_key})
-        experiments.append(Experiment(_name(kernel, settings), key, kernel, settings, splits))
+        key = fingerprint(
+            {"kernel": kernel, "settings": defining(settings, folds), "frames": frames_key}
+        )
+        experiments.append(
+            SvmExperiment(
+                name=_name(kernel, settings, folds),
+                fingerprint=key,
+                classifier=f"svm-{kernel}",
+                feature_set=settings.feature_set,
+                protocol=folds.protocol,
+                seed=settings.seed,
+                splits=folds.splits,
+                kernel=kernel,
+                settings=settings,
+            )
+        )
     return experiments
 
 
-def _name(kernel: Kernel, settings: TrialSettings) -> str:
-    parts = [f"svm-{kernel}", settings.feature_set, settings.protocol]
-    shown = {
-        "scale",
-        "C",
-        "gamma",
-        "degree",
-        "tol",
-        "train_share",
-        "test_share",
-        "n_trials",
-        "seed",
-    }
-    if settings.protocol != "random":  # folds know neither
-        shown -= {"train_share", "test_share", "n_trials", "seed"}
+def defining(settings: TrialSettings, folds: Folds) -> dict[str, Any]:
+    """What of the settings defines a trial's result; given folds count by their content."""
+    relevant = settings.model_dump(mode="json", exclude={"kernels", "folds"})
+    return {**relevant, "protocol": folds.protocol}
+
+
+def _name(kernel: Kernel, settings: TrialSettings, folds: Folds) -> str:
+    shown = {"classes", "scale", "C", "gamma", "degree", "tol", *SPLITTING}
     if kernel == "linear":
         shown.discard("gamma")
     if kernel != "poly":
         shown.discard("degree")
+    parts = [f"svm-{kernel}", settings.feature_set, folds.protocol]
+    return "-".join([*parts, *differences(settings, folds, shown)])
+
+
+SPLITTING = {"train_share", "test_share", "n_trials", "seed"}  # of random trials; folds know none
+
+
+def differences(settings: TrialSettings, folds: Folds, shown: set[str]) -> list[str]:
+    """Those settings of `shown` that matter here and are not the reference's, as `C=0.5`."""
+    if folds.protocol != "random":
+        shown = shown - SPLITTING
     reference = TrialSettings()
-    for field in TrialSettings.model_fields:
-        value = getattr(settings, field)
-        if field in shown and value != getattr(reference, field):
-            parts.append(f"{field}={value}")
-    return "-".join(parts)
+    return [
+        f"{field}={getattr(settings, field)}"
+        for field in TrialSettings.model_fields
+        if field in shown and getattr(settings, field) != getattr(reference, field)
+    ]
 
 
 class TrialStore:
@@ -217,9 +167,9 @@ class TrialStore:
             "experiment": self._experiment.name,
             "fingerprint": self._experiment.fingerprint,
             "classifier": self._experiment.classifier,
-            "feature_set": self._experiment.settings.feature_set,
-            "protocol": self._experiment.settings.protocol,
-            "seed": self._experiment.settings.seed,
+            "feature_set": self._experiment.feature_set,
+            "protocol": self._experiment.protocol,
+            "seed": self._experiment.seed,
         }
         predictions = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
         for name, table in (
@@ -232,6 +182,33 @@ class TrialStore:
 
     def _file(self, folder: str) -> Path:
         return self._out / folder / f"{self._experiment.name}.parquet"
+
+
+@dataclass(frozen=True)
+class SvmTrials:
+    """All that a worker needs to do SVM trials; called with one, it does and keeps it.
+
+    Attributes:
+        experiments: What a trial may be of.
+        samples: What to train and test on.
+        out: Run folder, the same on every node.
+    """
+
+    experiments: list[SvmExperiment]
+    samples: Samples
+    out: Path
+
+    def __call__(self, piece: tuple[int, int]) -> None:
+        """Do one trial: the number of its experiment, and its own."""
+        experiment, trial = self.experiments[piece[0]], piece[1]
+        result = run_trial(
+            experiment.kernel,
+            experiment.settings,
+            self.samples.features,
+            self.samples.labels,
+            experiment.splits[trial],
+        )
+        TrialStore(self.out, experiment).keep(trial, self.samples, result)
 
 
 def read_experiments(out: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:

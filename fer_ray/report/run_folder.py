@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from fer_ray.contracts import Status
+from fer_ray.contracts import DESCRIBED
 from fer_ray.learn.summary import ExperimentSummary, summarise
 from fer_ray.report import wording
 
@@ -82,7 +82,7 @@ class RunFolder:
     @cached_property
     def usable(self) -> pd.DataFrame:
         """The rows with landmarks, by image_id."""
-        usable = self.frames[self.frames["status"] == Status.OK.value]
+        usable = self.frames[self.frames["status"].isin(DESCRIBED)]
         return usable.sort_values("image_id", ignore_index=True)
 
 

@@ -18,6 +18,7 @@ MAX_SLIPS = 6
 
 STATUS_MEANINGS = {
     Status.OK: "usable: one face, and its landmarks",
+    Status.OK_BY_BOX: "usable: dlib found no face, the whole crop stood in for one",
     Status.UNREADABLE: "missing, empty, truncated, or no image at all",
     Status.TOO_LARGE: "more pixels or bytes than allowed: refused before decoding",
     Status.NO_FACE: "no cascade found any face",
@@ -141,8 +142,8 @@ def comparability(run: RunFolder) -> str:
         return "Not comparable: the published figures are on CK+, ours are on synthetic faces."
     if not run.is_ckplus:
         return (
-            f"The published figures are on CK+. Ours are on {run.data_name}, which is not the whole "
-            "of it (327 labelled sequences): compare only if it is a part of CK+."
+            f"The published figures are on CK+. Ours are on {run.data_name}, which is not the "
+            "whole of it (327 labelled sequences): compare only if it is a part of CK+."
         )
     return (
         "Ours are on CK+ too. Compare within one row only: rows differ in split, classes and the "

@@ -55,3 +55,19 @@ def test_the_subject_bootstrap_keeps_subjects_together() -> None:
     assert wide[1] - wide[0] > 0.3
     assert narrow == (0.5, 0.5)
     assert wide == metrics.subject_bootstrap_interval(by_subject, subjects, seed=1)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    sure = np.tile([0.9, 0.1], (10, 1))
+    assert metrics.expected_calibration_error(np.zeros(10, int), sure) == pytest.approx(0.1)
+    nine_of_ten = np.array([0] * 9 + [1])
+    assert metrics.expected_calibration_error(nine_of_ten, sure) == pytest.approx(0, abs=1e-12)
+    assert metrics.expected_calibration_error(np.ones(10, int), np.eye(2)[[0] * 10]) == 1
+
+
+def test_wilsons_interval_keeps_its_width_where_all_is_right() -> None:
+    low, high = metrics.wilson_interval(1.0, 18)
+    assert (round(low, 3), high) == (0.824, 1.0)
+    low, high = metrics.wilson_interval(0.5, 100)
+    assert (round(low, 4), round(high, 4)) == (0.4038, 0.5962)
+    assert np.isnan(metrics.wilson_interval(float("nan"), 0)).all()

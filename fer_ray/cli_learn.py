@@ -1,0 +1,88 @@
+"""The commands of `fer-ray` that learn from extracted features."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fer_ray.options import (
+    COMMON,
+    OUT,
+    SEARCH,
+    STRICT,
+    TRIALS,
+    holding,
+    progress_on,
+    settings_of,
+)
+
+
+@click.command()
+@OUT
+@TRIALS
+@click.option(
+    "--write-folds",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write the splits: image_id, trial, part.",
+)
+@STRICT
+@COMMON
+def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
+           **options: Any) -> None:  # fmt: skip
+    """Repeated SVM trials on extracted features."""
+    settings = settings_of(options)
+    from fer_ray import console, experiments, job
+
+    with holding(out):
+        record = experiments.run_trials(
+            out, settings.trials, settings.execution, progress_on(as_json), strict, write_folds
+        )
+        summaries = job.summaries_of(out)
+    if as_json:
+        figures = [job.experiment_record(summary) for summary in summaries]
+        late = experiments.late_cohorts(out)
+        found = {**record, "experiments": figures, "late_cohorts": late}
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        console.print_trials(summaries, record["warnings"])
+        console.print_leakage(record["leakage"])
+        console.print_late_cohorts(experiments.late_cohorts(out))
+
+
+@click.command()
+@OUT
+@SEARCH
+@STRICT
+@COMMON
+def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
+    """Choose features and classifier inside each training part, and test what was chosen."""
+    settings = settings_of(options)
+    from fer_ray import console, experiments, job
+
+    with holding(out):
+        record = experiments.run_search(
+            out, settings.search, settings.trials, settings.execution, progress_on(as_json), strict
+        )
+        summaries = [one for one in job.summaries_of(out) if one.experiment == record["experiment"]]
+    if as_json:
+        figures = [job.experiment_record(summary) for summary in summaries]
+        click.echo(json.dumps({**record, "experiments": figures}, ensure_ascii=False))
+    else:
+        console.print_trials(summaries, record["warnings"])
+        console.print_chosen(record["chosen"])
+        console.print_leakage(record["leakage"])
+
+
+@click.command()
+@OUT
+@click.argument("first")
+@click.argument("second")
+def compare(out: Path, first: str, second: str) -> None:
+    """Two experiments of a run folder, image by image: is FIRST better than SECOND?"""
+    from fer_ray import console
+    from fer_ray.learn.compare import compare_named
+    from fer_ray.learn.trials import read_experiments
+
+    console.print_comparison(first, second, compare_named(read_experiments(out), first, second))

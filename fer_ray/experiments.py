@@ -1,0 +1,204 @@
+"""Trials and search as jobs: splits prepared and audited, what is missing run, all recorded."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fer_ray.config import Execution, SearchSettings, TrialSettings
+from fer_ray.data import store
+from fer_ray.errors import UserError
+from fer_ray.extract import FRAMES, RECORD
+from fer_ray.learn import choice, cohort, leakage, samples, trials
+from fer_ray.learn.folds import Folds, folds_for, write_folds
+from fer_ray.learn.samples import Samples
+from fer_ray.progress import Progress
+from fer_ray.runtime import ensure_ray, require_shared
+
+TRIALS_RECORD = "trials.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an experiment starts from.
+
+    Attributes:
+        samples: What is trained and tested on.
+        folds: How they are split.
+        leakage: What the splits share (`leakage.audit`).
+        frames_key: Names the frames that the samples come from.
+    """
+
+    samples: Samples
+    folds: Folds
+    leakage: dict[str, Any]
+    frames_key: str
+
+
+def run_trials(
+    out: Path,
+    settings: TrialSettings,
+    execution: Execution,
+    progress: Progress,
+    strict: bool = False,
+    folds_file: Path | None = None,
+) -> dict[str, Any]:
+    """Run the trials that `settings` ask for and that `out` does not hold yet.
+
+    Args:
+        out: Run folder, held by the caller (`store.run_folder`).
+        settings: What to run.
+        execution: Workers.
+        progress: Shows how far it is.
+        strict: Refuse splits that leak.
+        folds_file: Where to write the splits, as CSV.
+
+    Raises:
+        UserError: There are no finished frames, they do not allow these trials, or the splits leak.
+    """
+    ready = prepare(out, settings, settings.feature_set)
+    if folds_file is not None:
+        write_folds(ready.folds, ready.samples, folds_file)
+    if strict:
+        leakage.refuse_leaks(ready.leakage)
+    experiments = trials.plan_experiments(settings, ready.folds, ready.frames_key)
+    stores = [trials.TrialStore(out, experiment) for experiment in experiments]
+    tasks = [
+        (number, trial)
+        for number, kept in enumerate(stores)
+        if not kept.finished()
+        for trial in kept.missing()
+    ]
+    started = time.monotonic()
+    work = trials.SvmTrials(experiments, ready.samples, out.resolve())
+    workers = _run(work, tasks, out, execution, progress, "trials")
+    for kept in stores:
+        if not kept.finished():
+            kept.assemble()
+    store.remove(out / trials.PARTIAL)
+    record = {
+        "settings": settings.model_dump(mode="json"),
+        "trials_run": len(tasks),
+        "seconds": round(time.monotonic() - started, 3),
+        "workers": workers,
+        "warnings": [*samples.warnings_for(ready.samples, settings.classes), *ready.folds.notes],
+        "leakage": {"protocol": ready.folds.protocol, **ready.leakage},
+    }
+    if tasks or not (out / TRIALS_RECORD).is_file():
+        store.write_json(record, out / TRIALS_RECORD)
+    return record
+
+
+def run_search(
+    out: Path,
+    settings: SearchSettings,
+    splitting: TrialSettings,
+    execution: Execution,
+    progress: Progress,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Search for the best classifier and features, inside the training part of each trial.
+
+    Args:
+        out: Run folder, held by the caller (`store.run_folder`).
+        settings: What to search.
+        splitting: Protocol, classes and seed.
+        execution: Workers.
+        progress: Shows how far it is.
+        strict: Refuse splits that leak.
+
+    Returns:
+        The record, as `search/EXPERIMENT.json` holds it.
+
+    Raises:
+        UserError: There are no finished frames, they do not allow this, or the splits leak.
+    """
+    ready = prepare(out, splitting, settings.feature_sets[0])
+    if strict:
+        leakage.refuse_leaks(ready.leakage)
+    experiment = choice.plan_search(settings, splitting, ready.folds, ready.frames_key)
+    file = out / choice.SEARCH / f"{experiment.name}.json"
+    before = store.read_json(file)
+    if before is not None and trials.TrialStore(out, experiment).finished():
+        return before
+    started = time.monotonic()
+    by_set = {name: _samples(out, name, splitting) for name in settings.feature_sets}
+    work = choice.Search(experiment, by_set, out.resolve())
+    workers = 0
+    for _ in range(2):  # again, should the storage have shown one node's last piece too late
+        workers = _run(work, work.missing(), out, execution, progress, "search") or workers
+    work.assemble()
+    record = {
+        "experiment": experiment.name,
+        "settings": settings.model_dump(mode="json"),
+        "splitting": trials.defining(splitting, ready.folds),
+        "seconds": round(time.monotonic() - started, 3),
+        "workers": workers,
+        "warnings": [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes],
+        "leakage": {"protocol": ready.folds.protocol, **ready.leakage},
+        "chosen": choice.chosen(out, experiment.name),
+    }
+    store.write_json(record, file)
+    return record
+
+
+def _run(
+    work: Any, pieces: list[Any], out: Path, execution: Execution, progress: Progress, name: str
+) -> int:
+    """Do pieces of work on Ray; the number of workers, 0 where nothing is left to do."""
+    if not pieces:
+        return 0
+    workers = ensure_ray(execution)
+    require_shared(out)
+    from fer_ray.learn.search import run_pieces
+
+    with progress(name, "trials" if name == "trials" else "pieces", len(pieces)) as advance:
+        run_pieces(work, pieces, out, execution.workers, advance)
+    return workers
+
+
+def _samples(out: Path, feature_set: str, settings: TrialSettings) -> Samples:
+    found = samples.read_samples(out / FRAMES, feature_set)
+    return samples.of_classes(found, settings.classes)
+
+
+def prepare(out: Path, settings: TrialSettings, feature_set: str) -> Prepared:
+    """Samples with one feature set, their splits, and the audit of these.
+
+    Raises:
+        UserError: There are no finished frames, or they do not allow these trials.
+    """
+    record = frames_record(out)
+    frames = out / FRAMES
+    known = set(pq.read_table(frames, columns=["image_id"])["image_id"].to_pylist())
+    chosen = _samples(out, feature_set, settings)
+    folds = folds_for(settings, chosen, known)
+    audited = leakage.audit(leakage.read_identities(frames, chosen.image_ids), folds.splits)
+    return Prepared(chosen, folds, audited, f"{record['fingerprint']}-{record['source_digest']}")
+
+
+def frames_record(out: Path) -> dict[str, Any]:
+    """The record of a run folder's frames.
+
+    Raises:
+        UserError: It holds no finished ones.
+    """
+    record = store.read_json(out / RECORD)
+    if record is None or not (out / FRAMES).is_dir():
+        raise UserError(
+            f"{out} holds no finished frames: run `fer-ray extract --data TREE --out {out}` first."
+        )
+    return record
+
+
+def late_cohorts(out: Path) -> dict[str, dict[str, Any]]:
+    """Contempt within the late cohort, by experiment; empty where the source is not CK+."""
+    if not cohort.is_ckplus(frames_record(out)["data"]):
+        return {}
+    found = {
+        name: cohort.late_cohort(predictions)
+        for name, (_, predictions) in trials.read_experiments(out).items()
+    }
+    return {name: late.record() for name, late in found.items() if late is not None}

