@@ -1,0 +1,169 @@
+"""The manifests, as far as they can be judged without a cluster."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import fer_ray
+
+REPO = Path(__file__).parent.parent.parent
+FOLDER = REPO / "deploy" / "kubernetes"
+FILES = sorted(FOLDER.glob("*.yaml"))
+JOBS_IN_IMAGE = "/opt/fer_ray/"  # where the Dockerfile puts jobs/
+IMAGE = f"fer-ray:{fer_ray.__version__}"
+
+# Fields of KubeRay 1.6's ray.io/v1, from its API reference: what is not among them is dropped
+# silently by the API server.
+JOB_FIELDS = {
+    "entrypoint", "backoffLimit", "activeDeadlineSeconds", "submissionMode", "submitterConfig",
+    "submitterPodTemplate", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec",
+    "runtimeEnvYAML", "metadata", "suspend", "clusterSelector", "jobId", "entrypointNumCpus",
+}  # fmt: skip
+CLUSTER_FIELDS = {
+    "rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec",
+    "workerGroupSpecs", "suspend", "gcsFaultToleranceOptions", "headServiceAnnotations",
+}  # fmt: skip
+GROUP_FIELDS = {
+    "groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template",
+    "idleTimeoutSeconds", "numOfHosts", "serviceType", "headService", "enableIngress",
+}  # fmt: skip
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
+def job_spec(name: str) -> dict[str, Any]:
+    [document] = documents(FOLDER / name)
+    spec: dict[str, Any] = document["spec"]
+    return spec.get("jobTemplate", spec)  # type: ignore[no-any-return]
+
+
+STUDY, NIGHTLY = job_spec("study.yaml"), job_spec("schedule.yaml")
+BOTH = pytest.mark.parametrize("spec", [STUDY, NIGHTLY], ids=["study", "schedule"])
+
+
+def groups(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = spec["rayClusterSpec"]
+    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+
+
+def pods(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield spec["submitterPodTemplate"]["spec"]
+    yield from (group["template"]["spec"] for group in groups(spec))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_each_document_says_what_it_is(file: Path) -> None:
+    for document in documents(file):
+        assert {"apiVersion", "kind", "metadata", "spec"} == document.keys()
+        assert document["metadata"].keys() & {"name", "generateName"}
+
+
+@BOTH
+def test_only_fields_that_kuberay_knows_are_set(spec: dict[str, Any]) -> None:
+    assert spec.keys() <= JOB_FIELDS
+    assert spec["rayClusterSpec"].keys() <= CLUSTER_FIELDS
+    for group in groups(spec):
+        assert group.keys() <= GROUP_FIELDS
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+
+
+def test_the_schedule_runs_the_same_job_as_the_study() -> None:
+    assert NIGHTLY["entrypoint"].replace("nightly", "study") == STUDY["entrypoint"]
+    assert {**NIGHTLY, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
+
+
+def test_the_schedule_is_five_fields_of_cron() -> None:
+    [document] = documents(FOLDER / "schedule.yaml")
+    assert re.fullmatch(r"(\S+ ){4}\S+", document["spec"]["schedule"])
+
+
+@BOTH
+def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
+    spec: dict[str, Any],
+) -> None:
+    from fer_ray.cli import cli
+
+    python, script, *options = shlex.split(spec["entrypoint"])
+    assert python == "python"
+    job = REPO / script.removeprefix(JOBS_IN_IMAGE)
+    command = re.findall(r'main\(\["(\w+)"', job.read_text())[0]
+    cli.commands[command].make_context(command, options)  # type: ignore[attr-defined]
+
+
+@BOTH
+def test_data_and_run_folder_lie_on_the_claimed_volume(spec: dict[str, Any]) -> None:
+    [claim] = documents(FOLDER / "storage.yaml")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    for group in groups(spec):
+        pod = group["template"]["spec"]
+        claimed = {"claimName": claim["metadata"]["name"]}
+        [volume] = [
+            one["name"] for one in pod["volumes"] if one.get("persistentVolumeClaim") == claimed
+        ]
+        mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+        folders = re.findall(r"--(?:data|out) (\S+)", spec["entrypoint"])
+        assert len(folders) == 2
+        assert all(folder.startswith(mounted[volume] + "/") for folder in folders)
+
+
+@BOTH
+def test_every_container_is_pinned_and_limited_and_runs_as_a_user(spec: dict[str, Any]) -> None:
+    for pod in pods(spec):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert "hostNetwork" not in pod
+        for container in pod["containers"]:
+            assert container["image"] == IMAGE
+            resources = container["resources"]
+            assert resources["limits"].keys() == {"cpu", "memory"} == resources["requests"].keys()
+            assert resources["limits"]["memory"] == resources["requests"]["memory"] or (
+                pod is spec["submitterPodTemplate"]["spec"]
+            )
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@BOTH
+def test_a_lost_head_is_tried_again_and_no_job_runs_for_ever(spec: dict[str, Any]) -> None:
+    assert 1 <= spec["backoffLimit"] <= 5
+    assert 0 < spec["activeDeadlineSeconds"] <= 24 * 3600
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["ttlSecondsAfterFinished"] > 0
+
+
+@BOTH
+def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any]) -> None:
+    cluster = spec["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token", "secretName": "fer-ray-token"}
+    assert cluster["rayVersion"] == version("ray")
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] == 0 < group["maxReplicas"]
+
+
+def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
+    head, workers = documents(FOLDER / "monitoring.yaml")
+    [endpoint] = head["spec"]["endpoints"]
+    assert [endpoint["port"]] == [one["port"] for one in workers["spec"]["podMetricsEndpoints"]]
+    for group in groups(STUDY):
+        ports = group["template"]["spec"]["containers"][0]["ports"]
+        assert {"name": endpoint["port"], "containerPort": 8080} in ports
+
+
+def test_the_network_policy_holds_for_every_pod_of_a_study() -> None:
+    [policy] = documents(FOLDER / "network.yaml")
+    labels = policy["spec"]["podSelector"]["matchLabels"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert all("from" in rule and rule["from"] for rule in policy["spec"]["ingress"])
+    templates = [STUDY["submitterPodTemplate"], *(group["template"] for group in groups(STUDY))]
+    for template in templates:
+        assert labels.items() <= template["metadata"]["labels"].items()

@@ -1,0 +1,124 @@
+"""What `ray up` and `docker build` are given, judged offline."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPO = Path(__file__).parent.parent.parent
+LAUNCHED = pytest.mark.parametrize("name", ["cluster.yaml", "deploy/cluster-onprem.yaml"])
+DEPLOYED = [REPO / "cluster.yaml", REPO / "Dockerfile", *sorted((REPO / "deploy").rglob("*.yaml"))]
+
+
+def config(name: str) -> dict[str, Any]:
+    return yaml.safe_load((REPO / name).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@LAUNCHED
+def test_ray_accepts_the_cluster_file(name: str) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    prepared = prepare_config(config(name))
+    validate_config(prepared)
+    limits = [group["max_workers"] for group in prepared["available_node_types"].values()]
+    assert sum(limits) == prepared["max_workers"]
+
+
+@LAUNCHED
+def test_what_is_copied_to_a_node_is_here_and_the_token_comes_from_the_users_home(
+    name: str,
+) -> None:
+    mounts = config(name)["file_mounts"]
+    sources = {source for source in mounts.values() if source != "~/.ray/auth_token"}
+    assert all((REPO / source).exists() for source in sources)
+    assert {"fer_ray", "pyproject.toml", "constraints.txt"} <= sources
+    assert any(target.endswith("/.ray/auth_token") for target in mounts)
+
+
+@LAUNCHED
+def test_nodes_ask_for_a_token_and_the_dashboard_stays_on_loopback(name: str) -> None:
+    launched = config(name)
+    head, worker = (
+        launched["head_start_ray_commands"][-1],
+        launched["worker_start_ray_commands"][-1],
+    )
+    assert "RAY_AUTH_MODE=token" in head
+    assert "RAY_AUTH_MODE=token" in worker
+    assert "--dashboard-host=127.0.0.1" in head
+    assert any("chmod 600 ~/.ray/auth_token" in step for step in launched["setup_commands"])
+
+
+@LAUNCHED
+def test_every_node_installs_the_package_pinned_and_checks_it(name: str) -> None:
+    steps = " ".join(config(name)["setup_commands"])
+    assert "--constraint ~/fer_ray/constraints.txt" in steps
+    assert "fer-ray doctor --no-ray" in steps
+
+
+def test_on_aws_no_node_is_open_to_the_world() -> None:
+    launched = config("cluster.yaml")
+    assert launched["provider"]["use_internal_ips"] is True
+    for group in launched["available_node_types"].values():
+        node = group["node_config"]
+        assert node["SecurityGroupIds"]  # else Ray makes a group with SSH from everywhere
+        assert node["MetadataOptions"]["HttpTokens"] == "required"
+        assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+
+
+def test_on_aws_workers_grow_from_nothing_and_are_spot() -> None:
+    launched = config("cluster.yaml")
+    groups = launched["available_node_types"]
+    assert groups["head"]["resources"] == {"CPU": 0}
+    assert "InstanceMarketOptions" not in groups["head"]["node_config"]
+    for name in ("cpu", "gpu"):
+        assert groups[name]["min_workers"] == 0 < groups[name]["max_workers"]
+        assert groups[name]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+
+
+@pytest.mark.parametrize("file", DEPLOYED, ids=lambda file: file.name)
+def test_nothing_secret_and_no_open_address_is_in_a_file(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN .*PRIVATE KEY|[0-9a-f]{40,}", text)
+    assert not re.search(r"(?i)(password|secret_access_key|auth_token)\s*[:=]\s*['\"]?\w{8,}", text)
+    assert "0.0.0.0" not in text
+    assert not re.search(r":latest\b", text)
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = re.sub(r"\\\n\s*", "", (REPO / "Dockerfile").read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines]
+
+
+def test_the_image_is_built_in_two_pinned_stages() -> None:
+    bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base) for base in bases)
+    installs = [rest for name, rest in instructions() if "pip install" in rest]
+    assert installs
+    assert all("--constraint constraints.txt" in rest for rest in installs)
+
+
+def test_the_image_runs_as_a_user_from_its_last_stage_on() -> None:
+    stage = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
+    users = [rest for name, rest in stage if name == "USER"]
+    assert users == ["1000:1000"]
+    after = stage[stage.index(("USER", users[0])) + 1 :]
+    assert "COPY" not in [name for name, _ in after]
+    assert not any("sudo" in rest for _, rest in stage)
+
+
+def test_all_that_the_image_copies_is_here_and_reaches_the_build() -> None:
+    ignored = (REPO / ".dockerignore").read_text().splitlines()
+    sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copied = {
+        source.removeprefix("./")
+        for name, rest in instructions()
+        if name == "COPY" and "--from=" not in rest
+        for source in [part for part in shlex.split(rest) if not part.startswith("--")][:-1]
+    }
+    assert copied == sent
+    assert all((REPO / source).exists() for source in copied)

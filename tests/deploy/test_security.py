@@ -1,0 +1,81 @@
+"""The claims of docs/security.md that no other test holds."""
+
+import ast
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from fer_ray import runtime
+from fer_ray.errors import UserError
+
+PACKAGE = Path(__file__).parent.parent.parent / "fer_ray"
+SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "jobs").glob("*.py")]
+UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+EVALUATORS = {"eval", "exec", "compile"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of one's own, in which nothing says how to reach a cluster."""
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whatever the test makes of it
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def mode_of(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
+    runtime.prepare_token()
+    token = home / ".ray" / "auth_token"
+    assert mode_of(token) == 0o600
+    assert len(token.read_text()) == 64
+    first = token.read_text()
+    runtime.prepare_token()
+    assert token.read_text() == first
+
+
+def test_a_token_that_others_can_read_is_closed(home: Path) -> None:
+    token = home / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("kept")
+    token.chmod(0o644)
+    runtime.prepare_token()
+    assert mode_of(token) == 0o600
+    assert token.read_text() == "kept"
+
+
+def test_a_client_of_a_cluster_sends_its_token_and_makes_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    runtime.prepare_token()
+    assert not (home / ".ray").exists()
+    assert "RAY_AUTH_MODE" not in os.environ
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    runtime.prepare_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_named_token_that_is_missing_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "none"))
+    with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH names"):
+        runtime.prepare_token()
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)
+def test_nothing_is_unpickled_or_evaluated(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not {name.name.split(".")[0] for name in node.names} & UNPICKLERS
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in UNPICKLERS
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in EVALUATORS | {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+            assert "allow_pickle" not in {keyword.arg for keyword in node.keywords}

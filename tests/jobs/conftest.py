@@ -1,0 +1,47 @@
+"""Clusters on loopback, and what the same jobs give on this machine alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FerRay
+from tests.jobs.head import Head
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A head with two processors."""
+    head = Head(processors=2)
+    yield head
+    head.close()
+
+
+@pytest.fixture(scope="module")
+def bare_head() -> Iterator[Head]:
+    """A head without processors: work waits for nodes that a test adds."""
+    head = Head(processors=0)
+    yield head
+    head.close()
+
+
+@pytest.fixture(scope="session")
+def local_run(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a whole study on this machine, three tasks at a time."""
+    out = tmp_path_factory.mktemp("local") / "run"
+    done = fer_ray("run", "--data", corpus, "--out", out, "--workers", 3)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_frames(
+    tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The frames of every image of the tiny corpus, extracted by one task at a time."""
+    out = tmp_path_factory.mktemp("local") / "tiny"
+    done = fer_ray(
+        "extract", "--data", tiny_corpus, "--out", out, "--frames", "all", "--workers", 1
+    )
+    assert done.returncode == 0, done.stderr
+    return out / "frames"

@@ -1,0 +1,157 @@
+"""A Ray cluster on loopback, asking for a token: nodes of its own, ended by their process alone."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+REPO = Path(__file__).parent.parent.parent
+RAY = str(Path(sys.executable).with_name("ray"))
+OBJECT_STORE_BYTES = 100_000_000
+# A node that is gone is missed within seconds; by default it takes a quarter of a minute.
+WATCHFUL = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on: taken all at once, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_until(what: Callable[[], object], seconds: float = 150) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+class Node:
+    """`ray start … --block`, with all that it starts."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], wrap: tuple[str, ...] = ()):
+        self.process = subprocess.Popen(
+            [*wrap, RAY, "start", "--block", "--disable-usage-stats", "--min-worker-port=0",
+             "--max-worker-port=0", f"--object-store-memory={OBJECT_STORE_BYTES}", *arguments],
+            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def _started(self) -> list[int]:
+        """Process ids of all that this node has started."""
+        parents = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int(
+                    (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                )
+            except OSError:
+                continue
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found[1:]
+
+    def kill(self) -> None:
+        """As a machine that is lost: everything at once, without a word."""
+        for pid in [self.process.pid, *self._started()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(20)
+
+
+class Head:
+    """A cluster's head, and further nodes on this machine."""
+
+    def __init__(self, processors: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp"))  # socket paths are short
+        self.token = self.folder / "token"
+        self.token.touch(mode=0o600)
+        self.token.write_text(secrets.token_hex(32))
+        self._drivers: list[subprocess.Popen[str]] = []
+        port, client, dashboard, agent = free_ports(4)
+        self.address = f"127.0.0.1:{port}"
+        self.dashboard = f"http://127.0.0.1:{dashboard}"
+        ports = {"port": port, "ray-client-server-port": client, "dashboard-port": dashboard,
+                 "dashboard-agent-listen-port": agent}  # fmt: skip
+        options = [f"--{name}={number}" for name, number in ports.items()]
+        options += [f"--num-cpus={processors}", f"--temp-dir={self.folder / 'ray'}"]
+        self.nodes = [Node(["--head", *options], self.env(**WATCHFUL))]
+        wait_until(lambda: self.ray("job", "list", timeout=60).returncode == 0)
+
+    def env(self, **changes: str) -> dict[str, str]:
+        """What a client of this cluster has in its environment."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return own | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "RAY_COLOR_PREFIX": "0",
+            **changes,
+        }
+
+    def add_node(self, processors: int, wrap: tuple[str, ...] = ()) -> Node:
+        agent, grpc = free_ports(2)
+        node = Node(
+            [f"--address={self.address}", f"--num-cpus={processors}",
+             f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"],
+            self.env(), wrap,
+        )  # fmt: skip
+        self.nodes.append(node)
+        return node
+
+    def nodes_alive(self) -> int:
+        listed = self.ray("list", "nodes", "--filter", "state=ALIVE", "--format", "json")
+        return listed.stdout.count('"node_id"')
+
+    def ray(self, *arguments: str, timeout: float = 240, **env: str) -> Completed:
+        """The `ray` command, told where this cluster is."""
+        return subprocess.run(
+            [RAY, *arguments], env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard, **env),
+            cwd=REPO, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def paste(self, line: str) -> Completed:
+        """A line of the guide, as if typed into a shell in the project's folder."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", line],
+            env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard, PATH=path),
+            cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+
+    def submit(self, script: str, *arguments: object, options: tuple[str, ...] = ()) -> Completed:
+        """A job of `jobs/`, submitted as docs/operations.md says."""
+        command = ["python", f"jobs/{script}.py", *map(str, arguments)]
+        return self.ray("job", "submit", "--working-dir", ".", *options, "--", *command)
+
+    def drive(self, *arguments: object, **env: str) -> subprocess.Popen[str]:
+        """`fer-ray` on this machine, its work on this cluster."""
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "fer_ray", *map(str, arguments)],
+            env=self.env(RAY_ADDRESS=self.address, **env),
+            cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self._drivers.append(driver)
+        return driver
+
+    def close(self) -> None:
+        for driver in self._drivers:
+            driver.kill()  # one that a failed test has left
+            driver.communicate()
+        for node in reversed(self.nodes):
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

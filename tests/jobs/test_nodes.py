@@ -1,0 +1,73 @@
+"""A cluster whose nodes come, go and see different disks, under a job that runs."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.head import Head, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+BLOCKS_OF_ONE = ("--set", "execution.block_images=1")
+# A node whose disk is its own: the named folder is there, and empty.
+HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
+
+
+def kept(out: Path) -> int:
+    return len(list(out.glob("frames.partial/*/*.parquet")))
+
+
+@pytest.fixture
+def empty_head(bare_head: Head) -> Iterator[Head]:
+    """A head that runs no tasks; the nodes that a test adds go with it."""
+    yield bare_head
+    while len(bare_head.nodes) > 1:
+        bare_head.nodes.pop().kill()
+    wait_until(lambda: bare_head.nodes_alive() == 1)
+
+
+def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
+    empty_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
+) -> None:
+    driver = empty_head.drive(
+        "extract", "--data", tiny_corpus, "--out", tmp_path, "--frames", "all", *BLOCKS_OF_ONE
+    )
+    first = empty_head.add_node(processors=1)
+    wait_until(lambda: kept(tmp_path) >= 2)
+    first.kill()
+    assert driver.poll() is None
+    empty_head.add_node(processors=1)
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+    assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
+
+
+def test_half_a_processor_is_enough(empty_head: Head, tiny_corpus: Path, tmp_path: Path) -> None:
+    empty_head.add_node(processors=1)
+    job = ("--data", tiny_corpus, "--out", tmp_path)
+    held = ("--entrypoint-num-cpus", "0.5")
+    done = empty_head.submit("extract_features", *job, options=held)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("hidden", ["data", "out"])
+def test_a_folder_that_a_node_does_not_see_is_refused(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path, hidden: str
+) -> None:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("no mounts of one's own here")
+    folders = {"data": tmp_path / "data", "out": tmp_path / "out"}
+    shutil.copytree(tiny_corpus, folders["data"])
+    folders["out"].mkdir()
+    empty_head.add_node(1, ("unshare", "-m", "sh", "-c", HIDE, str(folders[hidden])))
+    wait_until(lambda: empty_head.nodes_alive() == 2)
+    driver = empty_head.drive("extract", "--data", folders["data"], "--out", folders["out"])
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 2, said
+    assert f"{folders[hidden]}" in said
+    assert "not there on every node" in said
+    assert "Traceback" not in said
