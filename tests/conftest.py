@@ -24,11 +24,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small drawn corpus: 12 subjects."""
+    """A small drawn corpus: 10 subjects, enough to train and test on."""
+    return drawn(tmp_path_factory, subjects=10)
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn corpus of 2 subjects, for what needs images and no more."""
+    return drawn(tmp_path_factory, subjects=2)
+
+
+def drawn(tmp_path_factory: pytest.TempPathFactory, subjects: int) -> Path:
     from fer_ray.data.synthetic.tree import draw_corpus
 
     out = tmp_path_factory.mktemp("corpus") / "tree"
-    draw_corpus(out, subjects=12, seed=7)
+    draw_corpus(out, subjects=subjects, seed=7)
     return out
 
 

@@ -31,7 +31,7 @@ def experiment(classifier, protocol, accuracy, shared=0.9, n_trials=N_TRIALS, se
         )  # fmt: skip
         predictions += [
             {"trial": trial, "image_id": f"{images}{trial}-{i}", "subject": f"S{trial}-{i // 4}",
-             "label": label, "predicted": guess}
+             "label": label, "predicted": guess, "probabilities": np.eye(8)[guess]}
             for i, (label, guess) in enumerate(zip(labels, predicted, strict=True))
         ]  # fmt: skip
     rows, answers = pd.DataFrame(trials), pd.DataFrame(predictions)

@@ -1,0 +1,216 @@
+"""The command line as a user meets it: each call is a process of its own."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from fer_ray.contracts import frames_schema
+from fer_ray.features.table import FEATURE_SETS
+from tests.conftest import FerRay
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a whole run on the drawn corpus."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    crops = out.parent / "crops"
+    done = fer_ray("run", "--data", corpus, "--out", out, "--export-crops", crops)
+    assert done.returncode == 0, done.stderr
+    assert "\r" not in done.stderr  # no bar in a pipe
+    assert str(out / "report" / "index.html") in done.stdout
+    return out
+
+
+def test_a_run_leaves_what_the_contract_says(run_dir: Path) -> None:
+    record = json.loads((run_dir / "run.json").read_text())
+    assert {"settings", "versions", "seeds", "counts", "timings", "experiments"} <= record.keys()
+    frames = pd.read_parquet(run_dir / "frames")
+    assert sum(record["counts"].values()) == len(frames)
+    widths = {
+        name: FEATURE_SETS[name].width for name in record["settings"]["extract"]["features"]["sets"]
+    }
+    assert list(frames.columns) == frames_schema(widths).names
+    ok = frames[frames["status"] == "ok"]
+    assert np.stack(ok["landmarks_xy"]).shape == (len(ok), 136)
+    assert np.stack(ok["landmarks_xy"]).dtype == np.float32
+    trials = pd.read_parquet(run_dir / "trials")
+    assert trials.groupby("experiment").size().to_dict() == {
+        "svm-linear-reference-random": 10,
+        "svm-poly-reference-random": 10,
+    }
+    assert (run_dir / "report" / "index.html").is_file()
+    assert not list(run_dir.glob("*.partial"))
+
+
+def test_duckdb_and_polars_read_the_rows_without_ray(run_dir: Path) -> None:
+    pattern = str(run_dir / "frames" / "*.parquet")
+    query = f"SELECT status, count(*), max(len(landmarks_xy)) FROM '{pattern}' GROUP BY status"
+    counts = {status: count for status, count, _ in duckdb.sql(query).fetchall()}
+    assert counts == json.loads((run_dir / "run.json").read_text())["counts"]
+    frame = pl.read_parquet(pattern)
+    assert frame.schema["landmarks_xy"] == pl.Array(pl.Float32, 136)
+    assert frame.schema["features_reference"] == pl.Array(pl.Float32, 268)
+
+
+def test_crops_are_exported_by_emotion(run_dir: Path) -> None:
+    frames = pd.read_parquet(run_dir / "frames", columns=["image_id", "emotion", "cascade"])
+    crops = sorted((run_dir.parent / "crops").glob("*/*.png"))
+    expected = frames[frames["cascade"].notna()]
+    assert {(crop.parent.name, crop.stem) for crop in crops} == set(
+        zip(expected["emotion"], expected["image_id"], strict=True)
+    )
+    assert cv2.imread(str(crops[0]), cv2.IMREAD_UNCHANGED).shape == (350, 350)
+
+
+def test_a_finished_run_does_nothing_and_says_so(
+    corpus: Path, run_dir: Path, fer_ray: FerRay
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*") if path.name != ".lock"
+    }
+    again = fer_ray("run", "--data", corpus, "--out", run_dir, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads((run_dir / "run.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_steps_one_at_a_time_give_the_same_as_the_run(
+    corpus: Path, run_dir: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    for step in (
+        ("extract", "--data", corpus, "--out", tmp_path, "--workers", 1),
+        ("trials", "--out", tmp_path, "--workers", 1),
+        ("report", "--out", tmp_path),
+    ):
+        done = fer_ray(*step)
+        assert done.returncode == 0, done.stderr
+    for table in ("frames", "trials", "predictions"):
+        ours, theirs = pd.read_parquet(tmp_path / table), pd.read_parquet(run_dir / table)
+        drop = ["seconds"] if table == "trials" else []
+        pd.testing.assert_frame_equal(ours.drop(columns=drop), theirs.drop(columns=drop))
+
+
+def test_another_protocol_comes_beside_the_first(
+    run_dir: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(run_dir, out)
+    done = fer_ray("trials", "--out", out, "--protocol", "subject-10fold", "--kernels", "linear",
+                   "--scale", "standard", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    experiments = {one["experiment"]: one for one in json.loads(done.stdout)["experiments"]}
+    assert len(experiments) == 3
+    added = experiments["svm-linear-reference-subject-10fold-scale=standard"]
+    assert added["test_subject_in_train"] == 0
+    assert added["interval_method"] == "bootstrap over subjects"
+    assert experiments["svm-linear-reference-random"]["test_subject_in_train"] > 0.5
+
+
+def test_doctor_finds_this_machine_well(fer_ray: FerRay, tmp_path: Path) -> None:
+    done = fer_ray("doctor", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "ok   Ray: starts" in done.stdout
+
+
+def test_doctor_says_how_to_mend_what_is_not_well(fer_ray: FerRay, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    model = tmp_path / "none.dat"
+    done = fer_ray(
+        "doctor", "--no-ray", "--out", tmp_path / "file" / "x", "--landmark-model", model
+    )
+    assert done.returncode == 1
+    assert "BAD  landmark model: There is no landmark model" in done.stdout
+    assert "BAD  output folder" in done.stdout
+
+
+MISTAKES = {
+    "no such data": (("run", "--data", "nowhere", "--out", "OUT"), 2, "There is no nowhere"),
+    "an empty folder": (("run", "--data", "EMPTY", "--out", "OUT"), 2, "0 images found"),
+    "an unknown setting": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--set", "trials.c=1"), 2, "no such setting",
+    ),
+    "no data named": (("run", "--out", "OUT"), 2, "Missing option '--data'"),
+    "trials before frames": (("trials", "--out", "OUT"), 2, "holds no finished frames"),
+    "a report before trials": (("report", "--out", "OUT"), 2, "holds no finished frames"),
+    "zero workers": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--workers", "0"), 2, "execution.workers",
+    ),
+    "an output that is a file": (("trials", "--out", "FILE"), 2, "Cannot write into"),
+    "no such command": (("frobnicate",), 2, "No such command"),
+    "drawing into a folder in use": (("synth", "USED"), 2, "USED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gives_one_message_and_no_traceback(
+    name: str, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    arguments, code, said = MISTAKES[name]
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "USED").mkdir()
+    (tmp_path / "USED" / "thesis.doc").write_text("precious")
+    (tmp_path / "FILE").write_text("")
+    done = fer_ray(*arguments, cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
+    assert (tmp_path / "USED" / "thesis.doc").read_text() == "precious"
+
+
+def test_data_without_any_face_fails_after_keeping_its_rows(
+    fer_ray: FerRay, tmp_path: Path
+) -> None:
+    for emotion in ("happy", "anger"):
+        (tmp_path / "data" / emotion).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data" / emotion / "wall.png"), np.full((90, 90), 99, np.uint8))
+    done = fer_ray("run", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "nothing to train on" in done.stderr
+    assert "Traceback" not in done.stderr
+    frames = pd.read_parquet(tmp_path / "run" / "frames")
+    assert frames["status"].tolist() == ["no_face", "no_face"]
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_terminal_gets_one_bar_a_stage(corpus: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fer_ray", "run", "--data", corpus, "--out", tmp_path / "run"]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=theirs, text=True
+    ) as process:
+        os.close(theirs)
+        shown = read_terminal(ours)
+        assert process.stdout is not None
+        closing = process.stdout.read()
+    assert process.returncode == 0, shown
+    for stage, unit in (("extract", "images"), ("trials", "trials"), ("report", "pages")):
+        assert re.search(rf"{stage}.*{unit}", shown), stage
+    assert "svm-linear-reference-random" in closing
+
+
+def read_terminal(descriptor: int) -> str:
+    """All that is written to a terminal until its other end is closed."""
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode(errors="replace")
