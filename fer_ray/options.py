@@ -1,5 +1,6 @@
 """What several commands of `fer-ray` share: options, the settings they stand for, the folder."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,7 +130,7 @@ def settings_of(options: dict[str, Any]) -> "Settings":
     file = options.pop("settings_file")
     for option, value in options.items():
         if value is not None:
-            text = f"[{value}]" if option in LISTS else value
+            text = f"[{value}]" if option in LISTS else json.dumps(value)
             overrides.append(f"{SETTING_OF_OPTION[option]}={text}")
     return load_settings(file, tuple(overrides))
 

@@ -1,5 +1,6 @@
 """From a file to gray pixels, or to the reason why not."""
 
+import errno
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +15,9 @@ from fer_ray.config import Decode
 from fer_ray.contracts import Status
 
 Gray = NDArray[np.uint8]
+
+# The file may be well and its storage is not: rows that call it unreadable would be wrong.
+STORAGE_LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
@@ -43,7 +47,7 @@ class Decoded:
 
 
 def decode_file(path: Path, limits: Decode) -> Decoded:
-    """Read and decode one file. Never raises for a bad file.
+    """Read and decode one file. Never raises for a bad file, only where the storage itself is gone.
 
     A gray file is taken as it is. Any other is decoded to 8-bit BGR (16 bits are cut to 8, alpha is
     dropped, CMYK converted, the EXIF orientation applied) and then turned gray, as the study does.
@@ -54,6 +58,8 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
             return _too_large(f"{size} bytes; decode.max_bytes is {limits.max_bytes}")
         content = path.read_bytes()
     except OSError as problem:
+        if problem.errno in STORAGE_LOST:
+            raise
         return Decoded(None, Status.UNREADABLE, problem.strerror or str(problem))
     return decode_bytes(content, limits)
 

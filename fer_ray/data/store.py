@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from fer_ray.errors import UserError
 
 ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
 ROWS_PER_GROUP = 4_096
+_PROBE_BYTES = 4_194_304  # about what a block or a figure takes
 _METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
 
 
@@ -131,7 +133,8 @@ def run_folder(folder: Path) -> Iterator[None]:
     The lock goes with the process, also when it is killed.
 
     Raises:
-        UserError: The folder cannot be written, or another job holds it.
+        UserError: The folder cannot be written, or can no more when the job fails, or another job
+            holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,31 @@ def run_folder(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"Another fer-ray job is writing into {folder}. Wait for it, or give another --out."
             ) from None
-        yield
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception:  # whatever a library made of a full disk
+            _require_writable(folder)
+            raise
+
+
+def _require_writable(folder: Path) -> None:
+    """Write a little into `folder`.
+
+    Raises:
+        UserError: It cannot be done, and why.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as problem:
+        raise UserError(
+            f"{folder} cannot be written any more: {problem.strerror}. What was finished is kept; "
+            "mend that and run the same again."
+        ) from None
 
 
 def unreachable(paths: list[Path]) -> list[Path]:

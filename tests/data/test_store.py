@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,3 +88,32 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     assert store.read_json(file) is None
     store.write_json({"whole": "é"}, file)
     assert store.read_json(file) == {"whole": "é"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB; making one takes the rights to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, staged: store.StagedRows) -> None:
+    staged.write(rows(0, 100), 0)
+    (disk / "film").write_bytes(bytes(2**24))
+
+
+def test_a_job_that_fails_on_a_full_disk_says_so(small_disk: Path) -> None:
+    staged = store.StagedRows(small_disk / "partial" / "key")
+    with pytest.raises(UserError, match="No space left on device"), store.run_folder(small_disk):
+        fill(small_disk, staged)
+    assert list(staged.missing(150)) == [(100, 150)]  # what was finished is kept
+
+
+def test_a_job_that_fails_for_another_reason_shows_that_reason(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), store.run_folder(tmp_path):
+        raise ZeroDivisionError
