@@ -74,5 +74,5 @@ def late_cohort(predictions: pd.DataFrame) -> LateCohort | None:
 
 def is_ckplus(data: dict[str, Any]) -> bool:
     """Whether a source (`data` of extract.json) is CK+ itself, and not only laid out as it."""
-    same_size = data["labelled_sequences"] == LABELLED_SEQUENCES
+    same_size = data.get("labelled_sequences") == LABELLED_SEQUENCES
     return bool(data["layout"] == "ckplus" and same_size and not data["synthetic"])

@@ -22,6 +22,7 @@ from fer_ray.report.verdict import Verdict, by_protocol, judge
 
 logger = logging.getLogger(__name__)
 
+MOST_RECALLS = 4  # experiments, best first, whose recall of each class is shown
 MAX_OPEN_TRIALS = 12  # longer trial tables are folded, as are all but the best experiment's
 
 # No script, no network: pictures from the page itself, one style sheet known by its hash.
@@ -114,7 +115,7 @@ def _protocol(run: RunFolder, group: Sequence[Experiment]) -> dict[str, Any]:
     """One protocol with its experiments, best first."""
     summary = group[0].summary
     return {
-        "title": wording.protocol_title(summary.protocol),
+        "title": wording.title(summary),
         "line": (
             f"On {run.data_name}; {wording.split(summary)}; {summary.n_images} images"
             f"{f' of {summary.n_subjects} subjects' if summary.n_subjects else ''} tested; "
@@ -122,6 +123,9 @@ def _protocol(run: RunFolder, group: Sequence[Experiment]) -> dict[str, Any]:
         ),
         "sharing": wording.sharing(summary),
         "rows": tables.comparison_rows(group),
+        "recall_heads": ["Class", *(item.label for item in group[:MOST_RECALLS])],
+        "recalls": tables.recall_rows(group[:MOST_RECALLS]),
+        "recall_method": summary.class_recall_method,
         "experiments": [
             {
                 "item": item,

@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fer_ray.contracts import DESCRIBED
+from fer_ray.learn.cohort import is_ckplus
 from fer_ray.learn.summary import ExperimentSummary, summarise
 from fer_ray.report import wording
 
-CKPLUS_LABELLED_SEQUENCES = 327  # Lucey et al., CVPR 2010 workshops
 FRAME_COLUMNS = [
     *("image_id", "path", "subject", "role", "emotion", "label"),
     *("status", "sha256", "box_xywh", "landmarks_xy"),
@@ -31,7 +31,7 @@ class Experiment:
     @property
     def label(self) -> str:
         """The experiment's name for readers; its protocol is told elsewhere."""
-        return wording.method(self.summary.classifier, self.summary.feature_set)
+        return wording.method(self.summary)
 
     @property
     def majority_share(self) -> float:
@@ -63,9 +63,7 @@ class RunFolder:
     @property
     def is_ckplus(self) -> bool:
         """Whether this is CK+ as a whole, told by its number of labelled sequences."""
-        labelled = self.data.get("labelled_sequences")  # known of sequences only
-        same_size = bool(labelled == CKPLUS_LABELLED_SEQUENCES)
-        return self.data["layout"] == "ckplus" and same_size and not self.synthetic
+        return is_ckplus(self.data)
 
     @property
     def data_name(self) -> str:

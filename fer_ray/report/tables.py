@@ -8,6 +8,7 @@ import numpy as np
 
 from fer_ray.contracts import CASCADES, EMOTIONS, Status
 from fer_ray.learn import metrics
+from fer_ray.learn.summary import ExperimentSummary
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder
 from fer_ray.report.verdict import difference
@@ -27,25 +28,25 @@ STATUS_MEANINGS = {
 }
 
 # What others published on CK+: method, figure, protocol, and the experiment of ours beside it as
-# (classifier, feature set, protocol, figure).
+# (its name, figure).
 PUBLISHED = (
     (
         "The study: linear SVM on 67 landmarks",
         "mean accuracy 83.88\u00a0%",
         "10 random 80/20 trials, 8 classes, subjects shared between training and test",
-        ("svm-linear", "reference", "random", "test_accuracy"),
+        ("svm-linear-reference-random", "test_accuracy"),
     ),
     (
         "The study: polynomial SVM on 67 landmarks",
         "mean accuracy 79.76\u00a0%",
         "10 random 80/20 trials, 8 classes, subjects shared between training and test",
-        ("svm-poly", "reference", "random", "test_accuracy"),
+        ("svm-poly-reference-random", "test_accuracy"),
     ),
     (
         "Lucey et al. 2010: linear SVM on AAM shape and appearance",
         "mean class recall 83.3\u00a0%",
         "leave one subject out, 7 classes without neutral",
-        ("svm-linear", "reference", "loso", "macro_recall"),
+        ("svm-linear-reference-loso-classes=7", "macro_recall"),
     ),
 )
 
@@ -62,12 +63,23 @@ def comparison_rows(group: Sequence[Experiment]) -> list[dict[str, str]]:
             "f1": wording.percent(item.summary.macro_f1),
             "majority": wording.percent(item.majority_share),
             "shared": wording.percent(item.summary.test_subject_in_train),
-            "train": wording.percent(item.summary.train_accuracy),
             "test_loss": wording.loss(item.summary.test_log_loss),
+            "calibration": wording.percent(item.summary.calibration_error),
             **_behind(group[0], item),
         }
         for item in group
     ]
+
+
+def recall_rows(group: Sequence[Experiment]) -> Rows:
+    """One row per class that was tested: its recall and interval in each experiment."""
+    tested = [EMOTIONS.index(name) for name in group[0].summary.classes]
+    return [(EMOTIONS[code], *(_recall(item.summary, code) for item in group)) for code in tested]
+
+
+def _recall(summary: ExperimentSummary, code: int) -> str:
+    low, high = summary.class_recall_intervals[code]
+    return f"{wording.percent(summary.class_recalls[code])} ({wording.span((low, high))})"
 
 
 def _behind(best: Experiment, item: Experiment) -> dict[str, str]:
@@ -120,14 +132,10 @@ def published_rows(run: RunFolder) -> Rows:
     ]
 
 
-def _ours(run: RunFolder, classifier: str, feature_set: str, protocol: str, figure: str) -> str:
+def _ours(run: RunFolder, experiment: str, figure: str) -> str:
     for item in run.experiments:
         made = item.summary
-        if (made.classifier, made.feature_set, made.protocol) == (
-            classifier,
-            feature_set,
-            protocol,
-        ):
+        if made.experiment == experiment:
             if figure == "macro_recall":
                 recall = wording.percent(made.macro_recall)
                 return f"mean class recall {recall} ({run.data_name}; {wording.split(made)})"

@@ -41,10 +41,15 @@ class Verdict:
 
 
 def by_protocol(experiments: tuple[Experiment, ...]) -> list[list[Experiment]]:
-    """Experiments that may be compared, best first; subject-disjoint protocols come first."""
+    """Experiments that may be compared, best first; subject-disjoint protocols come first.
 
-    def rank(item: Experiment) -> tuple[int, str]:
-        return wording.protocol_rank(item.summary.protocol), item.summary.protocol
+    Those that tested other classes are no match for each other; all eight come before fewer.
+    """
+
+    def rank(item: Experiment) -> tuple[int, str, int, tuple[str, ...]]:
+        made = item.summary
+        order = wording.protocol_rank(made.protocol)
+        return order, made.protocol, -len(made.classes), made.classes
 
     groups = [list(group) for _, group in groupby(sorted(experiments, key=rank), key=rank)]
     for group in groups:

@@ -1,19 +1,25 @@
 """Numbers, names and protocols in plain words: the same everywhere in the report."""
 
 import math
+import re
 
-from fer_ray.learn.summary import ExperimentSummary
+from fer_ray.contracts import EMOTIONS
+from fer_ray.learn.summary import ExperimentSummary, is_folds
 
 METHODS = {
     "svm-linear": "Linear SVM",
     "svm-poly": "Polynomial SVM",
     "svm-rbf": "RBF SVM",
+    "search": "Searched classifier",
 }
 PROTOCOL_TITLES = {
     "random": "Random splits",
     "subject-10fold": "10 folds by subject",
     "loso": "Leave one subject out",
 }
+# Settings in an experiment's name that are of the method; the others are of the protocol.
+METHOD_SETTINGS = {"scale", "C", "gamma", "degree", "tol"}
+_SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")
 # Subject-disjoint protocols first: they answer for people whom the model has never seen.
 PROTOCOL_ORDER = ("subject-10fold", "loso", "random")
 
@@ -61,9 +67,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def method(classifier: str, feature_set: str) -> str:
-    """A classifier on a feature set, for readers."""
-    return f"{METHODS.get(classifier, classifier)} on {feature_set} features"
+def method(summary: ExperimentSummary) -> str:
+    """A classifier on a feature set, for readers, with what sets it apart from the reference."""
+    name = METHODS.get(summary.classifier, summary.classifier)
+    settings = [
+        f"{setting} {value}"
+        for setting, value in _SETTING.findall(summary.experiment)
+        if setting in METHOD_SETTINGS
+    ]
+    apart = f" ({', '.join(settings)})" if settings else ""
+    return f"{name} on {summary.feature_set} features{apart}"
 
 
 def mid_sentence(label: str) -> str:
@@ -71,9 +84,16 @@ def mid_sentence(label: str) -> str:
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
-def protocol_title(protocol: str) -> str:
-    """The heading of a protocol."""
-    return PROTOCOL_TITLES.get(protocol, protocol)
+def title(summary: ExperimentSummary) -> str:
+    """The heading over experiments of one protocol and the same classes."""
+    protocol = summary.protocol
+    given = "Folds given as a file" if is_folds(protocol) else "Trials given as a file"
+    return PROTOCOL_TITLES.get(protocol, given) + _fewer_classes(summary)
+
+
+def _fewer_classes(summary: ExperimentSummary) -> str:
+    tested = len(summary.classes)
+    return f", {tested} classes" if tested < len(EMOTIONS) else ""
 
 
 def protocol_rank(protocol: str) -> int:
@@ -83,15 +103,14 @@ def protocol_rank(protocol: str) -> int:
 
 
 def split(summary: ExperimentSummary) -> str:
-    """A protocol with its number of trials: `10 random splits`."""
+    """A protocol with its number of trials, and of classes where some are not tested."""
     n = summary.n_trials
-    if summary.protocol == "random":
-        return f"{n} random split{'' if n == 1 else 's'}"
-    if summary.protocol == "loso":
-        return f"leave one subject out, {n} folds"
-    if summary.protocol == "subject-10fold":
-        return f"{n} folds by subject"
-    return f"{summary.protocol}, {n} folds"
+    names = {
+        "random": f"{n} random split{'' if n == 1 else 's'}",
+        "loso": f"leave one subject out, {n} folds",
+        "subject-10fold": f"{n} folds by subject",
+    }
+    return names.get(summary.protocol, f"{summary.protocol}, {n} parts") + _fewer_classes(summary)
 
 
 def interval(summary: ExperimentSummary) -> str:

@@ -94,9 +94,10 @@ class Head:
         wait_until(lambda: self.ray("job", "list", timeout=60).returncode == 0)
 
     def env(self, **changes: str) -> dict[str, str]:
-        """What a client of this cluster has in its environment."""
+        """What nodes and clients of this cluster have in their environment: this one, active."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return own | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             "RAY_COLOR_PREFIX": "0",
@@ -126,10 +127,9 @@ class Head:
 
     def paste(self, line: str) -> Completed:
         """A line of the guide, as if typed into a shell in the project's folder."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return subprocess.run(
             ["bash", "-c", line],
-            env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard, PATH=path),
+            env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard),
             cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
 
