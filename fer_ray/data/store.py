@@ -106,9 +106,8 @@ class StagedRows:
         new = final.with_name(f".{final.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         schema = schema.with_metadata(_METADATA)
-        files = [str(file) for _, _, file in self.spans()]
         dataset.write_dataset(
-            dataset.dataset(files, schema=schema, format="parquet"),
+            pa.RecordBatchReader.from_batches(schema, self._rows(schema)),
             new,
             format="parquet",
             file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
@@ -121,9 +120,24 @@ class StagedRows:
         )
         replace_folder(new, final)
 
+    def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """All rows in order, each position once.
+
+        Blocks overlap where workers of a killed job wrote on while the next one, with blocks of
+        another size, was under way; both made the same rows.
+        """
+        position = 0
+        for start, stop, file in self.spans():
+            table = pq.read_table(file, schema=schema)
+            yield from table.slice(max(0, position - start)).to_batches()
+            position = max(position, stop)
+
     def remove(self) -> None:
-        """Drop all blocks, and those of other settings beside them."""
-        remove(self.folder.parent)
+        """Drop all blocks, and those of other settings beside them.
+
+        What a worker of a killed job still writes meanwhile may stay; nothing reads it.
+        """
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
 
 
 @contextmanager

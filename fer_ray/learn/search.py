@@ -32,6 +32,10 @@ class _Progress(tune.Callback):  # type: ignore[misc]
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune keeps a copy of its settings on disk, and a progress bar has no copy."""
+        return {}
+
     def on_trial_complete(self, **_: Any) -> None:
         self._advance(1)
 

@@ -46,6 +46,14 @@ def test_assembled_rows_do_not_depend_on_the_blocks(
     assert b"fer_ray.schema_version" in pq.read_schema(files[0]).metadata
 
 
+def test_blocks_that_overlap_give_each_row_once(tmp_path: Path) -> None:
+    staged = store.StagedRows(tmp_path / "partial" / "key")
+    for start, stop in ((0, 4), (0, 8), (4, 8), (6, 7), (7, 12), (12, 15)):
+        staged.write(rows(start, stop), start)
+    staged.assemble(tmp_path / "final", SCHEMA)
+    assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 15))
+
+
 def test_assembling_again_replaces_the_folder(tmp_path: Path) -> None:
     staged = store.StagedRows(tmp_path / "partial" / "key")
     staged.write(rows(0, 4), 0)
