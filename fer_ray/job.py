@@ -116,9 +116,15 @@ def run_all(
 def _same(before: dict[str, Any], done: dict[str, Any], summaries: list[ExperimentSummary]) -> bool:
     """Whether a finished run's record tells of exactly this work."""
     names = [record["experiment"] for record in before.get("experiments", [])]
+    before, done = ({**one, "settings": _defining(one.get("settings"))} for one in (before, done))
     return all(before.get(name) == value for name, value in done.items()) and names == [
         summary.experiment for summary in summaries
     ]
+
+
+def _defining(settings: Any) -> dict[str, Any]:
+    """Settings without those that only tune how a job is run."""
+    return {name: part for name, part in (settings or {}).items() if name != "execution"}
 
 
 def summaries_of(out: Path) -> list[ExperimentSummary]:

@@ -71,3 +71,15 @@ def fer_ray() -> FerRay:
         )  # type: ignore[call-overload, no-any-return]
 
     return call
+
+
+@pytest.fixture(scope="session")
+def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a whole run on the drawn corpus, three tasks at a time."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    crops = out.parent / "crops"
+    done = fer_ray("run", "--data", corpus, "--out", out, "--export-crops", crops, "--workers", 3)
+    assert done.returncode == 0, done.stderr
+    assert "\r" not in done.stderr  # no bar in a pipe
+    assert str(out / "report" / "index.html") in done.stdout
+    return out

@@ -23,18 +23,6 @@ from tests.conftest import FerRay
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a whole run on the drawn corpus."""
-    out = tmp_path_factory.mktemp("cli") / "run"
-    crops = out.parent / "crops"
-    done = fer_ray("run", "--data", corpus, "--out", out, "--export-crops", crops)
-    assert done.returncode == 0, done.stderr
-    assert "\r" not in done.stderr  # no bar in a pipe
-    assert str(out / "report" / "index.html") in done.stdout
-    return out
-
-
 def test_a_run_leaves_what_the_contract_says(run_dir: Path) -> None:
     record = json.loads((run_dir / "run.json").read_text())
     assert {"settings", "versions", "seeds", "counts", "timings", "experiments"} <= record.keys()
@@ -185,9 +173,11 @@ def test_data_without_any_face_fails_after_keeping_its_rows(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_terminal_gets_one_bar_a_stage(corpus: Path, tmp_path: Path) -> None:
+def test_a_terminal_gets_a_bar(run_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_dir, out)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "fer_ray", "run", "--data", corpus, "--out", tmp_path / "run"]
+    command = [sys.executable, "-m", "fer_ray", "trials", "--out", out, "--feature-set", "geometry"]
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=theirs, text=True
     ) as process:
@@ -196,9 +186,8 @@ def test_a_terminal_gets_one_bar_a_stage(corpus: Path, tmp_path: Path) -> None:
         assert process.stdout is not None
         closing = process.stdout.read()
     assert process.returncode == 0, shown
-    for stage, unit in (("extract", "images"), ("trials", "trials"), ("report", "pages")):
-        assert re.search(rf"{stage}.*{unit}", shown), stage
-    assert "svm-linear-reference-random" in closing
+    assert re.search(r"trials.*20/20.*trials", shown)
+    assert "svm-linear-geometry-random" in closing
 
 
 def read_terminal(descriptor: int) -> str:

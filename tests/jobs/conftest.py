@@ -26,15 +26,6 @@ def bare_head() -> Iterator[Head]:
 
 
 @pytest.fixture(scope="session")
-def local_run(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a whole study on this machine, three tasks at a time."""
-    out = tmp_path_factory.mktemp("local") / "run"
-    done = fer_ray("run", "--data", corpus, "--out", out, "--workers", 3)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-@pytest.fixture(scope="session")
 def tiny_frames(
     tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -38,16 +38,16 @@ def test_the_guide_submits_every_job() -> None:
     assert set(SUBMIT_LINES) == jobs
 
 
-def test_a_submitted_study_gives_what_a_local_run_gives(pasted: Path, local_run: Path) -> None:
+def test_a_submitted_study_gives_what_a_local_run_gives(pasted: Path, run_dir: Path) -> None:
     study = pasted / "study"
-    assert pq.read_table(study / "frames").equals(pq.read_table(local_run / "frames"))
-    assert trials_of(study) == trials_of(local_run)
+    assert pq.read_table(study / "frames").equals(pq.read_table(run_dir / "frames"))
+    assert trials_of(study) == trials_of(run_dir)
     assert (study / "report" / "index.html").is_file()
 
 
-def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, local_run: Path) -> None:
+def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, run_dir: Path) -> None:
     frames = pasted / "frames"
-    assert pq.read_table(frames / "frames").equals(pq.read_table(local_run / "frames"))
+    assert pq.read_table(frames / "frames").equals(pq.read_table(run_dir / "frames"))
     folds = [str(trial["experiment"]) for trial in trials_of(frames)]
     assert len(folds) == 2 * 10  # kernels × folds
     assert all("subject-10fold" in experiment for experiment in folds)
