@@ -163,8 +163,10 @@ def _run(plan: Plan, staged: store.StagedRows, execution: Execution, advance: Ad
     staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root)
     table = plan.listing.table
-    size = execution.block_images or block_size(table.num_rows, workers)
-    blocks = split_blocks(table, staged, size)
+    if execution.block_images:
+        blocks = split_blocks(table, staged, execution.block_images)
+    else:
+        blocks = split_blocks(table, staged, block_size(table.num_rows, workers), workers)
     todo = int(sum(block.num_rows for block in blocks))
     if todo < table.num_rows:
         logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)

@@ -24,6 +24,7 @@ from fer_ray.features.table import FEATURE_SETS
 from fer_ray.runtime import not_shared, processor_share, require_shared
 
 POSITION = "position"  # of a row in the listing
+LEAST_BLOCK_IMAGES = 8  # a block of fewer is mostly overhead
 BATCH_IMAGES = 8  # decoded images that a task holds at a time
 
 
@@ -105,19 +106,36 @@ def keep_rows(table: pa.Table, staged: StagedRows, schema: pa.Schema) -> pa.Tabl
 
 
 def block_size(images: int, workers: int) -> int:
-    """Images of a block, so that no worker is left waiting long for the last one.
+    """Images of a block: enough of them that workers seldom wait for work.
 
-    A task costs Ray some 20 ms and an image some 100 ms; a block of fewer than 8 images is mostly
-    overhead, and one of more than 128 is much to do again after a failure.
+    Between two blocks a worker waits some 0.2 s, and an image takes it some 0.15 s; a block of more
+    than 128 images is much to do again after a failure.
     """
-    return min(128, max(8, images // (16 * workers)))
+    return min(128, max(LEAST_BLOCK_IMAGES, images // (8 * workers)))
 
 
-def split_blocks(table: pa.Table, staged: StagedRows, block_images: int) -> list[pa.Table]:
-    """The rows of a listing that are not kept yet, with their positions, in blocks."""
+def split_blocks(
+    table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
+) -> list[pa.Table]:
+    """The rows of a listing that are not kept yet, with their positions, in blocks.
+
+    Args:
+        table: The listing.
+        staged: What is kept.
+        block_images: Images of a block.
+        workers: Blocks become smaller towards the end, so that so many workers end together. None:
+            they do not.
+    """
     numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
-    return [
-        numbered.slice(start, min(block_images, stop - start))
-        for begin, stop in staged.missing(table.num_rows)
-        for start in range(begin, stop, block_images)
-    ]
+    ranges = list(staged.missing(table.num_rows))
+    left = sum(stop - start for start, stop in ranges)
+    blocks = []
+    for start, stop in ranges:
+        while start < stop:
+            size = block_images
+            if workers:
+                size = min(size, max(LEAST_BLOCK_IMAGES, left // (2 * workers)))
+            blocks.append(numbered.slice(start, min(size, stop - start)))
+            start += blocks[-1].num_rows
+            left -= blocks[-1].num_rows
+    return blocks
