@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray import __version__
+from fer_ray.cli_deep import bottleneck
 from fer_ray.cli_learn import compare, search, trials
 from fer_ray.errors import UserError
 from fer_ray.options import (
@@ -85,8 +86,8 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for learning in (trials, search, compare):
-    cli.add_command(learning)
+for command in (bottleneck, trials, search, compare):
+    cli.add_command(command)
 
 
 @cli.command()

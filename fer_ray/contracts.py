@@ -104,6 +104,24 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
     return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *features])
 
 
+def bottleneck_schema(numbers: int) -> pa.Schema:
+    """Schema of `DIR/bottleneck/BACKBONE/*.parquet`: a row per usable image, or per draw of it.
+
+    Args:
+        numbers: Per image: channels if pooled, else rows · columns · channels of the map.
+    """
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("draw", pa.int16()),  # of augmentation, from 0; null: the crop as it is
+            pa.field("backbone", pa.string(), nullable=False),
+            pa.field("weights_sha256", pa.string(), nullable=False),
+            pa.field("preprocessing", pa.string(), nullable=False),
+            pa.field("features", vector(numbers), nullable=False),
+        ]
+    )
+
+
 # `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is one
 # classifier on one feature set under one protocol.
 TRIALS_SCHEMA = pa.schema(

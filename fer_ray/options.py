@@ -38,6 +38,7 @@ SETTING_OF_OPTION = {
     "voters": "search.voters",
     "metric": "search.metric",
     "workers": "execution.workers",
+    "gpus_per_worker": "execution.gpus_per_worker",
 }
 LISTS = {"kernels", "feature_sets", "classifiers"}  # comma-separated
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 from ray.data import TaskPoolStrategy
 
 from fer_ray.config import Decode, ExtractSettings
@@ -53,7 +54,7 @@ def extract_blocks(
     crop = partial(steps.crop, settings=settings.crop)
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
-    keep = partial(keep_rows, staged=staged, schema=schema(settings))
+    kept = partial(keep, staged=staged, schema=schema(settings))
     how = {
         "batch_format": "pyarrow",
         "compute": TaskPoolStrategy(size=workers),
@@ -65,7 +66,7 @@ def extract_blocks(
         .map_batches(crop, batch_size=batch_images, **how)
         .map_batches(landmarks, batch_size=batch_images, **how)
         .map_batches(features, batch_size=batch_images, **how)
-        .map_batches(keep, batch_size=blocks[0].num_rows, **how)
+        .map_batches(kept, batch_size=blocks[0].num_rows, **how)
     )
     try:
         for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -91,18 +92,22 @@ def schema(settings: ExtractSettings) -> pa.Schema:
     return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
 
 
-def keep_rows(table: pa.Table, staged: StagedRows, schema: pa.Schema) -> pa.Table:
-    """Keep finished rows, and hand on no more than their number.
+def keep(table: pa.Table, staged: StagedRows, schema: pa.Schema) -> pa.Table:
+    """Keep finished rows of extraction, and hand on no more than their number."""
+    rows = table.select(schema.names).cast(schema)
+    return keep_rows(rows, table[POSITION].to_numpy(), staged)
+
+
+def keep_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) -> pa.Table:
+    """Keep rows of these positions; a receipt with their number.
 
     Ray may put rows of several blocks into one batch; each run of neighbouring positions becomes a
     file of its own.
     """
-    positions = table[POSITION].to_numpy()
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):
-        rows = table.slice(start, stop - start).select(schema.names).cast(schema)
-        staged.write(rows, int(positions[start]))
-    return pa.table({"rows": [table.num_rows]})
+    for start, stop in pairwise([0, *breaks.tolist(), rows.num_rows]):
+        staged.write(rows.slice(start, stop - start), int(positions[start]))
+    return pa.table({"rows": [rows.num_rows]})
 
 
 def block_size(images: int, workers: int) -> int:

@@ -1,0 +1,51 @@
+"""The commands of `fer-ray` about networks: bottleneck features, heads and the search for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.options import COMMON, OUT, holding, progress_on, settings_of
+
+BACKBONE = click.option(
+    "--backbone", type=click.Choice(list(BACKBONES)), required=True, help="Pretrained network."
+)
+
+
+@click.command()
+@OUT
+@BACKBONE
+@click.option("--weights", metavar="imagenet|embedded|FILE",
+              help="[default: imagenet; dlib_resnet: embedded]")  # fmt: skip
+@click.option("--maps", is_flag=True, help="Whole feature maps in place of pooled features.")
+@click.option("--draws", type=click.IntRange(min=0), default=0,
+              help="Augmented draws of each image, in a table of their own.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), help="Where the images lie now.")
+@click.option("--gpus-per-worker", type=float, help="[default: 0, processors]")
+@click.option("--fresh", is_flag=True, help="Replace features that were made otherwise.")
+@COMMON
+def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws: int,
+               data: Path | None, fresh: bool, as_json: bool, **options: Any) -> None:  # fmt: skip
+    """Features of a pretrained network, of every usable image, as Parquet."""
+    settings = settings_of(options)
+    from fer_ray.deep.bottleneck import plan_bottleneck
+    from fer_ray.deep.job import run_bottleneck
+    from fer_ray.experiments import frames_record
+
+    with holding(out):
+        frames = frames_record(out)
+        wanted = plan_bottleneck(frames, backbone, weights, maps, draws, settings.deep.augmentation)
+        root = data or Path(frames["data"]["root"])
+        progress = progress_on(as_json)
+        record = run_bottleneck(out, root, wanted, settings.execution, progress, fresh)
+    if as_json:
+        click.echo(json.dumps(record, ensure_ascii=False))
+    else:
+        click.echo(
+            f"{record['rows']} rows of {record['numbers']} numbers in "
+            f"{out / 'bottleneck' / wanted.table_name} ({record['rows_done']} computed now, "
+            f"{record['seconds']:.1f} s); weights: {record['weights']['origin']}, "
+            f"SHA-256 {record['weights']['sha256'][:12]}…"
+        )
