@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from fer_ray.deep.backbones import BACKBONES
-from fer_ray.options import COMMON, OUT, holding, progress_on, settings_of
+from fer_ray.deep.settings import HEADS
+from fer_ray.options import COMMON, OUT, SPLITS, STRICT, holding, progress_on, settings_of
 
 BACKBONE = click.option(
     "--backbone", type=click.Choice(list(BACKBONES)), required=True, help="Pretrained network."
@@ -49,3 +50,32 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
             f"{record['seconds']:.1f} s); weights: {record['weights']['origin']}, "
             f"SHA-256 {record['weights']['sha256'][:12]}…"
         )
+
+
+@click.command()
+@OUT
+@click.option("--backbone", "feature_set", required=True,
+              help="What the head stands on: a backbone, or features joined by +.")  # fmt: skip
+@click.option("--head", type=click.Choice(list(HEADS)), default="reference", show_default=True)
+@SPLITS
+@STRICT
+@COMMON
+def heads(out: Path, feature_set: str, head: str, strict: bool, as_json: bool,
+          **options: Any) -> None:  # fmt: skip
+    """Repeated trials of a network head, as of SVMs; the best head is kept."""
+    settings = settings_of({**options, "feature_set": feature_set})
+    from fer_ray import console, job
+    from fer_ray.deep.head_job import run_heads
+
+    with holding(out):
+        progress = progress_on(as_json)
+        card = run_heads(
+            out, head, feature_set, settings.trials, settings.execution, progress, strict
+        )
+        summaries = [one for one in job.summaries_of(out) if one.experiment == card["experiment"]]
+    if as_json:
+        click.echo(json.dumps(card, ensure_ascii=False))
+    else:
+        console.print_trials(summaries, card["warnings"])
+        console.print_leakage(card["leakage"])
+        click.echo(f"best head: {out / 'heads' / card['experiment']}.keras")

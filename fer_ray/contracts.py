@@ -162,6 +162,20 @@ PREDICTIONS_SCHEMA = pa.schema(
     ]
 )
 
+# `DIR/heads/*.history.parquet`: one row per trial and epoch of a head's training.
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("trial", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),  # from 0
+        pa.field("train_loss", pa.float64(), nullable=False),  # as minimised, over the epoch
+        pa.field("train_accuracy", pa.float64(), nullable=False),
+        pa.field("validation_loss", pa.float64(), nullable=False),  # log loss, nats
+        pa.field("validation_accuracy", pa.float64(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+    ]
+)
+
 # `DIR/search/*.parquet`: one row per trial and configuration of a search.
 SEARCH_SCHEMA = pa.schema(
     [

@@ -75,7 +75,7 @@ def run_trials(
     ]
     started = time.monotonic()
     work = trials.SvmTrials(experiments, ready.samples, out.resolve())
-    workers = _run(work, tasks, out, execution, progress, "trials")
+    workers = run_work(work, tasks, out, execution, progress, "trials", "trials")
     for kept in stores:
         if not kept.finished():
             kept.assemble()
@@ -130,7 +130,9 @@ def run_search(
     work = choice.Search(experiment, by_set, out.resolve())
     workers = 0
     for _ in range(2):  # again, should the storage have shown one node's last piece too late
-        workers = _run(work, work.missing(), out, execution, progress, "search") or workers
+        workers = (
+            run_work(work, work.missing(), out, execution, progress, "search", "pieces") or workers
+        )
     work.assemble()
     record = {
         "experiment": experiment.name,
@@ -146,8 +148,14 @@ def run_search(
     return record
 
 
-def _run(
-    work: Any, pieces: list[Any], out: Path, execution: Execution, progress: Progress, name: str
+def run_work(
+    work: Any,
+    pieces: list[Any],
+    out: Path,
+    execution: Execution,
+    progress: Progress,
+    name: str,
+    unit: str,
 ) -> int:
     """Do pieces of work on Ray; the number of workers, 0 where nothing is left to do."""
     if not pieces:
@@ -156,7 +164,7 @@ def _run(
     require_shared(out)
     from fer_ray.learn.search import run_pieces
 
-    with progress(name, "trials" if name == "trials" else "pieces", len(pieces)) as advance:
+    with progress(name, unit, len(pieces)) as advance:
         run_pieces(work, pieces, out, execution.workers, advance)
     return workers
 

@@ -27,7 +27,15 @@ RECORD = "extract.json"
 # What is made from frames, and is of no use without the same ones.
 DERIVED = (
     *("run.json", "trials.json", "trials", "trials.partial", "predictions"),
-    *("search", "search.partial", "bottleneck", "bottleneck.partial", "heads", "report"),
+    *(
+        "search",
+        "search.partial",
+        "deep.json",
+        "bottleneck",
+        "bottleneck.partial",
+        "heads",
+        "report",
+    ),
 )
 
 logger = logging.getLogger(__name__)

@@ -15,19 +15,21 @@ from typing import Any
 
 from fer_ray import __version__
 from fer_ray.config import Settings
-from fer_ray.contracts import EMOTIONS, SCHEMA_VERSION
+from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data import store
+from fer_ray.deep.study import look_for_weights, run_backbones
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record, late_cohorts, run_trials
 from fer_ray.extract import extract, plan
 from fer_ray.learn import trials
-from fer_ray.learn.summary import ExperimentSummary, summarise
+from fer_ray.learn.summary import ExperimentSummary, figures_of, summarise
 from fer_ray.progress import Advance, Progress
 
 RUN_RECORD = "run.json"
 LIBRARIES = (
     "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "pyarrow",
-    "pandas", "matplotlib", "face_recognition_models",
+    "pandas", "matplotlib", "face_recognition_models", "keras", "tensorflow", "tensorflow-cpu",
+    "optuna",
 )  # fmt: skip
 
 
@@ -76,7 +78,10 @@ def run_all(
     started = datetime.now(UTC)
     clock = time.monotonic()
     before = store.read_json(out / RUN_RECORD)
+    absent = look_for_weights(settings) if settings.deep.backbones else {}
     extracted = run_extract(data, out, settings, _importing(progress), fresh)
+    root = data.parent if data.is_file() else data
+    deep = run_backbones(out, root, settings, progress, absent) if settings.deep.backbones else {}
     tried = run_trials(out, settings.trials, settings.execution, progress)
     page = out / "report" / "index.html"
     done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
@@ -86,7 +91,6 @@ def run_all(
     store.remove(out / RUN_RECORD)
     with progress("report", "pages", 1) as advance:
         reporting = time.monotonic()
-        root = data.parent if data.is_file() else data
         page = run_report(out, root, show_faces)
         advance(1)
     record = {
@@ -99,9 +103,10 @@ def run_all(
             "trials": settings.trials.seed,
         },
         "counts": extracted["counts"],
-        "experiments": [experiment_record(summary) for summary in summaries],
+        "experiments": [figures_of(summary) for summary in summaries],
         "late_cohorts": late_cohorts(out),
-        "warnings": tried["warnings"],
+        "warnings": [*tried["warnings"], *_absent(absent)],
+        "deep": deep,
         "extract": extracted,
         "machine": machine(),
         "timings": {
@@ -142,6 +147,10 @@ def _importing(progress: Progress) -> Progress:
     return opened
 
 
+def _absent(absent: dict[str, str]) -> list[str]:
+    return [f"{name}: weights not available. {why}" for name, why in absent.items()]
+
+
 def _same(before: dict[str, Any], done: dict[str, Any], summaries: list[ExperimentSummary]) -> bool:
     """Whether a finished run's record tells of exactly this work."""
     names = [record["experiment"] for record in before.get("experiments", [])]
@@ -159,50 +168,6 @@ def _defining(settings: Any) -> dict[str, Any]:
 def summaries_of(out: Path) -> list[ExperimentSummary]:
     """The figures of every finished experiment of a run folder, by name."""
     return [summarise(*tables) for tables in trials.read_experiments(out).values()]
-
-
-def experiment_record(summary: ExperimentSummary) -> dict[str, Any]:
-    """One experiment's figures with its protocol, for `run.json` and `--json`."""
-    return {
-        "experiment": summary.experiment,
-        "classifier": summary.classifier,
-        "feature_set": summary.feature_set,
-        "protocol": summary.protocol,
-        "trials": summary.n_trials,
-        "images": summary.n_images,
-        "subjects": summary.n_subjects,
-        "test_accuracy": summary.test_accuracy,
-        "test_accuracy_sd": _number(summary.test_accuracy_sd),
-        "interval_95": [_number(bound) for bound in summary.interval],
-        "interval_method": summary.interval_method,
-        "train_accuracy": summary.train_accuracy,
-        "test_log_loss": summary.test_log_loss,
-        "train_log_loss": summary.train_log_loss,
-        "macro_recall": summary.macro_recall,
-        "macro_f1": summary.macro_f1,
-        "test_subject_in_train": _number(summary.test_subject_in_train),
-        "classes": list(summary.classes),
-        "calibration_error": summary.calibration_error,
-        "recall_by_class": _by_class(summary),
-        "recall_interval_method": summary.class_recall_method,
-    }
-
-
-def _by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
-    """Recall of each tested class with its 95 % interval."""
-    codes = {name: EMOTIONS.index(name) for name in summary.classes}
-    return {
-        name: {
-            "recall": float(summary.class_recalls[code]),
-            "interval_95": summary.class_recall_intervals[code].tolist(),
-        }
-        for name, code in codes.items()
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan."""
-    return value if value == value else None
 
 
 def library_versions() -> dict[str, str]:

@@ -26,7 +26,6 @@ LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # pools of actors bring a notice that is no error
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are kept as Parquet

@@ -27,6 +27,10 @@ class Origin(StrEnum):
     UNTRAINED = "untrained"  # a file whose biases and scales are all still at their start
 
 
+class UnreachableError(UserError):
+    """Published weights that cannot be fetched from here."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """One file of weights."""
@@ -157,7 +161,7 @@ def _download(spec: BackboneSpec, home: Path) -> None:
             origin=spec.url, file_hash=spec.file_hash, cache_subdir="models", cache_dir=str(home)
         )
     except Exception as problem:  # whatever the network or a proxy made of it
-        raise UserError(
+        raise UnreachableError(
             f"The ImageNet weights of {spec.name} cannot be fetched ({problem}). Download\n"
             f"  {spec.url}\nwhere that is possible, and give the file: --weights FILE"
         ) from None
