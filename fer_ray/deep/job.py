@@ -17,7 +17,7 @@ from fer_ray.deep.tables import record_file
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
 from fer_ray.progress import Progress
-from fer_ray.runtime import ensure_ray, require_shared
+from fer_ray.runtime import ensure_ray, gpu_workers, require_shared
 
 logger = logging.getLogger(__name__)
 
@@ -80,29 +80,11 @@ def _run(
 
     gpus = execution.gpus_per_worker
     if gpus:
-        workers = _gpu_workers(gpus, execution.workers)
+        workers = gpu_workers(gpus, execution.workers)
     size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
     blocks = split_blocks(rows, staged, size)
     with _users_errors():
         yield from bottleneck_blocks(blocks, root, wanted, staged, workers, gpus)
-
-
-def _gpu_workers(gpus_per_worker: float, asked: int | None) -> int:
-    """How many workers the cluster has GPUs for.
-
-    Raises:
-        UserError: For none.
-    """
-    import ray
-
-    there = float(ray.cluster_resources().get("GPU", 0))
-    workers = int(there / gpus_per_worker + 1e-9)
-    if not workers:
-        raise UserError(
-            f"--gpus-per-worker {gpus_per_worker}: the cluster has {there:g} GPUs. Leave it out to "
-            "compute on processors."
-        )
-    return min(workers, asked or workers)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ many. On GPUs the crops are cut by tasks beside it, so that a GPU does not wait 
 """
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from ray.data import ActorPoolStrategy
 from fer_ray.data.store import StagedRows, unreachable
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
+from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
 from fer_ray.pipeline import keep_rows
@@ -25,12 +26,16 @@ CROPS = "crops"  # (size × size) bytes
 BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
 
 
-class _Network:
+class _NetworkWorker:
     """A backbone in a worker: from listed rows, with or without their crops, to a receipt."""
 
     def __init__(self, wanted: Bottleneck, root: Path, staged: StagedRows, gpus: float) -> None:
-        self._wanted, self._root, self._staged = wanted, root, staged
-        self._network = bottleneck.load_backbone(wanted, None if gpus else 1, gpus)
+        self._wanted, self._root, self._staged, self._gpus = wanted, root, staged, gpus
+
+    @cached_property
+    def _network(self) -> Backbone:
+        """Loaded with the first block: of what fails in a constructor, Ray hides the message."""
+        return bottleneck.load_backbone(self._wanted, None if self._gpus else 1, self._gpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if CROPS not in table.column_names:
@@ -69,7 +74,7 @@ def bottleneck_blocks(
         cut = partial(cut_shared, root=root, wanted=wanted, staged=staged)
         data = data.map_batches(cut, batch_format="pyarrow", batch_size=blocks[0].num_rows)
     receipts = data.map_batches(
-        _Network,
+        _NetworkWorker,
         batch_format="pyarrow",
         batch_size=blocks[0].num_rows,
         fn_constructor_args=(wanted, root, staged, gpus_per_worker),

@@ -1,20 +1,23 @@
 """Weights of a backbone: found, fetched once per node, and known by their SHA-256. No Keras here.
 
-Keras itself is loaded only to download a file that is not there yet.
+Downloads lie where Keras keeps its own, so that each serves the other.
 """
 
 import fcntl
 import hashlib
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from fer_ray.deep.backbones import EMBEDDED, IMAGENET, BackboneSpec
 from fer_ray.errors import UserError
 
+TIMEOUT_S = 30  # without a byte
 DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 
@@ -145,26 +148,30 @@ def _imagenet_file(spec: BackboneSpec) -> Path:
         with file.with_name(f".{file.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (file.is_file() and _has_hash(file, spec.file_hash)):
-                _download(spec, home)
+                _download(spec, file)
     except OSError as problem:
         raise UserError(f"The weights cannot be kept in {home}: {problem}.") from None
     return file
 
 
-def _download(spec: BackboneSpec, home: Path) -> None:
-    from fer_ray.deep.network import load_keras
-
-    keras = load_keras()
-    keras.config.disable_interactive_logging()
+def _download(spec: BackboneSpec, file: Path) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        keras.utils.get_file(
-            origin=spec.url, file_hash=spec.file_hash, cache_subdir="models", cache_dir=str(home)
-        )
-    except Exception as problem:  # whatever the network or a proxy made of it
-        raise UnreachableError(
-            f"The ImageNet weights of {spec.name} cannot be fetched ({problem}). Download\n"
-            f"  {spec.url}\nwhere that is possible, and give the file: --weights FILE"
-        ) from None
+        with urlopen(spec.url, timeout=TIMEOUT_S) as answer, temporary.open("wb") as kept:
+            shutil.copyfileobj(answer, kept)
+    except OSError as problem:  # a URLError is one
+        raise _unreachable(spec, str(problem)) from None
+    if not _has_hash(temporary, spec.file_hash):
+        temporary.unlink()
+        raise _unreachable(spec, "what came is not the published file")
+    temporary.replace(file)
+
+
+def _unreachable(spec: BackboneSpec, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"The ImageNet weights of {spec.name} cannot be fetched ({why}). Download\n"
+        f"  {spec.url}\nwhere that is possible, and give the file."
+    )
 
 
 def embedded_file() -> Path:
