@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,27 +82,4 @@ def _run(
         workers = gpu_workers(gpus, execution.workers)
     size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
     blocks = split_blocks(rows, staged, size)
-    with _users_errors():
-        yield from bottleneck_blocks(blocks, root, wanted, staged, workers, gpus)
-
-
-@contextmanager
-def _users_errors() -> Iterator[None]:
-    """What a worker said to the user, without what Ray put around it."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as problem:
-        told = _cause(problem)
-        if told is None:
-            raise
-        raise told from None
-
-
-def _cause(problem: BaseException | None) -> UserError | None:
-    while problem is not None:
-        if isinstance(problem, UserError):
-            return problem
-        problem = getattr(problem, "cause", None) or problem.__cause__
-    return None
+    yield from bottleneck_blocks(blocks, root, wanted, staged, workers, gpus)

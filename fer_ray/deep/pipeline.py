@@ -19,7 +19,7 @@ from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
-from fer_ray.pipeline import keep_rows
+from fer_ray.pipeline import POSITION, keep_rows
 from fer_ray.runtime import not_shared, processor_share, require_shared
 
 CROPS = "crops"  # (size × size) bytes
@@ -38,11 +38,22 @@ class _NetworkWorker:
         return bottleneck.load_backbone(self._wanted, None if self._gpus else 1, self._gpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        try:
+            rows = self._rows(table)
+        except UserError as mistake:  # as a receipt: Ray would keep no more of it than a traceback
+            return _receipt(0, str(mistake))
+        keep_rows(rows, table[POSITION].to_numpy(), self._staged)
+        return _receipt(rows.num_rows, None)
+
+    def _rows(self, table: pa.Table) -> pa.Table:
         if CROPS not in table.column_names:
             table = cut_shared(table, self._root, self._wanted, self._staged)
         crops = pixels(table[CROPS], self._wanted.crop_px)
-        rows = bottleneck.rows_of(table, crops, self._wanted, self._network)
-        return keep_rows(rows, table["position"].to_numpy(), self._staged)
+        return bottleneck.rows_of(table, crops, self._wanted, self._network)
+
+
+def _receipt(rows: int, told: str | None) -> pa.Table:
+    return pa.table({"rows": [rows], "told": pa.array([told], pa.string())})
 
 
 def bottleneck_blocks(
@@ -71,7 +82,7 @@ def bottleneck_blocks(
     """
     data = ray.data.from_blocks(blocks)
     if gpus_per_worker:
-        cut = partial(cut_shared, root=root, wanted=wanted, staged=staged)
+        cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged)
         data = data.map_batches(cut, batch_format="pyarrow", batch_size=blocks[0].num_rows)
     receipts = data.map_batches(
         _NetworkWorker,
@@ -84,10 +95,20 @@ def bottleneck_blocks(
     )
     try:
         for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for told in receipt["told"].drop_null().to_pylist():
+                raise UserError(told)
             yield sum(receipt["rows"].to_pylist())
     except ray.exceptions.RayError:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was
         raise
+
+
+def cut_ahead(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
+    """`cut_shared`, or the rows as they are where it fails: the worker meets the same and tells."""
+    try:
+        return cut_shared(table, root, wanted, staged)
+    except UserError:
+        return table
 
 
 def cut_shared(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
