@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray import __version__
-from fer_ray.cli_deep import bottleneck, heads
+from fer_ray.cli_deep import bottleneck, heads, search_heads
 from fer_ray.cli_learn import compare, search, trials
 from fer_ray.errors import UserError
 from fer_ray.options import (
@@ -88,7 +88,7 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for command in (bottleneck, heads, trials, search, compare):
+for command in (bottleneck, heads, search_heads, trials, search, compare):
     cli.add_command(command)
 
 

@@ -73,9 +73,36 @@ def heads(out: Path, feature_set: str, head: str, strict: bool, as_json: bool,
             out, head, feature_set, settings.trials, settings.execution, progress, strict
         )
         summaries = [one for one in job.summaries_of(out) if one.experiment == card["experiment"]]
+    _tell(out, card, summaries, console, as_json)
+
+
+@click.command("search-heads")
+@OUT
+@click.option("--backbone", "feature_set", required=True,
+              help="What heads stand on: a backbone, or features joined by +.")  # fmt: skip
+@click.option("--configs", type=int, help="Configurations of each trial's search.  [default: 50]")
+@click.option("--searcher", type=click.Choice(["optuna", "random"]), help="[default: optuna]")
+@click.option("--draws", type=int, help="Augmented draws to train on.  [default: 0, none]")
+@SPLITS
+@STRICT
+@COMMON
+def search_heads(out: Path, feature_set: str, strict: bool, as_json: bool,
+                 **options: Any) -> None:  # fmt: skip
+    """Choose a head's settings on validation images, and test the one chosen, once a trial."""
+    settings = settings_of({**options, "feature_set": feature_set})
+    from fer_ray import console, job
+    from fer_ray.deep.head_search_job import run_head_search
+
+    with holding(out):
+        card = run_head_search(out, feature_set, settings, progress_on(as_json), strict)
+        summaries = [one for one in job.summaries_of(out) if one.experiment == card["experiment"]]
+    _tell(out, card, summaries, console, as_json)
+
+
+def _tell(out: Path, card: dict[str, Any], summaries: Any, console: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(card, ensure_ascii=False))
-    else:
-        console.print_trials(summaries, card["warnings"])
-        console.print_leakage(card["leakage"])
-        click.echo(f"best head: {out / 'heads' / card['experiment']}.keras")
+        return
+    console.print_trials(summaries, card["warnings"])
+    console.print_leakage(card["leakage"])
+    click.echo(f"best head: {out / 'heads' / card['experiment']}.keras")

@@ -38,6 +38,9 @@ SETTING_OF_OPTION = {
     "voters": "search.voters",
     "metric": "search.metric",
     "workers": "execution.workers",
+    "configs": "head_search.configurations",
+    "searcher": "head_search.searcher",
+    "draws": "head_search.draws",
     "backbones": "deep.backbones",
     "gpus_per_worker": "execution.gpus_per_worker",
 }

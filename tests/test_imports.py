@@ -7,7 +7,15 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
 MAY_IMPORT_RAY = {
-    *("runtime.py", "pipeline.py", "deep/pipeline.py", "learn/search.py", "cli.py", "doctor.py"),
+    *(
+        "runtime.py",
+        "pipeline.py",
+        "deep/pipeline.py",
+        "learn/search.py",
+        "learn/race.py",
+        "cli.py",
+        "doctor.py",
+    ),
 }
 HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib"}
 

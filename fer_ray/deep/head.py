@@ -49,8 +49,9 @@ class HeadData:
         return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels]
 
     def of_epoch(self, epoch: int) -> Floats:
-        """Features of the fitted images in one epoch (n, width): of their own draw, if drawn."""
-        return self.features if self.features.ndim == 2 else self.features[epoch]
+        """Features of the fitted images in one epoch (n, width): of the next draw, if drawn."""
+        drawn = self.features
+        return drawn if drawn.ndim == 2 else drawn[epoch % len(drawn)]
 
 
 def head_data(samples: Samples, draws: Floats | None, inner: Split) -> HeadData:

@@ -71,14 +71,22 @@ class HeadStore:
     out: Path
     experiment: Experiment
 
-    def keep(self, trial: int, training: HeadTraining, samples: Samples, split: Split,
-             inner: Split, started: float) -> None:  # fmt: skip
+    def keep(
+        self, trial: int, training: HeadTraining, samples: Samples, split: Split, inner: Split,
+        started: float, details: dict[str, Any],
+    ) -> None:  # fmt: skip
         """Keep one trial: head and history, then its predictions, which say that it is done."""
         self._partial.mkdir(parents=True, exist_ok=True)
         result = head_result(training, samples, split, inner, started)
         training.save(self._partial / f"{trial:06d}.keras")
-        kept = {"trial": trial, "best": training.best, "history": training.history,
-                "fitted": len(inner.train), "validated": len(inner.test)}  # fmt: skip
+        kept = {
+            "trial": trial,
+            "best": training.best,
+            "history": training.history,
+            "fitted": len(inner.train),
+            "validated": len(inner.test),
+            "details": details,
+        }
         store.write_json(kept, self._partial / f"{trial:06d}.json")
         TrialStore(self.out, self.experiment).keep(trial, samples, result)
 
@@ -100,7 +108,7 @@ class HeadStore:
         (self._partial / f"{best['trial']:06d}.keras").replace(folder / f"{name}.keras")
         sizes = {"images_fitted": best["fitted"], "images_validated": best["validated"]}
         chosen = {"trial": best["trial"], "by": "least validation loss", **sizes, **best["best"]}
-        store.write_json({**card, "chosen": chosen}, folder / f"{name}.json")
+        store.write_json({**card, **best["details"], "chosen": chosen}, folder / f"{name}.json")
         TrialStore(self.out, self.experiment).assemble()
 
     @property
@@ -143,31 +151,28 @@ class HeadTrials:
         )
         data = head_data(self.samples, self.draws, inner)
         training = train_head(one.settings, data, one.seed * 1_000 + trial)
-        HeadStore(self.out, one).keep(trial, training, self.samples, split, inner, started)
+        head = {"head": one.settings.model_dump(mode="json")}
+        HeadStore(self.out, one).keep(trial, training, self.samples, split, inner, started, head)
 
 
 def head_card(
-    experiment: Experiment, samples: Samples, settings: dict[str, Any],
-    backbones: dict[str, dict[str, Any]], figures: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """What must be known to use a saved head, and how far to trust it.
+    experiment: Experiment, samples: Samples, backbones: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What must be known to use a saved head; its settings and figures are added to it.
 
     Args:
-        experiment: Whose trials gave the figures.
-        samples: What they were on.
-        settings: Of the head.
-        backbones: Records of the features it stands on, by backbone.
-        figures: Of the experiment on test images, with their protocol.
+        experiment: Whose head it is.
+        samples: What it was trained and tested on.
+        backbones: Records of the features that it stands on, by backbone.
     """
     return {
         "experiment": experiment.name,
         "feature_set": experiment.feature_set,
         "input_width": samples.features.shape[1],
         "labels": list(EMOTIONS),
-        "head": settings,
         "backbones": {
             name: {part: record[part] for part in ("weights", "preprocessing", "input_px")}
             for name, record in backbones.items()
         },
-        "figures": figures,
+        "figures": {},
     }

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.strict import Strict
@@ -55,17 +55,12 @@ class HeadSettings(Strict):
     standardise: bool = False  # features to mean 0 and deviation 1 of the training images
     activation: Literal["softmax", "sigmoid"] = "softmax"  # sigmoid: a slip of the study
     validation_share: float = Field(0.2, gt=0, lt=1)  # of a trial's training part
-    # Augmented features: a fresh draw of each training image an epoch; 0: the images as they are.
+    # Augmented features: each epoch takes the next draw of each training image, and after the last
+    # the first again; 0: the images as they are.
     draws: int = Field(0, ge=0)
     steps_per_epoch: int | None = Field(None, ge=1)  # None: all training images
     reduce_lr_patience: int | None = Field(None, ge=0)  # epochs; the rate is then divided by 10
     stop_patience: int | None = Field(None, ge=0)  # epochs
-
-    @model_validator(mode="after")
-    def _a_draw_an_epoch(self) -> "HeadSettings":
-        if self.draws and self.draws < self.epochs:
-            raise ValueError(f"{self.epochs} epochs need as many draws, and draws is {self.draws}")
-        return self
 
 
 _AUGMENTED = {
@@ -96,3 +91,4 @@ class HeadSearchSettings(Strict):
     reduction: int = Field(3, ge=2)
     finalists: int = Field(3, ge=1)  # trained again with other seeds
     repeats: int = Field(3, ge=1)  # seeds of each finalist
+    draws: int = Field(0, ge=0)  # as of a head: augmented draws to train on

@@ -141,17 +141,27 @@ def _imagenet_file(spec: BackboneSpec) -> Path:
 
     A lock beside it lets one process of the node download while the others wait.
     """
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    file = home / "models" / spec.url.rpartition("/")[2]
+    file = _cache_file(spec)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.with_name(f".{file.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (file.is_file() and _has_hash(file, spec.file_hash)):
+            if not is_cached(spec):
                 _download(spec, file)
     except OSError as problem:
-        raise UserError(f"The weights cannot be kept in {home}: {problem}.") from None
+        raise UserError(f"The weights cannot be kept in {file.parent}: {problem}.") from None
     return file
+
+
+def is_cached(spec: BackboneSpec) -> bool:
+    """Whether the published file is in Keras's cache of this node."""
+    file = _cache_file(spec)
+    return file.is_file() and _has_hash(file, spec.file_hash)
+
+
+def _cache_file(spec: BackboneSpec) -> Path:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return home / "models" / spec.url.rpartition("/")[2]
 
 
 def _download(spec: BackboneSpec, file: Path) -> None:
