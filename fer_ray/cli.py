@@ -13,9 +13,11 @@ import click
 
 from fer_ray import __version__
 from fer_ray.cli_bundle import bundle, predict
+from fer_ray.cli_deep import bottleneck, heads, search_heads
 from fer_ray.cli_learn import compare, search, trials
 from fer_ray.errors import UserError
 from fer_ray.options import (
+    BACKBONES,
     COMMON,
     DATA,
     EXTRACT,
@@ -49,6 +51,7 @@ def cli(verbose: bool) -> None:
 @OUT
 @EXTRACT
 @TRIALS
+@BACKBONES
 @FACES
 @COMMON
 def run(data: Path, out: Path, show_faces: bool, fresh: bool, export_crops: Path | None,
@@ -86,7 +89,16 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for command in (trials, search, compare, bundle, predict):
+for command in (
+    bottleneck,
+    heads,
+    search_heads,
+    trials,
+    search,
+    compare,
+    bundle,
+    predict,
+):
     cli.add_command(command)
 
 

@@ -41,7 +41,9 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
         )
         summaries = job.summaries_of(out)
     if as_json:
-        figures = [job.experiment_record(summary) for summary in summaries]
+        from fer_ray.learn.summary import figures_of
+
+        figures = [figures_of(summary) for summary in summaries]
         late = experiments.late_cohorts(out)
         found = {**record, "experiments": figures, "late_cohorts": late}
         click.echo(json.dumps(found, ensure_ascii=False))
@@ -67,7 +69,9 @@ def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
         )
         summaries = [one for one in job.summaries_of(out) if one.experiment == record["experiment"]]
     if as_json:
-        figures = [job.experiment_record(summary) for summary in summaries]
+        from fer_ray.learn.summary import figures_of
+
+        figures = [figures_of(summary) for summary in summaries]
         click.echo(json.dumps({**record, "experiments": figures}, ensure_ascii=False))
     else:
         console.print_trials(summaries, record["warnings"])

@@ -9,11 +9,13 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fer_ray.contracts import CASCADES, SCHEMA_VERSION
-from fer_ray.features.table import FEATURE_SETS, sets_of
+from fer_ray.deep.settings import Deep, HeadSearchSettings
+from fer_ray.features.table import FEATURE_SETS, sets_of, stored_sets
 from fer_ray.profiles import with_profile
+from fer_ray.strict import Strict
 
 Frames = Literal["study", "first-and-peak", "all"]
 Layout = Literal["auto", "ckplus", "folders", "csv", "images"]
@@ -31,12 +33,6 @@ LEFT_OUT: dict[Classes, tuple[str, ...]] = {
     "7n": ("contempt",),
     "6": ("neutral", "contempt"),
 }
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Selection(Strict):
@@ -182,6 +178,7 @@ class Execution(Strict):
     workers: int | None = Field(None, ge=1)  # None: all processors of the machine or cluster
     # Images of one task, the unit of retry and of resuming. None: by the number of images.
     block_images: int | None = Field(None, ge=1)
+    gpus_per_worker: float = Field(0, ge=0)  # of each worker that runs a backbone; 0: processors
 
 
 class Settings(Strict):
@@ -191,6 +188,8 @@ class Settings(Strict):
     extract: ExtractSettings = ExtractSettings()
     trials: TrialSettings = TrialSettings()
     search: SearchSettings = SearchSettings()
+    deep: Deep = Deep()
+    head_search: HeadSearchSettings = HeadSearchSettings()
     execution: Execution = Execution()
 
     @model_validator(mode="before")
@@ -200,7 +199,7 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _trials_have_features(self) -> "Settings":
-        if not set(sets_of(self.trials.feature_set)) <= set(self.extract.features.sets):
+        if not set(stored_sets(self.trials.feature_set)) <= set(self.extract.features.sets):
             raise ValueError(
                 f"trials.feature_set is {self.trials.feature_set}: extract.features.sets lacks it"
             )

@@ -104,6 +104,24 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
     return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *features])
 
 
+def bottleneck_schema(numbers: int) -> pa.Schema:
+    """Schema of `DIR/bottleneck/BACKBONE/*.parquet`: a row per usable image, or per draw of it.
+
+    Args:
+        numbers: Per image: channels if pooled, else rows · columns · channels of the map.
+    """
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("draw", pa.int16()),  # of augmentation, from 0; null: the crop as it is
+            pa.field("backbone", pa.string(), nullable=False),
+            pa.field("weights_sha256", pa.string(), nullable=False),
+            pa.field("preprocessing", pa.string(), nullable=False),
+            pa.field("features", vector(numbers), nullable=False),
+        ]
+    )
+
+
 def answer_fields(labels: tuple[str, ...]) -> list[pa.Field]:
     """What a model bundle appends to an extracted row; null where the row has no features.
 
@@ -160,6 +178,20 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("predicted", pa.int8(), nullable=False),
         # By class code; 0 for a class that the training set lacked.
         pa.field("probabilities", vector(len(EMOTIONS)), nullable=False),
+    ]
+)
+
+# `DIR/heads/*.history.parquet`: one row per trial and epoch of a head's training.
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("trial", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),  # from 0
+        pa.field("train_loss", pa.float64(), nullable=False),  # as minimised, over the epoch
+        pa.field("train_accuracy", pa.float64(), nullable=False),
+        pa.field("validation_loss", pa.float64(), nullable=False),  # log loss, nats
+        pa.field("validation_accuracy", pa.float64(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
     ]
 )
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from fer_ray.config import Execution, Landmarks
@@ -46,6 +47,8 @@ def examine(out: Path, model: Path | None, start_ray: bool) -> Iterator[Finding]
     yield _check("dlib", _dlib)
     yield _check("face cascades", _cascades)
     yield _check("landmark model", lambda: _landmark_model(model))
+    yield _check("Keras", _keras)
+    yield _check("network weights", _weights)
     yield _check("processors and memory", _resources)
     yield _check("output folder", lambda: _writable(out))
     if start_ray:
@@ -98,6 +101,27 @@ def _landmark_model(model: Path | None) -> str:
     settings = Landmarks(model=model)
     LandmarkLocator(settings)
     return f"{model_file(settings.model).name}, 68 points"
+
+
+def _keras() -> str:
+    """Without importing it, which takes seconds."""
+    keras, backend = _library("keras", "3.8"), os.environ.get("KERAS_BACKEND", "tensorflow")
+    if find_spec(backend) is None:
+        raise UserError(
+            f"{keras}, but its backend {backend} is not installed: pip install {backend}, or name "
+            "another one in KERAS_BACKEND"
+        )
+    return f"{keras} on {backend}"
+
+
+def _weights() -> str:
+    """What is here already; what is not is downloaded when it is asked for."""
+    from fer_ray.deep.backbones import BACKBONES
+    from fer_ray.deep.weights import embedded_file, is_cached
+
+    embedded_file()
+    here = [name for name, spec in BACKBONES.items() if spec.url and is_cached(spec)]
+    return f"dlib_resnet embedded; ImageNet in Keras's cache: {', '.join(here) or 'none yet'}"
 
 
 def _resources() -> str:

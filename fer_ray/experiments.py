@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 
 from fer_ray.config import Execution, SearchSettings, TrialSettings
 from fer_ray.data import store
+from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES, RECORD
+from fer_ray.features.table import backbones_of
 from fer_ray.learn import choice, cohort, leakage, samples, trials
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
@@ -73,7 +75,7 @@ def run_trials(
     ]
     started = time.monotonic()
     work = trials.SvmTrials(experiments, ready.samples, out.resolve())
-    workers = _run(work, tasks, out, execution, progress, "trials")
+    workers = run_work(work, tasks, out, execution, progress, "trials", "trials")
     for kept in stores:
         if not kept.finished():
             kept.assemble()
@@ -115,7 +117,7 @@ def run_search(
     Raises:
         UserError: There are no finished frames, they do not allow this, or the splits leak.
     """
-    ready = prepare(out, splitting, settings.feature_sets[0])
+    ready = prepare(out, splitting, *settings.feature_sets)
     if strict:
         leakage.refuse_leaks(ready.leakage)
     experiment = choice.plan_search(settings, splitting, ready.folds, ready.frames_key)
@@ -128,7 +130,9 @@ def run_search(
     work = choice.Search(experiment, by_set, out.resolve())
     workers = 0
     for _ in range(2):  # again, should the storage have shown one node's last piece too late
-        workers = _run(work, work.missing(), out, execution, progress, "search") or workers
+        workers = (
+            run_work(work, work.missing(), out, execution, progress, "search", "pieces") or workers
+        )
     work.assemble()
     record = {
         "experiment": experiment.name,
@@ -144,8 +148,14 @@ def run_search(
     return record
 
 
-def _run(
-    work: Any, pieces: list[Any], out: Path, execution: Execution, progress: Progress, name: str
+def run_work(
+    work: Any,
+    pieces: list[Any],
+    out: Path,
+    execution: Execution,
+    progress: Progress,
+    name: str,
+    unit: str,
 ) -> int:
     """Do pieces of work on Ray; the number of workers, 0 where nothing is left to do."""
     if not pieces:
@@ -154,7 +164,7 @@ def _run(
     require_shared(out)
     from fer_ray.learn.search import run_pieces
 
-    with progress(name, "trials" if name == "trials" else "pieces", len(pieces)) as advance:
+    with progress(name, unit, len(pieces)) as advance:
         run_pieces(work, pieces, out, execution.workers, advance)
     return workers
 
@@ -164,8 +174,8 @@ def _samples(out: Path, feature_set: str, settings: TrialSettings) -> Samples:
     return samples.of_classes(found, settings.classes)
 
 
-def prepare(out: Path, settings: TrialSettings, feature_set: str) -> Prepared:
-    """Samples with one feature set, their splits, and the audit of these.
+def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
+    """Samples with the first of some feature sets, their splits, and the audit of these.
 
     Raises:
         UserError: There are no finished frames, or they do not allow these trials.
@@ -173,10 +183,17 @@ def prepare(out: Path, settings: TrialSettings, feature_set: str) -> Prepared:
     record = frames_record(out)
     frames = out / FRAMES
     known = set(pq.read_table(frames, columns=["image_id"])["image_id"].to_pylist())
-    chosen = _samples(out, feature_set, settings)
+    chosen = _samples(out, sets[0], settings)
     folds = folds_for(settings, chosen, known)
     audited = leakage.audit(leakage.read_identities(frames, chosen.image_ids), folds.splits)
-    return Prepared(chosen, folds, audited, f"{record['fingerprint']}-{record['source_digest']}")
+    key = "-".join([record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, sets)])
+    return Prepared(chosen, folds, audited, key)
+
+
+def _bottleneck_keys(out: Path, feature_sets: tuple[str, ...]) -> list[str]:
+    """What sets a backbone's features apart from those of other weights."""
+    names = sorted({name for one in feature_sets for name in backbones_of(one)})
+    return [str(trained_record(out, name)["key"]) for name in names]
 
 
 def frames_record(out: Path) -> dict[str, Any]:

@@ -27,7 +27,15 @@ RECORD = "extract.json"
 # What is made from frames, and is of no use without the same ones.
 DERIVED = (
     *("run.json", "trials.json", "trials", "trials.partial", "predictions"),
-    *("search", "search.partial", "report"),
+    *(
+        "search",
+        "search.partial",
+        "deep.json",
+        "bottleneck",
+        "bottleneck.partial",
+        "heads",
+        "report",
+    ),
 )
 
 logger = logging.getLogger(__name__)
@@ -177,8 +185,10 @@ def run_blocks(
     staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root)
     table = plan.listing.table
-    size = execution.block_images or block_size(table.num_rows, workers)
-    blocks = split_blocks(table, staged, size)
+    if execution.block_images:
+        blocks = split_blocks(table, staged, execution.block_images)
+    else:
+        blocks = split_blocks(table, staged, block_size(table.num_rows, workers), workers)
     todo = int(sum(block.num_rows for block in blocks))
     if todo < table.num_rows:
         logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)

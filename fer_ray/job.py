@@ -1,8 +1,12 @@
 """The jobs: extraction, trials and report, one at a time or all in one. Called by CLI and jobs/."""
 
+import importlib
 import os
 import platform
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +14,15 @@ from typing import Any
 
 from fer_ray import __version__
 from fer_ray.config import Settings
-from fer_ray.contracts import EMOTIONS, SCHEMA_VERSION
+from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data import store
+from fer_ray.deep.study import look_for_weights, run_backbones
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record, late_cohorts, run_trials
 from fer_ray.extract import extract, plan
 from fer_ray.learn import trials
-from fer_ray.learn.summary import ExperimentSummary, summarise
-from fer_ray.progress import Progress
+from fer_ray.learn.summary import ExperimentSummary, figures_of, summarise
+from fer_ray.progress import Advance, Progress
 from fer_ray.versions import library_versions
 
 RUN_RECORD = "run.json"
@@ -68,7 +73,10 @@ def run_all(
     started = datetime.now(UTC)
     clock = time.monotonic()
     before = store.read_json(out / RUN_RECORD)
-    extracted = run_extract(data, out, settings, progress, fresh)
+    absent = look_for_weights(settings) if settings.deep.backbones else {}
+    extracted = run_extract(data, out, settings, _importing(progress), fresh)
+    root = data.parent if data.is_file() else data
+    deep = run_backbones(out, root, settings, progress, absent) if settings.deep.backbones else {}
     tried = run_trials(out, settings.trials, settings.execution, progress)
     page = out / "report" / "index.html"
     done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
@@ -78,7 +86,6 @@ def run_all(
     store.remove(out / RUN_RECORD)
     with progress("report", "pages", 1) as advance:
         reporting = time.monotonic()
-        root = data.parent if data.is_file() else data
         page = run_report(out, root, show_faces)
         advance(1)
     record = {
@@ -91,9 +98,10 @@ def run_all(
             "trials": settings.trials.seed,
         },
         "counts": extracted["counts"],
-        "experiments": [experiment_record(summary) for summary in summaries],
+        "experiments": [figures_of(summary) for summary in summaries],
         "late_cohorts": late_cohorts(out),
-        "warnings": tried["warnings"],
+        "warnings": [*tried["warnings"], *_absent(absent)],
+        "deep": deep,
         "extract": extracted,
         "machine": machine(),
         "timings": {
@@ -107,6 +115,35 @@ def run_all(
     }
     store.write_json(record, out / RUN_RECORD)
     return Result(record, summaries, page)
+
+
+def _importing(progress: Progress) -> Progress:
+    """`progress` that, once work is under way, imports what trials and report will need.
+
+    The driver has nothing to do then, and a short job is seconds shorter.
+    """
+
+    def import_ahead() -> None:
+        for module in ("fer_ray.learn.search", "fer_ray.learn.svm", "fer_ray.report.page"):
+            importlib.import_module(module)
+
+    @contextmanager
+    def opened(name: str, unit: str, total: int) -> Iterator[Advance]:
+        thread = threading.Thread(target=import_ahead, daemon=True)
+
+        def told(done: int) -> None:
+            if thread.ident is None:
+                thread.start()
+            advance(done)
+
+        with progress(name, unit, total) as advance:
+            yield told
+
+    return opened
+
+
+def _absent(absent: dict[str, str]) -> list[str]:
+    return [f"{name}: weights not available. {why}" for name, why in absent.items()]
 
 
 def _same(before: dict[str, Any], done: dict[str, Any], summaries: list[ExperimentSummary]) -> bool:
@@ -126,50 +163,6 @@ def _defining(settings: Any) -> dict[str, Any]:
 def summaries_of(out: Path) -> list[ExperimentSummary]:
     """The figures of every finished experiment of a run folder, by name."""
     return [summarise(*tables) for tables in trials.read_experiments(out).values()]
-
-
-def experiment_record(summary: ExperimentSummary) -> dict[str, Any]:
-    """One experiment's figures with its protocol, for `run.json` and `--json`."""
-    return {
-        "experiment": summary.experiment,
-        "classifier": summary.classifier,
-        "feature_set": summary.feature_set,
-        "protocol": summary.protocol,
-        "trials": summary.n_trials,
-        "images": summary.n_images,
-        "subjects": summary.n_subjects,
-        "test_accuracy": summary.test_accuracy,
-        "test_accuracy_sd": _number(summary.test_accuracy_sd),
-        "interval_95": [_number(bound) for bound in summary.interval],
-        "interval_method": summary.interval_method,
-        "train_accuracy": summary.train_accuracy,
-        "test_log_loss": summary.test_log_loss,
-        "train_log_loss": summary.train_log_loss,
-        "macro_recall": summary.macro_recall,
-        "macro_f1": summary.macro_f1,
-        "test_subject_in_train": _number(summary.test_subject_in_train),
-        "classes": list(summary.classes),
-        "calibration_error": summary.calibration_error,
-        "recall_by_class": _by_class(summary),
-        "recall_interval_method": summary.class_recall_method,
-    }
-
-
-def _by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
-    """Recall of each tested class with its 95 % interval."""
-    codes = {name: EMOTIONS.index(name) for name in summary.classes}
-    return {
-        name: {
-            "recall": float(summary.class_recalls[code]),
-            "interval_95": summary.class_recall_intervals[code].tolist(),
-        }
-        for name, code in codes.items()
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan."""
-    return value if value == value else None
 
 
 def machine() -> dict[str, Any]:

@@ -38,6 +38,11 @@ SETTING_OF_OPTION = {
     "voters": "search.voters",
     "metric": "search.metric",
     "workers": "execution.workers",
+    "configs": "head_search.configurations",
+    "searcher": "head_search.searcher",
+    "draws": "head_search.draws",
+    "backbones": "deep.backbones",
+    "gpus_per_worker": "execution.gpus_per_worker",
 }
 LISTS = {"kernels", "feature_sets", "classifiers"}  # comma-separated
 
@@ -113,6 +118,13 @@ SEARCH = _options(
     click.option("--metric", type=click.Choice(["accuracy", "macro_recall"]),
                  help="What chooses.  [default: accuracy]"),
 )  # fmt: skip
+BACKBONES = _options(
+    click.option("--backbone", "backbones", multiple=True, metavar="NAME[=WEIGHTS]",
+                 help="A pretrained network: its features, a head and SVMs on them. WEIGHTS: a "
+                 "file. May be given several times."),
+    click.option("--gpus-per-worker", type=float,
+                 help="Of each worker that runs a network.  [default: 0, processors]"),
+)  # fmt: skip
 FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."
 )
@@ -129,7 +141,7 @@ def settings_of(options: dict[str, Any]) -> "Settings":
     overrides = [*options.pop("overrides")]
     file = options.pop("settings_file")
     for option, value in options.items():
-        if value is not None:
+        if value is not None and value != ():
             text = f"[{value}]" if option in LISTS else json.dumps(value)
             overrides.append(f"{SETTING_OF_OPTION[option]}={text}")
     return load_settings(file, tuple(overrides))

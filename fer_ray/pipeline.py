@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 from ray.data import TaskPoolStrategy
 
 from fer_ray.config import Decode, ExtractSettings
@@ -24,6 +25,7 @@ from fer_ray.features.table import FEATURE_SETS
 from fer_ray.runtime import not_shared, processor_share, require_shared
 
 POSITION = "position"  # of a row in the listing
+LEAST_BLOCK_IMAGES = 8  # a block of fewer is mostly overhead
 BATCH_IMAGES = 8  # decoded images that a task holds at a time
 
 
@@ -56,7 +58,7 @@ def extract_blocks(
     crop = partial(steps.crop, settings=settings.crop)
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
-    keep = partial(keep_rows, staged=staged, schema=kept or schema(settings), answer=answer)
+    keeping = partial(keep, staged=staged, schema=kept or schema(settings), answer=answer)
     how = {
         "batch_format": "pyarrow",
         "compute": TaskPoolStrategy(size=workers),
@@ -68,7 +70,7 @@ def extract_blocks(
         .map_batches(crop, batch_size=batch_images, **how)
         .map_batches(landmarks, batch_size=batch_images, **how)
         .map_batches(features, batch_size=batch_images, **how)
-        .map_batches(keep, batch_size=blocks[0].num_rows, **how)
+        .map_batches(keeping, batch_size=blocks[0].num_rows, **how)
     )
     try:
         for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -94,40 +96,61 @@ def schema(settings: ExtractSettings) -> pa.Schema:
     return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
 
 
-def keep_rows(
+def keep(
     table: pa.Table,
     staged: StagedRows,
     schema: pa.Schema,
     answer: Callable[[pa.Table], pa.Table] | None = None,
 ) -> pa.Table:
-    """Keep finished rows, with a model's answers where one is asked; hand on their number alone.
+    """Keep finished rows, with a model's answers where one is asked; hand on their number alone."""
+    table = table if answer is None else answer(table)
+    rows = table.select(schema.names).cast(schema)
+    return keep_rows(rows, table[POSITION].to_numpy(), staged)
+
+
+def keep_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) -> pa.Table:
+    """Keep rows of these positions; a receipt with their number.
 
     Ray may put rows of several blocks into one batch; each run of neighbouring positions becomes a
     file of its own.
     """
-    table = table if answer is None else answer(table)
-    positions = table[POSITION].to_numpy()
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):
-        rows = table.slice(start, stop - start).select(schema.names).cast(schema)
-        staged.write(rows, int(positions[start]))
-    return pa.table({"rows": [table.num_rows]})
+    for start, stop in pairwise([0, *breaks.tolist(), rows.num_rows]):
+        staged.write(rows.slice(start, stop - start), int(positions[start]))
+    return pa.table({"rows": [rows.num_rows]})
 
 
 def block_size(images: int, workers: int) -> int:
-    """Images of a block, so that no worker is left waiting long for the last one.
+    """Images of a block: enough of them that workers seldom wait for work.
 
-    A task costs Ray some 20 ms and an image some 100 ms; a block of fewer than 8 images is mostly
-    overhead, and one of more than 128 is much to do again after a failure.
+    Between two blocks a worker waits some 0.2 s, and an image takes it some 0.15 s; a block of more
+    than 128 images is much to do again after a failure.
     """
-    return min(128, max(8, images // (16 * workers)))
+    return min(128, max(LEAST_BLOCK_IMAGES, images // (8 * workers)))
 
 
-def split_blocks(table: pa.Table, staged: StagedRows, block_images: int) -> list[pa.Table]:
-    """The rows of a listing that are not kept yet, with their positions, in blocks."""
+def split_blocks(
+    table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
+) -> list[pa.Table]:
+    """The rows of a listing that are not kept yet, with their positions, in blocks.
+
+    Args:
+        table: The listing.
+        staged: What is kept.
+        block_images: Images of a block.
+        workers: Blocks become smaller towards the end, so that so many workers end together. None:
+            they do not.
+    """
     numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
-    return [
-        numbered.slice(start, min(block_images, stop - start))
-        for begin, stop in staged.missing(table.num_rows)
-        for start in range(begin, stop, block_images)
-    ]
+    ranges = list(staged.missing(table.num_rows))
+    left = sum(stop - start for start, stop in ranges)
+    blocks = []
+    for start, stop in ranges:
+        while start < stop:
+            size = block_images
+            if workers:
+                size = min(size, max(LEAST_BLOCK_IMAGES, left // (2 * workers)))
+            blocks.append(numbered.slice(start, min(size, stop - start)))
+            start += blocks[-1].num_rows
+            left -= blocks[-1].num_rows
+    return blocks

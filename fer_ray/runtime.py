@@ -70,6 +70,24 @@ def processor_share() -> float:
     return free if LEAST_SHARE <= free < 1 else 1.0
 
 
+def gpu_workers(gpus_per_worker: float, asked: int | None) -> int:
+    """How many workers the cluster has GPUs for.
+
+    Raises:
+        UserError: For none.
+    """
+    import ray
+
+    there = float(ray.cluster_resources().get("GPU", 0))
+    workers = int(there / gpus_per_worker + 1e-9)
+    if not workers:
+        raise UserError(
+            f"--gpus-per-worker {gpus_per_worker}: the cluster has {there:g} GPUs. Leave it out to "
+            "compute on processors."
+        )
+    return min(workers, asked or workers)
+
+
 @contextlib.contextmanager
 def ray_closed_after() -> Iterator[None]:
     """Shut Ray down at the end, if anything in between started it."""

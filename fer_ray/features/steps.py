@@ -164,6 +164,13 @@ def _crop(table: pa.Table, row: int, size_px: int) -> NDArray[np.uint8]:
     return np.frombuffer(table[CROP][row].as_buffer(), np.uint8).reshape(size_px, size_px)
 
 
+def pixels(column: pa.ChunkedArray, size_px: int) -> NDArray[np.uint8]:
+    """Crops (n, size, size) uint8 from a column of their bytes."""
+    return np.stack(
+        [np.frombuffer(cell.as_buffer(), np.uint8).reshape(size_px, size_px) for cell in column]
+    )
+
+
 def _pixels(images: list[NDArray[np.uint8] | None]) -> pa.Array:
     return pa.array(
         [None if image is None else image.tobytes() for image in images], pa.large_binary()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
+from fer_ray.deep.backbones import BACKBONES
 from fer_ray.features import appearance, geometry, measures
 
 UNION = "+"  # joins the names of sets that are taken together, as in hog+landmarks
@@ -50,13 +51,25 @@ FEATURE_SETS = {
 
 
 def sets_of(name: str) -> tuple[str, ...]:
-    """The stored sets that a name stands for: itself, or the parts of a union.
+    """The sets that a name stands for: itself, or the parts of a union.
+
+    A set is one of `FEATURE_SETS`, or a backbone: then it is its bottleneck features.
 
     Raises:
         ValueError: One of them does not exist, or is named twice.
     """
     parts = tuple(name.split(UNION))
-    if not set(parts) <= set(FEATURE_SETS) or len(set(parts)) < len(parts):
-        known = ", ".join(FEATURE_SETS)
+    if not set(parts) <= {*FEATURE_SETS, *BACKBONES} or len(set(parts)) < len(parts):
+        known = ", ".join([*FEATURE_SETS, *BACKBONES])
         raise ValueError(f"take one of {known}, or several joined by {UNION}")
     return parts
+
+
+def stored_sets(name: str) -> tuple[str, ...]:
+    """Those parts that are stored in `frames`."""
+    return tuple(part for part in sets_of(name) if part in FEATURE_SETS)
+
+
+def backbones_of(name: str) -> tuple[str, ...]:
+    """Those parts that are bottleneck features."""
+    return tuple(part for part in sets_of(name) if part in BACKBONES)

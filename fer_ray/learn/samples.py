@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.config import LEFT_OUT, Classes
 from fer_ray.contracts import DESCRIBED, EMOTIONS, feature_column
+from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
-from fer_ray.features.table import sets_of
+from fer_ray.features.table import FEATURE_SETS, sets_of, stored_sets
 
 FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
 
@@ -39,12 +41,12 @@ def read_samples(frames: Path, feature_set: str) -> Samples:
     Raises:
         UserError: There are none, or the feature set was not extracted.
     """
-    sets = sets_of(feature_set)
-    columns = [feature_column(name) for name in sets]
+    stored, sets = stored_sets(feature_set), sets_of(feature_set)
+    columns = [feature_column(name) for name in stored]
     if not set(columns) <= set(pq.read_schema(next(frames.glob("*.parquet"))).names):
         raise UserError(
             f"{frames} lacks the feature set {feature_set}. Extract it: "
-            f"--set extract.features.sets='[{', '.join(sets)}]'"
+            f"--set extract.features.sets='[{', '.join(stored)}]'"
         )
     table = pq.read_table(
         frames,
@@ -59,13 +61,21 @@ def read_samples(frames: Path, feature_set: str) -> Samples:
             "No labelled image has features, so there is nothing to train on. Is the source "
             "labelled, and were faces found? See the counts by status above or in extract.json."
         )
-    parts = [table[column].combine_chunks().flatten().to_numpy() for column in columns]
     return Samples(
         table["image_id"].to_pylist(),
         table["subject"].to_pylist(),
         table["label"].to_numpy().astype(np.int8),
-        np.hstack([flat.reshape(table.num_rows, -1) for flat in parts]).astype(np.float64),
+        np.hstack([_features(frames.parent, name, table) for name in sets]).astype(np.float64),
     )
+
+
+def _features(out: Path, name: str, table: pa.Table) -> NDArray[np.float32]:
+    """One set (n, width): from the table itself, or those of a backbone."""
+    if name in FEATURE_SETS:
+        flat = table[feature_column(name)].combine_chunks().flatten().to_numpy()
+        found: NDArray[np.float32] = flat.reshape(table.num_rows, -1)
+        return found
+    return read_features(out, name, table["image_id"].to_pylist())
 
 
 def of_classes(samples: Samples, classes: Classes) -> Samples:

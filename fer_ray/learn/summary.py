@@ -1,6 +1,7 @@
 """One experiment in figures: what the closing table prints and the report draws."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,3 +140,47 @@ def _interval(
     ratio = float((trials["n_test"] / trials["n_train"]).mean())
     interval = metrics.resampled_interval(trials["test_accuracy"].to_numpy(), ratio)
     return interval, "corrected resampled t over trials"
+
+
+def figures_of(summary: ExperimentSummary) -> dict[str, Any]:
+    """One experiment's figures with its protocol, for `run.json` and `--json`."""
+    return {
+        "experiment": summary.experiment,
+        "classifier": summary.classifier,
+        "feature_set": summary.feature_set,
+        "protocol": summary.protocol,
+        "trials": summary.n_trials,
+        "images": summary.n_images,
+        "subjects": summary.n_subjects,
+        "test_accuracy": summary.test_accuracy,
+        "test_accuracy_sd": _number(summary.test_accuracy_sd),
+        "interval_95": [_number(bound) for bound in summary.interval],
+        "interval_method": summary.interval_method,
+        "train_accuracy": summary.train_accuracy,
+        "test_log_loss": summary.test_log_loss,
+        "train_log_loss": summary.train_log_loss,
+        "macro_recall": summary.macro_recall,
+        "macro_f1": summary.macro_f1,
+        "test_subject_in_train": _number(summary.test_subject_in_train),
+        "classes": list(summary.classes),
+        "calibration_error": summary.calibration_error,
+        "recall_by_class": _by_class(summary),
+        "recall_interval_method": summary.class_recall_method,
+    }
+
+
+def _by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
+    """Recall of each tested class with its 95 % interval."""
+    codes = {name: EMOTIONS.index(name) for name in summary.classes}
+    return {
+        name: {
+            "recall": float(summary.class_recalls[code]),
+            "interval_95": summary.class_recall_intervals[code].tolist(),
+        }
+        for name, code in codes.items()
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no nan."""
+    return value if value == value else None

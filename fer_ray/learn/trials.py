@@ -225,12 +225,15 @@ def read_experiments(out: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
 
     Predictions come with the `subject` and `path` of their image.
     """
+    files = sorted((out / TRIALS).glob("*.parquet"))
+    return {file.stem: read_experiment(out, file.stem) for file in files}
+
+
+def read_experiment(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Trials and predictions of one of them."""
     known = pq.read_table(out / "frames", columns=["image_id", "subject", "path"]).to_pandas()
-    found = {}
-    for file in sorted((out / TRIALS).glob("*.parquet")):
-        predictions = pq.read_table(out / PREDICTIONS / file.name).to_pandas()
-        found[file.stem] = (
-            pq.read_table(file).to_pandas(),
-            predictions.merge(known, on="image_id", how="left", validate="many_to_one"),
-        )
-    return found
+    predictions = pq.read_table(out / PREDICTIONS / f"{name}.parquet").to_pandas()
+    return (
+        pq.read_table(out / TRIALS / f"{name}.parquet").to_pandas(),
+        predictions.merge(known, on="image_id", how="left", validate="many_to_one"),
+    )

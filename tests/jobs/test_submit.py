@@ -26,7 +26,7 @@ def pasted(head: Head, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("guide")
     (folder / "corpus").symlink_to(corpus)
     lines = re.findall(r"^ray job submit .*/tmp/fer-ray/.*$", GUIDE, re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         done = head.paste(line.replace("/tmp/fer-ray", str(folder)))
         assert done.returncode == 0, done.stdout
@@ -49,8 +49,11 @@ def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, run_dir: Path
     frames = pasted / "frames"
     assert pq.read_table(frames / "frames").equals(pq.read_table(run_dir / "frames"))
     folds = [str(trial["experiment"]) for trial in trials_of(frames)]
-    assert len(folds) == 2 * 10  # kernels × folds
-    assert all("subject-10fold" in experiment for experiment in folds)
+    svms = [experiment for experiment in folds if experiment.startswith("svm")]
+    assert len(svms) == 2 * 10  # kernels × folds
+    assert all("subject-10fold" in experiment for experiment in svms)
+    assert len(folds) - len(svms) == 2  # trials of the head search
+    assert len(list((frames / "heads").glob("head-search-geometry-*.keras"))) == 1
 
 
 def test_a_users_mistake_fails_the_job_with_its_exit_code(head: Head, tmp_path: Path) -> None:

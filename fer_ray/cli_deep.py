@@ -1,0 +1,108 @@
+"""The commands of `fer-ray` about networks: bottleneck features, heads and the search for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.settings import HEADS
+from fer_ray.options import COMMON, OUT, SPLITS, STRICT, holding, progress_on, settings_of
+
+BACKBONE = click.option(
+    "--backbone", type=click.Choice(list(BACKBONES)), required=True, help="Pretrained network."
+)
+
+
+@click.command()
+@OUT
+@BACKBONE
+@click.option("--weights", metavar="imagenet|embedded|FILE",
+              help="[default: imagenet; dlib_resnet: embedded]")  # fmt: skip
+@click.option("--maps", is_flag=True, help="Whole feature maps in place of pooled features.")
+@click.option("--draws", type=click.IntRange(min=0), default=0,
+              help="Augmented draws of each image, in a table of their own.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), help="Where the images lie now.")
+@click.option("--gpus-per-worker", type=float, help="[default: 0, processors]")
+@click.option("--fresh", is_flag=True, help="Replace features that were made otherwise.")
+@COMMON
+def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws: int,
+               data: Path | None, fresh: bool, as_json: bool, **options: Any) -> None:  # fmt: skip
+    """Features of a pretrained network, of every usable image, as Parquet."""
+    settings = settings_of(options)
+    from fer_ray.deep.bottleneck import plan_bottleneck
+    from fer_ray.deep.job import run_bottleneck
+    from fer_ray.experiments import frames_record
+
+    with holding(out):
+        frames = frames_record(out)
+        wanted = plan_bottleneck(frames, backbone, weights, maps, draws, settings.deep.augmentation)
+        root = data or Path(frames["data"]["root"])
+        progress = progress_on(as_json)
+        record = run_bottleneck(out, root, wanted, settings.execution, progress, fresh)
+    if as_json:
+        click.echo(json.dumps(record, ensure_ascii=False))
+    else:
+        click.echo(
+            f"{record['rows']} rows of {record['numbers']} numbers in "
+            f"{out / 'bottleneck' / wanted.table_name} ({record['rows_done']} computed now, "
+            f"{record['seconds']:.1f} s); weights: {record['weights']['origin']}, "
+            f"SHA-256 {record['weights']['sha256'][:12]}…"
+        )
+
+
+@click.command()
+@OUT
+@click.option("--backbone", "feature_set", required=True,
+              help="What the head stands on: a backbone, or features joined by +.")  # fmt: skip
+@click.option("--head", type=click.Choice(list(HEADS)), default="reference", show_default=True)
+@SPLITS
+@STRICT
+@COMMON
+def heads(out: Path, feature_set: str, head: str, strict: bool, as_json: bool,
+          **options: Any) -> None:  # fmt: skip
+    """Repeated trials of a network head, as of SVMs; the best head is kept."""
+    settings = settings_of({**options, "feature_set": feature_set})
+    from fer_ray import console, job
+    from fer_ray.deep.head_job import run_heads
+
+    with holding(out):
+        progress = progress_on(as_json)
+        card = run_heads(
+            out, head, feature_set, settings.trials, settings.execution, progress, strict
+        )
+        summaries = [one for one in job.summaries_of(out) if one.experiment == card["experiment"]]
+    _tell(out, card, summaries, console, as_json)
+
+
+@click.command("search-heads")
+@OUT
+@click.option("--backbone", "feature_set", required=True,
+              help="What heads stand on: a backbone, or features joined by +.")  # fmt: skip
+@click.option("--configs", type=int, help="Configurations of each trial's search.  [default: 50]")
+@click.option("--searcher", type=click.Choice(["optuna", "random"]), help="[default: optuna]")
+@click.option("--draws", type=int, help="Augmented draws to train on.  [default: 0, none]")
+@SPLITS
+@STRICT
+@COMMON
+def search_heads(out: Path, feature_set: str, strict: bool, as_json: bool,
+                 **options: Any) -> None:  # fmt: skip
+    """Choose a head's settings on validation images, and test the one chosen, once a trial."""
+    settings = settings_of({**options, "feature_set": feature_set})
+    from fer_ray import console, job
+    from fer_ray.deep.head_search_job import run_head_search
+
+    with holding(out):
+        card = run_head_search(out, feature_set, settings, progress_on(as_json), strict)
+        summaries = [one for one in job.summaries_of(out) if one.experiment == card["experiment"]]
+    _tell(out, card, summaries, console, as_json)
+
+
+def _tell(out: Path, card: dict[str, Any], summaries: Any, console: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(card, ensure_ascii=False))
+        return
+    console.print_trials(summaries, card["warnings"])
+    console.print_leakage(card["leakage"])
+    click.echo(f"best head: {out / 'heads' / card['experiment']}.keras")

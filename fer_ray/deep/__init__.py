@@ -1,0 +1,1 @@
+"""Bottleneck features of pretrained networks, and the heads trained on them."""

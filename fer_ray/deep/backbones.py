@@ -1,0 +1,104 @@
+"""The backbones: one line each. A new Keras application is a line here and nothing else.
+
+Weights files and their hashes are those that Keras itself downloads and checks; the parameter
+counts are those of the networks without their top.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
+IMAGENET, EMBEDDED = "imagenet", "embedded"
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A pretrained network without its top.
+
+    Attributes:
+        name: Its name in settings, folders and tables.
+        input_px: Side of the square that it takes; crops of another size are resized.
+        map_shape: Rows and columns of the last feature map; None where there is no map.
+        width: Channels of the map, and so the numbers per image after global average pooling.
+        preprocessing: What is done to gray 0 – 255 repeated in three channels.
+        weights: Where its weights come from unless a file is given: `imagenet` or `embedded`.
+        licence: Of the weights.
+        application: Class in `keras.applications`; empty for dlib's network.
+        module: Module there that holds its `preprocess_input`; empty: pixels go in as they are.
+        parameters: Numbers that a weights file holds.
+        url: File that `imagenet` stands for.
+        file_hash: Its published hash: SHA-256 or, where it is shorter, MD5.
+        batch_images: Images at a time on processors: more of them are no faster.
+        options: Further arguments of the application.
+    """
+
+    name: str
+    input_px: int
+    map_shape: tuple[int, int] | None
+    width: int
+    preprocessing: str
+    weights: str
+    licence: str
+    application: str = ""
+    module: str = ""
+    parameters: int = 0
+    url: str = ""
+    file_hash: str = ""
+    batch_images: int = 8
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def numbers(self, maps: bool) -> int:
+        """Numbers per image: of the pooled features, or of the whole map."""
+        if not maps:
+            return self.width
+        if self.map_shape is None:
+            raise ValueError(f"{self.name} has no feature map")
+        return self.map_shape[0] * self.map_shape[1] * self.width
+
+
+_VGG16 = BackboneSpec(
+    "vgg16", 350, (10, 10), 512, "ImageNet means subtracted", IMAGENET, "CC BY 4.0 (Oxford VGG)",
+    "VGG16", "vgg16", 14_714_688,
+    KERAS_FILES + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "6d6bbae143d832006294945121d1f1fc",
+)  # fmt: skip
+
+_SPECS = (
+    _VGG16,
+    # As the study ran its augmented network: without the preprocessing that VGG16 was trained with.
+    replace(_VGG16, name="vgg16_raw", preprocessing="none: 0 – 255", module=""),
+    BackboneSpec(
+        "xception", 350, (11, 11), 2048, "scaled to −1 … 1", IMAGENET, "MIT (Keras)",
+        "Xception", "xception", 20_861_480,
+        KERAS_FILES + "xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "b0042744bf5b25fce3cb969f33bebb97",
+    ),
+    # Keras publishes no hash of MobileNet's files; this is the SHA-256 of the file that it serves.
+    BackboneSpec(
+        "mobilenet", 224, (7, 7), 256, "scaled to −1 … 1", IMAGENET, "Apache 2.0 (Keras)",
+        "MobileNet", "mobilenet", 218_544,
+        KERAS_FILES + "mobilenet/mobilenet_2_5_224_tf_no_top.h5",
+        "dbdb03ee2a22fd895301636cd328b234bb3a9952358f436d82f46b81e0d5b0bf",
+        16, {"alpha": 0.25},
+    ),
+    BackboneSpec(
+        "efficientnetv2b0", 224, (7, 7), 1280, "within the network", IMAGENET, "Apache 2.0 (Keras)",
+        "EfficientNetV2B0", "", 5_919_312,
+        KERAS_FILES + "efficientnet_v2/efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff",
+    ),
+    BackboneSpec(
+        "convnext_tiny", 224, (7, 7), 768, "within the network", IMAGENET, "Apache 2.0 (Keras)",
+        "ConvNeXtTiny", "", 27_820_128,
+        KERAS_FILES + "convnext/convnext_tiny_notop.h5",
+        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+    ),
+    # 150-px chip by the landmarks, padding 0.25, as dlib's own examples cut it. The network
+    # answers an image with the 128 numbers that it was trained for: there is no map to pool.
+    BackboneSpec(
+        "dlib_resnet", 150, None, 128, "chip aligned by landmarks, dlib's own scaling", EMBEDDED,
+        "public domain (dlib-models)", batch_images=16,
+    ),
+)  # fmt: skip
+
+BACKBONES = {spec.name: spec for spec in _SPECS}

@@ -1,0 +1,239 @@
+"""Bottleneck features as a job: what is done already, what is left, and the record of it. No Ray.
+
+Crops are cut anew from the images by the boxes in `frames`. Blocks are kept, resumed and joined as
+those of extraction are; each backbone has a table of its own, so that adding one computes it alone.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fer_ray.config import Decode, fingerprint
+from fer_ray.contracts import DESCRIBED, N_LANDMARKS, SCHEMA_VERSION, bottleneck_schema
+from fer_ray.data import store
+from fer_ray.data.decode import decode_file
+from fer_ray.deep import augment
+from fer_ray.deep.backbones import BACKBONES, BackboneSpec
+from fer_ray.deep.network import Backbone
+from fer_ray.deep.settings import Augmentation
+from fer_ray.deep.tables import BOTTLENECK, record_file, table_name
+from fer_ray.deep.weights import Weights, find_weights
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.features.crop import cut
+
+PARTIAL = "bottleneck.partial"
+FILE_BYTES = 268_435_456  # of a finished file's features
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Bottleneck features that may be had of a run folder's frames.
+
+    Attributes:
+        name: Of the backbone.
+        asked: Weights as the user named them; None: the backbone's own.
+        weights: Those weights.
+        maps: Whole maps in place of pooled features.
+        draws: Augmented draws of each image; 0: the crops as they are.
+        augmentation: How these are drawn.
+        frames_key: Names the frames that the crops come from.
+        crop_px: Side of a crop.
+        decode: What may be decoded.
+    """
+
+    name: str
+    asked: str | None
+    weights: Weights
+    maps: bool
+    draws: int
+    augmentation: Augmentation
+    frames_key: str
+    crop_px: int
+    decode: Decode
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Of the backbone."""
+        return BACKBONES[self.name]
+
+    @property
+    def table_name(self) -> str:
+        """Of its folder and record below `bottleneck/`."""
+        return table_name(self.name, self.maps, self.draws > 0)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its rows."""
+        return bottleneck_schema(self.spec.numbers(self.maps))
+
+    @cached_property
+    def key(self) -> str:
+        """Over all that defines its rows; weights count by their content."""
+        spec = self.spec
+        return fingerprint(
+            {
+                "schema": SCHEMA_VERSION,
+                "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
+                "weights": self.weights.sha256,
+                "draws": [self.draws, self.augmentation.model_dump()] if self.draws else None,
+                "frames": self.frames_key,
+            }
+        )
+
+
+def plan_bottleneck(
+    record: dict[str, Any],
+    name: str,
+    asked: str | None,
+    maps: bool = False,
+    draws: int = 0,
+    augmentation: Augmentation | None = None,
+) -> Bottleneck:
+    """What is asked for, of the frames that `record` (extract.json) tells of.
+
+    Raises:
+        UserError: The weights cannot be had, or the backbone has no maps.
+    """
+    spec, settings = BACKBONES[name], record["settings"]
+    if maps and spec.map_shape is None:
+        raise UserError(f"{name} has no feature maps: leave out --maps.")
+    return Bottleneck(
+        name, asked, find_weights(spec, asked), maps, draws, augmentation or Augmentation(),
+        f"{record['fingerprint']}-{record['source_digest']}",
+        settings["crop"]["size_px"], Decode.model_validate(settings["decode"]),
+    )  # fmt: skip
+
+
+def finished_record(out: Path, wanted: Bottleneck, fresh: bool) -> dict[str, Any] | None:
+    """The record of these very features, if `out` holds them all.
+
+    Raises:
+        MismatchError: It holds others of this backbone, and `fresh` is not set.
+    """
+    before = store.read_json(record_file(out, wanted.table_name))
+    if before is None or not (out / BOTTLENECK / wanted.table_name).is_dir() or fresh:
+        return None
+    if before["key"] == wanted.key:
+        return before
+    old, new = before["weights"]["sha256"][:12], wanted.weights.sha256[:12]
+    what = f"weights {old}…, not {new}…" if old != new else "other draws or another schema"
+    raise MismatchError(
+        f"{out} holds features of {wanted.table_name} made with {what}.\n"
+        "Give another --out to keep them, or --fresh to replace them."
+    )
+
+
+def usable_rows(frames: Path, wanted: Bottleneck) -> pa.Table:
+    """What a worker needs of each usable image, in the order of `frames`, once a draw."""
+    columns = ["image_id", "path", "sha256", "box_xywh"]
+    columns += ["landmarks_xy"] if not wanted.spec.application else []
+    usable = ("status", "in", [status.value for status in DESCRIBED])
+    table = pq.read_table(frames, columns=columns, filters=[usable]).combine_chunks()
+    if not wanted.draws:
+        return table.append_column("draw", pa.nulls(table.num_rows, pa.int16()))
+    repeated = table.take(np.repeat(np.arange(table.num_rows), wanted.draws))
+    numbers = np.tile(np.arange(wanted.draws, dtype=np.int16), table.num_rows)
+    return repeated.append_column("draw", pa.array(numbers))
+
+
+def cut_crops(table: pa.Table, root: Path, wanted: Bottleneck) -> NDArray[np.uint8]:
+    """The crops of some rows, (n, crop_px, crop_px) uint8, changed by their draws.
+
+    Raises:
+        UserError: An image is gone or is another since the frames were made.
+    """
+    crops, last = [], ("", np.zeros((0, 0), np.uint8))
+    for row in table.select(["image_id", "path", "sha256", "box_xywh", "draw"]).to_pylist():
+        if row["image_id"] != last[0]:
+            last = row["image_id"], _crop(row, root, wanted)
+        crop = last[1]
+        if row["draw"] is not None:
+            how = augment.draw(wanted.augmentation, row["image_id"], row["draw"])
+            crop = augment.apply_to_crop(how, crop)
+        crops.append(crop)
+    return np.stack(crops)
+
+
+def _crop(row: dict[str, Any], root: Path, wanted: Bottleneck) -> NDArray[np.uint8]:
+    decoded = decode_file(root / row["path"], wanted.decode)
+    if decoded.gray is None or decoded.sha256 != row["sha256"]:
+        raise UserError(
+            f"{root / row['path']} is not what the frames were made from "
+            f"({decoded.error or 'its content has changed'}). Say with --data where the images "
+            "lie now, or extract again with --fresh."
+        )
+    return cut(decoded.gray, row["box_xywh"], wanted.crop_px)
+
+
+def landmarks_of(table: pa.Table, wanted: Bottleneck) -> NDArray[np.float32] | None:
+    """Landmarks (n, 68, 2) float32 of some rows, changed by their draws; None if not needed."""
+    if "landmarks_xy" not in table.column_names:
+        return None
+    flat = table["landmarks_xy"].combine_chunks().flatten().to_numpy()
+    points: NDArray[np.float32] = flat.reshape(-1, N_LANDMARKS, 2).copy()
+    for at, row in enumerate(table.select(["image_id", "draw"]).to_pylist()):
+        if row["draw"] is not None:
+            how = augment.draw(wanted.augmentation, row["image_id"], row["draw"])
+            points[at] = augment.apply_to_landmarks(how, points[at], wanted.crop_px)
+    return points
+
+
+def rows_of(
+    table: pa.Table, crops: NDArray[np.uint8], wanted: Bottleneck, network: Backbone
+) -> pa.Table:
+    """The finished rows of some images."""
+    features = network(crops, landmarks_of(table, wanted))
+    n, width = features.shape
+    values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), width)
+    columns = {
+        "image_id": table["image_id"],
+        "draw": table["draw"],
+        "backbone": [wanted.name] * n,
+        "weights_sha256": [wanted.weights.sha256] * n,
+        "preprocessing": [wanted.spec.preprocessing] * n,
+        "features": values,
+    }
+    return pa.table(columns).cast(wanted.schema)
+
+
+def load_backbone(wanted: Bottleneck, threads: int | None, gpu_share: float) -> Backbone:
+    """The network on this node, with the very weights that were planned.
+
+    Raises:
+        UserError: This node has others, or none.
+    """
+    weights = find_weights(wanted.spec, wanted.asked)
+    if weights.sha256 != wanted.weights.sha256:
+        raise UserError(f"{weights.file} is another file on one of the nodes than on the first.")
+    return Backbone(wanted.name, weights.file, wanted.maps, threads, gpu_share)
+
+
+def finish(out: Path, wanted: Bottleneck, staged: store.StagedRows, run: dict[str, Any]) -> dict[str, Any]:  # fmt: skip  # noqa: E501
+    """Join the blocks into the table and write its record."""
+    spec, folder = wanted.spec, out / BOTTLENECK
+    folder.mkdir(exist_ok=True)
+    bytes_per_row = 4 * spec.numbers(wanted.maps)
+    rows = min(store.ROWS_PER_FILE, max(1, FILE_BYTES // bytes_per_row))
+    staged.assemble(folder / wanted.table_name, wanted.schema, rows)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "key": wanted.key,
+        "backbone": wanted.name,
+        "numbers": spec.numbers(wanted.maps),
+        "map_shape": spec.map_shape if wanted.maps else None,
+        "input_px": spec.input_px,
+        "preprocessing": spec.preprocessing,
+        "weights": {**wanted.weights.record(), "licence": spec.licence},
+        "draws": wanted.draws,
+        "augmentation": wanted.augmentation.model_dump() if wanted.draws else None,
+        **run,
+    }
+    store.write_json(record, record_file(out, wanted.table_name))
+    staged.remove()
+    return record

@@ -1,0 +1,124 @@
+"""Heads as jobs: features read, splits prepared, missing trials run, the best head kept."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fer_ray.config import Execution, TrialSettings
+from fer_ray.data import store
+from fer_ray.deep.head import Floats
+from fer_ray.deep.heads import (
+    HEADS_FOLDER,
+    HeadStore,
+    HeadTrials,
+    head_card,
+    plan_heads,
+)
+from fer_ray.deep.settings import HEADS
+from fer_ray.deep.tables import read_draws, trained_record
+from fer_ray.errors import UserError
+from fer_ray.experiments import Prepared, prepare, run_work
+from fer_ray.features.table import backbones_of, stored_sets
+from fer_ray.learn import leakage, samples
+from fer_ray.learn.summary import figures_of, summarise
+from fer_ray.learn.trials import PARTIAL, Experiment, TrialStore, read_experiment
+from fer_ray.progress import Progress
+
+
+def run_heads(
+    out: Path,
+    head: str,
+    feature_set: str,
+    splitting: TrialSettings,
+    execution: Execution,
+    progress: Progress,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Run the trials of a head that `out` does not hold yet.
+
+    Args:
+        out: Run folder, held by the caller (`store.run_folder`).
+        head: One of `settings.HEADS`.
+        feature_set: What it stands on: a backbone, a feature set or a union of them.
+        splitting: Protocol, classes and seed.
+        execution: Workers.
+        progress: Shows how far it is.
+        strict: Refuse splits that leak.
+
+    Returns:
+        The card of the best head, as `heads/EXPERIMENT.json` holds it.
+
+    Raises:
+        UserError: Features are missing, they do not allow these trials, or the splits leak.
+    """
+    settings = HEADS[head]
+    ready = prepare(out, splitting, feature_set)
+    if strict:
+        leakage.refuse_leaks(ready.leakage)
+    key, draws = drawn_features(out, feature_set, ready, settings.draws)
+    experiment = plan_heads(head, settings, feature_set, splitting, ready.folds, key)
+    before = finished_card(out, experiment)
+    if before is not None:
+        return before
+    started = time.monotonic()
+    work = HeadTrials(experiment, ready.samples, draws, out.resolve())
+    missing = TrialStore(out, experiment).missing()
+    run_work(work, missing, out, execution, progress, "heads", "trials")
+    card = card_of(out, experiment, ready)
+    HeadStore(out, experiment).assemble(
+        {**card, "trials_run": len(missing), "seconds": round(time.monotonic() - started, 3)}
+    )
+    with suppress(OSError):  # another job that was stopped has something in it
+        (out / PARTIAL).rmdir()
+    return with_figures(out, experiment)
+
+
+def finished_card(out: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """The card of exactly this experiment, if all of it is in the run folder."""
+    card = store.read_json(_card_file(out, experiment.name))
+    done = card is not None and "test_accuracy" in card["figures"]
+    return card if done and TrialStore(out, experiment).finished() else None
+
+
+def drawn_features(
+    out: Path, feature_set: str, ready: Prepared, draws: int
+) -> tuple[str, Floats | None]:
+    """What names the features that a head takes, and its augmented ones (draws, n, width), if any.
+
+    Raises:
+        UserError: There are too few draws, or the feature set is not one backbone alone.
+    """
+    if not draws:
+        return ready.frames_key, None
+    names = backbones_of(feature_set)
+    if len(names) != 1 or stored_sets(feature_set):
+        raise UserError(f"An augmented head stands on one backbone alone, not on {feature_set}.")
+    key = trained_record(out, names[0], augmented=True)["key"]
+    features = read_draws(out, names[0], ready.samples.image_ids, draws)
+    return f"{ready.frames_key}-{key}", features
+
+
+def card_of(out: Path, experiment: Experiment, ready: Prepared) -> dict[str, Any]:
+    """The card of a head, its settings and figures still to come."""
+    names = backbones_of(experiment.feature_set)
+    backbones = {name: trained_record(out, name) for name in names}
+    card = head_card(experiment, ready.samples, backbones)
+    notes = [*samples.warnings_for(ready.samples), *ready.folds.notes]
+    audited = {"protocol": ready.folds.protocol, **ready.leakage}
+    return {**card, "warnings": notes, "leakage": audited}
+
+
+def with_figures(out: Path, experiment: Experiment) -> dict[str, Any]:
+    """Write the experiment's figures on test images into its head's card; the card."""
+    file = _card_file(out, experiment.name)
+    card = store.read_json(file)
+    assert card is not None  # written just before the trials
+    figures = figures_of(summarise(*read_experiment(out, experiment.name)))
+    card["figures"] = {**figures, "over": "the heads of all trials; the one kept is of one trial"}
+    store.write_json(card, file)
+    return card
+
+
+def _card_file(out: Path, name: str) -> Path:
+    return out / HEADS_FOLDER / f"{name}.json"

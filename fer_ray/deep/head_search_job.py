@@ -1,0 +1,93 @@
+"""The search of heads as a job: raced trial by trial, answered, and kept."""
+
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fer_ray.config import Execution, Settings
+from fer_ray.deep.head_job import card_of, drawn_features, finished_card, with_figures
+from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
+from fer_ray.deep.head_space import distributions, draw_configuration
+from fer_ray.experiments import prepare, run_work
+from fer_ray.learn import leakage
+from fer_ray.learn.trials import PARTIAL
+from fer_ray.progress import Progress
+from fer_ray.runtime import ensure_ray, require_shared
+
+
+def run_head_search(
+    out: Path, feature_set: str, settings: Settings, progress: Progress, strict: bool = False
+) -> dict[str, Any]:
+    """Search the best head inside each training part, and test what was chosen.
+
+    Args:
+        out: Run folder, held by the caller (`store.run_folder`).
+        feature_set: What heads stand on: a backbone, a feature set or a union of them.
+        settings: `head_search`, the splitting of `trials`, and `execution`.
+        progress: Shows how far it is.
+        strict: Refuse splits that leak.
+
+    Returns:
+        The card of the best head, as `heads/EXPERIMENT.json` holds it.
+
+    Raises:
+        UserError: Features are missing, they do not allow these trials, or the splits leak.
+    """
+    ready = prepare(out, settings.trials, feature_set)
+    if strict:
+        leakage.refuse_leaks(ready.leakage)
+    key, draws = drawn_features(out, feature_set, ready, settings.head_search.draws)
+    experiment = plan_head_search(
+        settings.head_search, feature_set, settings.trials, ready.folds, key
+    )
+    before = finished_card(out, experiment)
+    if before is not None:
+        return before
+    started = time.monotonic()
+    answers = Answers(experiment, ready.samples, draws, out.resolve())
+    left = answers.missing()
+    raced = sum(
+        _race(TrialSearch(experiment, trial, ready.samples, draws, out.resolve()),
+              settings.execution, progress)
+        for trial in left
+    )  # fmt: skip
+    run_work(answers, left, out, settings.execution, progress, "answers", "trials")
+    card = card_of(out, experiment, ready)
+    seconds = round(time.monotonic() - started, 3)
+    answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
+    with suppress(OSError):  # another job that was stopped has something in it
+        (out / PARTIAL).rmdir()
+    return with_figures(out, experiment)
+
+
+def _race(search: TrialSearch, execution: Execution, progress: Progress) -> int:
+    """Race the configurations of one trial that are left; their number."""
+    settings = search.experiment.settings
+    known = search.done()
+    left = settings.configurations - len(known)
+    if left <= 0:
+        return 0
+    workers = ensure_ray(execution)
+    require_shared(search.out)
+    from fer_ray.learn.race import Race, race_drawn, race_suggested
+
+    race = Race(search, settings.most_epochs, settings.grace_epochs, settings.reduction, workers)
+    name = f"search {search.trial + 1}/{len(search.experiment.splits)}"
+    with progress(name, "heads", settings.configurations) as advance:
+        advance(len(known))
+        if settings.searcher == "random":
+            race_drawn(race, _drawn(search, known), search.out, search.keep, advance)
+        else:
+            suggest = partial(race_suggested, race, distributions(settings), search.seed(0), left)
+            suggest(known, search.out, search.keep, advance)
+    return left
+
+
+def _drawn(search: TrialSearch, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The configurations of a random search that have not been tried."""
+    settings, tried = search.experiment.settings, [one["configuration"] for one in known]
+    drawn = (draw_configuration(settings, search.seed(0), number)
+             for number in range(settings.configurations))  # fmt: skip
+    return [one for one in drawn if one not in tried]

@@ -1,0 +1,179 @@
+"""Heads as experiments beside the SVM trials: the same splits, tables and figures. No Ray."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fer_ray.config import TrialSettings, fingerprint
+from fer_ray.contracts import EMOTIONS, HISTORY_SCHEMA
+from fer_ray.data import store
+from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
+from fer_ray.deep.settings import HeadSettings
+from fer_ray.learn.folds import Folds
+from fer_ray.learn.samples import Samples
+from fer_ray.learn.splits import Split
+from fer_ray.learn.svm import TrialResult, trial_result
+from fer_ray.learn.trials import PARTIAL, SPLITTING, Experiment, TrialStore, differences
+
+HEADS_FOLDER = "heads"
+
+
+@dataclass(frozen=True)
+class HeadExperiment(Experiment):
+    """Trials of one head on one feature set."""
+
+    settings: HeadSettings
+
+
+def plan_heads(
+    head: str, settings: HeadSettings, feature_set: str, splitting: TrialSettings, folds: Folds,
+    frames_key: str,
+) -> HeadExperiment:  # fmt: skip
+    """The experiment that a head's trials are.
+
+    Args:
+        head: Its name in `settings.HEADS`.
+        settings: Of that head.
+        feature_set: What it stands on.
+        splitting: Classes and seed.
+        folds: The splits of their protocol.
+        frames_key: Names the features' origin.
+    """
+    classifier = "head" if head == "reference" else f"head-{head}"
+    split = differences(splitting, folds, {"classes", *SPLITTING})
+    content = {
+        "head": settings.model_dump(mode="json"),
+        "feature_set": feature_set,
+        "splitting": splitting.model_dump(mode="json", include={"classes", *SPLITTING}),
+        "protocol": folds.protocol,
+        "frames": frames_key,
+    }
+    return HeadExperiment(
+        name="-".join([classifier, feature_set, folds.protocol, *split]),
+        fingerprint=fingerprint(content),
+        classifier=classifier,
+        feature_set=feature_set,
+        protocol=folds.protocol,
+        seed=splitting.seed,
+        splits=folds.splits,
+        recipe={"head": settings.model_dump(mode="json")},
+        settings=settings,
+    )
+
+
+@dataclass(frozen=True)
+class HeadStore:
+    """What a head leaves besides its trials: histories, the best head, and its card."""
+
+    out: Path
+    experiment: Experiment
+
+    def keep(
+        self, trial: int, training: HeadTraining, samples: Samples, split: Split, inner: Split,
+        started: float, details: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """Keep one trial: head and history, then its predictions, which say that it is done."""
+        self._partial.mkdir(parents=True, exist_ok=True)
+        result = head_result(training, samples, split, inner, started)
+        training.save(self._partial / f"{trial:06d}.keras")
+        kept = {
+            "trial": trial,
+            "best": training.best,
+            "history": training.history,
+            "fitted": len(inner.train),
+            "validated": len(inner.test),
+            "details": details,
+        }
+        store.write_json(kept, self._partial / f"{trial:06d}.json")
+        TrialStore(self.out, self.experiment).keep(trial, samples, result)
+
+    def assemble(self, card: dict[str, Any]) -> None:
+        """Write histories, the head of least validation loss and its card, then the trials.
+
+        No test image takes part in choosing the head.
+        """
+        folder = self.out / HEADS_FOLDER
+        folder.mkdir(exist_ok=True)
+        kept = [store.read_json(file) for file in sorted(self._partial.glob("[0-9]*.json"))]
+        trials = [one for one in kept if one is not None]
+        best = min(trials, key=lambda one: (one["best"]["validation_loss"], one["trial"]))
+        name = self.experiment.name
+        history = [{"experiment": name, "trial": one["trial"], **epoch}
+                   for one in trials for epoch in one["history"]]  # fmt: skip
+        store.write_table(pa.Table.from_pylist(history, schema=HISTORY_SCHEMA),
+                          folder / f"{name}.history.parquet")  # fmt: skip
+        (self._partial / f"{best['trial']:06d}.keras").replace(folder / f"{name}.keras")
+        sizes = {"images_fitted": best["fitted"], "images_validated": best["validated"]}
+        chosen = {"trial": best["trial"], "by": "least validation loss", **sizes, **best["best"]}
+        store.write_json({**card, **best["details"], "chosen": chosen}, folder / f"{name}.json")
+        TrialStore(self.out, self.experiment).assemble()
+
+    @property
+    def _partial(self) -> Path:
+        return self.out / PARTIAL / self.experiment.fingerprint[:16]
+
+
+def head_result(
+    training: HeadTraining, samples: Samples, split: Split, inner: Split, started: float
+) -> TrialResult:
+    """The figures of a trained head; training ones are of the fitted images."""
+    rows = np.concatenate([inner.train, split.test])
+    probabilities = training.probabilities(samples.features[rows].astype(np.float32))
+    seconds = time.perf_counter() - started
+    return trial_result(samples.labels[rows], probabilities, len(inner.train), seconds)
+
+
+@dataclass(frozen=True)
+class HeadTrials:
+    """All that a worker needs to do trials of a head; called with one's number, it does it.
+
+    Attributes:
+        experiment: What a trial is of.
+        samples: Features as they are.
+        draws: Augmented ones (draws, n, width) of the same images; None: none.
+        out: Run folder, the same on every node.
+    """
+
+    experiment: HeadExperiment
+    samples: Samples
+    draws: Floats | None
+    out: Path
+
+    def __call__(self, trial: int) -> None:
+        """Do one trial and keep it."""
+        started = time.perf_counter()
+        one, split = self.experiment, self.experiment.splits[trial]
+        inner = validation_split(
+            self.samples, split.train, one.protocol, one.settings.validation_share, one.seed, trial
+        )
+        data = head_data(self.samples, self.draws, inner)
+        training = train_head(one.settings, data, one.seed * 1_000 + trial)
+        head = {"head": one.settings.model_dump(mode="json")}
+        HeadStore(self.out, one).keep(trial, training, self.samples, split, inner, started, head)
+
+
+def head_card(
+    experiment: Experiment, samples: Samples, backbones: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What must be known to use a saved head; its settings and figures are added to it.
+
+    Args:
+        experiment: Whose head it is.
+        samples: What it was trained and tested on.
+        backbones: Records of the features that it stands on, by backbone.
+    """
+    return {
+        "experiment": experiment.name,
+        "feature_set": experiment.feature_set,
+        "input_width": samples.features.shape[1],
+        "labels": list(EMOTIONS),
+        "backbones": {
+            name: {part: record[part] for part in ("weights", "preprocessing", "input_px")}
+            for name, record in backbones.items()
+        },
+        "figures": {},
+    }

@@ -1,0 +1,85 @@
+"""Bottleneck features of a run folder's frames, computed where they are not there yet."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fer_ray.config import Execution
+from fer_ray.data import store
+from fer_ray.deep import bottleneck
+from fer_ray.deep.bottleneck import Bottleneck
+from fer_ray.deep.tables import record_file
+from fer_ray.errors import UserError
+from fer_ray.extract import FRAMES
+from fer_ray.progress import Progress
+from fer_ray.runtime import ensure_ray, gpu_workers, require_shared
+
+logger = logging.getLogger(__name__)
+
+
+def run_bottleneck(
+    out: Path,
+    root: Path,
+    wanted: Bottleneck,
+    execution: Execution,
+    progress: Progress,
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """Compute the features that `out` does not hold yet.
+
+    Args:
+        out: Run folder with frames, held by the caller (`store.run_folder`).
+        root: Where the images lie.
+        wanted: From `bottleneck.plan_bottleneck`.
+        execution: Workers, block size, GPUs.
+        progress: Shows how far it is.
+        fresh: Replace features of the same backbone that were made otherwise.
+
+    Returns:
+        The record, as `bottleneck/TABLE.json` holds it.
+
+    Raises:
+        UserError: There is nothing to work on, or images, weights or storage are not as they were.
+    """
+    before = bottleneck.finished_record(out, wanted, fresh)
+    if before is not None:
+        return before
+    rows = bottleneck.usable_rows(out / FRAMES, wanted)
+    if not rows.num_rows:
+        raise UserError(f"No image of {out} is usable: there is nothing to compute features of.")
+    store.remove(record_file(out, wanted.table_name))
+    place = out.resolve() / bottleneck.PARTIAL / wanted.table_name / wanted.key[:16]
+    staged = store.StagedRows(place)
+    started = time.monotonic()
+    with progress(wanted.table_name, "images", rows.num_rows) as advance:
+        done = 0
+        for count in _run(rows, root.resolve(), wanted, staged, execution):
+            advance(count)
+            done += count
+    seconds = time.monotonic() - started
+    logger.info("%s: %d rows in %.1f s", wanted.table_name, done, seconds)
+    run = {"rows": rows.num_rows, "rows_done": done, "seconds": round(seconds, 3)}
+    return bottleneck.finish(out, wanted, staged, run)
+
+
+def _run(
+    rows: pa.Table, root: Path, wanted: Bottleneck, staged: store.StagedRows, execution: Execution
+) -> Iterator[int]:
+    staged.folder.mkdir(parents=True, exist_ok=True)
+    if not any(staged.missing(rows.num_rows)):
+        return
+    workers = ensure_ray(execution)
+    require_shared(staged.folder, root)
+    from fer_ray.deep.pipeline import block_rows, bottleneck_blocks
+    from fer_ray.pipeline import split_blocks
+
+    gpus = execution.gpus_per_worker
+    if gpus:
+        workers = gpu_workers(gpus, execution.workers)
+    size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
+    blocks = split_blocks(rows, staged, size)
+    yield from bottleneck_blocks(blocks, root, wanted, staged, workers, gpus)

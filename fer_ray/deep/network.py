@@ -1,0 +1,203 @@
+"""A backbone in memory: from face crops to bottleneck features. No Ray here."""
+
+import contextlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ray.contracts import N_LANDMARKS
+from fer_ray.deep.backbones import BACKBONES, BackboneSpec
+from fer_ray.deep.weights import wrong_file
+from fer_ray.errors import UserError
+from fer_ray.features.landmarks import import_dlib
+
+Crops = NDArray[np.uint8]
+Features = NDArray[np.float32]
+
+CHIP_PADDING = 0.25  # of dlib's face chips, on each side
+GPU_BATCH_IMAGES = 64  # on a whole GPU: VGG16 at 350 px then takes some 8 GiB
+
+
+class Backbone:
+    """A pretrained network without its top; `backbone(crops)` gives its features.
+
+    Attributes:
+        spec: What it is.
+        batch_images: Crops that go through the network at a time. Changes no result beyond the
+            rounding of float32.
+
+    Raises:
+        UserError: The weights are not this backbone's, or a library is missing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: Path | str,
+        maps: bool = False,
+        threads: int | None = None,
+        gpu_share: float = 0,
+        batch_images: int | None = None,
+    ) -> None:
+        """Load the network.
+
+        Args:
+            name: One of `BACKBONES`.
+            weights: File of its weights (`weights.find_weights` knows where).
+            maps: Whole feature maps in place of pooled features.
+            threads: Processors that Keras may use. None: all.
+            gpu_share: Of a GPU that this process may use. 0: none.
+            batch_images: Crops at a time. None: what suits the processors or the GPU.
+        """
+        self.spec = spec = BACKBONES[name]
+        self.batch_images = batch_images or (
+            max(1, round(GPU_BATCH_IMAGES * min(gpu_share, 1))) if gpu_share else spec.batch_images
+        )
+        self._numbers = spec.numbers(maps)
+        if spec.application:
+            self._network: Any = _KerasNetwork(spec, Path(weights), maps, threads, gpu_share)
+        else:
+            self._network = _DlibNetwork(spec, Path(weights))
+
+    def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None = None) -> Features:
+        """Features of gray crops.
+
+        Args:
+            crops: (n, size, size) uint8.
+            landmarks_xy: (n, 68, 2) in crop pixels; `dlib_resnet` aligns the face by them, the
+                others do without.
+
+        Returns:
+            (n, width) float32; of whole maps (n, rows · columns · channels), channels last.
+        """
+        step = self.batch_images
+        parts = [
+            self._network(crops[at : at + step], None if landmarks_xy is None
+                          else landmarks_xy[at : at + step])
+            for at in range(0, len(crops), step)
+        ]  # fmt: skip
+        features = np.concatenate(parts) if parts else np.zeros((0, self._numbers), np.float32)
+        if features.shape != (len(crops), self._numbers):
+            raise RuntimeError(f"{self.spec.name}: {features.shape} for {len(crops)} crops")
+        return features
+
+
+class _KerasNetwork:
+    def __init__(
+        self, spec: BackboneSpec, file: Path, maps: bool, threads: int | None, gpu_share: float
+    ) -> None:
+        keras = load_keras(threads, gpu_share)
+        self._px = spec.input_px
+        side = (spec.input_px, spec.input_px)
+        application = getattr(keras.applications, spec.application)
+        base = application(include_top=False, weights=None, input_shape=(*side, 3), **spec.options)
+        try:
+            base.load_weights(file)
+        except Exception as problem:  # Keras raises many kinds
+            raise wrong_file(spec, file, problem) from None
+        gray = keras.Input((*side, 1), dtype="float32")
+        rgb = keras.layers.Concatenate()([gray, gray, gray])
+        if spec.module:
+            rgb = getattr(keras.applications, spec.module).preprocess_input(rgb)
+        last = keras.layers.Flatten if maps else keras.layers.GlobalAveragePooling2D
+        model = keras.Model(gray, last()(base(rgb, training=False)))
+        model.trainable = False
+        self._forward = _compiled(model)
+
+    def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
+        gray = np.stack([self._resized(crop) for crop in crops])
+        return np.asarray(self._forward(gray[..., None]), dtype=np.float32)
+
+    def _resized(self, crop: Crops) -> NDArray[np.float32]:
+        """The crop at the network's size; averaged over areas where it shrinks."""
+        if len(crop) != self._px:
+            way = cv2.INTER_AREA if len(crop) > self._px else cv2.INTER_LINEAR
+            crop = np.asarray(cv2.resize(crop, (self._px, self._px), interpolation=way), np.uint8)
+        return crop.astype(np.float32)
+
+
+def _compiled(model: Any) -> Any:
+    """`model` as a compiled function of a batch of any size.
+
+    For TensorFlow one graph serves all sizes; Keras's own `predict_on_batch` would trace one more.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return model.predict_on_batch
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+    return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+
+
+class _DlibNetwork:
+    """dlib's 29-layer face network (King, dlib.net, 2017), on chips aligned by the landmarks."""
+
+    def __init__(self, spec: BackboneSpec, file: Path) -> None:
+        self._dlib = import_dlib()
+        self._px = spec.input_px
+        try:
+            self._model = self._dlib.face_recognition_model_v1(str(file))
+        except RuntimeError as problem:
+            raise wrong_file(spec, file, problem) from None
+
+    def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None) -> Features:
+        if landmarks_xy is None:
+            raise ValueError("dlib_resnet needs the landmarks of each crop")
+        chips = [self._chip(*pair) for pair in zip(crops, landmarks_xy, strict=True)]
+        found = self._model.compute_face_descriptor(chips)
+        return np.array([list(one) for one in found], dtype=np.float32)
+
+    def _chip(self, crop: Crops, landmarks_xy: NDArray[np.float32]) -> Crops:
+        dlib = self._dlib
+        points = [dlib.point(int(x), int(y)) for x, y in landmarks_xy.reshape(N_LANDMARKS, 2)]
+        box = dlib.rectangle(0, 0, crop.shape[1] - 1, crop.shape[0] - 1)
+        shape = dlib.full_object_detection(box, points)
+        rgb = np.repeat(crop[..., None], 3, axis=2)
+        return np.asarray(dlib.get_face_chip(rgb, shape, self._px, CHIP_PADDING), np.uint8)
+
+
+def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
+    """The module keras, on the backend that KERAS_BACKEND names, TensorFlow by default.
+
+    Args:
+        threads: Processors that it may use, if this process has not loaded it before. None: all.
+        gpu_share: Of a GPU that this process may use; memory is then taken as it is needed. 0: GPUs
+            are hidden, since another process may own them.
+
+    Raises:
+        UserError: Keras or its backend is missing.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if threads is not None:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            os.environ[name] = str(threads)
+    if not gpu_share:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    try:
+        import keras
+    except ImportError as problem:
+        backend = os.environ["KERAS_BACKEND"]
+        raise UserError(
+            f"Keras on {backend} cannot be loaded ({problem}). Install it, pip install {backend}, "
+            "or name another backend in KERAS_BACKEND."
+        ) from None
+    if gpu_share and keras.backend.backend() == "tensorflow":
+        _grow_memory()
+    return keras  # type: ignore[no-any-return]
+
+
+def _grow_memory() -> None:
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # already in use: then it was set before
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)

@@ -1,0 +1,132 @@
+"""The chain of bottleneck features on Ray Data: image → crop → network → Parquet.
+
+The network lives in actors, loaded once each. On processors an actor does all steps of a block, so
+that one pool is all there is and nothing can wait for what it holds, be there one processor or
+many. On GPUs the crops are cut by tasks beside it, so that a GPU does not wait for a processor.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy
+
+from fer_ray.data.store import StagedRows, unreachable
+from fer_ray.deep import bottleneck
+from fer_ray.deep.bottleneck import Bottleneck
+from fer_ray.deep.network import Backbone
+from fer_ray.errors import UserError
+from fer_ray.features.steps import pixels
+from fer_ray.pipeline import POSITION, keep_rows
+from fer_ray.runtime import not_shared, processor_share, require_shared
+
+CROPS = "crops"  # (size × size) bytes
+BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
+
+
+class _NetworkWorker:
+    """A backbone in a worker: from listed rows, with or without their crops, to a receipt."""
+
+    def __init__(self, wanted: Bottleneck, root: Path, staged: StagedRows, gpus: float) -> None:
+        self._wanted, self._root, self._staged, self._gpus = wanted, root, staged, gpus
+
+    @cached_property
+    def _network(self) -> Backbone:
+        """Loaded with the first block: of what fails in a constructor, Ray hides the message."""
+        return bottleneck.load_backbone(self._wanted, None if self._gpus else 1, self._gpus)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        try:
+            rows = self._rows(table)
+        except UserError as mistake:  # as a receipt: Ray would keep no more of it than a traceback
+            return _receipt(0, str(mistake))
+        keep_rows(rows, table[POSITION].to_numpy(), self._staged)
+        return _receipt(rows.num_rows, None)
+
+    def _rows(self, table: pa.Table) -> pa.Table:
+        if CROPS not in table.column_names:
+            table = cut_shared(table, self._root, self._wanted, self._staged)
+        crops = pixels(table[CROPS], self._wanted.crop_px)
+        return bottleneck.rows_of(table, crops, self._wanted, self._network)
+
+
+def _receipt(rows: int, told: str | None) -> pa.Table:
+    return pa.table({"rows": [rows], "told": pa.array([told], pa.string())})
+
+
+def bottleneck_blocks(
+    blocks: list[pa.Table],
+    root: Path,
+    wanted: Bottleneck,
+    staged: StagedRows,
+    workers: int,
+    gpus_per_worker: float,
+) -> Iterator[int]:
+    """Compute the features of listed rows, block by block, and keep them in `staged`.
+
+    Args:
+        blocks: Rows of `bottleneck.usable_rows` with their position; a block is one file.
+        root: Folder that their `path` is relative to, the same on every node.
+        wanted: What to compute.
+        staged: Where finished rows are kept.
+        workers: Actors at most.
+        gpus_per_worker: Of each; 0: processors.
+
+    Yields:
+        A number of rows, each time that so many more are kept.
+
+    Raises:
+        UserError: An image, the weights or the storage is not as it was.
+    """
+    data = ray.data.from_blocks(blocks)
+    if gpus_per_worker:
+        cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged)
+        data = data.map_batches(cut, batch_format="pyarrow", batch_size=blocks[0].num_rows)
+    receipts = data.map_batches(
+        _NetworkWorker,
+        batch_format="pyarrow",
+        batch_size=blocks[0].num_rows,
+        fn_constructor_args=(wanted, root, staged, gpus_per_worker),
+        compute=ActorPoolStrategy(min_size=1, max_size=min(workers, len(blocks))),
+        num_cpus=0 if gpus_per_worker else processor_share(),
+        num_gpus=gpus_per_worker,
+    )
+    try:
+        for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for told in receipt["told"].drop_null().to_pylist():
+                raise UserError(told)
+            yield sum(receipt["rows"].to_pylist())
+    except ray.exceptions.RayError:
+        require_shared(staged.folder, root)  # Ray hides which of its errors this was
+        raise
+
+
+def cut_ahead(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
+    """`cut_shared`, or the rows as they are where it fails: the worker meets the same and tells."""
+    try:
+        return cut_shared(table, root, wanted, staged)
+    except UserError:
+        return table
+
+
+def cut_shared(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
+    """Rows with their crops, on a node that sees the images and the run folder.
+
+    Raises:
+        UserError: It does not, or an image is not as it was.
+    """
+    for folder in unreachable([root, staged.folder.parent]):
+        raise UserError(not_shared(folder))
+    crops = bottleneck.cut_crops(table, root, wanted)
+    column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
+    return table.append_column(CROPS, column)
+
+
+def block_rows(rows: int, workers: int, batch_images: int, asked: int | None) -> int:
+    """Rows of a block: whole batches of the network, fewer where workers would be left idle."""
+    if asked is not None:
+        return asked
+    batches = -(-rows // (batch_images * 4 * workers))
+    return batch_images * min(BLOCK_BATCHES, max(1, batches))

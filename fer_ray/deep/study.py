@@ -1,0 +1,70 @@
+"""The backbones of a whole run: features, reference heads and SVMs on each."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from fer_ray.config import Settings
+from fer_ray.data import store
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.head_job import run_heads
+from fer_ray.deep.job import run_bottleneck
+from fer_ray.deep.weights import Origin, UnreachableError, find_weights
+from fer_ray.experiments import frames_record, run_trials
+from fer_ray.progress import Progress
+
+DEEP_RECORD = "deep.json"
+
+logger = logging.getLogger(__name__)
+
+
+def look_for_weights(settings: Settings) -> dict[str, str]:
+    """Backbones of these settings whose published weights are not to be had, and why.
+
+    Raises:
+        UserError: A file of weights is missing or is not the backbone's.
+    """
+    absent = {}
+    for name, asked in settings.deep.weights().items():
+        try:
+            weights = find_weights(BACKBONES[name], asked)
+        except UnreachableError as problem:
+            absent[name] = str(problem)
+        else:
+            if weights.origin == Origin.UNTRAINED:
+                absent[name] = f"{weights.file} holds weights that were never trained."
+    return absent
+
+
+def run_backbones(
+    out: Path, root: Path, settings: Settings, progress: Progress, absent: dict[str, str]
+) -> dict[str, Any]:
+    """Do for each backbone what `out` does not hold yet.
+
+    Args:
+        out: Run folder with frames, held by the caller.
+        root: Where the images lie.
+        settings: Whose backbones, trials and execution.
+        progress: Shows how far it is.
+        absent: From `look_for_weights`; nothing is computed for these.
+
+    Returns:
+        What was done, as `deep.json` holds it.
+    """
+    done = {}
+    for name, asked in settings.deep.weights().items():
+        if name in absent:
+            logger.warning("%s: weights not available: %s", name, absent[name])
+            continue
+        wanted = plan_bottleneck(frames_record(out), name, asked)
+        record = run_bottleneck(out, root, wanted, settings.execution, progress)
+        card = run_heads(out, "reference", name, settings.trials, settings.execution, progress)
+        # Scaled: features of networks are so small or so large that C = 1 means nothing on them.
+        scaled = {"feature_set": name, "scale": "standard"}
+        on_it = settings.trials.model_copy(update=scaled)
+        run_trials(out, on_it, settings.execution, progress)
+        done[name] = {"seconds": record["seconds"], "head": card["experiment"]}
+    found = {"backbones": done, "weights_not_available": absent}
+    store.write_json(found, out / DEEP_RECORD)
+    return found

@@ -1,0 +1,94 @@
+"""Reading the bottleneck features that a run folder holds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fer_ray.data import store
+from fer_ray.deep.weights import Origin
+from fer_ray.errors import UserError
+
+BOTTLENECK = "bottleneck"
+
+
+def table_name(backbone: str, maps: bool = False, augmented: bool = False) -> str:
+    """Name of a table below `bottleneck/`."""
+    return f"{backbone}{'-maps' if maps else ''}{'-augmented' if augmented else ''}"
+
+
+def record_file(out: Path, table: str) -> Path:
+    """Where the record of a table lies."""
+    return out / BOTTLENECK / f"{table}.json"
+
+
+def read_records(out: Path) -> dict[str, dict[str, Any]]:
+    """The records of all tables of bottleneck features, by the table's name."""
+    files = sorted((out / BOTTLENECK).glob("*.json"))
+    records = {file.stem: store.read_json(file) for file in files}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def trained_record(out: Path, backbone: str, augmented: bool = False) -> dict[str, Any]:
+    """The record of a backbone's pooled features, fit to train and test on.
+
+    Raises:
+        UserError: They are not there, or come from weights that were never trained.
+    """
+    table = table_name(backbone, augmented=augmented)
+    record = store.read_json(record_file(out, table))
+    if record is None or not (out / BOTTLENECK / table).is_dir():
+        draws = " --draws 10" if augmented else ""
+        raise UserError(
+            f"{out} holds no features of {table}. Compute them: "
+            f"fer-ray bottleneck --out {out} --backbone {backbone}{draws}"
+        )
+    if record["weights"]["origin"] == Origin.UNTRAINED:
+        raise UserError(
+            f"The features of {table} come from weights that were never trained "
+            f"({record['weights']['file']}): no accuracy on them means anything. Give the "
+            "published weights, or trained ones of yours, and --fresh."
+        )
+    return record
+
+
+def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.float32]:
+    """Pooled features (n, width) of images of a run folder.
+
+    Raises:
+        UserError: They are not there, or not to be trained on.
+    """
+    trained_record(out, backbone)
+    return _in_order(_read(out, table_name(backbone)), image_ids)
+
+
+def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> NDArray[np.float32]:
+    """Pooled features (draws, n, width) of augmented draws of images.
+
+    Raises:
+        UserError: There are fewer draws, or not to be trained on.
+    """
+    record = trained_record(out, backbone, augmented=True)
+    if record["draws"] < draws:
+        raise UserError(
+            f"{out} holds {record['draws']} draws of {backbone}, and {draws} are needed: "
+            f"fer-ray bottleneck --out {out} --backbone {backbone} --draws {draws} --fresh"
+        )
+    table = _read(out, table_name(backbone, augmented=True))
+    by_draw = [table.filter(pc.equal(table["draw"], number)) for number in range(draws)]
+    return np.stack([_in_order(one, image_ids) for one in by_draw])
+
+
+def _read(out: Path, table: str) -> pa.Table:
+    return pq.read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
+
+
+def _in_order(table: pa.Table, image_ids: list[str]) -> NDArray[np.float32]:
+    position = {name: at for at, name in enumerate(table["image_id"].to_pylist())}
+    values = table["features"].combine_chunks().flatten().to_numpy().reshape(len(position), -1)
+    found: NDArray[np.float32] = values[[position[name] for name in image_ids]]
+    return found

@@ -1,0 +1,9 @@
+"""What all settings have in common."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,162 @@
+"""Bottleneck features on a real local Ray: equal to a plain loop, resumable, noticing change."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.config import Execution
+from fer_ray.data import store
+from fer_ray.data.decode import read_gray
+from fer_ray.deep import augment
+from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.job import run_bottleneck
+from fer_ray.deep.network import Backbone
+from fer_ray.deep.settings import Augmentation
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.experiments import frames_record
+from fer_ray.features.crop import cut
+from fer_ray.learn.samples import read_samples
+from fer_ray.progress import silent
+from tests.conftest import FerRay
+from tests.deep.conftest import RandomWeights
+
+SMALL = Execution(block_images=4, workers=2)
+FEW = 10  # images of the run folder that are kept
+
+
+@pytest.fixture
+def frames(run_dir: Path, tmp_path: Path) -> Path:
+    """A run folder with the first frames of a whole run and no more."""
+    out = tmp_path / "deep"
+    (out / "frames").mkdir(parents=True)
+    store.write_table(pq.read_table(run_dir / "frames").slice(0, FEW), out / "frames" / "0.parquet")
+    shutil.copy(run_dir / "extract.json", out)
+    return out
+
+
+def computed(
+    out: Path, corpus: Path, weights: Path | None, name: str = "mobilenet", draws: int = 0,
+    fresh: bool = False, execution: Execution = SMALL,
+) -> dict[str, object]:  # fmt: skip
+    asked = str(weights) if weights else None
+    wanted = plan_bottleneck(frames_record(out), name, asked, draws=draws)
+    return run_bottleneck(out, corpus, wanted, execution, silent, fresh)
+
+
+@pytest.mark.slow
+def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
+    frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
+) -> None:
+    record = computed(frames, corpus, trained_mobilenet)
+    rows = pq.read_table(frames / "frames").to_pandas()
+    usable = rows[rows.status == "ok"]
+    assert record["rows"] == record["rows_done"] == len(usable) > 6
+    boxes = zip(usable.path, usable.box_xywh, strict=True)
+    crops = np.stack([cut(read_gray(corpus / path), tuple(box)) for path, box in boxes])
+    expected = Backbone("mobilenet", trained_mobilenet, threads=1)(crops)
+    table = pq.read_table(frames / "bottleneck" / "mobilenet").to_pandas()
+    assert table.image_id.tolist() == usable.image_id.tolist()
+    np.testing.assert_allclose(np.stack(table.features), expected, rtol=1e-4, atol=1e-6)
+    assert set(table.weights_sha256) == {record["weights"]["sha256"]}  # type: ignore[index]
+    assert table.draw.isna().all()
+
+    before = (frames / "bottleneck" / "mobilenet" / "part-0.parquet").stat().st_mtime_ns
+    assert computed(frames, corpus, None, "dlib_resnet")["rows_done"] == len(usable)
+    assert computed(frames, corpus, trained_mobilenet) == record
+    assert (frames / "bottleneck" / "mobilenet" / "part-0.parquet").stat().st_mtime_ns == before
+
+    whole = pq.read_table(frames / "bottleneck" / "mobilenet")
+    (frames / "bottleneck" / "mobilenet.json").unlink()
+    wanted = plan_bottleneck(frames_record(frames), "mobilenet", str(trained_mobilenet))
+    place = frames / "bottleneck.partial" / "mobilenet" / wanted.key[:16]
+    store.StagedRows(place).write(whole.slice(4), 4)  # as a job leaves it that was stopped
+    assert computed(frames, corpus, trained_mobilenet)["rows_done"] == 4
+    assert pq.read_table(frames / "bottleneck" / "mobilenet").equals(whole)
+    assert not place.exists()
+
+    union = read_samples(frames / "frames", "geometry+mobilenet+dlib_resnet")
+    assert union.features.shape[1] == 44 + 256 + 128
+
+
+@pytest.mark.slow
+def test_draws_are_of_the_crop_changed_and_the_same_each_time(
+    frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
+) -> None:
+    computed(frames, corpus, trained_mobilenet, draws=2)
+    table = pq.read_table(frames / "bottleneck" / "mobilenet-augmented").to_pandas()
+    row = pq.read_table(frames / "frames").to_pandas().set_index("image_id")
+    network = Backbone("mobilenet", trained_mobilenet, threads=1)
+    assert table.draw.tolist() == [0, 1] * (len(table) // 2)
+    for one in table.iloc[[0, 1, len(table) - 1]].itertuples():
+        crop = cut(read_gray(corpus / row.path[one.image_id]), tuple(row.box_xywh[one.image_id]))
+        how = augment.draw(Augmentation(), one.image_id, one.draw)
+        expected = network(augment.apply_to_crop(how, crop)[None])[0]
+        np.testing.assert_allclose(one.features, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerRay) -> None:
+    done = fer_ray("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
+    assert done.returncode == 0, done.stderr
+    assert "weights: embedded" in done.stdout
+
+
+def test_other_weights_are_noticed_and_replaced_only_when_asked_to(
+    frames: Path, corpus: Path, trained_mobilenet: Path, random_weights: RandomWeights,
+    local_ray: int,
+) -> None:  # fmt: skip
+    computed(frames, corpus, random_weights("mobilenet"))
+    with pytest.raises(UserError, match="never trained"):
+        read_samples(frames / "frames", "mobilenet")
+    with pytest.raises(MismatchError, match="--fresh"):
+        computed(frames, corpus, trained_mobilenet)
+    computed(frames, corpus, trained_mobilenet, fresh=True)
+    assert read_samples(frames / "frames", "mobilenet").features.shape[1] == 256
+
+
+@pytest.mark.slow
+def test_an_image_that_changed_since_ends_with_one_message(
+    frames: Path, corpus: Path, trained_mobilenet: Path, tmp_path: Path, local_ray: int
+) -> None:
+    changed = shutil.copytree(corpus, tmp_path / "changed")
+    for file in changed.rglob("*.png"):
+        file.write_bytes(file.read_bytes() + b"\n")
+    with pytest.raises(UserError, match="not what the frames were made from") as told:
+        computed(frames, changed, trained_mobilenet)
+    assert "Traceback" not in str(told.value)
+
+
+def test_gpus_that_are_not_there_end_with_one_message(
+    frames: Path, corpus: Path, local_ray: int
+) -> None:
+    wish = Execution(gpus_per_worker=64)
+    with pytest.raises(UserError, match="the cluster has 0 GPUs"):
+        computed(frames, corpus, None, "dlib_resnet", execution=wish)
+
+
+@pytest.mark.slow
+def test_a_file_that_only_the_network_can_refuse_ends_with_one_message(
+    frames: Path, corpus: Path, random_weights: RandomWeights, local_ray: int
+) -> None:
+    with pytest.raises(UserError, match="does not hold what mobilenet needs"):
+        computed(frames, corpus, random_weights("vgg16"))
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "maps of a network without": (("--backbone", "dlib_resnet", "--maps"), "no feature maps"),
+    "no such file": (("--backbone", "vgg16", "--weights", "no.h5"), "There is no weights file"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_ends_with_one_message(name: str, frames: Path, fer_ray: FerRay) -> None:
+    options, said = MISTAKES[name]
+    done = fer_ray("bottleneck", "--out", frames, *options, "--workers", 1)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr
+    assert not (frames / "bottleneck").exists()

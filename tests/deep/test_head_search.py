@@ -1,0 +1,120 @@
+"""The search of heads, on drawn features and a real local Ray."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.config import Settings
+from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
+from fer_ray.deep.head_search_job import run_head_search
+from fer_ray.deep.head_space import distributions, draw_configuration, head_settings, space
+from fer_ray.deep.network import load_keras
+from fer_ray.deep.settings import HeadSearchSettings
+from fer_ray.experiments import prepare
+from fer_ray.loading import load_settings
+from fer_ray.progress import silent
+from tests.conftest import FerRay
+
+SMALL = (
+    "head_search.configurations=6", "head_search.most_epochs=12", "head_search.grace_epochs=5",
+    "head_search.finalists=2", "head_search.repeats=2", "execution.workers=2",
+)  # fmt: skip
+
+
+def settings(*more: str) -> Settings:
+    return load_settings(None, (*SMALL, *more))
+
+
+def test_every_setting_of_the_space_is_a_heads_and_is_drawn_from_its_range() -> None:
+    wanted = HeadSearchSettings(most_epochs=40)
+    drawn = [draw_configuration(wanted, 3, number) for number in range(60)]
+    assert drawn[:5] == [draw_configuration(wanted, 3, number) for number in range(5)]
+    for one in drawn:
+        head = head_settings(one)
+        assert 1e-4 <= head.learning_rate <= 3e-2
+        assert head.epochs in (10, 20, 40)
+    assert len({head_settings(one).optimizer for one in drawn}) == 3
+    assert distributions(wanted).keys() == space(wanted).keys() == drawn[0].keys()
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_goes_on_and_tests_one_head_a_trial(
+    drawn_frames: Path, local_ray: int
+) -> None:
+    wanted = settings("trials.protocol=subject-10fold", "head_search.searcher=random",
+                      "trials.folds=" + str(two_folds(drawn_frames)))  # fmt: skip
+    ready = prepare(drawn_frames, wanted.trials, "geometry")
+    experiment = plan_head_search(
+        wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
+    )
+    search = TrialSearch(experiment, 0, ready.samples, None, drawn_frames.resolve())
+    drawn = [draw_configuration(wanted.head_search, search.seed(0), number) for number in range(6)]
+    for one in drawn[:4]:  # as a job leaves it that was stopped
+        search.keep({"configuration": one, "loss": 9.0, "epochs": 5})
+    card = run_head_search(drawn_frames, "geometry", wanted, silent)
+    assert card["configurations_raced"] == 2 + 6
+    name = card["experiment"]
+    searched = json.loads((drawn_frames / "heads" / f"{name}.search.json").read_text())["trials"]
+    assert [one["configuration"] for one in searched["0"][:4]] == drawn[:4]
+    assert sorted(map(str, (one["configuration"] for one in searched["0"]))) == sorted(
+        map(str, drawn)
+    )
+    predictions = pq.read_table(drawn_frames / "predictions" / f"{name}.parquet")
+    assert predictions.num_rows == sum(len(split.test) for split in ready.folds.splits)
+    assert run_head_search(drawn_frames, "geometry", wanted, silent) == card
+
+
+def two_folds(out: Path) -> Path:
+    """Two folds of subjects, as a file."""
+    rows = pq.read_table(out / "frames", columns=["image_id", "subject"]).to_pylist()
+    lines = ["image_id,trial,part"]
+    for trial in (0, 1):
+        for row in rows:
+            tested = int(row["subject"][1:]) % 2 == trial
+            lines.append(f"{row['image_id']},{trial},{'test' if tested else 'train'}")
+    file = out / "folds.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.mark.slow
+def test_optuna_searches_and_the_finalists_decide_by_validation_alone(
+    drawn_frames: Path, fer_ray: FerRay
+) -> None:
+    done = fer_ray(
+        "search-heads", "--out", drawn_frames, "--backbone", "geometry+landmarks", "--trials", 1,
+        "--json", *(part for one in SMALL for part in ("--set", one)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert card["input_width"] == 44 + 136
+    means = [np.mean(one["validation_losses"]) for one in card["finalists"]]
+    assert card["finalists"][int(np.argmin(means))]["configuration"] == card["head"]
+    assert card["chosen"]["validation_loss"] == pytest.approx(
+        min(card["finalists"][int(np.argmin(means))]["validation_losses"])
+    )
+    heads = drawn_frames / "heads"
+    loaded = load_keras().models.load_model(heads / f"{card['experiment']}.keras")
+    assert loaded.input_shape == (None, 180)
+    logs = list((heads / f"{card['experiment']}.tensorboard").rglob("events*"))
+    assert len(logs) == 6
+    assert not list(drawn_frames.glob(".tune-*"))
+
+
+def test_what_a_trial_has_to_answer_is_known_from_what_is_kept(drawn_frames: Path) -> None:
+    wanted = settings("trials.n_trials=2")
+    ready = prepare(drawn_frames, wanted.trials, "geometry")
+    experiment = plan_head_search(
+        wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
+    )
+    answers = Answers(experiment, ready.samples, None, drawn_frames)
+    configuration = {"epochs": 2}
+    TrialSearch(experiment, 1, ready.samples, None, drawn_frames).keep(
+        {"configuration": configuration, "loss": 1.0, "epochs": 2}
+    )
+    assert answers.missing() == [0, 1]
+    answers(1)
+    assert answers.missing() == [0]

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_ray.deep.network import Backbone, load_keras
+from fer_ray.deep.weights import embedded_file
+from fer_ray.errors import UserError
+from fer_ray.features.landmarks import import_dlib
+from tests.deep.conftest import RandomWeights
+
+
+@pytest.fixture(scope="module")
+def mobilenet(trained_mobilenet: Path) -> Backbone:
+    return Backbone("mobilenet", trained_mobilenet, threads=1)
+
+
+def test_features_are_those_of_keras_own_application(
+    mobilenet: Backbone, trained_mobilenet: Path, crops: np.ndarray
+) -> None:
+    keras = load_keras()
+    model = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=str(trained_mobilenet), pooling="avg",
+        input_shape=(224, 224, 3),
+    )  # fmt: skip
+    small = [cv2.resize(one, (224, 224), interpolation=cv2.INTER_AREA) for one in crops]
+    rgb = np.repeat(np.stack(small)[..., None], 3, axis=3).astype(np.float32)
+    expected = model.predict(keras.applications.mobilenet.preprocess_input(rgb), verbose=0)
+    np.testing.assert_allclose(mobilenet(crops), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_features_do_not_depend_on_the_batch(
+    batch: int, mobilenet: Backbone, crops: np.ndarray
+) -> None:
+    whole = mobilenet(crops)
+    mobilenet.batch_images = batch
+    np.testing.assert_allclose(mobilenet(crops), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_no_crops_give_no_features(mobilenet: Backbone, crops: np.ndarray) -> None:
+    assert mobilenet(crops[:0]).shape == (0, 256)
+
+
+def test_the_embedded_network_answers_as_dlib_does(crops: np.ndarray) -> None:
+    dlib = import_dlib()
+    generator = np.random.default_rng(4)
+    points = generator.integers(60, 290, (3, 68, 2)).astype(np.float32)
+    network = Backbone("dlib_resnet", embedded_file())
+    found = network(crops[:3], points)
+    assert (found.shape, found.dtype) == ((3, 128), np.float32)
+    network.batch_images = 1
+    np.testing.assert_allclose(network(crops[:3], points), found, rtol=1e-4, atol=1e-6)
+    model = dlib.face_recognition_model_v1(str(embedded_file()))
+    shape = dlib.full_object_detection(
+        dlib.rectangle(0, 0, 349, 349), [dlib.point(int(x), int(y)) for x, y in points[0]]
+    )
+    direct = model.compute_face_descriptor(np.repeat(crops[0][..., None], 3, axis=2), shape)
+    np.testing.assert_allclose(found[0], list(direct), rtol=1e-4, atol=1e-6)
+
+
+def test_the_embedded_network_asks_for_landmarks(crops: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="needs the landmarks"):
+        Backbone("dlib_resnet", embedded_file())(crops)
+
+
+def test_a_file_of_another_network_is_told_with_what_was_expected(
+    random_weights: RandomWeights,
+) -> None:
+    with pytest.raises(UserError, match=r"mobilenet needs: .* Expected: .*MobileNet.* 218,544"):
+        Backbone("mobilenet", random_weights("vgg16"), threads=1)
