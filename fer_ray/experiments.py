@@ -12,7 +12,7 @@ from fer_ray.data import store
 from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES, RECORD
-from fer_ray.features.table import backbones_of
+from fer_ray.features.table import backbones_of, is_delta, sets_of
 from fer_ray.learn import choice, cohort, leakage, samples, trials
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
@@ -126,7 +126,8 @@ def run_search(
     if before is not None and trials.TrialStore(out, experiment).finished():
         return before
     started = time.monotonic()
-    by_set = {name: _samples(out, name, splitting) for name in settings.feature_sets}
+    paired = _paired(settings.feature_sets)
+    by_set = {name: _samples(out, name, splitting, paired) for name in settings.feature_sets}
     work = choice.Search(experiment, by_set, out.resolve())
     workers = 0
     for _ in range(2):  # again, should the storage have shown one node's last piece too late
@@ -169,8 +170,13 @@ def run_work(
     return workers
 
 
-def _samples(out: Path, feature_set: str, settings: TrialSettings) -> Samples:
-    found = samples.read_samples(out / FRAMES, feature_set)
+def _paired(feature_sets: tuple[str, ...]) -> bool:
+    """Whether one of the sets is a delta: then all are taken on the images that have one."""
+    return any(is_delta(part) for name in feature_sets for part in sets_of(name))
+
+
+def _samples(out: Path, feature_set: str, settings: TrialSettings, paired: bool) -> Samples:
+    found = samples.read_samples(out / FRAMES, feature_set, paired)
     return samples.of_classes(found, settings.classes)
 
 
@@ -183,7 +189,7 @@ def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
     record = frames_record(out)
     frames = out / FRAMES
     known = set(pq.read_table(frames, columns=["image_id"])["image_id"].to_pylist())
-    chosen = _samples(out, sets[0], settings)
+    chosen = _samples(out, sets[0], settings, _paired(sets))
     folds = folds_for(settings, chosen, known)
     audited = leakage.audit(leakage.read_identities(frames, chosen.image_ids), folds.splits)
     key = "-".join([record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, sets)])

@@ -11,6 +11,9 @@ from fer_ray.deep.backbones import BACKBONES
 from fer_ray.features import appearance, geometry, measures
 
 UNION = "+"  # joins the names of sets that are taken together, as in hog+landmarks
+# Before a set's name: the peak's numbers less those of the same sequence's first frame, as Lucey et
+# al. (CVPR 2010 workshops) took shape and appearance. `delta` alone is that of `landmarks`.
+DELTA = "delta"
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,40 @@ FEATURE_SETS = {
 def sets_of(name: str) -> tuple[str, ...]:
     """The sets that a name stands for: itself, or the parts of a union.
 
-    A set is one of `FEATURE_SETS`, or a backbone: then it is its bottleneck features.
+    A set is one of `FEATURE_SETS`, a backbone (its bottleneck features), or the delta of either.
 
     Raises:
         ValueError: One of them does not exist, or is named twice.
     """
     parts = tuple(name.split(UNION))
-    if not set(parts) <= {*FEATURE_SETS, *BACKBONES} or len(set(parts)) < len(parts):
+    bases = {base_of(part) for part in parts}
+    if not bases <= {*FEATURE_SETS, *BACKBONES} or len(set(parts)) < len(parts):
         known = ", ".join([*FEATURE_SETS, *BACKBONES])
-        raise ValueError(f"take one of {known}, or several joined by {UNION}")
+        raise ValueError(
+            f"take one of {known}, {DELTA} or {DELTA}-NAME, or several joined by {UNION}"
+        )
     return parts
 
 
+def is_delta(part: str) -> bool:
+    """Whether a part of a name is a difference from the sequence's first frame."""
+    return part == DELTA or part.startswith(f"{DELTA}-")
+
+
+def base_of(part: str) -> str:
+    """The set that a part of a name is computed from: itself unless it is a delta."""
+    return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")
+
+
 def stored_sets(name: str) -> tuple[str, ...]:
-    """Those parts that are stored in `frames`."""
-    return tuple(part for part in sets_of(name) if part in FEATURE_SETS)
+    """Those sets that a name needs from `frames`."""
+    return tuple(base for base in _bases(name) if base in FEATURE_SETS)
 
 
 def backbones_of(name: str) -> tuple[str, ...]:
-    """Those parts that are bottleneck features."""
-    return tuple(part for part in sets_of(name) if part in BACKBONES)
+    """The backbones whose features a name needs."""
+    return tuple(base for base in _bases(name) if base in BACKBONES)
+
+
+def _bases(name: str) -> dict[str, None]:
+    return dict.fromkeys(base_of(part) for part in sets_of(name))

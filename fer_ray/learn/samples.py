@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.config import LEFT_OUT, Classes
-from fer_ray.contracts import DESCRIBED, EMOTIONS, feature_column
+from fer_ray.contracts import DESCRIBED, EMOTIONS, Role, feature_column
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
-from fer_ray.features.table import FEATURE_SETS, sets_of, stored_sets
+from fer_ray.features.table import FEATURE_SETS, base_of, is_delta, sets_of, stored_sets
 
 FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
 
@@ -35,38 +35,74 @@ class Samples:
     features: NDArray[np.float64]
 
 
-def read_samples(frames: Path, feature_set: str) -> Samples:
+def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Samples:
     """The labelled rows of `frames` that have features; a union's sets stand side by side.
+
+    Args:
+        frames: Folder of a run.
+        feature_set: A name (`features.table.sets_of`).
+        paired: Take only peaks whose sequence's first frame has features too, as a delta does.
 
     Raises:
         UserError: There are none, or the feature set was not extracted.
     """
-    stored, sets = stored_sets(feature_set), sets_of(feature_set)
+    parts = sets_of(feature_set)
+    table = _read_described(frames, feature_set)
+    labels = table["label"].to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(np.isin(labels, range(len(EMOTIONS))))
+    if not len(rows):
+        raise UserError(
+            "No labelled image has features, so there is nothing to train on. Is the source "
+            "labelled, and were faces found? See the counts by status above or in extract.json."
+        )
+    first = rows
+    if paired or any(is_delta(part) for part in parts):
+        rows, first = _pairs(table, rows)
+    found = []
+    for part in parts:
+        values = _features(frames.parent, base_of(part), table)
+        found.append(values[rows] - values[first] if is_delta(part) else values[rows])
+    taken = table.select(["image_id", "subject"]).take(rows)
+    return Samples(
+        taken["image_id"].to_pylist(),
+        taken["subject"].to_pylist(),
+        labels[rows].astype(np.int8),
+        np.hstack(found).astype(np.float64),
+    )
+
+
+def _read_described(frames: Path, feature_set: str) -> pa.Table:
+    """The rows that have features, by image_id."""
+    stored = stored_sets(feature_set)
     columns = [feature_column(name) for name in stored]
     if not set(columns) <= set(pq.read_schema(next(frames.glob("*.parquet"))).names):
         raise UserError(
             f"{frames} lacks the feature set {feature_set}. Extract it: "
             f"--set extract.features.sets='[{', '.join(stored)}]'"
         )
-    table = pq.read_table(
+    return pq.read_table(
         frames,
-        columns=["image_id", "subject", "label", *columns],
-        filters=[
-            ("status", "in", [status.value for status in DESCRIBED]),
-            ("label", "in", list(range(len(EMOTIONS)))),
-        ],
+        columns=["image_id", "subject", "session", "role", "label", *columns],
+        filters=[("status", "in", [status.value for status in DESCRIBED])],
     ).sort_by("image_id")
-    if not table.num_rows:
+
+
+def _pairs(table: pa.Table, labelled: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Rows of labelled peaks, and of the first frames of the same sequences."""
+    sequences = list(zip(table["subject"].to_pylist(), table["session"].to_pylist(), strict=True))
+    roles = table["role"].to_pylist()
+    first = {
+        sequence: row
+        for row, (sequence, role) in enumerate(zip(sequences, roles, strict=True))
+        if role == Role.NEUTRAL and sequence[1] is not None
+    }
+    peaks = [row for row in labelled if roles[row] == Role.PEAK and sequences[row] in first]
+    if not peaks:
         raise UserError(
-            "No labelled image has features, so there is nothing to train on. Is the source "
-            "labelled, and were faces found? See the counts by status above or in extract.json."
+            "A delta is taken between a peak and the first frame of its sequence, and no sequence "
+            "has both with features. Extract them: --frames first-and-peak"
         )
-    return Samples(
-        table["image_id"].to_pylist(),
-        table["subject"].to_pylist(),
-        table["label"].to_numpy().astype(np.int8),
-        np.hstack([_features(frames.parent, name, table) for name in sets]).astype(np.float64),
-    )
+    return np.array(peaks), np.array([first[sequences[row]] for row in peaks])
 
 
 def _features(out: Path, name: str, table: pa.Table) -> NDArray[np.float32]:

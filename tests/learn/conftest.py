@@ -30,6 +30,7 @@ def draw_frames(out: Path) -> Path:
         "path": [f"{i}.png" for i in range(n)],
         "subject": [f"S{i:03d}" for i in subject],
         "session": [f"{i:03d}" for i in label],
+        "role": ["peak"] * n,
         "label": pa.array(label, pa.int8()),
         "status": ["ok"] * n,
         "sha256": [f"{i:064x}" for i in range(n)],
