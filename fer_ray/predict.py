@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from fer_ray.bundle.networks import Asked, require_weights
 from fer_ray.bundle.predictor import Answering, Predictor
 from fer_ray.config import Execution, Layout, Selection, extract_fingerprint, fingerprint
 from fer_ray.contracts import answers_schema
@@ -39,10 +40,12 @@ class Plan:
     Attributes:
         extraction: Of the images, by the bundle's recipe; its fingerprint is the bundle's too.
         predictor: The bundle's model.
+        weights: Files of weights by backbone.
     """
 
     extraction: ExtractPlan
     predictor: Predictor
+    weights: Asked = ()
 
 
 def plan(
@@ -51,6 +54,7 @@ def plan(
     out: Path,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
+    weights: Asked = (),
     fresh: bool = False,
 ) -> Plan:
     """Look at the bundle, the images, and what `out` already holds.
@@ -62,6 +66,7 @@ def plan(
     """
     predictor = Predictor(bundle)
     settings = predictor.settings(landmark_model)
+    require_weights(predictor.bundle, weights)
     cascade_file(settings.crop.cascades[0])
     if (out / EXTRACT_RECORD).exists():
         raise UserError(f"{out} is the run folder of an extraction. Give another --out.")
@@ -78,7 +83,7 @@ def plan(
         _finished(out),
         time.monotonic() - started,
     )
-    return Plan(_checked(extraction, predictor, out, fresh), predictor)
+    return Plan(_checked(extraction, predictor, out, fresh), predictor, weights)
 
 
 def _finished(out: Path) -> dict[str, Any] | None:
@@ -125,7 +130,8 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
     ensure_ray(execution)
     folder = predictor.bundle.folder.resolve()
     require_shared(out, folder)
-    answer = Answering(folder, predictor.sha256)
+    root = extraction.listing.root.resolve()
+    answer = Answering(folder, predictor.sha256, root, plan.weights)
     done = run_blocks(extraction, staged, execution, advance, answer=answer, kept=schema)
     seconds = time.monotonic() - started
     staged.assemble(out / PREDICTIONS, schema)
@@ -147,6 +153,7 @@ def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]
             "members": [one.model_dump(mode="json") for one in bundle.manifest.members],
             "evidence": bundle.manifest.evidence.model_dump(mode="json"),
             "trained_images": bundle.manifest.training.images,
+            "how": bundle.manifest.training.how,
         },
         "predicted": {name: predicted[name] for name in plan.predictor.labels},
         "evaluation": _evaluation(plan, rows),
@@ -171,6 +178,7 @@ def run_predict(
     progress: Progress,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
+    weights: Asked = (),
     fresh: bool = False,
     sheet: bool = False,
     show_faces: bool = False,
@@ -179,7 +187,7 @@ def run_predict(
 
     Where images are labelled, a report about the answers is written beside them.
     """
-    planned = plan(bundle, images, out, layout, landmark_model, fresh)
+    planned = plan(bundle, images, out, layout, landmark_model, weights, fresh)
     with progress("predict", "images", planned.extraction.listing.table.num_rows) as advance:
         record = predict(planned, out, execution, advance)
     from fer_ray.report.carry_over import write_page

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fer_ray.bundle.estimators import load_estimator
+from fer_ray.bundle.heads import KerasHead, load_head
 from fer_ray.bundle.manifest import (
     CHECK,
     TRAINED_ON,
@@ -20,6 +21,7 @@ from fer_ray.bundle.manifest import (
     read_bundle,
     require_landmark_model,
 )
+from fer_ray.bundle.networks import Asked, with_bottleneck
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import DESCRIBED, EMOTIONS, answer_fields, feature_column
 from fer_ray.errors import UserError
@@ -30,7 +32,8 @@ from fer_ray.learn.svm import CalibratedSvm
 Floats = NDArray[np.float64]
 Answers = tuple[NDArray[np.int8], Floats]  # class codes (n,), probabilities (n, labels)
 
-CHECK_TOLERANCE = 1e-6  # of a probability: other processors add up in another order
+# Of a probability: other processors add up in another order, heads in float32.
+CHECK_TOLERANCE = {"svm": 1e-6, "head": 1e-4}
 
 
 class Predictor:
@@ -123,7 +126,7 @@ class Predictor:
         features = {one.feature_set: _matrix(check[one.feature_set]) for one, _ in self._models}
         _, found = self._of_features(features, check.num_rows)
         gap = float(np.abs(found - _matrix(check["probabilities"])).max())
-        if not gap <= CHECK_TOLERANCE:
+        if not gap <= CHECK_TOLERANCE[self._bundle.manifest.kind]:
             raise UserError(
                 f"Bundle {self._bundle.folder} does not answer here as it did where it was made "
                 f"(probabilities differ by {gap:.2g}). {self._other_versions()}"
@@ -141,9 +144,11 @@ class Predictor:
         return f"It was made with {'; '.join(told)}." if told else "Versions are the same."
 
 
-def _model(bundle: Bundle, member: Member) -> CalibratedSvm:
+def _model(bundle: Bundle, member: Member) -> CalibratedSvm | KerasHead:
     """The member's model; it must answer with the bundle's labels."""
     name = str(bundle.folder / member.file)
+    if bundle.manifest.kind == "head":
+        return load_head(bundle.content[member.file], name)
     try:
         model = CalibratedSvm.of(load_estimator(bundle.content[member.file], name))
         fits = model.classes == bundle.manifest.labels
@@ -185,11 +190,19 @@ class Answering:
     Attributes:
         folder: Of the bundle, the same on every node.
         sha256: Which bundle it must be.
+        root: Folder that the rows' `path` is relative to: a bundle with backbones looks at the
+            images again. None: the rows hold their features already.
+        weights: Files of weights by backbone; others are the backbone's own.
     """
 
     folder: Path
     sha256: str
+    root: Path | None = None
+    weights: Asked = ()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """See `Predictor.__call__`."""
-        return predictor_of(self.folder, self.sha256)(table)
+        predictor = predictor_of(self.folder, self.sha256)
+        if self.root is not None and predictor.bundle.manifest.recipe.backbones:
+            table = with_bottleneck(table, self.root, predictor.bundle, self.weights)
+        return predictor(table)

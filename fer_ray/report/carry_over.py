@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fer_ray.bundle.manifest import Evidence
+from fer_ray.bundle.evidence import Evidence
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn import evaluation
 from fer_ray.learn.summary import summarise

@@ -1,0 +1,117 @@
+"""The model that a bundle takes of an experiment: an SVM fitted anew, or the head that was kept."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from fer_ray.bundle.estimators import dump_estimator
+from fer_ray.bundle.heads import KerasHead, load_head
+from fer_ray.bundle.manifest import Member
+from fer_ray.config import TrialSettings
+from fer_ray.data import store
+from fer_ray.deep.heads import HEADS_FOLDER
+from fer_ray.errors import UserError
+from fer_ray.extract import FRAMES
+from fer_ray.learn import trials
+from fer_ray.learn.samples import Samples, of_classes, read_samples
+from fer_ray.learn.svm import CalibratedSvm
+from fer_ray.report.run_folder import Experiment
+
+SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
+SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model and what it was fitted on.
+
+    Attributes:
+        kind: `svm` or `head`.
+        member: What `bundle.json` says of it.
+        content: Its file.
+        model: It, in memory.
+        labels: Emotions that it answers with.
+        samples: The images that any part of its making has seen.
+        how: In words, what it was fitted on.
+    """
+
+    kind: Literal["svm", "head"]
+    member: Member
+    content: bytes
+    model: CalibratedSvm | KerasHead
+    labels: tuple[str, ...]
+    samples: Samples
+    how: str
+
+
+def can_fit(out: Path, item: Experiment) -> bool:
+    """Whether a bundle can be made of an experiment."""
+    made = item.summary
+    return made.classifier.startswith("svm-") or _head_file(out, made.experiment).is_file()
+
+
+def fit(out: Path, item: Experiment) -> Fitted:
+    """The model of an experiment for which `can_fit` holds.
+
+    Raises:
+        UserError: What it takes is not in the run folder.
+    """
+    return _svm(out, item) if item.summary.classifier.startswith("svm-") else _head(out, item)
+
+
+def _svm(out: Path, item: Experiment) -> Fitted:
+    recipe = _recipe(out, item.summary.experiment)
+    settings = TrialSettings.model_validate(recipe["settings"])
+    samples = of_classes(read_samples(out / FRAMES, settings.feature_set), settings.classes)
+    model = CalibratedSvm(recipe["kernel"], settings).fit(samples.features, samples.labels)
+    member = Member(
+        file=SVM_FILE,
+        classifier=item.summary.classifier,
+        feature_set=settings.feature_set,
+        parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
+    )
+    how = f"fitted on all {len(samples.labels)} of them"
+    content = dump_estimator(model.calibrated)
+    return Fitted("svm", member, content, model, model.classes, samples, how)
+
+
+def _recipe(out: Path, experiment: str) -> dict[str, Any]:
+    metadata = pq.read_schema(out / trials.TRIALS / f"{experiment}.parquet").metadata or {}
+    text = metadata.get(trials.RECIPE.encode())
+    if text is None:
+        raise UserError(
+            f"The trials of {experiment} are of a version of fer_ray that did not keep their "
+            "settings with them. Run them again: remove that file below trials/ and repeat."
+        )
+    recipe: dict[str, Any] = json.loads(text)
+    return recipe
+
+
+def _head(out: Path, item: Experiment) -> Fitted:
+    """The head that was kept; a new fit would need validation images to choose its epoch by."""
+    file = _head_file(out, item.summary.experiment)
+    card = store.read_json(file.with_suffix(".json"))
+    if card is None:
+        raise UserError(f"The card of {file} is gone: run `fer-ray heads` again.")
+    samples, chosen = read_samples(out / FRAMES, card["feature_set"]), card["chosen"]
+    settings = card.get("head", {})
+    member = Member(
+        file=HEAD_FILE,
+        classifier=item.summary.classifier,
+        feature_set=card["feature_set"],
+        parameters=settings,
+    )
+    how = (
+        f"the head of trial {chosen['trial']}, chosen by {chosen['by']}: fitted on "
+        f"{chosen['images_fitted']} and validated on {chosen['images_validated']} of them"
+    )
+    content = file.read_bytes()
+    model = load_head(content, str(file))
+    return Fitted("head", member, content, model, tuple(card["labels"]), samples, how)
+
+
+def _head_file(out: Path, experiment: str) -> Path:
+    return out / HEADS_FOLDER / f"{experiment}.keras"
