@@ -1,6 +1,7 @@
 """The model that a bundle takes of an experiment: an SVM fitted anew, or the head that was kept."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,17 +11,18 @@ import pyarrow.parquet as pq
 from fer_ray.bundle.estimators import dump_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
 from fer_ray.bundle.manifest import Member
-from fer_ray.config import TrialSettings
+from fer_ray.config import Kernel, TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.heads import HEADS_FOLDER
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
-from fer_ray.learn import trials
+from fer_ray.learn import choice, trials
 from fer_ray.learn.samples import Samples, of_classes, read_samples
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.report.run_folder import Experiment
 
 SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
+SEARCHED = "search"  # classifier of a search's experiment
 SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol")
 
 
@@ -50,6 +52,8 @@ class Fitted:
 def can_fit(out: Path, item: Experiment) -> bool:
     """Whether a bundle can be made of an experiment."""
     made = item.summary
+    if made.classifier == SEARCHED:
+        return bool(_winners(out, made.experiment))
     return made.classifier.startswith("svm-") or _head_file(out, made.experiment).is_file()
 
 
@@ -59,23 +63,73 @@ def fit(out: Path, item: Experiment) -> Fitted:
     Raises:
         UserError: What it takes is not in the run folder.
     """
-    return _svm(out, item) if item.summary.classifier.startswith("svm-") else _head(out, item)
+    classifier = item.summary.classifier
+    if classifier == SEARCHED:
+        return _searched(out, item.summary.experiment)
+    return _trials(out, item) if classifier.startswith("svm-") else _head(out, item)
 
 
-def _svm(out: Path, item: Experiment) -> Fitted:
+def _trials(out: Path, item: Experiment) -> Fitted:
     recipe = _recipe(out, item.summary.experiment)
     settings = TrialSettings.model_validate(recipe["settings"])
     samples = of_classes(read_samples(out / FRAMES, settings.feature_set), settings.classes)
-    model = CalibratedSvm(recipe["kernel"], settings).fit(samples.features, samples.labels)
+    return _svm(recipe["kernel"], settings, samples, "")
+
+
+def _svm(kernel: Kernel, settings: TrialSettings, samples: Samples, why: str) -> Fitted:
+    model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels)
     member = Member(
         file=SVM_FILE,
-        classifier=item.summary.classifier,
+        classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
         parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
     )
-    how = f"fitted on all {len(samples.labels)} of them"
+    how = f"{why}fitted on all {len(samples.labels)} of them"
     content = dump_estimator(model.calibrated)
     return Fitted("svm", member, content, model, model.classes, samples, how)
+
+
+def _searched(out: Path, experiment: str) -> Fitted:
+    """The SVM that a search chose most often; of equals the one with the best inner accuracy.
+
+    A search answers with its choice of each trial, and several may vote: its figures are those of
+    the search, not of this one.
+    """
+    chosen = _winners(out, experiment)
+    times = Counter(_key(one) for one in chosen)
+    best = max(chosen, key=lambda one: (times[_key(one)], one["inner_accuracy"]))
+    classes = _recipe(out, experiment)["classes"]
+    samples = of_classes(read_samples(out / FRAMES, best["feature_set"]), classes)
+    why = (
+        f"{best['classifier']} as the search chose it in {times[_key(best)]} of its trials (the "
+        "figures are those of the whole search), "
+    )
+    kernel: Kernel = "rbf" if best["classifier"] == "svm-rbf" else "linear"
+    settings = settings_of_space(best, samples.features.shape[1])
+    return _svm(kernel, settings, samples, why)
+
+
+def settings_of_space(chosen: dict[str, Any], width: int) -> TrialSettings:
+    """The settings that make of plain standard scores the SVM that a search fitted in its space.
+
+    There scores are divided by the root of their number: inner products and squared distances are
+    smaller by `width`. A linear SVM is then the same with C / width, an RBF one with γ / width.
+    """
+    penalty, gamma = chosen["parameters"]["C"], chosen["parameters"].get("gamma")
+    content = {"feature_set": chosen["feature_set"], "scale": "standard"}
+    if gamma is None:
+        return TrialSettings.model_validate({**content, "C": penalty / width})
+    return TrialSettings.model_validate({**content, "C": penalty, "gamma": gamma / width})
+
+
+def _winners(out: Path, experiment: str) -> list[dict[str, Any]]:
+    """What a search chose in its trials, SVMs alone."""
+    found = choice.chosen(out, experiment)
+    return [one for one in found if one["classifier"].startswith("svm-")]
+
+
+def _key(chosen: dict[str, Any]) -> str:
+    return json.dumps([chosen[name] for name in ("classifier", "feature_set", "parameters")])
 
 
 def _recipe(out: Path, experiment: str) -> dict[str, Any]:

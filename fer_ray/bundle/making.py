@@ -114,7 +114,9 @@ def _chosen(run: RunFolder, out: Path, name: str | None) -> Experiment:
         known = ", ".join(found) or "none"
         raise UserError(f"There is no experiment {name} in the run folder. There are: {known}.")
     if not can_fit(out, found[name]):
-        raise UserError(f"{name} is neither SVM trials nor a head; a bundle is made of these.")
+        raise UserError(
+            f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM."
+        )
     return found[name]
 
 
