@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fer_ray.bundle.networks import Asked, require_weights
@@ -143,14 +144,15 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
 
 
 def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]:
-    predicted = Counter(pq.read_table(rows, columns=["predicted"])["predicted"].to_pylist())
+    counted = pq.read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
+    predicted = Counter({one["values"]: one["counts"] for one in counted})
     bundle = plan.predictor.bundle
     return {
         **record_of(plan.extraction, rows, seconds, done),
         "bundle": {
             "sha256": bundle.sha256,
             "labels": list(bundle.manifest.labels),
-            "members": [one.model_dump(mode="json") for one in bundle.manifest.members],
+            "model": bundle.manifest.model.model_dump(mode="json"),
             "evidence": bundle.manifest.evidence.model_dump(mode="json"),
             "trained_images": bundle.manifest.training.images,
             "how": bundle.manifest.training.how,
@@ -162,12 +164,12 @@ def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]
 
 def _evaluation(plan: Plan, rows: Path) -> dict[str, Any] | None:
     manifest = plan.predictor.bundle.manifest
-    member = manifest.members[0]
-    experiment = (manifest.evidence.experiment, member.classifier, member.feature_set)
+    model = manifest.model
+    experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
     probabilities = [f"p_{name}" for name in manifest.labels]
     columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
-    table = pq.read_table(rows, columns=columns).to_pandas()
-    return evaluate(table, manifest.labels, plan.predictor.trained_on, experiment)
+    table = pq.read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
+    return evaluate(table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment)
 
 
 def run_predict(

@@ -13,9 +13,9 @@ LANDMARK_NOTE = (
 def card(manifest: Manifest) -> str:
     """The card, from what `bundle.json` says."""
     training, recipe = manifest.training, manifest.recipe
-    members = ", ".join(f"{one.classifier} on {one.feature_set}" for one in manifest.members)
+    model = f"{manifest.model.classifier} on {manifest.model.feature_set}"
     sections = (
-        f"# {members}\n\nA fer_ray model bundle, made {manifest.made}. It answers with "
+        f"# {model}\n\nA fer_ray model bundle, made {manifest.made}. It answers with "
         f"{', '.join(manifest.labels)}: the posed expression that a face in a still image shows, "
         "not what its owner feels.",
         _evidence(manifest.evidence),
@@ -78,11 +78,6 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _settings(manifest: Manifest) -> dict[str, object]:
-    members = {
-        f"{one.file}: {name}": value
-        for one in manifest.members
-        for name, value in one.parameters.items()
-    }
     recipe = {
         f"{part}.{name}": value
         for part, values in manifest.recipe.model_dump(mode="json").items()
@@ -94,7 +89,7 @@ def _settings(manifest: Manifest) -> dict[str, object]:
         f"backbone {name}": f"{one.preprocessing}, {one.input_px} px, SHA-256 {one.weights_sha256}"
         for name, one in manifest.recipe.backbones.items()
     }
-    return {**members, **recipe, **backbones}
+    return {**manifest.model.parameters, **recipe, **backbones}
 
 
 def _table(

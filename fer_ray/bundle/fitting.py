@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from fer_ray.bundle.estimators import dump_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
-from fer_ray.bundle.manifest import Member
+from fer_ray.bundle.manifest import Model
 from fer_ray.config import Kernel, TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.heads import HEADS_FOLDER
@@ -32,7 +32,7 @@ class Fitted:
 
     Attributes:
         kind: `svm` or `head`.
-        member: What `bundle.json` says of it.
+        saved: What `bundle.json` says of it.
         content: Its file.
         model: It, in memory.
         labels: Emotions that it answers with.
@@ -41,7 +41,7 @@ class Fitted:
     """
 
     kind: Literal["svm", "head"]
-    member: Member
+    saved: Model
     content: bytes
     model: CalibratedSvm | KerasHead
     labels: tuple[str, ...]
@@ -78,7 +78,7 @@ def _trials(out: Path, item: Experiment) -> Fitted:
 
 def _svm(kernel: Kernel, settings: TrialSettings, samples: Samples, why: str) -> Fitted:
     model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels)
-    member = Member(
+    saved = Model(
         file=SVM_FILE,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
@@ -86,7 +86,7 @@ def _svm(kernel: Kernel, settings: TrialSettings, samples: Samples, why: str) ->
     )
     how = f"{why}fitted on all {len(samples.labels)} of them"
     content = dump_estimator(model.calibrated)
-    return Fitted("svm", member, content, model, model.classes, samples, how)
+    return Fitted("svm", saved, content, model, model.classes, samples, how)
 
 
 def _searched(out: Path, experiment: str) -> Fitted:
@@ -152,7 +152,7 @@ def _head(out: Path, item: Experiment) -> Fitted:
         raise UserError(f"The card of {file} is gone: run `fer-ray heads` again.")
     samples, chosen = read_samples(out / FRAMES, card["feature_set"]), card["chosen"]
     settings = card.get("head", {})
-    member = Member(
+    saved = Model(
         file=HEAD_FILE,
         classifier=item.summary.classifier,
         feature_set=card["feature_set"],
@@ -164,7 +164,7 @@ def _head(out: Path, item: Experiment) -> Fitted:
     )
     content = file.read_bytes()
     model = load_head(content, str(file))
-    return Fitted("head", member, content, model, tuple(card["labels"]), samples, how)
+    return Fitted("head", saved, content, model, tuple(card["labels"]), samples, how)
 
 
 def _head_file(out: Path, experiment: str) -> Path:

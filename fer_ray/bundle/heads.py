@@ -63,7 +63,10 @@ def load_head(content: bytes, name: str) -> KerasHead:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.keras"
         file.write_bytes(content)
-        return KerasHead(keras.saving.load_model(file, compile=False, safe_mode=True))
+        try:
+            return KerasHead(keras.saving.load_model(file, compile=False, safe_mode=True))
+        except Exception as problem:  # Keras raises many kinds
+            raise UserError(f"{name} cannot be loaded as a Keras model: {problem}") from None
 
 
 def _strange_classes(content: bytes) -> list[str]:

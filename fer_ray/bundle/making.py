@@ -71,15 +71,15 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     chosen = _chosen(run, out, experiment)
     fitted = fit(out, chosen)
     files = {
-        fitted.member.file: fitted.content,
+        fitted.saved.file: fitted.content,
         CHECK: _check(fitted),
         TRAINED_ON: _trained_on(run, fitted.samples),
     }
     manifest = Manifest(
         kind=fitted.kind,
         labels=fitted.labels,
-        recipe=_feature_recipe(out, settings, fitted.member.feature_set, landmark_model),
-        members=(fitted.member,),
+        recipe=_feature_recipe(out, settings, fitted.saved.feature_set, landmark_model),
+        model=fitted.saved,
         evidence=_evidence(run, chosen),
         training=_training(record, fitted),
         versions=library_versions(),
@@ -128,9 +128,7 @@ def _check(fitted: Fitted) -> bytes:
     kept = [EMOTIONS.index(name) for name in fitted.labels]
     probabilities = fitted.model.probabilities(rows)[:, kept]
     return _parquet(
-        pa.table(
-            {fitted.member.feature_set: _vectors(rows), "probabilities": _vectors(probabilities)}
-        )
+        pa.table({"features": _vectors(rows), "probabilities": _vectors(probabilities)})
     )
 
 

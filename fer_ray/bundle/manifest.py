@@ -69,11 +69,11 @@ class Recipe(Strict):
         )
 
 
-class Member(Strict):
-    """One fitted classifier; several of a bundle vote with their mean probability.
+class Model(Strict):
+    """The fitted classifier.
 
     Attributes:
-        file: Its skops file.
+        file: Its skops or Keras file.
         classifier: Its kind, as in tables.
         feature_set: What it reads.
         parameters: What it was fitted with.
@@ -104,7 +104,7 @@ class Manifest(Strict):
     kind: Literal["svm", "head"]
     labels: tuple[str, ...] = Field(min_length=2)
     recipe: Recipe
-    members: tuple[Member, ...] = Field(min_length=1)
+    model: Model
     evidence: Evidence
     training: Training
     versions: dict[str, str]
@@ -164,7 +164,7 @@ def read_bundle(folder: Path) -> Bundle:
         ) from None
     manifest = _parsed(folder, text)
     content = {name: _whole(folder, name, digest) for name, digest in manifest.files.items()}
-    needed = {CARD, CHECK, TRAINED_ON, *(member.file for member in manifest.members)}
+    needed = {CARD, CHECK, TRAINED_ON, manifest.model.file}
     if missing := sorted(needed - content.keys()):
         raise UserError(f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}.")
     return Bundle(folder, sha256_of(text), manifest, content)

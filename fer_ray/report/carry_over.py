@@ -64,7 +64,7 @@ def _case(out: Path, record: dict[str, Any], trained_on: set[str]) -> Case:
     for name in ("subject", "emotion", "predicted"):  # null as None, which is false, and not as nan
         rows[name] = rows[name].astype(object).where(rows[name].notna(), None)
     answered = evaluation.answers(evaluation.judged(rows, labels, trained_on), labels)
-    member = record["bundle"]["members"][0]
+    member = record["bundle"]["model"]
     experiment = (evidence.experiment, member["classifier"], member["feature_set"])
     trial = evaluation.trial_of(answered, *experiment, n_train=record["bundle"]["trained_images"])
     item = Experiment(trial, answered, summarise(trial, answered))

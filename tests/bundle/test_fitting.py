@@ -48,7 +48,7 @@ def test_the_svm_that_a_search_chose_is_bundled_with_the_figures_of_the_search(
     record = run_search(out, search, TrialSettings(n_trials=2), Execution(workers=2), silent)
     manifest = make_bundle(out, tmp_path / "model", record["experiment"]).bundle.manifest
     assert manifest.evidence.experiment == record["experiment"]
-    assert manifest.members[0].feature_set == "landmarks"
+    assert manifest.model.feature_set == "landmarks"
     penalties = {one["parameters"]["C"] for one in record["chosen"]}
-    assert manifest.members[0].parameters["C"] * 136 in [pytest.approx(one) for one in penalties]
+    assert manifest.model.parameters["C"] * 136 in [pytest.approx(one) for one in penalties]
     assert "the figures are those of the whole search" in manifest.training.how
