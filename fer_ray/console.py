@@ -151,7 +151,7 @@ def print_bundle(bundle: Bundle) -> None:
     console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
     console.print(
         f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, 95 % "
-        f"interval {low}–{high}; fitted anew on all {bundle.manifest.training.images} images",
+        f"interval {low}–{high}; this model: {bundle.manifest.training.how}",
         markup=False,
     )
     console.print(f"model card: {bundle.folder / CARD}", markup=False)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_ray.bundle.networks import Asked, require_weights
 from fer_ray.bundle.predictor import Answering, Predictor
 from fer_ray.config import Execution, Layout, Selection, extract_fingerprint, fingerprint
 from fer_ray.contracts import answers_schema
@@ -39,10 +41,12 @@ class Plan:
     Attributes:
         extraction: Of the images, by the bundle's recipe; its fingerprint is the bundle's too.
         predictor: The bundle's model.
+        weights: Files of weights by backbone.
     """
 
     extraction: ExtractPlan
     predictor: Predictor
+    weights: Asked = ()
 
 
 def plan(
@@ -51,6 +55,7 @@ def plan(
     out: Path,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
+    weights: Asked = (),
     fresh: bool = False,
 ) -> Plan:
     """Look at the bundle, the images, and what `out` already holds.
@@ -62,6 +67,7 @@ def plan(
     """
     predictor = Predictor(bundle)
     settings = predictor.settings(landmark_model)
+    require_weights(predictor.bundle, weights)
     cascade_file(settings.crop.cascades[0])
     if (out / EXTRACT_RECORD).exists():
         raise UserError(f"{out} is the run folder of an extraction. Give another --out.")
@@ -78,7 +84,7 @@ def plan(
         _finished(out),
         time.monotonic() - started,
     )
-    return Plan(_checked(extraction, predictor, out, fresh), predictor)
+    return Plan(_checked(extraction, predictor, out, fresh), predictor, weights)
 
 
 def _finished(out: Path) -> dict[str, Any] | None:
@@ -125,7 +131,8 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
     ensure_ray(execution)
     folder = predictor.bundle.folder.resolve()
     require_shared(out, folder)
-    answer = Answering(folder, predictor.sha256)
+    root = extraction.listing.root.resolve()
+    answer = Answering(folder, predictor.sha256, root, plan.weights)
     done = run_blocks(extraction, staged, execution, advance, answer=answer, kept=schema)
     seconds = time.monotonic() - started
     staged.assemble(out / PREDICTIONS, schema)
@@ -137,16 +144,18 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
 
 
 def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]:
-    predicted = Counter(pq.read_table(rows, columns=["predicted"])["predicted"].to_pylist())
+    counted = pq.read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
+    predicted = Counter({one["values"]: one["counts"] for one in counted})
     bundle = plan.predictor.bundle
     return {
         **record_of(plan.extraction, rows, seconds, done),
         "bundle": {
             "sha256": bundle.sha256,
             "labels": list(bundle.manifest.labels),
-            "members": [one.model_dump(mode="json") for one in bundle.manifest.members],
+            "model": bundle.manifest.model.model_dump(mode="json"),
             "evidence": bundle.manifest.evidence.model_dump(mode="json"),
             "trained_images": bundle.manifest.training.images,
+            "how": bundle.manifest.training.how,
         },
         "predicted": {name: predicted[name] for name in plan.predictor.labels},
         "evaluation": _evaluation(plan, rows),
@@ -155,12 +164,12 @@ def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]
 
 def _evaluation(plan: Plan, rows: Path) -> dict[str, Any] | None:
     manifest = plan.predictor.bundle.manifest
-    member = manifest.members[0]
-    experiment = (manifest.evidence.experiment, member.classifier, member.feature_set)
+    model = manifest.model
+    experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
     probabilities = [f"p_{name}" for name in manifest.labels]
     columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
-    table = pq.read_table(rows, columns=columns).to_pandas()
-    return evaluate(table, manifest.labels, plan.predictor.trained_on, experiment)
+    table = pq.read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
+    return evaluate(table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment)
 
 
 def run_predict(
@@ -171,6 +180,7 @@ def run_predict(
     progress: Progress,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
+    weights: Asked = (),
     fresh: bool = False,
     sheet: bool = False,
     show_faces: bool = False,
@@ -179,7 +189,7 @@ def run_predict(
 
     Where images are labelled, a report about the answers is written beside them.
     """
-    planned = plan(bundle, images, out, layout, landmark_model, fresh)
+    planned = plan(bundle, images, out, layout, landmark_model, weights, fresh)
     with progress("predict", "images", planned.extraction.listing.table.num_rows) as advance:
         record = predict(planned, out, execution, advance)
     from fer_ray.report.carry_over import write_page

@@ -1,6 +1,7 @@
 """The model card of a bundle, as Markdown (Mitchell et al., FAT* 2019: what a reader must know)."""
 
-from fer_ray.bundle.manifest import Evidence, Manifest
+from fer_ray.bundle.evidence import Evidence
+from fer_ray.bundle.manifest import Manifest
 
 LANDMARK_NOTE = (
     "The 68-point landmark model that `face_recognition_models` carries was trained on the iBUG "
@@ -12,28 +13,34 @@ LANDMARK_NOTE = (
 def card(manifest: Manifest) -> str:
     """The card, from what `bundle.json` says."""
     training, recipe = manifest.training, manifest.recipe
-    members = ", ".join(f"{one.classifier} on {one.feature_set}" for one in manifest.members)
+    model = f"{manifest.model.classifier} on {manifest.model.feature_set}"
     sections = (
-        f"# {members}\n\nA fer_ray model bundle, made {manifest.made}. It answers with "
+        f"# {model}\n\nA fer_ray model bundle, made {manifest.made}. It answers with "
         f"{', '.join(manifest.labels)}: the posed expression that a face in a still image shows, "
         "not what its owner feels.",
         _evidence(manifest.evidence),
         f"## Trained on\n\n{_data(manifest.evidence)}: {training.images} images"
         f"{f' of {training.subjects} subjects' if training.subjects else ''}, all that have "
-        f"features and a label.\n\n{_table(('class', 'images'), training.by_class)}",
+        f"features and a label. This model: {training.how}.\n\n"
+        f"{_table(('class', 'images'), training.by_class)}",
         f"## Settings\n\n{_table(('setting', 'value'), _settings(manifest))}",
         f"Landmark model: SHA-256 `{recipe.landmark_model_sha256}`. Predictions take the settings "
         "of extraction from the bundle.",
         f"## Versions\n\n{_table(('library', 'version'), manifest.versions)}",
         "## Licences\n\nThe model is made from the images above: the licence of that data set "
-        f"decides who may use and pass it on. An SVM holds features of training images, and "
-        "`trained_on.parquet` their files' hashes. "
-        f"{LANDMARK_NOTE}",
+        f"decides who may use and pass it on. An SVM holds features of training images; "
+        "`trained_on.parquet` holds their files' hashes. "
+        f"{LANDMARK_NOTE}{_backbone_licences(manifest)}",
         "## Limits\n\nFaces other than those of the training images (other poses, light, ages, "
         "cultures, unposed expressions) may be answered much worse: measure it on labelled images "
         "of your own with `fer-ray predict`. Do not decide about people by its answers.",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _backbone_licences(manifest: Manifest) -> str:
+    told = [f"{name}: {one.licence}" for name, one in manifest.recipe.backbones.items()]
+    return f" Weights of backbones: {'; '.join(told)}." if told else ""
 
 
 def _data(evidence: Evidence) -> str:
@@ -63,7 +70,7 @@ def _evidence(evidence: Evidence) -> str:
         f"## Figures\n\nExperiment `{evidence.experiment}` on {_data(evidence)}: "
         f"{evidence.protocol}, {evidence.images} images"
         f"{f' of {evidence.subjects} subjects' if evidence.subjects else ''} tested. They are of "
-        "models fitted on a part of the images each; this one is fitted on all of them."
+        "models fitted on a part of the images each, not of this very one."
         f"{synthetic if evidence.synthetic else ''}\n\n"
         f"{_table(('figure', 'on test images'), figures)}"
         f"\n\n{_table(('class', 'recall (95 % interval)'), recalls)}"
@@ -71,19 +78,18 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _settings(manifest: Manifest) -> dict[str, object]:
-    members = {
-        f"{one.file}: {name}": value
-        for one in manifest.members
-        for name, value in one.parameters.items()
-    }
     recipe = {
         f"{part}.{name}": value
         for part, values in manifest.recipe.model_dump(mode="json").items()
-        if isinstance(values, dict)
+        if isinstance(values, dict) and part != "backbones"
         for name, value in values.items()
         if (part, name) != ("landmarks", "model")
     }
-    return {**members, **recipe}
+    backbones = {
+        f"backbone {name}": f"{one.preprocessing}, {one.input_px} px, SHA-256 {one.weights_sha256}"
+        for name, one in manifest.recipe.backbones.items()
+    }
+    return {**manifest.model.parameters, **recipe, **backbones}
 
 
 def _table(

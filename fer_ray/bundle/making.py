@@ -1,6 +1,5 @@
-"""From an experiment of a run folder to a bundle: fitted anew on all its rows, with its figures."""
+"""From an experiment of a run folder to a bundle: its model with its recipe and its figures."""
 
-import json
 import logging
 from collections import Counter
 from datetime import UTC, datetime
@@ -14,46 +13,43 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.bundle.card import card
-from fer_ray.bundle.estimators import dump_estimator
+from fer_ray.bundle.evidence import Evidence, Training
+from fer_ray.bundle.fitting import Fitted, can_fit, fit
 from fer_ray.bundle.manifest import (
     CARD,
     CHECK,
     MANIFEST,
     TRAINED_ON,
-    Evidence,
+    BackboneRecipe,
     Manifest,
-    Member,
     Recipe,
-    Training,
     sha256_of,
 )
 from fer_ray.bundle.predictor import Predictor
-from fer_ray.config import ExtractSettings, TrialSettings, extract_fingerprint
+from fer_ray.config import ExtractSettings, extract_fingerprint
 from fer_ray.contracts import EMOTIONS
 from fer_ray.data import store
+from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record
-from fer_ray.extract import FRAMES
 from fer_ray.features.landmarks import model_file, model_sha256
-from fer_ray.features.table import sets_of
-from fer_ray.learn import trials
-from fer_ray.learn.samples import Samples, of_classes, read_samples
+from fer_ray.features.table import backbones_of, stored_sets
+from fer_ray.learn.samples import Samples
 from fer_ray.learn.summary import figures_of
-from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
 from fer_ray.report.verdict import by_protocol
 from fer_ray.versions import library_versions
 
-MODEL = "model.skops"
 CHECK_ROWS = 8  # made-up faces whose answers a bundle must give again
 CHECK_SEED = 68
+SMALLEST_SET = "geometry"
 
 logger = logging.getLogger(__name__)
 
 
 def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predictor:
-    """Fit an experiment's model on all its rows and save it as a bundle.
+    """Save an experiment's model as a bundle: an SVM is fitted anew on all its rows before.
 
     Args:
         out: Run folder, held by the caller.
@@ -72,31 +68,26 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already. Give a folder that is not there yet as --to.")
     run = read_run(out)
-    chosen = _chosen(run, experiment)
-    recipe = _recipe(out, chosen.summary.experiment)
-    trial_settings = TrialSettings.model_validate(recipe["settings"])
-    samples = of_classes(
-        read_samples(out / FRAMES, trial_settings.feature_set), trial_settings.classes
-    )
-    model = CalibratedSvm(recipe["kernel"], trial_settings).fit(samples.features, samples.labels)
+    chosen = _chosen(run, out, experiment)
+    fitted = fit(out, chosen)
     files = {
-        MODEL: dump_estimator(model.calibrated),
-        CHECK: _check(model, trial_settings.feature_set, samples),
-        TRAINED_ON: _trained_on(run, samples),
+        fitted.saved.file: fitted.content,
+        CHECK: _check(fitted),
+        TRAINED_ON: _trained_on(run, fitted.samples),
     }
     manifest = Manifest(
-        kind="svm",
-        labels=model.classes,
-        recipe=_feature_recipe(settings, trial_settings.feature_set, landmark_model),
-        members=(_member(chosen, trial_settings),),
+        kind=fitted.kind,
+        labels=fitted.labels,
+        recipe=_feature_recipe(out, settings, fitted.saved.feature_set, landmark_model),
+        model=fitted.saved,
         evidence=_evidence(run, chosen),
-        training=_training(record, samples),
+        training=_training(record, fitted),
         versions=library_versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         files={},
     )
     _write(manifest, files, target)
-    logger.info("%s: %s, fitted on %d images", target, chosen.label, len(samples.labels))
+    logger.info("%s: %s, %s", target, chosen.label, fitted.how)
     return Predictor(target)
 
 
@@ -111,48 +102,33 @@ def _landmark_model(record: dict[str, Any], settings: ExtractSettings) -> str:
     return here
 
 
-def _chosen(run: RunFolder, name: str | None) -> Experiment:
-    """The experiment of that name, or the best SVM under the protocol that counts most."""
+def _chosen(run: RunFolder, out: Path, name: str | None) -> Experiment:
+    """The experiment of that name, or the best one under the protocol that counts most."""
     if name is None:
-        svms = tuple(item for item in run.experiments if _is_svm(item))
-        if not svms:
-            raise UserError("The run folder holds no SVM trials: run `fer-ray trials` first.")
-        return by_protocol(svms)[0][0]
+        fit_for_use = tuple(item for item in run.experiments if can_fit(out, item))
+        if not fit_for_use:
+            raise UserError("The run folder holds no trials: run `fer-ray trials` first.")
+        return by_protocol(fit_for_use)[0][0]
     found = {item.summary.experiment: item for item in run.experiments}
     if name not in found:
         known = ", ".join(found) or "none"
         raise UserError(f"There is no experiment {name} in the run folder. There are: {known}.")
-    if not _is_svm(found[name]):
-        raise UserError(f"{name} is no SVM experiment; a bundle is made of one.")
+    if not can_fit(out, found[name]):
+        raise UserError(
+            f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM."
+        )
     return found[name]
 
 
-def _is_svm(item: Experiment) -> bool:
-    return item.summary.classifier.startswith("svm-")
-
-
-def _recipe(out: Path, experiment: str) -> dict[str, Any]:
-    metadata = pq.read_schema(out / trials.TRIALS / f"{experiment}.parquet").metadata or {}
-    text = metadata.get(trials.RECIPE.encode())
-    if text is None:
-        raise UserError(
-            f"The trials of {experiment} are of a version of fer_ray that did not keep their "
-            "settings with them. Run them again: remove that file below trials/ and repeat."
-        )
-    recipe: dict[str, Any] = json.loads(text)
-    return recipe
-
-
-def _check(model: CalibratedSvm, feature_set: str, samples: Samples) -> bytes:
+def _check(fitted: Fitted) -> bytes:
     """Made-up rows about where the training images lie, of no person, and the model's answers."""
-    drawn = np.random.default_rng(CHECK_SEED).standard_normal(
-        (CHECK_ROWS, samples.features.shape[1])
-    )
-    rows = samples.features.mean(axis=0) + drawn * samples.features.std(axis=0)
-    kept = [EMOTIONS.index(name) for name in model.classes]
-    probabilities = model.probabilities(rows)[:, kept]
+    features = fitted.samples.features
+    drawn = np.random.default_rng(CHECK_SEED).standard_normal((CHECK_ROWS, features.shape[1]))
+    rows = features.mean(axis=0) + drawn * features.std(axis=0)
+    kept = [EMOTIONS.index(name) for name in fitted.labels]
+    probabilities = fitted.model.probabilities(rows)[:, kept]
     return _parquet(
-        pa.table({feature_set: _vectors(rows), "probabilities": _vectors(probabilities)})
+        pa.table({"features": _vectors(rows), "probabilities": _vectors(probabilities)})
     )
 
 
@@ -172,23 +148,27 @@ def _vectors(values: NDArray[np.float64]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def _feature_recipe(settings: ExtractSettings, feature_set: str, landmark_model: str) -> Recipe:
+def _feature_recipe(
+    out: Path, settings: ExtractSettings, feature_set: str, landmark_model: str
+) -> Recipe:
+    # Extraction always stores a set: the smallest one where the model reads backbones alone.
+    sets = stored_sets(feature_set) or (SMALLEST_SET,)
+    records = {name: trained_record(out, name) for name in backbones_of(feature_set)}
     return Recipe(
         decode=settings.decode,
         crop=settings.crop,
         landmarks=settings.landmarks.model_copy(update={"model": None}),
-        features=settings.features.model_copy(update={"sets": sets_of(feature_set)}),
+        features=settings.features.model_copy(update={"sets": sets}),
         landmark_model_sha256=landmark_model,
-    )
-
-
-def _member(chosen: Experiment, settings: TrialSettings) -> Member:
-    names = ("scale", "C", "gamma", "degree", "tol")
-    return Member(
-        file=MODEL,
-        classifier=chosen.summary.classifier,
-        feature_set=settings.feature_set,
-        parameters={name: getattr(settings, name) for name in names},
+        backbones={
+            name: BackboneRecipe(
+                weights_sha256=record["weights"]["sha256"],
+                preprocessing=record["preprocessing"],
+                input_px=record["input_px"],
+                licence=record["weights"]["licence"],
+            )
+            for name, record in records.items()
+        },
     )
 
 
@@ -199,12 +179,14 @@ def _evidence(run: RunFolder, chosen: Experiment) -> Evidence:
     return Evidence.model_validate({**given, "data": run.data_name, "synthetic": run.synthetic})
 
 
-def _training(record: dict[str, Any], samples: Samples) -> Training:
+def _training(record: dict[str, Any], fitted: Fitted) -> Training:
+    samples = fitted.samples
     counts = Counter(samples.labels.tolist())
     return Training(
         images=len(samples.labels),
         subjects=len({name for name in samples.subjects if name is not None}),
         by_class={EMOTIONS[code]: counts[code] for code in sorted(counts)},
+        how=fitted.how,
         frames_fingerprint=record["fingerprint"],
         source_digest=record["source_digest"],
     )

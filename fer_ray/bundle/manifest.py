@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from fer_ray.bundle.evidence import Evidence, Training
 from fer_ray.config import Crop, Decode, ExtractSettings, Features, Landmarks, Selection
 from fer_ray.contracts import EMOTIONS
+from fer_ray.deep.backbones import BACKBONES
 from fer_ray.errors import UserError
 from fer_ray.features.table import sets_of
 from fer_ray.strict import Strict
@@ -21,6 +23,15 @@ CHECK = "check.parquet"
 TRAINED_ON = "trained_on.parquet"
 
 
+class BackboneRecipe(Strict):
+    """A pretrained network that the model reads features of."""
+
+    weights_sha256: str
+    preprocessing: str
+    input_px: int
+    licence: str
+
+
 class Recipe(Strict):
     """All that turns an image into what the model reads; the settings of extraction."""
 
@@ -29,6 +40,19 @@ class Recipe(Strict):
     landmarks: Landmarks
     features: Features
     landmark_model_sha256: str
+    backbones: dict[str, BackboneRecipe] = Field(default_factory=dict)
+
+    @field_validator("backbones")
+    @classmethod
+    def _same_networks(cls, named: dict[str, BackboneRecipe]) -> dict[str, BackboneRecipe]:
+        for name, one in named.items():
+            spec = BACKBONES.get(name)
+            if spec is None or (spec.preprocessing, spec.input_px) != (
+                one.preprocessing,
+                one.input_px,
+            ):
+                raise ValueError(f"there is no backbone {name} with this preprocessing here")
+        return named
 
     def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
         """The settings of extraction, for every image of a source.
@@ -45,11 +69,11 @@ class Recipe(Strict):
         )
 
 
-class Member(Strict):
-    """One fitted classifier; several of a bundle vote with their mean probability.
+class Model(Strict):
+    """The fitted classifier.
 
     Attributes:
-        file: Its skops file.
+        file: Its skops or Keras file.
         classifier: Its kind, as in tables.
         feature_set: What it reads.
         parameters: What it was fitted with.
@@ -67,50 +91,6 @@ class Member(Strict):
         return name
 
 
-class ClassRecall(Strict):
-    """Recall of one class with its 95 % interval."""
-
-    recall: float
-    interval_95: tuple[float, float]
-
-
-class Evidence(Strict):
-    """How well the model did in the experiment that it comes from, and under which protocol.
-
-    The figures are of models that were fitted on a part of the images each; the bundle's own was
-    fitted on all of them.
-    """
-
-    data: str  # the data set's name
-    synthetic: bool
-    experiment: str
-    protocol: str
-    trials: int
-    images: int
-    subjects: int
-    classes: tuple[str, ...]
-    test_accuracy: float
-    interval_95: tuple[float | None, float | None]
-    interval_method: str
-    macro_recall: float
-    macro_f1: float
-    test_log_loss: float
-    calibration_error: float
-    test_subject_in_train: float | None
-    recall_by_class: dict[str, ClassRecall]
-    recall_interval_method: str
-
-
-class Training(Strict):
-    """What the bundle's own model was fitted on."""
-
-    images: int
-    subjects: int
-    by_class: dict[str, int]
-    frames_fingerprint: str
-    source_digest: str
-
-
 class Manifest(Strict):
     """All of `bundle.json`.
 
@@ -121,10 +101,10 @@ class Manifest(Strict):
     """
 
     schema_version: Literal[1] = 1
-    kind: Literal["svm"]
+    kind: Literal["svm", "head"]
     labels: tuple[str, ...] = Field(min_length=2)
     recipe: Recipe
-    members: tuple[Member, ...] = Field(min_length=1)
+    model: Model
     evidence: Evidence
     training: Training
     versions: dict[str, str]
@@ -184,7 +164,7 @@ def read_bundle(folder: Path) -> Bundle:
         ) from None
     manifest = _parsed(folder, text)
     content = {name: _whole(folder, name, digest) for name, digest in manifest.files.items()}
-    needed = {CARD, CHECK, TRAINED_ON, *(member.file for member in manifest.members)}
+    needed = {CARD, CHECK, TRAINED_ON, manifest.model.file}
     if missing := sorted(needed - content.keys()):
         raise UserError(f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}.")
     return Bundle(folder, sha256_of(text), manifest, content)

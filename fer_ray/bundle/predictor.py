@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fer_ray.bundle.estimators import load_estimator
+from fer_ray.bundle.heads import KerasHead, load_head
 from fer_ray.bundle.manifest import (
     CHECK,
     TRAINED_ON,
     Bundle,
-    Member,
     read_bundle,
     require_landmark_model,
 )
+from fer_ray.bundle.networks import Asked, with_bottleneck
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import DESCRIBED, EMOTIONS, answer_fields, feature_column
 from fer_ray.errors import UserError
@@ -30,7 +31,8 @@ from fer_ray.learn.svm import CalibratedSvm
 Floats = NDArray[np.float64]
 Answers = tuple[NDArray[np.int8], Floats]  # class codes (n,), probabilities (n, labels)
 
-CHECK_TOLERANCE = 1e-6  # of a probability: other processors add up in another order
+# Of a probability: other processors add up in another order, heads in float32.
+CHECK_TOLERANCE = {"svm": 1e-6, "head": 1e-4}
 
 
 class Predictor:
@@ -52,7 +54,7 @@ class Predictor:
         self.sha256 = self._bundle.sha256
         self.labels = manifest.labels
         self.fields = answer_fields(manifest.labels)
-        self._models = [(one, _model(self._bundle, one)) for one in manifest.members]
+        self._model = _load(self._bundle)
         self._require_same_answers()
 
     @property
@@ -97,33 +99,30 @@ class Predictor:
         return table
 
     def _answers(self, table: pa.Table) -> Answers:
-        features = {
-            one.feature_set: read_features(table, one.feature_set) for one, _ in self._models
-        }
-        return self._of_features(features, table.num_rows)
+        return self._of_features(read_features(table, self._bundle.manifest.model.feature_set))
 
-    def _of_features(self, features: dict[str, Floats], rows: int) -> Answers:
+    def _of_features(self, features: Floats) -> Answers:
         """Row by row: a product of matrices may round a row otherwise beside other rows."""
-        codes = np.zeros(rows, np.int8)
-        probabilities = np.zeros((rows, len(self.labels)))
+        kept = [EMOTIONS.index(name) for name in self.labels]
+        codes = np.zeros(len(features), np.int8)
+        probabilities = np.zeros((len(features), len(kept)))
         with threadpool_limits(1):
-            for row in range(rows):
-                one = {name: values[row : row + 1] for name, values in features.items()}
-                codes[row], probabilities[row] = self._of_one(one)
+            for row in range(len(features)):
+                one = features[row : row + 1]
+                codes[row] = self._model.predict(one)[0]
+                probabilities[row] = self._model.probabilities(one)[0, kept]
         return codes, probabilities
 
-    def _of_one(self, features: dict[str, Floats]) -> tuple[int, Floats]:
-        member, model = self._models[0]
-        values = features[member.feature_set]
-        kept = [EMOTIONS.index(name) for name in self.labels]
-        return int(model.predict(values)[0]), model.probabilities(values)[0, kept]
-
     def _require_same_answers(self) -> None:
-        check = pq.read_table(BytesIO(self._bundle.content[CHECK]))
-        features = {one.feature_set: _matrix(check[one.feature_set]) for one, _ in self._models}
-        _, found = self._of_features(features, check.num_rows)
-        gap = float(np.abs(found - _matrix(check["probabilities"])).max())
-        if not gap <= CHECK_TOLERANCE:
+        try:
+            check = pq.read_table(BytesIO(self._bundle.content[CHECK]))
+            _, found = self._of_features(_matrix(check["features"]))
+            gap = float(np.abs(found - _matrix(check["probabilities"])).max())
+        except (AttributeError, KeyError, ValueError, pa.ArrowException) as problem:
+            raise UserError(
+                f"Bundle {self._bundle.folder}: its model and {CHECK} do not fit ({problem})."
+            ) from None
+        if not gap <= CHECK_TOLERANCE[self._bundle.manifest.kind]:
             raise UserError(
                 f"Bundle {self._bundle.folder} does not answer here as it did where it was made "
                 f"(probabilities differ by {gap:.2g}). {self._other_versions()}"
@@ -141,13 +140,16 @@ class Predictor:
         return f"It was made with {'; '.join(told)}." if told else "Versions are the same."
 
 
-def _model(bundle: Bundle, member: Member) -> CalibratedSvm:
-    """The member's model; it must answer with the bundle's labels."""
-    name = str(bundle.folder / member.file)
+def _load(bundle: Bundle) -> CalibratedSvm | KerasHead:
+    """The bundle's model; it must answer with the bundle's labels."""
+    file = bundle.manifest.model.file
+    name = str(bundle.folder / file)
+    if bundle.manifest.kind == "head":
+        return load_head(bundle.content[file], name)
     try:
-        model = CalibratedSvm.of(load_estimator(bundle.content[member.file], name))
+        model = CalibratedSvm.of(load_estimator(bundle.content[file], name))
         fits = model.classes == bundle.manifest.labels
-    except (AttributeError, IndexError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         fits = False
     if not fits:
         raise UserError(f"{name} is not the classifier of {', '.join(bundle.manifest.labels)}.")
@@ -185,11 +187,19 @@ class Answering:
     Attributes:
         folder: Of the bundle, the same on every node.
         sha256: Which bundle it must be.
+        root: Folder that the rows' `path` is relative to: a bundle with backbones looks at the
+            images again. None: the rows hold their features already.
+        weights: Files of weights by backbone; others are the backbone's own.
     """
 
     folder: Path
     sha256: str
+    root: Path | None = None
+    weights: Asked = ()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """See `Predictor.__call__`."""
-        return predictor_of(self.folder, self.sha256)(table)
+        predictor = predictor_of(self.folder, self.sha256)
+        if self.root is not None and predictor.bundle.manifest.recipe.backbones:
+            table = with_bottleneck(table, self.root, predictor.bundle, self.weights)
+        return predictor(table)

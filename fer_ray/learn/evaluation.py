@@ -155,15 +155,32 @@ def _intervals(answered: pd.DataFrame) -> dict[str, list[float]]:
     np.add.at(sums, (group, labels * n + guesses), 1)
     sums[:, -1] = np.bincount(group, weights=losses)
     random = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn = np.array([_drawn(sums, random) for _ in range(RESAMPLES)])
+    whole = _per_class(sums.sum(axis=0))
+    drawn = np.array([_drawn(sums, whole, random) for _ in range(RESAMPLES)])
     names = ("macro_recall", "macro_f1", "log_loss")
     ends = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
     return {name: ends[:, column].tolist() for column, name in enumerate(names)}
 
 
-def _drawn(sums: NDArray[np.float64], random: np.random.Generator) -> tuple[float, float, float]:
-    """Mean recall, macro F1 and log loss of groups drawn with replacement."""
-    chosen = random.integers(0, len(sums), len(sums))
-    total = np.bincount(chosen, minlength=len(sums)) @ sums
-    counts = total[:-1].reshape(len(EMOTIONS), -1).astype(np.int64)
-    return metrics.macro_recall(counts), metrics.macro_f1(counts), total[-1] / counts.sum()
+def _drawn(
+    sums: NDArray[np.float64], whole: NDArray[np.float64], random: np.random.Generator
+) -> tuple[float, float, float]:
+    """Mean recall, macro F1 and log loss of groups drawn with replacement.
+
+    A class of few images may not be drawn at all. It then counts as in the `whole`: left out, it
+    would raise the mean if the model never gets it right.
+    """
+    total = np.bincount(random.integers(0, len(sums), len(sums)), minlength=len(sums)) @ sums
+    found = _per_class(total)
+    means = np.nanmean(np.where(np.isnan(found), whole, found), axis=1)
+    return float(means[0]), float(means[1]), float(total[-1] / total[:-1].sum())
+
+
+def _per_class(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Recall and F1 of each class (2, 8) from the sums of some groups; nan without images."""
+    counts = total[:-1].reshape(len(EMOTIONS), -1)
+    images, answers = counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recalls = np.diagonal(counts) / images
+        f1 = np.where(images > 0, 2 * np.diagonal(counts) / (images + answers), np.nan)
+    return np.stack([recalls, f1])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fer_ray.bundle.manifest import Evidence
+from fer_ray.bundle.evidence import Evidence
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn import evaluation
 from fer_ray.learn.summary import summarise
@@ -64,7 +64,7 @@ def _case(out: Path, record: dict[str, Any], trained_on: set[str]) -> Case:
     for name in ("subject", "emotion", "predicted"):  # null as None, which is false, and not as nan
         rows[name] = rows[name].astype(object).where(rows[name].notna(), None)
     answered = evaluation.answers(evaluation.judged(rows, labels, trained_on), labels)
-    member = record["bundle"]["members"][0]
+    member = record["bundle"]["model"]
     experiment = (evidence.experiment, member["classifier"], member["feature_set"])
     trial = evaluation.trial_of(answered, *experiment, n_train=record["bundle"]["trained_images"])
     item = Experiment(trial, answered, summarise(trial, answered))

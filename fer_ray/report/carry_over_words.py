@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.bundle.manifest import Evidence
+from fer_ray.bundle.evidence import Evidence
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder
 

@@ -1,6 +1,7 @@
 """The figures that hold numbers: comparison, class counts, confusion, probabilities."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ GROUP_GAP = 1.6  # what a protocol's title takes, in rows
 RECALL_MARK: dict[str, Any] = {"marker": "|", "markersize": 15, "markeredgewidth": 2.4}
 MAJORITY_MARK: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.8}
 BAR_IN = 0.36  # height of one class
+LABEL_WIDTH = 46  # characters of the confusion matrix's own label that fit on a line
 
 
 def comparison(groups: Sequence[Sequence[Experiment]], data_name: str, theme: Theme) -> Figure:
@@ -167,7 +169,7 @@ def confusion(experiment: Experiment, data_name: str, theme: Theme) -> Figure:
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(names)), names)
     axes.set_ylabel("true class", color=theme.muted, fontsize=9.5)
-    what = f"predicted class, % of the true one\n{experiment.label}\n"
+    what = f"predicted class, % of the true one\n{textwrap.fill(experiment.label, LABEL_WIDTH)}\n"
     where = f"{data_name}; {wording.split(experiment.summary)}"
     axes.set_xlabel(what + where, color=theme.muted, fontsize=9.5, parse_math=False)
     return figure

@@ -17,7 +17,9 @@ from skops.io import dumps
 from fer_ray.bundle.estimators import dump_estimator, load_estimator
 from fer_ray.bundle.manifest import read_bundle
 from fer_ray.bundle.predictor import Predictor
+from fer_ray.config import TrialSettings
 from fer_ray.errors import UserError
+from fer_ray.learn.svm import CalibratedSvm
 
 
 def change(bundle: Path, **entries: Any) -> None:
@@ -114,10 +116,19 @@ def test_a_changed_file_is_named_with_both_hashes(bundle: Path) -> None:
 
 
 def test_other_probabilities_than_when_it_was_made_are_noticed(bundle: Path) -> None:
-    other = Predictor(bundle)._models[0][1].calibrated
+    other = load_estimator((bundle / "model.skops").read_bytes(), "model.skops")
     other.calibrated_classifiers_[0].calibrators[0].a_ *= 1.01
     forge(bundle, dump_estimator(other))
     with pytest.raises(UserError, match="does not answer here as it did where it was made"):
+        Predictor(bundle)
+
+
+def test_a_model_of_another_width_is_refused(bundle: Path) -> None:
+    labels = np.repeat(np.arange(8), 4).astype(np.int8)
+    features = np.random.default_rng(1).normal(size=(32, 3)) + labels[:, None]
+    narrow = CalibratedSvm("linear", TrialSettings()).fit(features, labels)
+    forge(bundle, dump_estimator(narrow.calibrated))
+    with pytest.raises(UserError, match=r"its model and check\.parquet do not fit"):
         Predictor(bundle)
 
 

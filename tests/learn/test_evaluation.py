@@ -83,3 +83,14 @@ def test_without_labels_or_answers_there_are_no_figures() -> None:
     nothing = evaluate(rows(("fear", "happy", 0.9)), LABELS, set(), EXPERIMENT)
     assert nothing is not None
     assert nothing["coverage"] is None
+
+
+def test_a_rare_class_that_is_never_right_does_not_raise_the_interval_when_it_is_not_drawn() -> (
+    None
+):
+    often = [("happy", "happy", 0.9)] * 20 + [("neutral", "neutral", 0.9)] * 20
+    found = evaluate(rows(*often, ("surprise", "happy", 0.9)), LABELS, set(), EXPERIMENT)
+    assert found is not None
+    figures = found["figures"]
+    assert figures["macro_recall"] == pytest.approx(2 / 3)
+    assert figures["intervals_95"]["macro_recall"] == pytest.approx([2 / 3, 2 / 3])

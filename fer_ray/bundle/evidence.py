@@ -1,0 +1,48 @@
+"""What a bundle tells of its model: the images that it has seen, and how well it did."""
+
+from fer_ray.strict import Strict
+
+
+class ClassRecall(Strict):
+    """Recall of one class with its 95 % interval."""
+
+    recall: float
+    interval_95: tuple[float, float]
+
+
+class Evidence(Strict):
+    """How well the model did in the experiment that it comes from, and under which protocol.
+
+    The figures are of models that were fitted on a part of the images each; `Training.how` tells
+    what the bundle's own was fitted on.
+    """
+
+    data: str  # the data set's name
+    synthetic: bool
+    experiment: str
+    protocol: str
+    trials: int
+    images: int
+    subjects: int
+    classes: tuple[str, ...]
+    test_accuracy: float
+    interval_95: tuple[float | None, float | None]
+    interval_method: str
+    macro_recall: float
+    macro_f1: float
+    test_log_loss: float
+    calibration_error: float
+    test_subject_in_train: float | None
+    recall_by_class: dict[str, ClassRecall]
+    recall_interval_method: str
+
+
+class Training(Strict):
+    """The images that any part of the model's making has seen."""
+
+    images: int
+    subjects: int
+    by_class: dict[str, int]
+    how: str  # what of it the model was fitted on, in words
+    frames_fingerprint: str
+    source_digest: str

@@ -1,0 +1,171 @@
+"""The model that a bundle takes of an experiment: an SVM fitted anew, or the head that was kept."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from fer_ray.bundle.estimators import dump_estimator
+from fer_ray.bundle.heads import KerasHead, load_head
+from fer_ray.bundle.manifest import Model
+from fer_ray.config import Kernel, TrialSettings
+from fer_ray.data import store
+from fer_ray.deep.heads import HEADS_FOLDER
+from fer_ray.errors import UserError
+from fer_ray.extract import FRAMES
+from fer_ray.learn import choice, trials
+from fer_ray.learn.samples import Samples, of_classes, read_samples
+from fer_ray.learn.svm import CalibratedSvm
+from fer_ray.report.run_folder import Experiment
+
+SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
+SEARCHED = "search"  # classifier of a search's experiment
+SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model and what it was fitted on.
+
+    Attributes:
+        kind: `svm` or `head`.
+        saved: What `bundle.json` says of it.
+        content: Its file.
+        model: It, in memory.
+        labels: Emotions that it answers with.
+        samples: The images that any part of its making has seen.
+        how: In words, what it was fitted on.
+    """
+
+    kind: Literal["svm", "head"]
+    saved: Model
+    content: bytes
+    model: CalibratedSvm | KerasHead
+    labels: tuple[str, ...]
+    samples: Samples
+    how: str
+
+
+def can_fit(out: Path, item: Experiment) -> bool:
+    """Whether a bundle can be made of an experiment."""
+    made = item.summary
+    if made.classifier == SEARCHED:
+        return bool(_winners(out, made.experiment))
+    return made.classifier.startswith("svm-") or _head_file(out, made.experiment).is_file()
+
+
+def fit(out: Path, item: Experiment) -> Fitted:
+    """The model of an experiment for which `can_fit` holds.
+
+    Raises:
+        UserError: What it takes is not in the run folder.
+    """
+    classifier = item.summary.classifier
+    if classifier == SEARCHED:
+        return _searched(out, item.summary.experiment)
+    return _trials(out, item) if classifier.startswith("svm-") else _head(out, item)
+
+
+def _trials(out: Path, item: Experiment) -> Fitted:
+    recipe = _recipe(out, item.summary.experiment)
+    settings = TrialSettings.model_validate(recipe["settings"])
+    samples = of_classes(read_samples(out / FRAMES, settings.feature_set), settings.classes)
+    return _svm(recipe["kernel"], settings, samples, "")
+
+
+def _svm(kernel: Kernel, settings: TrialSettings, samples: Samples, why: str) -> Fitted:
+    model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels)
+    saved = Model(
+        file=SVM_FILE,
+        classifier=f"svm-{kernel}",
+        feature_set=settings.feature_set,
+        parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
+    )
+    how = f"{why}fitted on all {len(samples.labels)} of them"
+    content = dump_estimator(model.calibrated)
+    return Fitted("svm", saved, content, model, model.classes, samples, how)
+
+
+def _searched(out: Path, experiment: str) -> Fitted:
+    """The SVM that a search chose most often; of equals the one with the best inner accuracy.
+
+    A search answers with its choice of each trial, and several may vote: its figures are those of
+    the search, not of this one.
+    """
+    chosen = _winners(out, experiment)
+    times = Counter(_key(one) for one in chosen)
+    best = max(chosen, key=lambda one: (times[_key(one)], one["inner_accuracy"]))
+    classes = _recipe(out, experiment)["classes"]
+    samples = of_classes(read_samples(out / FRAMES, best["feature_set"]), classes)
+    why = (
+        f"{best['classifier']} as the search chose it in {times[_key(best)]} of its trials (the "
+        "figures are those of the whole search), "
+    )
+    kernel: Kernel = "rbf" if best["classifier"] == "svm-rbf" else "linear"
+    settings = settings_of_space(best, samples.features.shape[1])
+    return _svm(kernel, settings, samples, why)
+
+
+def settings_of_space(chosen: dict[str, Any], width: int) -> TrialSettings:
+    """The settings that make of plain standard scores the SVM that a search fitted in its space.
+
+    There scores are divided by the root of their number: inner products and squared distances are
+    smaller by `width`. A linear SVM is then the same with C / width, an RBF one with γ / width.
+    """
+    penalty, gamma = chosen["parameters"]["C"], chosen["parameters"].get("gamma")
+    content = {"feature_set": chosen["feature_set"], "scale": "standard"}
+    if gamma is None:
+        return TrialSettings.model_validate({**content, "C": penalty / width})
+    return TrialSettings.model_validate({**content, "C": penalty, "gamma": gamma / width})
+
+
+def _winners(out: Path, experiment: str) -> list[dict[str, Any]]:
+    """What a search chose in its trials, SVMs alone."""
+    found = choice.chosen(out, experiment)
+    return [one for one in found if one["classifier"].startswith("svm-")]
+
+
+def _key(chosen: dict[str, Any]) -> str:
+    return json.dumps([chosen[name] for name in ("classifier", "feature_set", "parameters")])
+
+
+def _recipe(out: Path, experiment: str) -> dict[str, Any]:
+    metadata = pq.read_schema(out / trials.TRIALS / f"{experiment}.parquet").metadata or {}
+    text = metadata.get(trials.RECIPE.encode())
+    if text is None:
+        raise UserError(
+            f"The trials of {experiment} are of a version of fer_ray that did not keep their "
+            "settings with them. Run them again: remove that file below trials/ and repeat."
+        )
+    recipe: dict[str, Any] = json.loads(text)
+    return recipe
+
+
+def _head(out: Path, item: Experiment) -> Fitted:
+    """The head that was kept; a new fit would need validation images to choose its epoch by."""
+    file = _head_file(out, item.summary.experiment)
+    card = store.read_json(file.with_suffix(".json"))
+    if card is None:
+        raise UserError(f"The card of {file} is gone: run `fer-ray heads` again.")
+    samples, chosen = read_samples(out / FRAMES, card["feature_set"]), card["chosen"]
+    settings = card.get("head", {})
+    saved = Model(
+        file=HEAD_FILE,
+        classifier=item.summary.classifier,
+        feature_set=card["feature_set"],
+        parameters=settings,
+    )
+    how = (
+        f"the head of trial {chosen['trial']}, chosen by {chosen['by']}: fitted on "
+        f"{chosen['images_fitted']} and validated on {chosen['images_validated']} of them"
+    )
+    content = file.read_bytes()
+    model = load_head(content, str(file))
+    return Fitted("head", saved, content, model, tuple(card["labels"]), samples, how)
+
+
+def _head_file(out: Path, experiment: str) -> Path:
+    return out / HEADS_FOLDER / f"{experiment}.keras"

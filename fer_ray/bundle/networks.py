@@ -1,0 +1,99 @@
+"""Bottleneck features of rows that are being predicted, by the very weights of the bundle."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fer_ray.bundle.manifest import Bundle
+from fer_ray.contracts import DESCRIBED, N_LANDMARKS, feature_column, vector
+from fer_ray.data.decode import decode_file
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.network import Backbone
+from fer_ray.deep.weights import find_weights
+from fer_ray.errors import UserError
+from fer_ray.features.crop import cut
+
+Asked = tuple[tuple[str, str], ...]  # backbones with the weights that the user names for them
+
+
+def require_weights(bundle: Bundle, asked: Asked) -> None:
+    """Refuse weights other than those of the bundle, before any image is looked at.
+
+    Raises:
+        UserError: They are others, or cannot be had.
+    """
+    backbones = bundle.manifest.recipe.backbones
+    if unknown := sorted({name for name, _ in asked} - backbones.keys()):
+        raise UserError(
+            f"Bundle {bundle.folder} has no backbone {', '.join(unknown)}. It has: "
+            f"{', '.join(backbones) or 'none'}."
+        )
+    for name in backbones:
+        _weights_file(bundle, name, dict(asked).get(name))
+
+
+def _weights_file(bundle: Bundle, name: str, asked: str | None) -> Path:
+    there = bundle.manifest.recipe.backbones[name].weights_sha256
+    found = find_weights(BACKBONES[name], asked)
+    if found.sha256 != there:
+        raise UserError(
+            f"Bundle {bundle.folder} was trained with other weights of {name} (SHA-256 "
+            f"{there[:16]}…; those of {found.file} have {found.sha256[:16]}…). Name the right file "
+            f"with --weights {name}=FILE."
+        )
+    return found.file
+
+
+def with_bottleneck(table: pa.Table, root: Path, bundle: Bundle, asked: Asked) -> pa.Table:
+    """Extracted rows with the features of the bundle's backbones; null where there is no face.
+
+    Image by image, so that no row depends on those beside it.
+
+    Args:
+        table: Extracted rows.
+        root: Folder that their `path` is relative to.
+        bundle: Whose backbones.
+        asked: Weights by backbone; others are the backbone's own.
+    """
+    names = list(bundle.manifest.recipe.backbones)
+    networks = [_network(name, str(_file(bundle, name, asked))) for name in names]
+    found: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in names}
+    needed = table.select(["path", "sha256", "status", "box_xywh", "landmarks_xy"])
+    for row in needed.to_pylist():
+        crop = _crop(row, root, bundle) if row["status"] in DESCRIBED else None
+        for name, network in zip(names, networks, strict=True):
+            found[name].append(None if crop is None else _features(network, crop, row))
+    for name, vectors in found.items():
+        values = pa.array(vectors, vector(BACKBONES[name].width))
+        table = table.append_column(feature_column(name), values)
+    return table
+
+
+def _file(bundle: Bundle, name: str, asked: Asked) -> Path:
+    return _weights_file(bundle, name, dict(asked).get(name))
+
+
+@cache
+def _network(name: str, file: str) -> Backbone:
+    """Loaded once a process; a worker has one processor."""
+    return Backbone(name, file, threads=1)
+
+
+def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
+    recipe = bundle.manifest.recipe
+    decoded = decode_file(root / row["path"], recipe.decode)
+    if decoded.gray is None or decoded.sha256 != row["sha256"]:
+        raise UserError(f"{root / row['path']} has changed while it was being predicted.")
+    return cut(decoded.gray, row["box_xywh"], recipe.crop.size_px)
+
+
+def _features(
+    network: Backbone, crop: NDArray[np.uint8], row: dict[str, Any]
+) -> NDArray[np.float32]:
+    points = np.array(row["landmarks_xy"], np.float32).reshape(1, N_LANDMARKS, 2)
+    one: NDArray[np.float32] = network(crop[None], points)[0]
+    return one

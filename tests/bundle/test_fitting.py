@@ -1,0 +1,54 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_ray.bundle.fitting import settings_of_space
+from fer_ray.bundle.making import make_bundle
+from fer_ray.config import Execution, Kernel, SearchSettings, TrialSettings
+from fer_ray.experiments import run_search
+from fer_ray.learn.candidates import Configuration
+from fer_ray.learn.space import Space, class_scores
+from fer_ray.learn.svm import CalibratedSvm
+from fer_ray.progress import silent
+
+
+@pytest.mark.parametrize(
+    ("kernel", "parameters"),
+    [("linear", {"C": 30.0}), ("rbf", {"C": 5.0, "gamma": 0.7})],
+)
+def test_a_searched_svm_decides_the_same_on_plain_standard_scores(
+    kernel: Kernel, parameters: dict[str, float]
+) -> None:
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 4, 90).astype(np.int8)
+    features = random.normal(size=(90, 20)) * np.arange(1, 21) + labels[:, None]
+    scored = random.normal(size=(15, 20)) * np.arange(1, 21) + 2
+    one: Any = f"svm-{kernel}"
+    searched = class_scores(
+        Configuration(0, one, "hog", parameters), Space(features, scored), labels
+    )
+    settings = settings_of_space({"feature_set": "hog", "parameters": parameters}, 20)
+    model = CalibratedSvm(kernel, settings).fit(features, labels)
+    decided = model.calibrated.calibrated_classifiers_[0].estimator.decision_function(scored)
+    np.testing.assert_allclose(decided, searched[:, :4], atol=0.02)
+
+
+@pytest.mark.slow
+def test_the_svm_that_a_search_chose_is_bundled_with_the_figures_of_the_search(
+    run_dir: Path, local_ray: int, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_dir, out)
+    search = SearchSettings(
+        configurations=3, feature_sets=("landmarks",), classifiers=("svm-linear",), inner_folds=2
+    )
+    record = run_search(out, search, TrialSettings(n_trials=2), Execution(workers=2), silent)
+    manifest = make_bundle(out, tmp_path / "model", record["experiment"]).bundle.manifest
+    assert manifest.evidence.experiment == record["experiment"]
+    assert manifest.model.feature_set == "landmarks"
+    penalties = {one["parameters"]["C"] for one in record["chosen"]}
+    assert manifest.model.parameters["C"] * 136 in [pytest.approx(one) for one in penalties]
+    assert "the figures are those of the whole search" in manifest.training.how

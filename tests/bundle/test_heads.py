@@ -1,0 +1,141 @@
+import json
+import shutil
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.bundle.heads import load_head
+from fer_ray.bundle.making import make_bundle
+from fer_ray.bundle.networks import require_weights
+from fer_ray.bundle.predictor import Predictor
+from fer_ray.config import Execution, TrialSettings
+from fer_ray.contracts import EMOTIONS
+from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.head_job import run_heads
+from fer_ray.deep.job import run_bottleneck
+from fer_ray.deep.network import load_keras
+from fer_ray.deep.tables import read_features
+from fer_ray.errors import UserError
+from fer_ray.experiments import frames_record
+from fer_ray.predict import plan, predict
+from fer_ray.progress import silent
+
+HEAD = "head-dlib_resnet-random-n_trials=2"
+
+
+def saved(file: Path, *layers: Any) -> bytes:
+    keras = load_keras()
+    keras.Sequential([keras.Input((4,)), *layers]).save(file)
+    return file.read_bytes()
+
+
+def test_a_head_answers_after_saving_as_before(tmp_path: Path) -> None:
+    layers = load_keras().layers
+    scale = layers.Normalization(mean=np.arange(4.0), variance=np.ones(4))
+    parts = [scale, layers.Dense(6, activation="relu", kernel_regularizer="l2"),
+             layers.Dropout(0.5), layers.Dense(8, activation="softmax")]  # fmt: skip
+    model = load_keras().Sequential([load_keras().Input((4,)), *parts])
+    model.save(tmp_path / "head.keras")
+    head = load_head((tmp_path / "head.keras").read_bytes(), "model.keras")
+    features = np.random.default_rng(1).normal(size=(5, 4))
+    expected = np.asarray(model(features.astype(np.float32), training=False))
+    np.testing.assert_allclose(head.probabilities(features), expected, atol=1e-6)
+    assert head.predict(features).tolist() == expected.argmax(axis=1).tolist()
+
+
+def test_a_layer_that_carries_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+
+    def touch(values: Any, path: str = str(trace)) -> Any:
+        Path(path).touch()
+        return values
+
+    content = saved(tmp_path / "head.keras", load_keras().layers.Lambda(touch))
+    trace.unlink(missing_ok=True)  # building it above has run it
+    with pytest.raises(UserError, match=r"Lambda.*Nothing of it was loaded"):
+        load_head(content, "model.keras")
+    assert not trace.exists()
+
+
+def test_a_layer_or_class_of_another_origin_is_refused(tmp_path: Path) -> None:
+    keras = load_keras()
+    with pytest.raises(UserError, match="Rescaling"):
+        load_head(saved(tmp_path / "a.keras", keras.layers.Rescaling(2.0)), "model.keras")
+    content = saved(tmp_path / "b.keras", keras.layers.Dense(8))
+    buffer = BytesIO()
+    with ZipFile(BytesIO(content)) as old, ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "config.json":
+                text = text.replace(b'"module": "keras.layers"', b'"module": "os"')
+            new.writestr(name, text)
+    with pytest.raises(UserError, match=r"os\.Dense"):
+        load_head(buffer.getvalue(), "model.keras")
+    with pytest.raises(UserError, match="is no Keras file"):
+        load_head(b"\x80\x04 a pickle, say", "model.keras")
+
+
+@pytest.fixture(scope="module")
+def head_run(
+    run_dir: Path, corpus: Path, local_ray: int, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the whole run with a head on the face network's features."""
+    out = tmp_path_factory.mktemp("heads") / "run"
+    shutil.copytree(run_dir, out)
+    execution, splitting = Execution(workers=2), TrialSettings(n_trials=2)
+    run_bottleneck(
+        out, corpus, plan_bottleneck(frames_record(out), "dlib_resnet", None), execution, silent
+    )
+    card = run_heads(out, "reference", "dlib_resnet", splitting, execution, silent)
+    assert card["experiment"] == HEAD
+    return out
+
+
+@pytest.mark.slow
+def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
+    head_run: Path, corpus: Path, tmp_path: Path
+) -> None:
+    predictor = make_bundle(head_run, tmp_path / "model", HEAD)
+    manifest = predictor.bundle.manifest
+    assert manifest.training.how.startswith("the head of trial ")
+    assert json.loads((tmp_path / "model" / "bundle.json").read_text())["kind"] == "head"
+    frames = pq.read_table(head_run / "frames").to_pandas().query("status == 'ok'")[:6]
+    images = [corpus / path for path in frames["path"]]
+    tables = []
+    for block in (1, 4):
+        out = tmp_path / f"out-{block}"
+        out.mkdir()
+        with silent("predict", "images", 0) as advance:
+            predict(plan(tmp_path / "model", images, out), out,
+                    Execution(workers=2, block_images=block), advance)  # fmt: skip
+        tables.append(pq.read_table(out / "predictions"))
+    assert tables[0].equals(tables[1])
+    features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
+    head = load_head((head_run / "heads" / f"{HEAD}.keras").read_bytes(), "kept")
+    expected = dict(zip(frames["path"], head.probabilities(features), strict=True))
+    rows = tables[0].to_pandas()
+    for _, row in rows.iterrows():
+        path = next(name for name in expected if name.endswith(row["path"]))
+        found = [row[f"p_{name}"] for name in EMOTIONS]
+        np.testing.assert_allclose(found, expected[path], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_other_weights_of_a_backbone_are_refused(head_run: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(head_run, tmp_path / "model", HEAD).bundle
+    other = tmp_path / "other.dat"
+    other.write_bytes(b"other weights")
+    with pytest.raises(UserError, match=r"other weights|cannot be"):
+        require_weights(bundle, (("dlib_resnet", str(other)),))
+    with pytest.raises(UserError, match=r"has no backbone vgg16\. It has: dlib_resnet"):
+        require_weights(bundle, (("vgg16", str(other)),))
+    forged = tmp_path / "model" / "bundle.json"
+    digest = bundle.manifest.recipe.backbones["dlib_resnet"].weights_sha256
+    forged.write_text(forged.read_text().replace(digest, "0" * 64))
+    with pytest.raises(UserError, match=r"other weights of dlib_resnet .*--weights dlib_resnet="):
+        require_weights(Predictor(tmp_path / "model").bundle, ())
