@@ -11,6 +11,10 @@ METHODS = {
     "svm-poly": "Polynomial SVM",
     "svm-rbf": "RBF SVM",
     "search": "Searched classifier",
+    "head": "Network head",
+    "head-augmented": "Augmented network head",
+    "head-augmented-reference": "Augmented network head with the study’s sigmoid",
+    "head-search": "Searched network head",
 }
 PROTOCOL_TITLES = {
     "random": "Random splits",
