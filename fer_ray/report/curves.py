@@ -1,6 +1,7 @@
 """The figures of models side by side: agreement, calibration, learning curves."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from fer_ray.report.theme import Theme
 
 BINS = 10  # of the probability of the answer
 LEAST_ANSWERS = 5  # of a bin that is drawn
-STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+STYLES = ("-", "--", ":", "-.")
 
 
 def agreement(shares: NDArray[np.float64], names: Sequence[str], theme: Theme) -> Figure:
@@ -40,7 +41,7 @@ def calibration(models: Sequence[Experiment], theme: Theme) -> Figure:
     for item, style, colour in zip(models, STYLES, _colours(theme), strict=False):
         confidence, right = reliability(item)
         axes.plot(confidence, right, linestyle=style, color=colour, marker="o", markersize=4,
-                  linewidth=1.6, label=item.label)  # fmt: skip
+                  linewidth=1.6, label=fill(item.label.replace(" features", ""), 44))  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     for axis in (axes.xaxis, axes.yaxis):
@@ -94,7 +95,7 @@ def _curve_axes(axes: Axes, theme: Theme) -> Axes:
 
 
 def _colours(theme: Theme) -> tuple[str, ...]:
-    return theme.accent, theme.second, theme.ink, theme.muted, theme.full, theme.accent
+    return theme.accent, theme.second, theme.ink, theme.muted
 
 
 def _legend(figure: Figure, theme: Theme, columns: int = 1) -> None:

@@ -14,6 +14,7 @@ from fer_ray.report.picture import Picture, picture
 from fer_ray.report.run_folder import Experiment, RunFolder
 
 MOST_MODELS = 6  # best first, in figures; tables hold all
+MOST_CURVES = 4
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ def pictures(run: RunFolder, found: Sequence[Side]) -> dict[str, list[Picture]]:
                 f"Calibration ({where}): share of right answers by probability of the answer. "
                 + "; ".join(
                     f"{item.label}: error {wording.percent(item.summary.calibration_error)}"
-                    for item in shown
+                    for item in shown[:MOST_CURVES]
                 ),
-                partial(curves.calibration, shown),
+                partial(curves.calibration, shown[:MOST_CURVES]),
             ),
         ]
     return made

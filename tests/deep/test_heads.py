@@ -71,6 +71,15 @@ def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
     assert again == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_training_figures_are_means_over_all_images_of_an_epoch(data: HeadData) -> None:
+    training = HeadTraining(HeadSettings(learning_rate=1e-12, batch_size=7), data, seed=1)
+    record = training.run_epoch()
+    answers = training.probabilities(data.features)
+    assert record["train_loss"] == pytest.approx(metrics.log_loss(data.labels, answers), rel=1e-4)
+    right = metrics.accuracy(data.labels, answers.argmax(axis=1))
+    assert record["train_accuracy"] == pytest.approx(right)
+
+
 def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
     settings = HeadSettings(epochs=4, hidden=8, dropout=0.3)
     one, other = (train_head(settings, data, seed=2) for _ in range(2))
