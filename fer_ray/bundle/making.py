@@ -37,6 +37,7 @@ from fer_ray.extract import FRAMES
 from fer_ray.features.landmarks import model_file, model_sha256
 from fer_ray.features.table import sets_of
 from fer_ray.learn import trials
+from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.samples import Samples, of_classes, read_samples
 from fer_ray.learn.summary import figures_of
 from fer_ray.learn.svm import CalibratedSvm
@@ -78,7 +79,12 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     samples = of_classes(
         read_samples(out / FRAMES, trial_settings.feature_set), trial_settings.classes
     )
-    model = CalibratedSvm(recipe["kernel"], trial_settings).fit(samples.features, samples.labels)
+    copies = None
+    if trial_settings.augment:
+        copies = changed_copies(out / FRAMES, samples, trial_settings, settings.crop.size_px)
+    model = CalibratedSvm(recipe["kernel"], trial_settings).fit(
+        samples.features, samples.labels, copies
+    )
     files = {
         MODEL: dump_estimator(model.calibrated),
         CHECK: _check(model, trial_settings.feature_set, samples),
@@ -183,7 +189,7 @@ def _feature_recipe(settings: ExtractSettings, feature_set: str, landmark_model:
 
 
 def _member(chosen: Experiment, settings: TrialSettings) -> Member:
-    names = ("scale", "C", "gamma", "degree", "tol")
+    names = ("scale", "C", "gamma", "degree", "tol", "augment")
     return Member(
         file=MODEL,
         classifier=chosen.summary.classifier,
