@@ -21,6 +21,8 @@ from fer_ray.learn.splits import make_splits
 from fer_ray.learn.trials import read_experiments
 from fer_ray.progress import silent
 
+ONE = Execution(workers=1)  # TensorFlow's start is most of what a trial takes
+
 
 @pytest.fixture
 def samples(drawn_frames: Path) -> Samples:
@@ -134,7 +136,7 @@ def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -
 @pytest.mark.slow
 def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=3)
-    execution = Execution(workers=2)
+    execution = ONE
     run_trials(drawn_frames, splitting, execution, silent)
     card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
     name = card["experiment"]
@@ -161,7 +163,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
 @pytest.mark.slow
 def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(protocol="subject-10fold")
-    card = run_heads(drawn_frames, "reference", "geometry", splitting, Execution(), silent)
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
     assert card["experiment"] == "head-geometry-subject-10fold"
     assert card["figures"]["test_subject_in_train"] == 0
     assert card["figures"]["images"] == 96
