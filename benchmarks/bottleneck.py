@@ -31,7 +31,7 @@ from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent
 from fer_ray.runtime import ensure_ray, ray_closed_after
 
-BATCHES = (1, 8, 16, 32)
+BATCHES = (1, 8, 16)
 SINGLE = 24  # images that are predicted one at a time
 
 
