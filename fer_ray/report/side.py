@@ -37,19 +37,22 @@ class Side:
 
 
 def sides(groups: Sequence[Sequence[Experiment]]) -> list[Side]:
-    """Of each protocol, the models that were tested on the same images as the best one."""
+    """Of each protocol, the most models that were tested on the very same images, best first."""
     return [side for side in map(_side, groups) if side is not None]
 
 
 def _side(group: Sequence[Experiment]) -> Side | None:
-    best = _answers(group[0])
-    same = [item for item in group if _answers(item).index.equals(best.index)]
+    by_images: dict[int, list[Experiment]] = {}
+    for item in group:
+        tested = pd.util.hash_pandas_object(_answers(item).index.to_frame(index=False), index=False)
+        by_images.setdefault(hash(tuple(tested)), []).append(item)
+    same = max(by_images.values(), key=len)
     if len(same) < 2:
         return None
     answers = [_answers(item) for item in same]
     predicted = np.stack([one["predicted"].to_numpy(dtype=np.int64) for one in answers])
-    right = predicted == best["label"].to_numpy()
-    n_images = best.index.get_level_values("image_id").nunique()
+    right = predicted == answers[0]["label"].to_numpy()
+    n_images = answers[0].index.get_level_values("image_id").nunique()
     return Side(wording.title(group[0].summary), tuple(same), right, predicted, n_images)
 
 
