@@ -99,7 +99,7 @@ class HeadTraining:
 
     def __init__(self, settings: HeadSettings, data: HeadData, seed: int) -> None:
         keras = load_keras(threads=1)
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(seed % 2**32)
         self._settings, self._data = settings, data
         self._generator = np.random.default_rng(seed)
         self._model = _compile(keras, settings, data)
