@@ -60,7 +60,7 @@ class CalibratedSvm:
         """Fit on (n, width) features; a class with a single image cannot be calibrated: it is out.
 
         Calibration folds are stratified, unshuffled and as many as the smallest class allows, up to
-        five. Changed copies (copies, n, width) train with their image, and calibrate nothing.
+        five. Changed copies (copies, n, width) go with their image into each of them.
         """
         counts = np.bincount(labels, minlength=len(EMOTIONS))
         kept = counts[labels] >= 2
@@ -104,13 +104,13 @@ def _folds_with_copies(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Calibration folds of n images followed by their copies, one set after another.
 
-    The copies of an image train where it does, and are left out where it is what is answered.
+    An image and its copies train together, or calibrate together.
     """
-    found = []
-    for train, test in StratifiedKFold(folds).split(labels, labels):
-        rows = train[None] + len(labels) * np.arange(1 + n_copies)[:, None]
-        found.append((rows.ravel(), test))
-    return found
+    starts = len(labels) * np.arange(1 + n_copies)[:, None]
+    return [
+        ((starts + train).ravel(), (starts + test).ravel())
+        for train, test in StratifiedKFold(folds).split(labels, labels)
+    ]
 
 
 def run_trial(
