@@ -1,6 +1,6 @@
 """Bottleneck features by the job, against a bare loop and against one image at a time.
 
-    python -m benchmarks.bottleneck --out RUN_FOLDER --backbone vgg16 --weights FILE [--images 64]
+    python -m benchmarks.bottleneck --out RUN_FOLDER --backbone vgg16 --weights FILE [--images 96]
 
 The run folder holds extracted frames of images that are still there; nothing in it is changed. The
 loop is a `tf.function` on crops that are in memory already, at the best of several batch sizes; the
@@ -31,8 +31,9 @@ from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent
 from fer_ray.runtime import ensure_ray, ray_closed_after
 
-BATCHES = (1, 8, 16)
-SINGLE = 24  # images that are predicted one at a time
+BATCHES = (8, 16, 32)
+IN_LOOP = 32  # images of a bare loop
+SINGLE = 12  # images that are predicted one at a time
 
 
 def main() -> None:
@@ -41,17 +42,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="A run folder with frames.")
     parser.add_argument("--backbone", default="vgg16")
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--images", type=int, default=96)
     options = parser.parse_args()
     record = frames_record(options.out)
     root = Path(record["data"]["root"])
     seconds = [
         job_seconds(options.out, root, options.backbone, options.weights, n)
-        for n in (options.images // 4, options.images)
+        for n in (options.images // 3, options.images)
     ]
-    job = (seconds[1] - seconds[0]) / (options.images - options.images // 4)
+    job = (seconds[1] - seconds[0]) / (options.images - options.images // 3)
     samples = read_samples(options.out / "frames", "geometry")
-    crops = crops_of(options.out, root, samples)[: options.images]
+    crops = crops_of(options.out, root, samples)[:IN_LOOP]
     loops = {batch: loop_seconds(options, crops, batch) for batch in BATCHES}
     best = min(loops, key=lambda batch: loops[batch])
     single = predict_seconds(options, crops[:SINGLE])
@@ -62,7 +63,7 @@ def main() -> None:
               f"**{job / loops[best]:.2f}** of the best loop")  # fmt: skip
     table.add("model.predict, one image at a time", f"{single:.4f}", f"**{single / job:.1f}** of "
               "the job")  # fmt: skip
-    start = seconds[0] - job * (options.images // 4)
+    start = seconds[0] - job * (options.images // 3)
     table.add("the job's start (workers, TensorFlow, weights), once", f"{start:.1f} s", "")
     write_result(
         f"bottleneck-{options.backbone}",
