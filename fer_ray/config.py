@@ -128,6 +128,8 @@ class TrialSettings(Strict):
     gamma: Literal["auto", "scale"] | float = "auto"
     degree: int = Field(3, ge=1)  # polynomial kernel only
     tol: float = Field(1e-3, gt=0)
+    # Changed copies of each training image: mirrored or not, turned a little. The study has none.
+    augment: int = Field(0, ge=0)
     seed: int = Field(0, ge=0)
 
     @field_validator("classes", mode="before")

@@ -12,8 +12,9 @@ from fer_ray.data import store
 from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES, RECORD
-from fer_ray.features.table import backbones_of, is_delta, sets_of
+from fer_ray.features.table import backbones_of, needs_sequence
 from fer_ray.learn import choice, cohort, leakage, samples, trials
+from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
 from fer_ray.progress import Progress
@@ -74,7 +75,11 @@ def run_trials(
         for trial in kept.missing()
     ]
     started = time.monotonic()
-    work = trials.SvmTrials(experiments, ready.samples, out.resolve())
+    copies = None
+    if settings.augment:
+        crop_px = frames_record(out)["settings"]["crop"]["size_px"]
+        copies = changed_copies(out / FRAMES, ready.samples, settings, crop_px)
+    work = trials.SvmTrials(experiments, ready.samples, copies, out.resolve())
     workers = run_work(work, tasks, out, execution, progress, "trials", "trials")
     for kept in stores:
         if not kept.finished():
@@ -172,7 +177,7 @@ def run_work(
 
 def _paired(feature_sets: tuple[str, ...]) -> bool:
     """Whether one of the sets is a delta: then all are taken on the images that have one."""
-    return any(is_delta(part) for name in feature_sets for part in sets_of(name))
+    return any(needs_sequence(name) for name in feature_sets)
 
 
 def _samples(out: Path, feature_set: str, settings: TrialSettings, paired: bool) -> Samples:

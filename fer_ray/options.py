@@ -30,6 +30,7 @@ SETTING_OF_OPTION = {
     "scale": "trials.scale",
     "c": "trials.C",
     "gamma": "trials.gamma",
+    "augment": "trials.augment",
     "seed": "trials.seed",
     "configurations": "search.configurations",
     "feature_sets": "search.feature_sets",
@@ -105,6 +106,8 @@ TRIALS = _options(
     click.option("--kernels", help="Comma-separated: linear, poly, rbf.  [default: linear,poly]"),
     click.option("--scale", type=click.Choice(["none", "standard"]), help="[default: none]"),
     click.option("--C", "c", type=float, help="Penalty of the SVM.  [default: 1]"),
+    click.option("--augment", type=int, help="Changed copies of each training image: mirrored, "
+                 "turned.  [default: 0]"),
     click.option("--gamma", help="auto, scale or a number.  [default: auto]"),
 )  # fmt: skip
 SEARCH = _options(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fer_ray.bundle.estimators import dump_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
@@ -15,15 +17,18 @@ from fer_ray.config import Kernel, TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.heads import HEADS_FOLDER
 from fer_ray.errors import UserError
+from fer_ray.experiments import frames_record
 from fer_ray.extract import FRAMES
+from fer_ray.features.table import needs_sequence
 from fer_ray.learn import choice, trials
+from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.samples import Samples, of_classes, read_samples
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.report.run_folder import Experiment
 
 SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
 SEARCHED = "search"  # classifier of a search's experiment
-SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol")
+SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol", "augment")
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,10 @@ class Fitted:
 
 
 def can_fit(out: Path, item: Experiment) -> bool:
-    """Whether a bundle can be made of an experiment."""
+    """Whether a bundle can be made of an experiment: not of deltas, which one image does not have."""
     made = item.summary
+    if needs_sequence(made.feature_set):
+        return False
     if made.classifier == SEARCHED:
         return bool(_winners(out, made.experiment))
     return made.classifier.startswith("svm-") or _head_file(out, made.experiment).is_file()
@@ -73,11 +80,21 @@ def _trials(out: Path, item: Experiment) -> Fitted:
     recipe = _recipe(out, item.summary.experiment)
     settings = TrialSettings.model_validate(recipe["settings"])
     samples = of_classes(read_samples(out / FRAMES, settings.feature_set), settings.classes)
-    return _svm(recipe["kernel"], settings, samples, "")
+    copies = None
+    if settings.augment:
+        crop_px = frames_record(out)["settings"]["crop"]["size_px"]
+        copies = changed_copies(out / FRAMES, samples, settings, crop_px)
+    return _svm(recipe["kernel"], settings, samples, "", copies)
 
 
-def _svm(kernel: Kernel, settings: TrialSettings, samples: Samples, why: str) -> Fitted:
-    model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels)
+def _svm(
+    kernel: Kernel,
+    settings: TrialSettings,
+    samples: Samples,
+    why: str,
+    copies: NDArray[np.float64] | None = None,
+) -> Fitted:
+    model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels, copies)
     saved = Model(
         file=SVM_FILE,
         classifier=f"svm-{kernel}",
@@ -123,9 +140,13 @@ def settings_of_space(chosen: dict[str, Any], width: int) -> TrialSettings:
 
 
 def _winners(out: Path, experiment: str) -> list[dict[str, Any]]:
-    """What a search chose in its trials, SVMs alone."""
+    """What a search chose in its trials, SVMs on features of single images alone."""
     found = choice.chosen(out, experiment)
-    return [one for one in found if one["classifier"].startswith("svm-")]
+    return [
+        one
+        for one in found
+        if one["classifier"].startswith("svm-") and not needs_sequence(one["feature_set"])
+    ]
 
 
 def _key(chosen: dict[str, Any]) -> str:

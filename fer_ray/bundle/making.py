@@ -115,7 +115,8 @@ def _chosen(run: RunFolder, out: Path, name: str | None) -> Experiment:
         raise UserError(f"There is no experiment {name} in the run folder. There are: {known}.")
     if not can_fit(out, found[name]):
         raise UserError(
-            f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM."
+            f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM, or it "
+            "takes a delta, which an image alone does not have."
         )
     return found[name]
 

@@ -99,7 +99,7 @@ class HeadTraining:
 
     def __init__(self, settings: HeadSettings, data: HeadData, seed: int) -> None:
         keras = load_keras(threads=1)
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(seed % 2**32)
         self._settings, self._data = settings, data
         self._generator = np.random.default_rng(seed)
         self._model = _compile(keras, settings, data)
@@ -145,15 +145,17 @@ class HeadTraining:
         order = self._generator.permutation(len(features))
         if settings.steps_per_epoch:
             order = order[: settings.steps_per_epoch * settings.batch_size]
-        self._model.reset_metrics()
-        figures: dict[str, float] = {}
+        sums = np.zeros(2)
         for at in range(0, len(order), settings.batch_size):
             rows = order[at : at + settings.batch_size]
-            figures = self._model.train_on_batch(
+            self._model.reset_metrics()  # Keras versions differ in whether these run on
+            found = self._model.train_on_batch(
                 features[rows], self._data.one_hot[rows],
                 class_weight=self._class_weights, return_dict=True,
             )  # fmt: skip
-        return float(figures["loss"]), float(figures["accuracy"])
+            sums += len(rows) * np.array([found["loss"], found["accuracy"]], dtype=float)
+        loss, accuracy = sums / len(order)
+        return float(loss), float(accuracy)
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Class probabilities (n, 8) by the head as it now is."""

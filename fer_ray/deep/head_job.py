@@ -65,7 +65,7 @@ def run_heads(
     work = HeadTrials(experiment, ready.samples, draws, out.resolve())
     missing = TrialStore(out, experiment).missing()
     run_work(work, missing, out, execution, progress, "heads", "trials")
-    card = card_of(out, experiment, ready)
+    card = card_of(out, experiment, ready, splitting)
     HeadStore(out, experiment).assemble(
         {**card, "trials_run": len(missing), "seconds": round(time.monotonic() - started, 3)}
     )
@@ -99,12 +99,14 @@ def drawn_features(
     return f"{ready.frames_key}-{key}", features
 
 
-def card_of(out: Path, experiment: Experiment, ready: Prepared) -> dict[str, Any]:
+def card_of(
+    out: Path, experiment: Experiment, ready: Prepared, splitting: TrialSettings
+) -> dict[str, Any]:
     """The card of a head, its settings and figures still to come."""
     names = backbones_of(experiment.feature_set)
     backbones = {name: trained_record(out, name) for name in names}
     card = head_card(experiment, ready.samples, backbones)
-    notes = [*samples.warnings_for(ready.samples), *ready.folds.notes]
+    notes = [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes]
     audited = {"protocol": ready.folds.protocol, **ready.leakage}
     return {**card, "warnings": notes, "leakage": audited}
 

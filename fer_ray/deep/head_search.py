@@ -24,6 +24,7 @@ from fer_ray.deep.head import (
 )
 from fer_ray.deep.head_space import Configuration, head_settings
 from fer_ray.deep.heads import HEADS_FOLDER, HeadStore
+from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
@@ -167,6 +168,7 @@ class Answers:
 
     def __call__(self, trial: int) -> None:
         """Answer for one trial and keep it."""
+        load_keras(threads=1)  # once a process: no trial's time
         started = time.perf_counter()
         search = TrialSearch(self.experiment, trial, self.samples, self.draws, self.out)
         best = sorted(search.done(), key=lambda one: one["loss"])

@@ -54,7 +54,7 @@ def run_head_search(
         for trial in left
     )  # fmt: skip
     run_work(answers, left, out, settings.execution, progress, "answers", "trials")
-    card = card_of(out, experiment, ready)
+    card = card_of(out, experiment, ready, settings.trials)
     seconds = round(time.monotonic() - started, 3)
     answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
     with suppress(OSError):  # another job that was stopped has something in it

@@ -12,6 +12,7 @@ from fer_ray.config import TrialSettings, fingerprint
 from fer_ray.contracts import EMOTIONS, HISTORY_SCHEMA
 from fer_ray.data import store
 from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
+from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
@@ -145,6 +146,7 @@ class HeadTrials:
 
     def __call__(self, trial: int) -> None:
         """Do one trial and keep it."""
+        load_keras(threads=1)  # once a process: no trial's time
         started = time.perf_counter()
         one, split = self.experiment, self.experiment.splits[trial]
         inner = validation_split(

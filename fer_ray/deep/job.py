@@ -12,7 +12,7 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
-from fer_ray.deep.tables import record_file
+from fer_ray.deep.tables import forget_experiments, record_file
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
 from fer_ray.progress import Progress
@@ -51,6 +51,8 @@ def run_bottleneck(
     rows = bottleneck.usable_rows(out / FRAMES, wanted)
     if not rows.num_rows:
         raise UserError(f"No image of {out} is usable: there is nothing to compute features of.")
+    if record_file(out, wanted.table_name).is_file():
+        forget_experiments(out, wanted.name)
     store.remove(record_file(out, wanted.table_name))
     place = out.resolve() / bottleneck.PARTIAL / wanted.table_name / wanted.key[:16]
     staged = store.StagedRows(place)

@@ -84,12 +84,13 @@ def bottleneck_blocks(
     if gpus_per_worker:
         cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged)
         data = data.map_batches(cut, batch_format="pyarrow", batch_size=blocks[0].num_rows)
+    pool = min(workers, len(blocks))
     receipts = data.map_batches(
         _NetworkWorker,
         batch_format="pyarrow",
         batch_size=blocks[0].num_rows,
         fn_constructor_args=(wanted, root, staged, gpus_per_worker),
-        compute=ActorPoolStrategy(min_size=1, max_size=min(workers, len(blocks))),
+        compute=ActorPoolStrategy(min_size=1, max_size=pool, initial_size=pool),
         num_cpus=0 if gpus_per_worker else processor_share(),
         num_gpus=gpus_per_worker,
     )

@@ -1,5 +1,6 @@
 """Reading the bottleneck features that a run folder holds."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fer_ray.deep.weights import Origin
 from fer_ray.errors import UserError
 
 BOTTLENECK = "bottleneck"
+DERIVED = ("trials", "predictions", "heads", "search")
 
 
 def table_name(backbone: str, maps: bool = False, augmented: bool = False) -> str:
@@ -54,6 +56,16 @@ def trained_record(out: Path, backbone: str, augmented: bool = False) -> dict[st
             "published weights, or trained ones of yours, and --fresh."
         )
     return record
+
+
+def forget_experiments(out: Path, backbone: str) -> None:
+    """Remove what was trained on a backbone's features, which are about to be replaced.
+
+    An experiment's name holds its feature sets.
+    """
+    for file in (file for folder in DERIVED for file in (out / folder).glob("*")):
+        if backbone in re.split(r"[-+=,.]", file.name):
+            store.remove(file)
 
 
 def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.float32]:

@@ -76,6 +76,11 @@ def is_delta(part: str) -> bool:
     return part == DELTA or part.startswith(f"{DELTA}-")
 
 
+def needs_sequence(name: str) -> bool:
+    """Whether a name has such a part: then an image alone does not have these features."""
+    return any(is_delta(part) for part in name.split(UNION))
+
+
 def base_of(part: str) -> str:
     """The set that a part of a name is computed from: itself unless it is a delta."""
     return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")

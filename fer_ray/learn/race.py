@@ -1,6 +1,7 @@
 """Configurations raced on Ray Tune: drawn by a searcher, stopped early where they fall behind."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def _run(
         KeyboardInterrupt: The job was interrupted; likewise.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would take an interrupt for an end
     asha = ASHAScheduler(
         time_attr=TIME, max_t=race.most_epochs, grace_period=race.grace_epochs,
         reduction_factor=race.reduction,

@@ -13,7 +13,14 @@ from fer_ray.config import LEFT_OUT, Classes
 from fer_ray.contracts import DESCRIBED, EMOTIONS, Role, feature_column
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
-from fer_ray.features.table import FEATURE_SETS, base_of, is_delta, sets_of, stored_sets
+from fer_ray.features.table import (
+    FEATURE_SETS,
+    base_of,
+    is_delta,
+    needs_sequence,
+    sets_of,
+    stored_sets,
+)
 
 FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
 
@@ -56,7 +63,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
             "labelled, and were faces found? See the counts by status above or in extract.json."
         )
     first = rows
-    if paired or any(is_delta(part) for part in parts):
+    if paired or needs_sequence(feature_set):
         rows, first = _pairs(table, rows)
     found = []
     for part in parts:

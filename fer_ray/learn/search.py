@@ -1,4 +1,4 @@
-"""Pieces of work in parallel on Ray Tune: the only code that knows Tune.
+"""Pieces of work in parallel on Ray Tune: with `race` the only code that knows Tune.
 
 Tune's trials are lanes here: each takes piece after piece from a common queue until it is empty.
 With one trial a piece, Tune gives the process of a trial that has ended to the next one, and stops

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -50,17 +51,27 @@ class CalibratedSvm:
         scaled = settings.scale == "standard"
         self._estimator = make_pipeline(StandardScaler(), svc) if scaled else svc
 
-    def fit(self, features: NDArray[np.float64], labels: NDArray[np.int8]) -> "CalibratedSvm":
+    def fit(
+        self,
+        features: NDArray[np.float64],
+        labels: NDArray[np.int8],
+        copies: NDArray[np.float64] | None = None,
+    ) -> "CalibratedSvm":
         """Fit on (n, width) features; a class with a single image cannot be calibrated: it is out.
 
         Calibration folds are stratified, unshuffled and as many as the smallest class allows, up to
-        five.
+        five. Changed copies (copies, n, width) go with their image into each of them.
         """
         counts = np.bincount(labels, minlength=len(EMOTIONS))
         kept = counts[labels] >= 2
         folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
-        calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=folds)
-        return self._hold(calibrated.fit(features[kept], labels[kept]))
+        features, labels = features[kept], labels[kept]
+        n_copies = 0 if copies is None else len(copies)
+        cv = _folds_with_copies(labels, folds, n_copies) if n_copies else folds
+        if copies is not None:
+            features = np.concatenate([features, *copies[:, kept]])
+        calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=cv)
+        return self._hold(calibrated.fit(features, np.tile(labels, 1 + n_copies)))
 
     @classmethod
     def of(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
@@ -88,12 +99,27 @@ class CalibratedSvm:
         return full
 
 
+def _folds_with_copies(
+    labels: NDArray[np.int8], folds: int, n_copies: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Calibration folds of n images followed by their copies, one set after another.
+
+    An image and its copies train together, or calibrate together.
+    """
+    starts = len(labels) * np.arange(1 + n_copies)[:, None]
+    return [
+        ((starts + train).ravel(), (starts + test).ravel())
+        for train, test in StratifiedKFold(folds).split(labels, labels)
+    ]
+
+
 def run_trial(
     kernel: Kernel,
     settings: TrialSettings,
     features: NDArray[np.float64],
     labels: NDArray[np.int8],
     split: Split,
+    copies: NDArray[np.float64] | None = None,
 ) -> TrialResult:
     """Train on one part of a split and score both.
 
@@ -103,9 +129,11 @@ def run_trial(
         features: (n, width).
         labels: Class codes (n,).
         split: Indices into both.
+        copies: Features of changed copies (copies, n, width); those of training images train too.
     """
     started = time.perf_counter()
-    model = CalibratedSvm(kernel, settings).fit(features[split.train], labels[split.train])
+    more = None if copies is None else copies[:, split.train]
+    model = CalibratedSvm(kernel, settings).fit(features[split.train], labels[split.train], more)
     rows = np.concatenate([split.train, split.test])
     predicted, probabilities = model.predict(features[rows]), model.probabilities(features[rows])
     seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fer_ray.config import Kernel, TrialSettings, fingerprint
 from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
@@ -97,7 +98,7 @@ def defining(settings: TrialSettings, folds: Folds) -> dict[str, Any]:
 
 
 def _name(kernel: Kernel, settings: TrialSettings, folds: Folds) -> str:
-    shown = {"classes", "scale", "C", "gamma", "degree", "tol", *SPLITTING}
+    shown = {"classes", "scale", "C", "gamma", "degree", "tol", "augment", *SPLITTING}
     if kernel == "linear":
         shown.discard("gamma")
     if kernel != "poly":
@@ -200,11 +201,13 @@ class SvmTrials:
     Attributes:
         experiments: What a trial may be of.
         samples: What to train and test on.
+        copies: Features of changed copies (copies, n, width) of the same images; None: none.
         out: Run folder, the same on every node.
     """
 
     experiments: list[SvmExperiment]
     samples: Samples
+    copies: NDArray[np.float64] | None
     out: Path
 
     def __call__(self, piece: tuple[int, int]) -> None:
@@ -216,6 +219,7 @@ class SvmTrials:
             self.samples.features,
             self.samples.labels,
             experiment.splits[trial],
+            self.copies,
         )
         TrialStore(self.out, experiment).keep(trial, self.samples, result)
 

@@ -21,6 +21,7 @@ from fer_ray.report.run_folder import Experiment
 from fer_ray.report.theme import Theme
 
 ROW_IN = 0.52  # height of one experiment in the comparison
+MOST_LETTERS = 38  # of a name at full size beside its accuracy
 GROUP_GAP = 1.6  # what a protocol's title takes, in rows
 RECALL_MARK: dict[str, Any] = {"marker": "|", "markersize": 15, "markeredgewidth": 2.4}
 MAJORITY_MARK: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.8}
@@ -78,18 +79,25 @@ def _group_title(
 
 
 def _row_text(
-    axes: Axes, y: float, text: str, colour: str, right: bool = False, weight: str = "normal"
+    axes: Axes,
+    y: float,
+    text: str,
+    colour: str,
+    right: bool = False,
+    weight: str = "normal",
+    fontsize: float = 10,
 ) -> None:
     """Text at data `y` at the left or right end of the axes, with no mathematics in it."""
     axes.text(
-        float(right), y, text, color=colour, fontsize=10, weight=weight, parse_math=False,
+        float(right), y, text, color=colour, fontsize=fontsize, weight=weight, parse_math=False,
         transform=axes.get_yaxis_transform(), va="center", ha="right" if right else "left",
     )  # fmt: skip
 
 
 def _comparison_row(axes: Axes, experiment: Experiment, y: float, theme: Theme) -> None:
     summary, track = experiment.summary, y + 0.42
-    _row_text(axes, y, experiment.label, theme.ink)
+    name = experiment.label.replace(" features", "")
+    _row_text(axes, y, name, theme.ink, fontsize=min(10, 10 * MOST_LETTERS / len(name)))
     _row_text(axes, y, wording.percent(summary.test_accuracy), theme.ink, right=True)
     axes.axhline(track, color=theme.line, linewidth=1)
     axes.plot(experiment.majority_share, track, color=theme.muted, **MAJORITY_MARK)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from fer_ray.contracts import EMOTIONS
-from fer_ray.report import exhibits, tables, wording
+from fer_ray.report import exhibits, published, side, tables, wording
 from fer_ray.report.faces import FaceSource
 from fer_ray.report.gallery import Gallery, make_gallery
 from fer_ray.report.picture import Picture
@@ -82,14 +82,35 @@ def _compose(run: RunFolder, faces: FaceSource) -> tuple[dict[str, Any], list[Pi
         item.summary.experiment: exhibits.confusion_picture(run, item) for item in run.experiments
     }
     single = _single_pictures(run, faces, groups, gallery)
+    found = side.sides(groups)
+    beside, learning = side.pictures(run, found), side.learning_pictures(run)
     context = {
         **{"run": run, "verdict": verdict, "faces": faces, "gallery": gallery},
         **{"lead": verdict.lead, "landmarks": landmarks, "confusions": confusions, "fig": single},
         **{"protocols": [_protocol(run, group) for group in groups]},
-        **{"emotions": EMOTIONS, "tables": tables, "wording": wording},
+        **{"emotions": EMOTIONS, "tables": tables, "published": published, "wording": wording},
+        **{"sides": [_side(run, one, beside[one.title]) for one in found]},
+        **{"learning": learning, "backbones": tables.backbone_rows(run)},
         **{"last_trial": _last_trial_owner(groups), "warnings": _warnings(run, verdict)},
     }
-    return context, [*single.values(), *landmarks, *confusions.values()]
+    more = [*(item for pair in beside.values() for item in pair), *learning]
+    return context, [*single.values(), *landmarks, *confusions.values(), *more]
+
+
+def _side(run: RunFolder, found: side.Side, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """One protocol's models side by side."""
+    shown = found.models[: side.MOST_MODELS]
+    return {
+        "title": found.title,
+        "line": f"On {run.data_name}; {wording.split(shown[0].summary)}; intervals: "
+        f"{shown[0].summary.interval_method}. {wording.sharing(shown[0].summary)}",
+        "best_two": side.best_two(found),
+        "hardest": side.hardest(found),
+        "heads": side.HEADS,
+        "rows": side.rows(found),
+        "pictures": pictures,
+        "legend": "; ".join(f"{at}: {item.label}" for at, item in enumerate(shown, 1)),
+    }
 
 
 def _single_pictures(

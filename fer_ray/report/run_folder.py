@@ -1,7 +1,7 @@
 """What the report reads of a run folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fer_ray.contracts import DESCRIBED
+from fer_ray.deep.tables import read_records
 from fer_ray.learn.cohort import is_ckplus
 from fer_ray.learn.summary import ExperimentSummary, summarise
 from fer_ray.report import wording
 
+HISTORY = ".history.parquet"  # ending of a head's learning curves
 FRAME_COLUMNS = [
     *("image_id", "path", "subject", "role", "emotion", "label"),
     *("status", "sha256", "box_xywh", "landmarks_xy"),
@@ -48,6 +50,9 @@ class RunFolder:
     extract: dict[str, Any]  # extract.json
     experiments: tuple[Experiment, ...]  # by name
     execution: dict[str, Any]  # trials.json, empty where there is none
+    histories: dict[str, pd.DataFrame] = field(default_factory=dict)  # of heads, by experiment
+    backbones: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by table
+    absent: dict[str, str] = field(default_factory=dict)  # backbones without weights, and why
 
     @property
     def data(self) -> dict[str, Any]:
@@ -93,12 +98,18 @@ def read_run(run_dir: Path) -> RunFolder:
         _read_experiment(file, run_dir / "predictions" / file.name, frames)
         for file in sorted((run_dir / "trials").glob("*.parquet"))
     )
-    execution = run_dir / "trials.json"
+    execution, deep = run_dir / "trials.json", run_dir / "deep.json"
     return RunFolder(
         frames=frames,
         extract=_read_json(run_dir / "extract.json"),
         experiments=experiments,
         execution=_read_json(execution) if execution.exists() else {},
+        histories={
+            file.name.removesuffix(HISTORY): pq.read_table(file).to_pandas()
+            for file in sorted((run_dir / "heads").glob(f"*{HISTORY}"))
+        },
+        backbones=read_records(run_dir),
+        absent=_read_json(deep)["weights_not_available"] if deep.exists() else {},
     )
 
 

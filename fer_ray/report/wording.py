@@ -11,6 +11,10 @@ METHODS = {
     "svm-poly": "Polynomial SVM",
     "svm-rbf": "RBF SVM",
     "search": "Searched classifier",
+    "head": "Network head",
+    "head-augmented": "Augmented network head",
+    "head-augmented-reference": "Augmented network head with the study’s sigmoid",
+    "head-search": "Searched network head",
 }
 PROTOCOL_TITLES = {
     "random": "Random splits",
@@ -18,7 +22,7 @@ PROTOCOL_TITLES = {
     "loso": "Leave one subject out",
 }
 # Settings in an experiment's name that are of the method; the others are of the protocol.
-METHOD_SETTINGS = {"scale", "C", "gamma", "degree", "tol"}
+METHOD_SETTINGS = {"scale", "C", "gamma", "degree", "tol", "augment", "feature_sets", "classifiers"}
 _SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")
 # Subject-disjoint protocols first: they answer for people whom the model has never seen.
 PROTOCOL_ORDER = ("subject-10fold", "loso", "random")

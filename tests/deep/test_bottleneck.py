@@ -23,7 +23,9 @@ from fer_ray.progress import silent
 from tests.conftest import FerRay
 from tests.deep.conftest import RandomWeights
 
-SMALL = Execution(block_images=4, workers=2)
+# One worker, since TensorFlow's start is most of what a test takes; the first test has two.
+SMALL = Execution(block_images=4, workers=1)
+TWO = Execution(block_images=4, workers=2)
 FEW = 10  # images of the run folder that are kept
 
 
@@ -50,7 +52,7 @@ def computed(
 def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
     frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
 ) -> None:
-    record = computed(frames, corpus, trained_mobilenet)
+    record = computed(frames, corpus, trained_mobilenet, execution=TWO)
     rows = pq.read_table(frames / "frames").to_pandas()
     usable = rows[rows.status == "ok"]
     assert record["rows"] == record["rows_done"] == len(usable) > 6
@@ -114,7 +116,12 @@ def test_other_weights_are_noticed_and_replaced_only_when_asked_to(
         read_samples(frames / "frames", "mobilenet")
     with pytest.raises(MismatchError, match="--fresh"):
         computed(frames, corpus, trained_mobilenet)
+    for name in ("svm-linear-hog+mobilenet-random", "svm-linear-hog-random"):
+        (frames / "trials").mkdir(exist_ok=True)
+        (frames / "trials" / f"{name}.parquet").touch()
     computed(frames, corpus, trained_mobilenet, fresh=True)
+    left = [file.name for file in (frames / "trials").iterdir()]
+    assert left == ["svm-linear-hog-random.parquet"]  # what was trained on the others is gone
     assert read_samples(frames / "frames", "mobilenet").features.shape[1] == 256
 
 

@@ -20,7 +20,7 @@ from tests.conftest import FerRay
 
 SMALL = (
     "head_search.configurations=6", "head_search.most_epochs=12", "head_search.grace_epochs=5",
-    "head_search.finalists=2", "head_search.repeats=2", "execution.workers=2",
+    "head_search.finalists=2", "head_search.repeats=2", "execution.workers=1",
 )  # fmt: skip
 
 

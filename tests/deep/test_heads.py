@@ -21,6 +21,8 @@ from fer_ray.learn.splits import make_splits
 from fer_ray.learn.trials import read_experiments
 from fer_ray.progress import silent
 
+ONE = Execution(workers=1)  # TensorFlow's start is most of what a trial takes
+
 
 @pytest.fixture
 def samples(drawn_frames: Path) -> Samples:
@@ -69,6 +71,15 @@ def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
     answers = training.probabilities(data.validation)
     again = metrics.log_loss(data.validation_labels, answers)
     assert again == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_training_figures_are_means_over_all_images_of_an_epoch(data: HeadData) -> None:
+    training = HeadTraining(HeadSettings(learning_rate=1e-12, batch_size=7), data, seed=1)
+    record = training.run_epoch()
+    answers = training.probabilities(data.features)
+    assert record["train_loss"] == pytest.approx(metrics.log_loss(data.labels, answers), rel=1e-4)
+    right = metrics.accuracy(data.labels, answers.argmax(axis=1))
+    assert record["train_accuracy"] == pytest.approx(right)
 
 
 def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
@@ -125,7 +136,7 @@ def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -
 @pytest.mark.slow
 def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=3)
-    execution = Execution(workers=2)
+    execution = ONE
     run_trials(drawn_frames, splitting, execution, silent)
     card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
     name = card["experiment"]
@@ -152,7 +163,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
 @pytest.mark.slow
 def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(protocol="subject-10fold")
-    card = run_heads(drawn_frames, "reference", "geometry", splitting, Execution(), silent)
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
     assert card["experiment"] == "head-geometry-subject-10fold"
     assert card["figures"]["test_subject_in_train"] == 0
     assert card["figures"]["images"] == 96

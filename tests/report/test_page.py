@@ -51,6 +51,7 @@ def faces_in(tags):
 def test_the_report_is_one_page_with_its_figures_as_png_beside_it(plain_page):
     folder, html, tags = read(plain_page)
     assert sorted(file.name for file in folder.iterdir()) == [
+        "agreement-0.png", "agreement-1.png", "calibration-0.png", "calibration-1.png",
         "class-counts.png", "comparison.png",
         "confusion-svm-linear-reference-loso.png",
         "confusion-svm-linear-reference-random.png",

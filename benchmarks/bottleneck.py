@@ -1,0 +1,119 @@
+"""Bottleneck features by the job, against a bare loop and against one image at a time.
+
+    python -m benchmarks.bottleneck --out RUN_FOLDER --backbone vgg16 --weights FILE [--images 96]
+
+The run folder holds extracted frames of images that are still there; nothing in it is changed. The
+loop is a `tf.function` on crops that are in memory already, at the best of several batch sizes; the
+study's way is `model.predict` on one crop at a time. Each has all processors. Of the job, two runs
+on different numbers of images tell what one image costs apart from its start.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from benchmarks.augmented import crops_of
+from benchmarks.report import Table, write_result
+from fer_ray.config import Execution
+from fer_ray.data import store
+from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.job import run_bottleneck
+from fer_ray.deep.network import Backbone, load_keras
+from fer_ray.experiments import frames_record
+from fer_ray.learn.samples import read_samples
+from fer_ray.progress import silent
+from fer_ray.runtime import ensure_ray, ray_closed_after
+
+BATCHES = (8, 16, 32)
+IN_LOOP = 32  # images of a bare loop
+SINGLE = 12  # images that are predicted one at a time
+
+
+def main() -> None:
+    """Time all three and keep the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="A run folder with frames.")
+    parser.add_argument("--backbone", default="vgg16")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--images", type=int, default=96)
+    options = parser.parse_args()
+    record = frames_record(options.out)
+    root = Path(record["data"]["root"])
+    seconds = [
+        job_seconds(options.out, root, options.backbone, options.weights, n)
+        for n in (options.images // 3, options.images)
+    ]
+    job = (seconds[1] - seconds[0]) / (options.images - options.images // 3)
+    samples = read_samples(options.out / "frames", "geometry")
+    crops = crops_of(options.out, root, samples)[:IN_LOOP]
+    loops = {batch: loop_seconds(options, crops, batch) for batch in BATCHES}
+    best = min(loops, key=lambda batch: loops[batch])
+    single = predict_seconds(options, crops[:SINGLE])
+    table = Table(options.backbone, "s/image", "ratio")
+    for batch, each in loops.items():
+        table.add(f"bare tf.function loop, batches of {batch}", f"{each:.4f}", "")
+    table.add("fer-ray bottleneck, decoding and cutting included", f"{job:.4f}",
+              f"**{job / loops[best]:.2f}** of the best loop")  # fmt: skip
+    table.add("model.predict, one image at a time", f"{single:.4f}", f"**{single / job:.1f}** of "
+              "the job")  # fmt: skip
+    start = seconds[0] - job * (options.images // 3)
+    table.add("the job's start (workers, TensorFlow, weights), once", f"{start:.1f} s", "")
+    write_result(
+        f"bottleneck-{options.backbone}",
+        f"{options.images} images, {os.cpu_count()} processors for each way. Weights do not matter "
+        "to speed; no accuracy is measured here.",
+        table,
+    )
+
+
+def job_seconds(out: Path, root: Path, backbone: str, weights: str, images: int) -> float:
+    """Of the job on so many usable images, Ray's own start left out."""
+    with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
+        copy = Path(scratch)
+        (copy / "frames").mkdir()
+        rows = pq.read_table(out / "frames", filters=[("status", "=", "ok")]).slice(0, images)
+        store.write_table(rows, copy / "frames" / "part-0.parquet")
+        shutil.copy(out / "extract.json", copy)
+        ensure_ray(Execution())
+        wanted = plan_bottleneck(frames_record(copy), backbone, weights)
+        started = time.perf_counter()
+        run_bottleneck(copy, root, wanted, Execution(), silent)
+        return time.perf_counter() - started
+
+
+def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: int) -> float:
+    """An image of a bare loop, after one batch to warm up."""
+    network = Backbone(options.backbone, options.weights, batch_images=batch)
+    network(crops[:batch])
+    started = time.perf_counter()
+    network(crops)
+    return (time.perf_counter() - started) / len(crops)
+
+
+def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> float:
+    """An image of `model.predict` on one at a time, as the study did."""
+    keras, spec = load_keras(), Backbone(options.backbone, options.weights).spec
+    side = (spec.input_px, spec.input_px, 3)
+    application = getattr(keras.applications, spec.application)
+    model = application(include_top=False, weights=None, input_shape=side, **spec.options)
+    preprocess = getattr(keras.applications, spec.module).preprocess_input
+    rgb = [
+        np.repeat(np.resize(crop, side[:2])[None, ..., None], 3, axis=3).astype(np.float32)
+        for crop in crops
+    ]
+    model.predict(rgb[0], verbose=0)
+    started = time.perf_counter()
+    for image in rgb:
+        model.predict(preprocess(image.copy()), verbose=0)
+    return (time.perf_counter() - started) / len(crops)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.contracts import HISTORY_SCHEMA
+from fer_ray.learn.compare import compare
+from fer_ray.report import published, side, tables
+from fer_ray.report.curves import reliability
+from fer_ray.report.page import write_report
+from fer_ray.report.run_folder import read_run
+from fer_ray.report.verdict import by_protocol
+
+
+@pytest.fixture
+def run_dir(build_run) -> Path:
+    """SVMs on two protocols, and a head on VGG16 with its learning curves."""
+    experiments = (
+        ("svm-linear", "random", 0.7), ("svm-poly", "random", 0.5), ("svm-rbf", "random", 0.6),
+        ("svm-linear", "loso", 0.6),
+    )  # fmt: skip
+    built = build_run(experiments=experiments)
+    history = [
+        {"experiment": "svm-poly-reference-random", "trial": trial, "epoch": epoch,
+         "train_loss": 2 - epoch / 10, "train_accuracy": epoch / 10,
+         "validation_loss": 2 + (epoch - 4) ** 2 / 10 + trial, "validation_accuracy": 0.3,
+         "learning_rate": 1e-3}
+        for trial in range(3) for epoch in range(8)
+    ]  # fmt: skip
+    heads = built.run_dir / "heads"
+    heads.mkdir()
+    pq.write_table(
+        pa.Table.from_pylist(history, schema=HISTORY_SCHEMA),
+        heads / "svm-poly-reference-random.history.parquet",
+    )
+    weights = {"origin": "imagenet", "sha256": "ab" * 32, "file": "w.h5"}
+    (built.run_dir / "bottleneck").mkdir()
+    record = {"weights": weights, "preprocessing": "as trained", "numbers": 256}
+    (built.run_dir / "bottleneck" / "mobilenet.json").write_text(json.dumps(record))
+    absent = {"weights_not_available": {"vgg16": "cannot be fetched"}, "backbones": {}}
+    (built.run_dir / "deep.json").write_text(json.dumps(absent))
+    return built.run_dir
+
+
+def test_models_stand_side_by_side_on_the_same_answers(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    (found,) = side.sides(by_protocol(run.experiments))  # one model alone is no comparison
+    assert [item.summary.classifier for item in found.models] == ["svm-linear", "svm-rbf",
+                                                                  "svm-poly"]  # fmt: skip
+    rows = side.rows(found)
+    assert all(len(row) == len(side.HEADS) for row in rows)
+    right = {item.summary.classifier: found.right[at] for at, item in enumerate(found.models)}
+    linear, poly, rbf = right["svm-linear"], right["svm-poly"], right["svm-rbf"]
+    assert rows[0][6:] == (
+        str((~linear).sum()), str((linear & ~poly & ~rbf).sum()), str((~linear & poly & rbf).sum())
+    )  # fmt: skip
+    assert f"{(linear & poly & rbf).sum()} rightly" in side.hardest(found)
+    assert f"{(~linear & ~poly & ~rbf).sum()} wrongly" in side.hardest(found)
+
+
+def test_models_of_other_test_images_are_left_out(run_dir: Path) -> None:
+    file = run_dir / "predictions" / "svm-linear-reference-random.parquet"  # of the best
+    pq.write_table(pq.read_table(file).slice(1), file)
+    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
+    assert {item.summary.classifier for item in found.models} == {"svm-poly", "svm-rbf"}
+
+
+def test_the_best_two_are_tested_in_pairs(run_dir: Path) -> None:
+    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
+    first, second = found.models[:2]
+    tested = compare((first.trials, first.predictions), (second.trials, second.predictions))
+    text = side.best_two(found)
+    assert f"p = {tested.p_value:.2g}" in text
+    assert f"{100 * tested.difference:+.1f}".lstrip("+") in text
+
+
+def test_agreement_is_the_share_of_equal_answers(run_dir: Path) -> None:
+    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
+    shares = side.agreement(found)
+    assert np.array_equal(np.diag(shares), np.ones(3))
+    assert shares[0, 1] == shares[1, 0] == np.mean(found.predicted[0] == found.predicted[1])
+
+
+def test_reliability_pairs_probability_with_right_answers(run_dir: Path) -> None:
+    item = read_run(run_dir).experiments[0]
+    item.predictions["probabilities"] = [np.eye(8)[0] * 0.93 + 0.01] * len(item.predictions)
+    confidence, right = reliability(item)
+    assert confidence == pytest.approx([0.94])
+    assert right == pytest.approx([(item.predictions["label"] == 0).mean()])
+
+
+def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    assert ("vgg16", "weights not available", "–", "–", "–") in tables.backbone_rows(run)
+    ours = {row[0]: row[3] for row in published.published_rows(run)}
+    assert ours["The study: VGG16, pooled, softmax head"] == "weights not available"
+    assert ours["The study: Xception, pooled, softmax head"] == "not in this run"
+    assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"]
+
+
+def test_the_page_shows_them_with_learning_curves(run_dir: Path) -> None:
+    page = write_report(run_dir, None, show_faces=False).read_text(encoding="utf-8")
+    assert 'id="side"' in page
+    assert "validation loss is least in epoch 5" in page
+    assert (run_dir / "report" / "learning-0.png").is_file()
+    assert "weights not available" in page
