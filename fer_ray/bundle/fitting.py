@@ -55,7 +55,7 @@ class Fitted:
 
 
 def can_fit(out: Path, item: Experiment) -> bool:
-    """Whether a bundle can be made of an experiment: not of deltas, which one image does not have."""
+    """Whether a bundle can be made of an experiment; one image alone has no delta."""
     made = item.summary
     if needs_sequence(made.feature_set):
         return False
