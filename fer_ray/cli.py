@@ -13,7 +13,8 @@ import click
 
 from fer_ray import __version__
 from fer_ray.cli_learn import compare, search, trials
-from fer_ray.errors import UserError
+from fer_ray.cli_sweep import retry_failed, sweep
+from fer_ray.errors import ExitCode, UserError
 from fer_ray.options import (
     COMMON,
     DATA,
@@ -28,8 +29,6 @@ from fer_ray.options import (
 
 if TYPE_CHECKING:
     from fer_ray.config import Settings
-
-INTERRUPTED_EXIT_CODE = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,8 +84,8 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for learning in (trials, search, compare):
-    cli.add_command(learning)
+for command in (trials, search, compare, sweep, retry_failed):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -189,4 +188,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(mistake.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("fer-ray: stopped. What was finished is kept: run the same again.", err=True)
-        sys.exit(INTERRUPTED_EXIT_CODE)
+        sys.exit(ExitCode.INTERRUPTED)

@@ -23,7 +23,7 @@ from fer_ray.progress import Progress
 RUN_RECORD = "run.json"
 LIBRARIES = (
     "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "pyarrow",
-    "pandas", "matplotlib", "face_recognition_models",
+    "pandas", "matplotlib", "face_recognition_models", "pillow", "deltalake",
 )  # fmt: skip
 
 

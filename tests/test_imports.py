@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
-MAY_IMPORT_RAY = {"runtime.py", "pipeline.py", "learn/search.py", "cli.py", "doctor.py"}
-HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib"}
+MAY_IMPORT_RAY = {
+    *("runtime.py", "pipeline.py", "learn/search.py", "cli.py", "doctor.py"),
+    *("sweep/pool.py", "sweep/metrics.py"),
+}
+HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib",
+         "deltalake", "duckdb"}  # fmt: skip
 
 
 def loaded_by(code: str) -> set[str]:
