@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray import __version__
+from fer_ray.cli_bundle import bundle, predict
 from fer_ray.cli_learn import compare, search, trials
-from fer_ray.cli_sweep import retry_failed, sweep
+from fer_ray.cli_sweep import diff, plan, retry_failed, sweep, verify
 from fer_ray.errors import ExitCode, UserError
 from fer_ray.options import (
     COMMON,
@@ -84,7 +85,9 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for command in (trials, search, compare, sweep, retry_failed):
+LEARNING = (trials, search, compare, bundle, predict)
+SWEEPING = (sweep, plan, retry_failed, diff, verify)
+for command in (*LEARNING, *SWEEPING):
     cli.add_command(command)
 
 

@@ -186,7 +186,7 @@ class SweepSettings(Strict):
     # even be read, or all.
     retry: Literal["none", "unread", "all"] = "unread"
     image_seconds: float = Field(60, gt=0)  # after which an image is given up as timed out
-    max_error_share: float = Field(1, ge=0, le=1)  # of the source's images; more fails the sweep
+    max_error_share: float = Field(0.5, ge=0, le=1)  # of the source's images; more fails the sweep
     # More rows than this share gone at once is taken for a source that is not all there.
     max_gone_share: float = Field(0.5, ge=0, le=1)
     commit_rows: int = Field(16_384, ge=1)  # finished rows are committed at this number,

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fer_ray.bundle.manifest import CARD, Bundle
 from fer_ray.determinism import Outcome
 from fer_ray.job import Result
 from fer_ray.learn import leakage
@@ -141,6 +142,39 @@ def print_comparison(first: str, second: str, found: Comparison) -> None:
     )
     console.print(f"only the first is right: {found.only_first}; only the second: "
                   f"{found.only_second}")  # fmt: skip
+
+
+def print_bundle(bundle: Bundle) -> None:
+    """What was saved, and how well it did where it comes from."""
+    console, evidence = _console(), bundle.manifest.evidence
+    low, high = (_bound(end) for end in evidence.interval_95)
+    console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
+    console.print(
+        f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, 95 % "
+        f"interval {low}–{high}; fitted anew on all {bundle.manifest.training.images} images",
+        markup=False,
+    )
+    console.print(f"model card: {bundle.folder / CARD}", markup=False)
+
+
+def _bound(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def print_predictions(record: dict[str, Any], out: Path) -> None:
+    """Counts by status and by answer, and where the rows are."""
+    console = _console()
+    counts = Table("status", "images", box=None, pad_edge=False)
+    for status, count in record["counts"].items():
+        counts.add_row(status, str(count))
+    answers = Table("answer", "images", box=None, pad_edge=False)
+    for name, count in record["predicted"].items():
+        answers.add_row(name, str(count))
+    console.print(counts)
+    console.print(answers)
+    for oddity in record["data"]["quality"]:
+        console.print(f"{oddity['count']} {oddity['meaning']}", markup=False)
+    console.print(f"rows: {out / 'predictions'}", markup=False)
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:

@@ -108,6 +108,25 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
     return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *features])
 
 
+def answer_fields(labels: tuple[str, ...]) -> list[pa.Field]:
+    """What a model bundle appends to an extracted row; null where the row has no features.
+
+    Args:
+        labels: Emotions that the model knows, in the order of its probabilities.
+    """
+    probabilities = [pa.field(f"p_{name}", pa.float64()) for name in labels]
+    return [
+        pa.field("predicted", pa.string()),  # one of `labels`
+        *probabilities,  # adding up to 1
+        pa.field("bundle_sha256", pa.string(), nullable=False),  # of bundle.json
+    ]
+
+
+def answers_schema(labels: tuple[str, ...]) -> pa.Schema:
+    """Schema of what `fer-ray predict` leaves in `DIR/predictions/*.parquet`: one row per image."""
+    return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *answer_fields(labels)])
+
+
 # `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is one
 # classifier on one feature set under one protocol.
 TRIALS_SCHEMA = pa.schema(

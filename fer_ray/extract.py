@@ -77,18 +77,18 @@ def plan(data: Path, out: Path, settings: ExtractSettings, fresh: bool) -> Plan:
     )
     if made.finished is None:
         return made
-    differences = _differences(made, made.finished)
-    if not differences and (out / FRAMES).is_dir() and not fresh:
+    changed = differences(made, made.finished)
+    if not changed and (out / FRAMES).is_dir() and not fresh:
         return made
-    if differences and not fresh:
+    if changed and not fresh:
         raise MismatchError(
-            f"{out} holds frames of another run: {'; '.join(differences)}.\n"
+            f"{out} holds frames of another run: {'; '.join(changed)}.\n"
             "Give another --out to keep them, or --fresh to replace them."
         )
     return replace(made, finished=None)
 
 
-def _differences(made: Plan, record: dict[str, Any]) -> list[str]:
+def differences(made: Plan, record: dict[str, Any]) -> list[str]:
     """In words, what sets a finished extraction apart from the one asked for."""
     found = []
     if record.get("fingerprint") != made.fingerprint:
@@ -133,10 +133,10 @@ def extract(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
     key = f"{plan.fingerprint[:16]}-{plan.source_digest[:16]}"
     staged = store.StagedRows(out.resolve() / PARTIAL / key)
     started = time.monotonic()
-    fresh_rows = _run(plan, staged, execution, advance)
+    fresh_rows = run_blocks(plan, staged, execution, advance)
     seconds = time.monotonic() - started
     staged.assemble(out / FRAMES, _schema(plan.settings))
-    record = _record(plan, out / FRAMES, seconds, fresh_rows)
+    record = record_of(plan, out / FRAMES, seconds, fresh_rows)
     store.write_json(record, out / RECORD)
     staged.remove()
     logger.info("extracted %d images in %.1f s", fresh_rows, seconds)
@@ -154,8 +154,22 @@ def _schema(settings: ExtractSettings) -> pa.Schema:
     return schema(settings)
 
 
-def _run(plan: Plan, staged: store.StagedRows, execution: Execution, advance: Advance) -> int:
-    """Extract the rows that `staged` lacks; the number of them."""
+def run_blocks(
+    plan: Plan,
+    staged: store.StagedRows,
+    execution: Execution,
+    advance: Advance,
+    **answering: Any,
+) -> int:
+    """Extract the rows that `staged` lacks; the number of them.
+
+    Args:
+        plan: What to extract.
+        staged: Where rows are kept.
+        execution: Workers and block size.
+        advance: Told the number of rows each time that more are done.
+        **answering: `answer` and `kept` of `pipeline.extract_blocks`.
+    """
     workers = ensure_ray(execution)
     from fer_ray.pipeline import block_size, extract_blocks, split_blocks
 
@@ -170,12 +184,15 @@ def _run(plan: Plan, staged: store.StagedRows, execution: Execution, advance: Ad
         logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)
     advance(table.num_rows - todo)
     if blocks:
-        for rows in extract_blocks(blocks, root, plan.settings, staged, execution.workers):
+        for rows in extract_blocks(
+            blocks, root, plan.settings, staged, execution.workers, **answering
+        ):
             advance(rows)
     return todo
 
 
-def _record(plan: Plan, frames: Path, seconds: float, fresh_rows: int) -> dict[str, Any]:
+def record_of(plan: Plan, frames: Path, seconds: float, fresh_rows: int) -> dict[str, Any]:
+    """How the rows in `frames` were made, and what became of the images."""
     columns = ["status", "cascade", "mode", "width", "height"]
     rows = pq.read_table(frames, columns=columns).to_pandas()
     if len(rows) != plan.listing.table.num_rows:

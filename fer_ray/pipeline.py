@@ -5,7 +5,7 @@ can starve another, whatever the number of processors. A task ends by keeping it
 what a killed job has kept, the next one need not do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,8 @@ def extract_blocks(
     staged: StagedRows,
     workers: int | None = None,
     batch_images: int = BATCH_IMAGES,
+    answer: Callable[[pa.Table], pa.Table] | None = None,
+    kept: pa.Schema | None = None,
 ) -> Iterator[int]:
     """Extract listed rows, block by block, and keep them in `staged`.
 
@@ -44,6 +46,8 @@ def extract_blocks(
         staged: Where finished rows are kept.
         workers: Tasks at a time. None: as many as the cluster has processors for, also as it grows.
         batch_images: Images that a task holds decoded at a time. Changes no result.
+        answer: Appends a model's answers to finished rows. None: nothing is asked.
+        kept: Columns that are kept. None: all that `settings` make.
 
     Yields:
         A number of rows, each time that so many more are kept.
@@ -52,7 +56,7 @@ def extract_blocks(
     crop = partial(steps.crop, settings=settings.crop)
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
-    keep = partial(keep_rows, staged=staged, schema=schema(settings))
+    keep = partial(keep_rows, staged=staged, schema=kept or schema(settings), answer=answer)
     how = {
         "batch_format": "pyarrow",
         "compute": TaskPoolStrategy(size=workers),
@@ -90,12 +94,18 @@ def schema(settings: ExtractSettings) -> pa.Schema:
     return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
 
 
-def keep_rows(table: pa.Table, staged: StagedRows, schema: pa.Schema) -> pa.Table:
-    """Keep finished rows, and hand on no more than their number.
+def keep_rows(
+    table: pa.Table,
+    staged: StagedRows,
+    schema: pa.Schema,
+    answer: Callable[[pa.Table], pa.Table] | None = None,
+) -> pa.Table:
+    """Keep finished rows, with a model's answers where one is asked; hand on their number alone.
 
     Ray may put rows of several blocks into one batch; each run of neighbouring positions becomes a
     file of its own.
     """
+    table = table if answer is None else answer(table)
     positions = table[POSITION].to_numpy()
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1
     for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):

@@ -83,3 +83,13 @@ def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFact
     assert "\r" not in done.stderr  # no bar in a pipe
     assert str(out / "report" / "index.html") in done.stdout
     return out
+
+
+@pytest.fixture(scope="session")
+def kept_bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of an experiment of the whole run; not to be changed."""
+    from fer_ray.bundle.making import make_bundle
+
+    target = tmp_path_factory.mktemp("bundle") / "model"
+    make_bundle(run_dir, target, "svm-linear-reference-random")
+    return target

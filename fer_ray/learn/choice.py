@@ -61,6 +61,7 @@ def plan_search(
         protocol=folds.protocol,
         seed=trials.seed,
         splits=folds.splits,
+        recipe={"search": settings.model_dump(mode="json"), "classes": trials.classes},
         settings=settings,
         configurations=draw_configurations(settings, trials.seed),
     )

@@ -34,6 +34,9 @@ class CalibratedSvm:
     `CalibratedClassifierCV(SVC(), ensemble=False)`: Platt's sigmoid on out-of-fold decision values.
     Classes are, as with the study, those of the SVM itself (one against one, by vote), so that
     accuracies do not depend on the calibration.
+
+    Attributes:
+        calibrated: All of the fitted model, as scikit-learn has it.
     """
 
     def __init__(self, kernel: Kernel, settings: TrialSettings) -> None:
@@ -57,9 +60,22 @@ class CalibratedSvm:
         kept = counts[labels] >= 2
         folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
         calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=folds)
-        self._calibrated = calibrated.fit(features[kept], labels[kept])
-        self._svm = self._calibrated.calibrated_classifiers_[0].estimator
+        return self._hold(calibrated.fit(features[kept], labels[kept]))
+
+    @classmethod
+    def of(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
+        """The model that a fitted `calibrated` is all of."""
+        return cls.__new__(cls)._hold(calibrated)
+
+    def _hold(self, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
+        self.calibrated = calibrated
+        self._svm = calibrated.calibrated_classifiers_[0].estimator
         return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The emotions that were trained."""
+        return tuple(EMOTIONS[code] for code in self.calibrated.classes_)
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
         """Class codes (n,)."""
@@ -68,7 +84,7 @@ class CalibratedSvm:
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, 8) by class code; 0 for classes that were not trained."""
         full = np.zeros((len(features), len(EMOTIONS)))
-        full[:, self._calibrated.classes_] = self._calibrated.predict_proba(features)
+        full[:, self.calibrated.classes_] = self.calibrated.predict_proba(features)
         return full
 
 

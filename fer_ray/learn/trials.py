@@ -21,6 +21,7 @@ from fer_ray.learn.svm import TrialResult, run_trial
 TRIALS = "trials"
 PREDICTIONS = "predictions"
 PARTIAL = "trials.partial"
+RECIPE = "fer_ray.recipe"  # metadata of a trials file: `Experiment.recipe`
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Experiment:
         protocol: How images are split.
         seed: Of the splits.
         splits: One a trial.
+        recipe: What else it takes to fit its model anew, as JSON knows it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Experiment:
     protocol: str
     seed: int
     splits: list[Split]
+    recipe: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ def plan_experiments(settings: TrialSettings, folds: Folds, frames_key: str) -> 
                 protocol=folds.protocol,
                 seed=settings.seed,
                 splits=folds.splits,
+                recipe={
+                    "kernel": kernel,
+                    "settings": settings.model_dump(mode="json", exclude={"folds"}),
+                },
                 kernel=kernel,
                 settings=settings,
             )
@@ -172,9 +179,11 @@ class TrialStore:
             "seed": self._experiment.seed,
         }
         predictions = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
+        figures = pa.Table.from_pylist([common | row for row in rows], schema=TRIALS_SCHEMA)
+        recipe = {RECIPE: json.dumps(self._experiment.recipe)}
         for name, table in (
             (PREDICTIONS, predictions),
-            (TRIALS, pa.Table.from_pylist([common | row for row in rows], schema=TRIALS_SCHEMA)),
+            (TRIALS, figures.replace_schema_metadata(recipe)),
         ):
             self._file(name).parent.mkdir(exist_ok=True)
             store.write_table(table, self._file(name))

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,9 @@ class ResultCommits:
     tried again.
     """
 
-    def __init__(self, sweep: "Sweep", schema: pa.Schema) -> None:
+    def __init__(self, sweep: "Sweep", committed: Callable[[], None]) -> None:
+        self._committed = committed
         self._sweep = sweep
-        self._schema = schema
         self._known = sweep.store.snapshot("results")
         self._held: list[pa.Table] = []
         self._rows = 0
@@ -45,7 +46,7 @@ class ResultCommits:
         settings = self._sweep.settings.sweep
         results = self._sweep.ledger.unknown(results)
         recipe = self._sweep.recipe.fingerprint
-        self._held.append(completed(results, self._schema, recipe, self._sweep.record.sweep))
+        self._held.append(completed(results, self._sweep.schema, recipe, self._sweep.record.sweep))
         self._rows += results.num_rows
         self._sweep.ledger.described(self._held[-1])
         late = time.monotonic() - self._since >= settings.commit_seconds
@@ -60,9 +61,10 @@ class ResultCommits:
                 break
             try:
                 self._known = self._sweep.store.append(
-                    self._known, rows, self._schema, self._sweep.meta
+                    self._known, rows, self._sweep.schema, self._sweep.meta
                 )
                 self._sweep.record.commits += 1
+                self._committed()
                 break
             except ConflictError:
                 _pause(attempt)

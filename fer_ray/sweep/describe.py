@@ -6,8 +6,9 @@ from typing import Literal
 
 import pyarrow as pa
 
+from fer_ray.bundle.predictor import Answering, predictor_of
 from fer_ray.config import ExtractSettings
-from fer_ray.contracts import RESULT_FIELDS, Stage, Status, results_schema
+from fer_ray.contracts import RESULT_FIELDS, Stage, Status, answer_fields, results_schema
 from fer_ray.data.decode import decode_bytes
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS
@@ -23,15 +24,19 @@ class DescribeImage:
     Attributes:
         settings: Those of extraction.
         faces: The study's rule of exactly one, the largest, or all.
+        answer: A model that adds its answers to each face.
     """
 
     settings: ExtractSettings
     faces: Literal["one", "largest", "all"] = "one"
+    answer: Answering | None = None
 
     def load(self) -> None:
         """Load the models, so that their lack shows before the first image."""
         steps.face_finder(self.settings.crop)
         steps.landmark_locator(self.settings.landmarks)
+        if self.answer is not None:
+            predictor_of(self.answer.folder, self.answer.sha256)
 
     def __call__(self, content: bytes, enter: Stages) -> pa.Table:
         """One row per face, or one that says why there is none; `schema_of` without bookkeeping."""
@@ -48,7 +53,7 @@ class DescribeImage:
         table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
         enter(Stage.FEATURES)
         table = steps.features(table, settings.features.sets, settings.crop.size_px)
-        return self._identified(table)
+        return self._identified(table if self.answer is None else self.answer(table))
 
     def _identified(self, table: pa.Table) -> pa.Table:
         sha256, boxes = table["sha256"].to_pylist(), table["box_xywh"].to_pylist()
@@ -63,9 +68,12 @@ def face_id(sha256: str, box_xywh: list[int] | None) -> str | None:
     return f"{sha256[:32]}-{'-'.join(map(str, box_xywh))}" if box_xywh else None
 
 
-def schema_of(settings: ExtractSettings) -> pa.Schema:
-    """Schema of the results that `settings` make."""
-    return results_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
+def schema_of(settings: ExtractSettings, labels: tuple[str, ...] = ()) -> pa.Schema:
+    """Schema of the results that `settings` make, with the answers of a model of these labels."""
+    schema = results_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
+    for field in answer_fields(labels) if labels else ():
+        schema = schema.append(field.with_nullable(True))
+    return schema
 
 
 def failed_rows(sha256: list[str], status: Status, stage: str, error: str) -> pa.Table:

@@ -31,12 +31,12 @@ Describe = Callable[[bytes, Callable[[str], None]], pa.Table]
 
 @dataclass(frozen=True)
 class Fault:
-    """An image that the child did not survive.
+    """An image that could not be described.
 
     Attributes:
         status: crashed or timed_out.
         stage: The last stage that the child entered, "" before the first.
-        error: What became of the child, in words.
+        error: What became of the child, or what it raised, in words.
     """
 
     status: Status
@@ -62,7 +62,7 @@ class Guard:
 
         Raises:
             UserError: The child cannot do its work at all, such as for lack of a model.
-            RuntimeError: `describe` raised: a bug.
+            RuntimeError: The child does not even start.
         """
         child = self._child or self._start()
         stage = ""
@@ -73,8 +73,10 @@ class Guard:
                 kind, answer = self._receive(child, deadline)
                 if kind == "rows":
                     return answer
-                if kind == "raised":
+                if kind == "raised" and isinstance(answer, UserError):
                     raise answer
+                if kind == "raised":
+                    return Fault(Status.CRASHED, stage, str(answer))
                 stage = answer
         except TimeoutError:
             self.close()
@@ -184,6 +186,4 @@ def _portable(problem: Exception) -> Exception:
     """The same kind of exception, with nothing in it that could not be sent."""
     if isinstance(problem, UserError):
         return UserError(str(problem))
-    import traceback
-
-    return RuntimeError("".join(traceback.format_exception(problem)))
+    return RuntimeError(f"{type(problem).__name__}: {problem}"[:500])

@@ -28,7 +28,7 @@ IMAGE_COLUMNS = [
     *("path", "size", "mtime_ns", "sha256", "recipe", "status", "faces"),
     *("subject", "emotion", "label", "listed_ns"),
 ]
-RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error"]
+RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error", "predicted"]
 
 
 class Ledger:
@@ -77,9 +77,8 @@ class Ledger:
 
     def described(self, rows: pa.Table) -> None:
         """Take up results; those of other recipes are passed over."""
-        self._insert(
-            "result_rows", rows.select(RESULT_COLUMNS), "recipe = (SELECT recipe FROM this)"
-        )
+        known = [name for name in RESULT_COLUMNS if name in rows.column_names]
+        self._insert("result_rows", rows.select(known), "recipe = (SELECT recipe FROM this)")
 
     def plan(self, retry: str) -> dict[str, tuple[int, int]]:
         """Decide what is to be done; images and bytes by reason."""
@@ -162,6 +161,13 @@ class Ledger:
     def statuses(self) -> dict[str, int]:
         """Images that the store has, by status."""
         return dict(self._rows("SELECT status, count(*) FROM images GROUP BY ALL ORDER BY ALL"))
+
+    def classes(self) -> dict[str, int]:
+        """Images that the store has, by the class that the model sees in the largest face."""
+        return dict(self._rows(
+            "SELECT predicted, count(*) FROM images JOIN result_rows USING (sha256) "
+            "WHERE predicted IS NOT NULL AND face_index = 0 GROUP BY ALL ORDER BY ALL"
+        ))  # fmt: skip
 
     def examples(self) -> list[dict[str, Any]]:
         """Images that could not be looked at: how many of each kind, with a few of them."""

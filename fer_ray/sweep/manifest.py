@@ -1,6 +1,5 @@
 """What a sweep tells of itself: one JSON file in the store."""
 
-import json
 import resource
 import sys
 import time
@@ -17,8 +16,9 @@ import pyarrow.compute as pc
 from fer_ray import __version__
 from fer_ray.contracts import ERRORS, SCHEMA_VERSION, Status
 from fer_ray.errors import ExitCode
-from fer_ray.job import library_versions, machine
+from fer_ray.job import machine
 from fer_ray.sweep.recipe import Recipe
+from fer_ray.versions import library_versions
 
 if TYPE_CHECKING:
     from fer_ray.sweep.state import Sweep
@@ -54,7 +54,7 @@ class Record:
     statuses: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
-    course: list[tuple[float, int]] = field(default_factory=list)
+    course: list[list[float]] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     read: int = 0
     described: int = 0
@@ -73,16 +73,18 @@ class Record:
         finally:
             self.timings[step] = round(time.monotonic() - started, 3)
 
-    def note(self, results: pa.Table) -> None:
-        """Count the images of some results, and their outcomes."""
+    def note(self, results: pa.Table) -> Counter[str]:
+        """Count the images of some results by their outcomes, and give these counts."""
         first = results.filter(pc.equal(results["face_index"], 0))
-        self.described += first.num_rows
-        self.outcomes.update(first["status"].to_pylist())
+        found = Counter[str](first["status"].to_pylist())
+        self.described += found.total()
+        self.outcomes += found
         now = time.monotonic() - self.clock
         if not self.course or now - self.course[-1][0] >= SAMPLE_S:
-            self.course.append((round(now, 1), self.described))
+            self.course.append([round(now, 1), self.described])
         if len(self.course) > MOST_SAMPLES:
             del self.course[1::2]
+        return found
 
     @property
     def error_share(self) -> float:
@@ -98,8 +100,8 @@ class Record:
         return faces / seen if seen else None
 
 
-def manifest(sweep: "Sweep", final: bool) -> tuple[dict[str, Any], str]:
-    """The manifest, and as the text of its file.
+def manifest(sweep: "Sweep", final: bool) -> dict[str, Any]:
+    """The manifest of a sweep.
 
     Args:
         sweep: The sweep.
@@ -107,7 +109,7 @@ def manifest(sweep: "Sweep", final: bool) -> tuple[dict[str, Any], str]:
     """
     record = sweep.record
     listed = sum(count for kind, (count, _) in record.planned.items() if kind != "gone")
-    told = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "fer_ray_version": __version__,
         "sweep": record.sweep,
@@ -132,6 +134,7 @@ def manifest(sweep: "Sweep", final: bool) -> tuple[dict[str, Any], str]:
         "statuses": record.statuses,
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
+        "classes": sweep.ledger.classes() if final else {},
         "errors": sweep.ledger.examples() if final else [],
         "tables": record.tables,
         "course": record.course,
@@ -143,7 +146,6 @@ def manifest(sweep: "Sweep", final: bool) -> tuple[dict[str, Any], str]:
         "started": record.started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return told, json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
 def _peak_mib() -> int:

@@ -10,7 +10,7 @@ CREATE TABLE images (path VARCHAR, size BIGINT, mtime_ns BIGINT, sha256 VARCHAR,
     status VARCHAR, faces SMALLINT, subject VARCHAR, emotion VARCHAR, label TINYINT,
     listed_ns BIGINT);
 CREATE TABLE result_rows (sha256 VARCHAR, face_index SMALLINT, status VARCHAR, stage VARCHAR,
-    error VARCHAR);
+    error VARCHAR, predicted VARCHAR);
 CREATE VIEW known AS
     SELECT sha256, arg_min(row(status, stage, error), face_index + 1000 * (status NOT IN $ok)::INT)
         AS outcome, count(*) FILTER (status IN $ok) AS faces

@@ -1,5 +1,6 @@
 """A sweep: list, plan, read, describe, publish, tidy, tell."""
 
+import json
 import logging
 import pickle
 import secrets
@@ -13,15 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fer_ray.bundle.predictor import Answering, Predictor
 from fer_ray.config import Settings
 from fer_ray.errors import ExitCode, SourceLostError, StoreLostError
 from fer_ray.progress import Progress
 from fer_ray.sweep.commits import publish, remove_orphans
-from fer_ray.sweep.describe import DescribeImage
+from fer_ray.sweep.describe import DescribeImage, schema_of
+from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.labels import labels_of
 from fer_ray.sweep.ledger import Ledger
 from fer_ray.sweep.manifest import Record, manifest, name_at
+from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.recipe import recipe_of
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.state import Stop, Sweep, stop_here
@@ -29,6 +33,9 @@ from fer_ray.sweep.store import Store
 from fer_ray.sweep.work import work
 
 FEWEST_GONE = 100  # so many rows may be gone at once, whatever share of the store they are
+
+# Of the manifest, in the last line of a log.
+LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +45,7 @@ def run_sweep(
     store: str,
     settings: Settings,
     progress: Progress,
+    model: Path | None = None,
     describe: Describe | None = None,
     stop: Stop | None = None,
 ) -> dict[str, Any]:
@@ -48,6 +56,7 @@ def run_sweep(
         store: Path or URI of the store; made if it is not there.
         settings: What defines the rows, and the policies of `sweep`.
         progress: Told what is done.
+        model: A model bundle, whose answers are added and whose settings of extraction are taken.
         describe: From the bytes of an image to its rows. None: the steps of extraction.
         stop: Ends the sweep in good order once set; SIGTERM sets it.
 
@@ -58,29 +67,66 @@ def run_sweep(
         UserError: The source or the store is lost, or a model missing; what was finished is
             committed, and the manifest written if the store still takes it.
     """
-    recipe = recipe_of(settings)
-    opened, kept = open_source(source), Store(store)
-    record = Record(_name(), opened.uri, kept.uri, recipe)
-    chosen = describe or DescribeImage(settings.extract, settings.sweep.faces)
-    with tempfile.TemporaryDirectory(prefix="fer-ray-") as scratch:
-        ledger = Ledger(
-            Path(scratch), recipe.fingerprint, record.sweep, time.time_ns(), settings.sweep.gone
-        )
-        sweep = Sweep(
-            opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
-            stop or Stop(),
-        )  # fmt: skip
+    with prepared(source, store, settings, progress, model, describe, stop) as sweep:
         try:
             _sweep(sweep)
         except BaseException as problem:
-            record.exit_code = int(getattr(problem, "exit_code", ExitCode.FAILED))
-            record.problem = str(problem) or type(problem).__name__
+            sweep.record.exit_code = int(getattr(problem, "exit_code", ExitCode.FAILED))
+            sweep.record.problem = str(problem) or type(problem).__name__
             if not isinstance(problem, StoreLostError):
-                kept.write_text(f"{record.sweep}.json", manifest(sweep, final=False)[1])
+                _keep(sweep, final=False)
             raise
-        told, text = manifest(sweep, final=True)
-        kept.write_text(f"{record.sweep}.json", text)
-        ledger.close()
+        return _keep(sweep, final=True)
+
+
+@contextmanager
+def prepared(
+    source: str,
+    store: str,
+    settings: Settings,
+    progress: Progress,
+    model: Path | None = None,
+    describe: Describe | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Sweep]:
+    """A sweep that has not begun; see `run_sweep`."""
+    predictor = Predictor(model) if model else None
+    answer, labels = None, tuple[str, ...]()
+    if model and predictor:
+        extract = predictor.settings(settings.extract.landmarks.model)
+        settings = settings.model_copy(update={"extract": extract})
+        answer, labels = Answering(model.resolve(), predictor.sha256), predictor.labels
+    recipe = recipe_of(settings, predictor.sha256 if predictor else None)
+    opened, kept = open_source(source), Store(store)
+    record = Record(_name(), opened.uri, kept.uri, recipe)
+    chosen = describe or DescribeImage(settings.extract, settings.sweep.faces, answer)
+    listed_ns, gone = time.time_ns(), settings.sweep.gone
+    with tempfile.TemporaryDirectory(prefix="fer-ray-") as scratch:
+        ledger = Ledger(Path(scratch), recipe.fingerprint, record.sweep, listed_ns, gone)
+        try:
+            yield Sweep(
+                opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
+                schema_of(settings.extract, labels), stop or Stop(),
+            )  # fmt: skip
+        finally:
+            ledger.close()
+
+
+def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
+    """Write manifest and page into the store."""
+    told = manifest(sweep, final)
+    told["drift"] = []
+    if final:
+        alert_from = sweep.settings.sweep.drift_alert
+        told["drift"] = drift(told, sweep.store.manifests(), alert_from)
+        for one in told["drift"]:
+            if one["alert"]:
+                logger.warning("drift: %s is %.3f, was %.3f", *list(one.values())[:3])
+        sweep.store.write_text(f"{sweep.record.sweep}.html", sweep_page(told))
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    sweep.store.write_text(f"{sweep.record.sweep}.json", text)
+    figures = {name: told[name] for name in LOGGED}
+    logger.info("sweep %s ended", told["sweep"], extra={"figures": figures})
     return told
 
 

@@ -70,7 +70,52 @@ def print_sweep(told: dict[str, Any]) -> None:
             f"{kind['images']} {kind['status']}: {kind['error']} ({kind['examples'][0]} …)",
             markup=False,
         )
+    for one in told["drift"]:
+        if one["alert"]:
+            console.print(f"Drift: {one['name']} is {one['share']:.1%}, was {one['before']:.1%}")
+    console.print(f"page: {told['store']}/sweeps/{told['sweep']}.html", markup=False)
     console.print(f"sweep {told['sweep']}: {told['timings']['total']:.1f} s", markup=False)
+
+
+def print_estimate(told: dict[str, Any]) -> None:
+    """What the sweep would cost."""
+    probe, console = told["probe"], Console(highlight=False)
+    if not told["images_to_do"]:
+        console.print("Nothing to do.")
+        return
+    console.print(
+        f"{told['images_to_do']} images to do at {probe['seconds_an_image']:.3f} s each (probe of "
+        f"{probe['images']}): {told['core_hours']:.2f} core-hours, "
+        f"{told['seconds_expected']:.0f} s with {told['workers']} workers"
+    )
+
+
+def print_diff(found: dict[str, Any]) -> None:
+    """What differs between two runs."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found['images'][0]} and {found['images'][1]} images, {found['in_both']} in "
+                  f"both, {found['other_recipe']} of them under another recipe")  # fmt: skip
+    for kind, one in found["differing"].items():
+        told = ", ".join(one["examples"])
+        console.print(f"{kind.replace('_', ' ')}: {one['images']} ({told})", markup=False)
+    for change in found["statuses"]:
+        console.print(f"  {change['a']} → {change['b']}: {change['images']}")
+    if "landmarks" in found["differing"]:
+        moved = found["landmarks_px"]["largest"]
+        console.print(f"landmarks of the same content differ by up to {moved:.3g} px")
+    if not found["differing"]:
+        console.print("No difference.")
+
+
+def print_verified(found: dict[str, Any]) -> None:
+    """What came out of computing a sample anew."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found['same']} of {found['sampled']} images come out the same, bit for bit; "
+                  f"{found['changed_since']} have changed since or are gone")  # fmt: skip
+    for one in found["differing"][:20]:
+        console.print(f"{one['path']} differs in {', '.join(one['columns'])}", markup=False)
+    if not found["recipe_here"]:
+        console.print("Settings, models or versions are not those that the store was made with.")
 
 
 def print_plan(planned: dict[str, dict[str, int]], console: Console | None = None) -> None:

@@ -3,6 +3,8 @@
 import threading
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from fer_ray.config import Settings
 from fer_ray.errors import StoppedError
 from fer_ray.progress import Progress
@@ -40,6 +42,7 @@ class Sweep:
     describe: bytes
     progress: Progress
     record: Record
+    schema: pa.Schema  # of results
     stop: Stop = field(default_factory=Stop)
 
     @property

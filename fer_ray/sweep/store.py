@@ -94,7 +94,7 @@ class Store:
                 writer_properties=WRITING, target_file_size=TARGET_FILE_BYTES,
                 commit_properties=_stamp(since, meta),
             )  # fmt: skip
-        return self.snapshot(since.name)
+        return since  # delta-rs has moved it to this commit, and to none of another sweep's
 
     def merge(
         self, since: Snapshot, changes: Any, key: tuple[str, ...], meta: dict[str, str]
@@ -161,17 +161,16 @@ class Store:
                 self._fs.move(partial, file)
         return f"{self.uri}/{SWEEPS}/{name}"
 
-    def manifests(self, most: int) -> list[dict[str, Any]]:
-        """What the last sweeps told of themselves, the newest first."""
+    def manifests(self) -> Iterator[dict[str, Any]]:
+        """What sweeps told of themselves, the newest first."""
         folder = fs.FileSelector(f"{self._root}/{SWEEPS}", allow_not_found=True)
         with _lost_on_error(self.uri):
             names = (info.path for info in self._fs.get_file_info(folder))
             newest = sorted((name for name in names if name.endswith(".json")), reverse=True)
-            return [self._json(path) for path in newest[:most]]
-
-    def _json(self, path: str) -> dict[str, Any]:
-        with self._fs.open_input_file(path) as opened:
-            return json.loads(opened.read())  # type: ignore[no-any-return]
+        for path in newest:
+            with _lost_on_error(self.uri), self._fs.open_input_file(path) as opened:
+                text = opened.read()
+            yield json.loads(text)
 
     def _table_uri(self, name: Name) -> str:
         return f"{self.uri}/{name}"
@@ -179,13 +178,15 @@ class Store:
     def _create(self, name: Name, rows: Any, schema: pa.Schema, meta: dict[str, str]) -> Snapshot:
         """Make the table empty, then append: of two sweeps at once one makes it."""
         try:
-            DeltaTable.create(
+            made = DeltaTable.create(
                 self._table_uri(name), schema, mode="error",
                 configuration={"delta.checkpointInterval": "20"},
             )  # fmt: skip
-        except DeltaError:  # made by another one meanwhile
-            raise ConflictError from None
-        return self.append(self.snapshot(name), rows, schema, meta)
+        except DeltaError:
+            if self.snapshot(name).table is None:
+                raise
+            raise ConflictError from None  # made by another one meanwhile
+        return self.append(Snapshot(name, made), rows, schema, meta)
 
     @contextmanager
     def _committing(self) -> Iterator[None]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fer_ray.contracts import Stage, Status
 from fer_ray.sweep.blocks import FOUND, describe_block, hash_block
 from fer_ray.sweep.commits import ResultCommits
-from fer_ray.sweep.describe import failed_rows, schema_of
+from fer_ray.sweep.describe import failed_rows
 from fer_ray.sweep.state import Sweep, stop_here
+
+if TYPE_CHECKING:
+    from fer_ray.sweep.metrics import Metrics
 
 HASH_BLOCK = 256  # images: some 0.1 s of reading from a disk, 10 s from an object store
 KILLED = "its worker died again and again"
@@ -44,17 +46,22 @@ def _describe_all(sweep: Sweep) -> None:
     Contents that change meanwhile are found on the way: their paths are looked at again, until
     every path has its result. Each round settles at least the paths that it tried.
     """
-    commits = ResultCommits(sweep, schema_of(sweep.settings.extract))
+    from fer_ray.sweep.metrics import Metrics
+
+    metrics = Metrics()
+    commits = ResultCommits(sweep, metrics.committed)
     commits.forget_failed()
     with sweep.progress("describe", "images", sweep.ledger.count_to_describe()) as advance:
         try:
             while sweep.ledger.count_to_describe() and not sweep.stop():
-                _describe_round(sweep, commits, advance)
+                _describe_round(sweep, commits, metrics, advance)
         finally:  # also where the source is lost, or a person ends it: what is done is kept
             commits.flush()
 
 
-def _describe_round(sweep: Sweep, commits: ResultCommits, advance: Callable[[int], None]) -> None:
+def _describe_round(
+    sweep: Sweep, commits: ResultCommits, metrics: "Metrics", advance: Callable[[int], None]
+) -> None:
     from fer_ray.pipeline import block_size
 
     work = partial(
@@ -67,8 +74,10 @@ def _describe_round(sweep: Sweep, commits: ResultCommits, advance: Callable[[int
     for results, found in _run(sweep, work, blocks, _crashed_block):
         sweep.ledger.settle(found)
         commits.add(results)
-        sweep.record.note(results)
-        advance(results.filter(pc.equal(results["face_index"], 0)).num_rows)
+        outcomes = sweep.record.note(results)
+        total -= outcomes.total()
+        metrics.described(outcomes, total)
+        advance(outcomes.total())
 
 
 def _run(

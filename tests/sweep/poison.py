@@ -21,6 +21,8 @@ class Poisoned(DescribeImage):
         if content.endswith(b"loop"):
             while True:
                 pass
+        if content.endswith(b"raise"):
+            raise ArithmeticError("what nobody thought of")
         if content.endswith(b"sleep"):
             time.sleep(3600)
         return super().__call__(content, enter)

@@ -2,12 +2,14 @@ import pickle
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
+from fer_ray.sweep.blocks import _described
 from fer_ray.sweep.guard import Fault, Guard
 from tests.sweep.conftest import FAST, Swept, rows
 from tests.sweep.poison import Poisoned
@@ -41,6 +43,18 @@ def test_an_image_without_an_end_is_given_up_in_time(way: bytes) -> None:
     assert isinstance(fault, Fault)
     assert fault.status == Status.TIMED_OUT
     assert isinstance(guarded(b"no image"), pa.Table)
+    guarded.close()
+
+
+def test_an_exception_and_a_killed_child_cost_no_more_than_the_image(faces: list[Path]) -> None:
+    guarded = guard(60)
+    fault = guarded(b"raise")
+    assert isinstance(fault, Fault)
+    assert fault.error == "ArithmeticError: what nobody thought of"
+    [child] = [one for one in psutil.Process().children() if "fer_ray.sweep.child" in one.cmdline()]
+    child.kill()
+    rows = _described(guarded, faces[0].read_bytes(), "")  # tried again, in a new child
+    assert rows["status"].to_pylist() == ["ok"]
     guarded.close()
 
 

