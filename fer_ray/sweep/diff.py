@@ -21,8 +21,9 @@ CREATE TABLE {0}_images (path VARCHAR, sha256 VARCHAR, recipe VARCHAR, status VA
 CREATE TABLE {0}_results (sha256 VARCHAR, recipe VARCHAR, face_index SMALLINT,
     landmarks_xy FLOAT[], predicted VARCHAR);
 CREATE VIEW {0} AS SELECT i.path, i.sha256, i.recipe, i.status, r.landmarks_xy, r.predicted
-    FROM {0}_images i LEFT JOIN (SELECT DISTINCT ON (sha256, recipe, face_index) * FROM {0}_results) r
-    ON r.sha256 = i.sha256 AND r.recipe = i.recipe AND r.face_index = 0;
+    FROM {0}_images i LEFT JOIN (
+        SELECT DISTINCT ON (sha256, recipe) * FROM {0}_results WHERE face_index = 0
+    ) r ON r.sha256 = i.sha256 AND r.recipe = i.recipe;
 """
 
 # What can differ, each counted and shown by examples.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fer_ray.contracts import Stage, Status
+from fer_ray.progress import Advance
 from fer_ray.sweep.blocks import FOUND, describe_block, hash_block
 from fer_ray.sweep.commits import ResultCommits
 from fer_ray.sweep.describe import failed_rows
@@ -60,7 +61,7 @@ def _describe_all(sweep: Sweep) -> None:
 
 
 def _describe_round(
-    sweep: Sweep, commits: ResultCommits, metrics: "Metrics", advance: Callable[[int], None]
+    sweep: Sweep, commits: ResultCommits, metrics: "Metrics", advance: Advance
 ) -> None:
     from fer_ray.pipeline import block_size
 
@@ -77,7 +78,8 @@ def _describe_round(
         outcomes = sweep.record.note(results)
         total -= outcomes.total()
         metrics.described(outcomes, total)
-        advance(outcomes.total())
+        so_far = sweep.record.outcomes.most_common()
+        advance(outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far))
 
 
 def _run(
