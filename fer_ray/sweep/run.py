@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from fer_ray.bundle.predictor import Answering, Predictor
 from fer_ray.config import Settings
-from fer_ray.errors import ExitCode, SourceLostError, StoreLostError
+from fer_ray.errors import ExitCode, SourceLostError, StoreLostError, UserError
 from fer_ray.progress import Progress
 from fer_ray.sweep.commits import publish, remove_orphans
 from fer_ray.sweep.describe import DescribeImage, schema_of
@@ -108,6 +110,12 @@ def prepared(
                 opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
                 schema_of(settings.extract, labels), stop or Stop(),
             )  # fmt: skip
+        except duckdb.IOException as problem:
+            reason = str(problem).splitlines()[0]
+            raise UserError(
+                f"The temporary folder {scratch} cannot be written any more: {reason}\nSet TMPDIR "
+                "to a folder with room and run the same again."
+            ) from None
         finally:
             ledger.close()
 
