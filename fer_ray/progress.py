@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Advance = Callable[[int], None]
+# Told how many more are done, and optionally a few words on how they came out.
+Advance = Callable[..., None]
 # Opens a progress display for a stage: its name, what it counts, and how many there are.
 Progress = Callable[[str, str, int], AbstractContextManager[Advance]]
 
@@ -11,4 +12,4 @@ Progress = Callable[[str, str, int], AbstractContextManager[Advance]]
 @contextmanager
 def silent(name: str, unit: str, total: int) -> Iterator[Advance]:
     """A `Progress` that shows nothing."""
-    yield lambda _: None
+    yield lambda *_: None

@@ -14,13 +14,12 @@ from types import FrameType
 
 from fer_ray.config import Execution
 from fer_ray.data.store import unreachable
-from fer_ray.errors import UserError
+from fer_ray.errors import ExitCode, UserError
 
 # Holds the blocks in flight many times over: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
 NO_PROGRESS_TIMEOUT_S = 600  # a job that stands still this long ends with an error
 NODE_ANSWER_TIMEOUT_S = 120  # a node that joined starts its first worker within seconds
-SIGTERM_EXIT_CODE = 143
 LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
 
 QUIET = {
@@ -220,4 +219,4 @@ def _configure_data() -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(SIGTERM_EXIT_CODE)
+    raise SystemExit(ExitCode.TERMINATED)

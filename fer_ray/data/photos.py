@@ -41,7 +41,7 @@ def parse_emotion(text: str) -> int | None:
 
 def detect(root: Path) -> str:
     """`folders` if an image lies in a folder named after an emotion, else `images`."""
-    named = any(_folder_label(path) is not None for path in image_paths(root, Quality()))
+    named = any(folder_label(path) is not None for path in image_paths(root, Quality()))
     return "folders" if named else "images"
 
 
@@ -56,11 +56,11 @@ def list_photos(
         UserError: A CSV that cannot be read or lacks a column.
     """
     if layout == "csv":
-        rows = _from_csv(data if data.is_file() else data / LABELS_FILE, quality)
+        rows = rows_of_csv(data if data.is_file() else data / LABELS_FILE, quality)
     else:
         labelled = layout == "folders"
         rows = [
-            _row(path, _folder_label(path) if labelled else None, None)
+            _row(path, folder_label(path) if labelled else None, None)
             for path in image_paths(data, quality)
         ]
     figures = {
@@ -72,7 +72,7 @@ def list_photos(
     return rows, figures
 
 
-def _folder_label(path: str) -> int | None:
+def folder_label(path: str) -> int | None:
     """The code that the innermost folder named after an emotion gives."""
     names = reversed(path.split("/")[:-1])
     codes = (parse_emotion(name) for name in names if not name.isdigit())
@@ -93,7 +93,12 @@ def _row(path: str, label: int | None, subject: str | None) -> Row:
     }
 
 
-def _from_csv(file: Path, quality: Quality) -> list[Row]:
+def rows_of_csv(file: Path, quality: Quality) -> list[Row]:
+    """Rows of the images that a CSV file names, once each; what is odd is noted.
+
+    Raises:
+        UserError: It cannot be read, or lacks a column.
+    """
     rows: dict[str, Row] = {}
     for number, record in enumerate(_read_csv(file), start=2):
         path = _inside(file.parent, record["path"])

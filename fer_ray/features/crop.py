@@ -57,6 +57,23 @@ class FaceFinder:
         status = Status.SEVERAL_FACES if any(faces.values()) else Status.NO_FACE
         return FaceFound(status, None, None, faces)
 
+    def every(self, gray: Gray) -> tuple[str | None, list[Box], dict[str, int]]:
+        """The faces xywh of the first cascade that finds any, the largest first.
+
+        Args:
+            gray: (height, width) uint8.
+
+        Returns:
+            That cascade's name, its boxes, and the number of faces found by each that ran.
+        """
+        faces: dict[str, int] = {}
+        for name, cascade in self._cascades.items():
+            boxes = self._search(cascade, gray, self._settings)
+            faces[name] = len(boxes)
+            if boxes:
+                return name, sorted(boxes, key=lambda box: (-box[2] * box[3], box)), faces
+        return None, [], faces
+
 
 def cascade_file(name: str) -> Path:
     """Where OpenCV keeps the frontal face cascade `name` (see `contracts.CASCADES`).

@@ -25,7 +25,7 @@ from fer_ray.contracts import (
     feature_column,
     vector,
 )
-from fer_ray.data.decode import decode_file
+from fer_ray.data.decode import Decoded, decode_file
 from fer_ray.features.crop import FaceFinder, cut
 from fer_ray.features.landmarks import LandmarkLocator
 from fer_ray.features.phash import dhash
@@ -43,7 +43,11 @@ cv2.setNumThreads(1)  # a worker has one processor; OpenCV would take all of the
 
 def decode(table: pa.Table, root: Path, limits: Decode) -> pa.Table:
     """Read and decode `path` below `root`: adds status, stage, error, sha256, size and pixels."""
-    found = [decode_file(root / path, limits) for path in table["path"].to_pylist()]
+    return decoded(table, [decode_file(root / path, limits) for path in table["path"].to_pylist()])
+
+
+def decoded(table: pa.Table, found: list[Decoded]) -> pa.Table:
+    """Add what decoding gave, an entry for each row: status, stage, error, sha256, size, pixels."""
     return _with_columns(
         table,
         status=pa.array([one.status.value for one in found], pa.string()),
@@ -85,6 +89,36 @@ def crop(table: pa.Table, settings: Crop) -> pa.Table:
         dhash=pa.array(hashes, pa.string()),
         cascade_faces=pa.array(faces, pa.struct([(name, pa.int16()) for name in CASCADES])),
         **{CROP: _pixels(crops)},
+    )
+
+
+def crop_faces(table: pa.Table, settings: Crop, most: int | None) -> pa.Table:
+    """Find the faces of one image, whose table has one row, and cut them out: a row for each.
+
+    Unlike `crop` it takes the faces of the first cascade that finds any, the largest first, and at
+    most so many of them. Where there is none the row stays, as no_face.
+    """
+    finder = face_finder(settings)
+    if not list(_Outcome(table, Stage.CROP).rows_ok()):
+        return crop(table, settings)
+    gray = _image(table, 0)
+    cascade, boxes, counts = finder.every(gray)
+    if not boxes:
+        return crop(table, settings)
+    boxes = boxes[:most]
+    crops = [cut(gray, box, settings.size_px) for box in boxes]
+    table = table.drop_columns([GRAY]).take([0] * len(boxes))
+    every = {name: counts.get(name) for name in CASCADES}
+    return _with_columns(
+        table,
+        stage=pa.array([Stage.CROP.value] * len(boxes), pa.string()),
+        cascade=pa.array([cascade] * len(boxes), pa.string()),
+        box_xywh=pa.array(boxes, vector(4, pa.int32())),
+        dhash=pa.array([f"{dhash(face):016x}" for face in crops], pa.string()),
+        cascade_faces=pa.array(
+            [every] * len(boxes), pa.struct([(n, pa.int16()) for n in CASCADES])
+        ),
+        **{CROP: _pixels(list(crops))},
     )
 
 

@@ -23,7 +23,8 @@ from fer_ray.report.carry_over_words import (
 )
 from fer_ray.report.faces import FaceSource
 from fer_ray.report.gallery import make_gallery
-from fer_ray.report.page import put_in_place, render
+from fer_ray.report.html import render
+from fer_ray.report.page import put_in_place
 from fer_ray.report.picture import Picture, picture
 from fer_ray.report.run_folder import Experiment, RunFolder
 

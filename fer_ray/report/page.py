@@ -1,35 +1,24 @@
 """The report: one self-contained page, and its figures as PNG beside it."""
 
-import base64
-import hashlib
 import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
-
 from fer_ray.contracts import EMOTIONS
 from fer_ray.report import exhibits, published, side, tables, wording
 from fer_ray.report.faces import FaceSource
 from fer_ray.report.gallery import Gallery, make_gallery
+from fer_ray.report.html import render
 from fer_ray.report.picture import Picture
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
-from fer_ray.report.theme import DARK, LIGHT
 from fer_ray.report.verdict import Verdict, by_protocol, judge
 
 logger = logging.getLogger(__name__)
 
 MOST_RECALLS = 4  # experiments, best first, whose recall of each class is shown
 MAX_OPEN_TRIALS = 12  # longer trial tables are folded, as are all but the best experiment's
-
-# No script, no network: pictures from the page itself, one style sheet known by its hash.
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 
 def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> Path:
@@ -167,18 +156,3 @@ def _protocol(run: RunFolder, group: Sequence[Experiment]) -> dict[str, Any]:
 def _warnings(run: RunFolder, verdict: Verdict) -> list[str]:
     """The verdict's notes, then what the job itself warned of."""
     return [*verdict.notes, *run.execution.get("warnings", [])]
-
-
-def render(template: str, context: dict[str, Any]) -> str:
-    """A page of the report from its template and what this needs."""
-    environment = Environment(
-        loader=PackageLoader("fer_ray.report"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = environment.get_template("style.css").render(light=LIGHT, dark=DARK)
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    page = environment.get_template(template)
-    return page.render(context, style=Markup(style), policy=POLICY.format(digest=digest))

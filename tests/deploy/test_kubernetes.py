@@ -45,8 +45,8 @@ def job_spec(name: str) -> dict[str, Any]:
     return spec.get("jobTemplate", spec)  # type: ignore[no-any-return]
 
 
-STUDY, NIGHTLY = job_spec("study.yaml"), job_spec("schedule.yaml")
-BOTH = pytest.mark.parametrize("spec", [STUDY, NIGHTLY], ids=["study", "schedule"])
+STUDY, NIGHTLY, SWEEP = (job_spec(f"{name}.yaml") for name in ("study", "schedule", "sweep"))
+EACH = pytest.mark.parametrize("spec", [STUDY, NIGHTLY, SWEEP], ids=["study", "schedule", "sweep"])
 
 
 def groups(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def test_each_document_says_what_it_is(file: Path) -> None:
         assert document["metadata"].keys() & {"name", "generateName"}
 
 
-@BOTH
+@EACH
 def test_only_fields_that_kuberay_knows_are_set(spec: dict[str, Any]) -> None:
     assert spec.keys() <= JOB_FIELDS
     assert spec["rayClusterSpec"].keys() <= CLUSTER_FIELDS
@@ -80,12 +80,17 @@ def test_the_schedule_runs_the_same_job_as_the_study() -> None:
     assert {**NIGHTLY, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
 
 
-def test_the_schedule_is_five_fields_of_cron() -> None:
-    [document] = documents(FOLDER / "schedule.yaml")
+def test_the_sweep_runs_on_the_same_cluster_as_the_study() -> None:
+    assert {**SWEEP, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
+
+
+@pytest.mark.parametrize("name", ["schedule", "sweep"])
+def test_the_schedule_is_five_fields_of_cron(name: str) -> None:
+    [document] = documents(FOLDER / f"{name}.yaml")
     assert re.fullmatch(r"(\S+ ){4}\S+", document["spec"]["schedule"])
 
 
-@BOTH
+@EACH
 def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
     spec: dict[str, Any],
 ) -> None:
@@ -98,7 +103,7 @@ def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
     cli.commands[command].make_context(command, options)  # type: ignore[attr-defined]
 
 
-@BOTH
+@EACH
 def test_data_and_run_folder_lie_on_the_claimed_volume(spec: dict[str, Any]) -> None:
     [claim] = documents(FOLDER / "storage.yaml")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
@@ -109,12 +114,12 @@ def test_data_and_run_folder_lie_on_the_claimed_volume(spec: dict[str, Any]) -> 
             one["name"] for one in pod["volumes"] if one.get("persistentVolumeClaim") == claimed
         ]
         mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
-        folders = re.findall(r"--(?:data|out) (\S+)", spec["entrypoint"])
+        folders = re.findall(r"--(?:data|out|source|store) (\S+)", spec["entrypoint"])
         assert len(folders) == 2
         assert all(folder.startswith(mounted[volume] + "/") for folder in folders)
 
 
-@BOTH
+@EACH
 def test_every_container_is_pinned_and_limited_and_runs_as_a_user(spec: dict[str, Any]) -> None:
     for pod in pods(spec):
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -130,7 +135,7 @@ def test_every_container_is_pinned_and_limited_and_runs_as_a_user(spec: dict[str
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-@BOTH
+@EACH
 def test_a_lost_head_is_tried_again_and_no_job_runs_for_ever(spec: dict[str, Any]) -> None:
     assert 1 <= spec["backoffLimit"] <= 5
     assert 0 < spec["activeDeadlineSeconds"] <= 24 * 3600
@@ -138,7 +143,7 @@ def test_a_lost_head_is_tried_again_and_no_job_runs_for_ever(spec: dict[str, Any
     assert spec["ttlSecondsAfterFinished"] > 0
 
 
-@BOTH
+@EACH
 def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any]) -> None:
     cluster = spec["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token", "secretName": "fer-ray-token"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from tests.jobs.head import REPO, Head, wait_until
 
@@ -26,7 +27,7 @@ def pasted(head: Head, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("guide")
     (folder / "corpus").symlink_to(corpus)
     lines = re.findall(r"^ray job submit .*/tmp/fer-ray/.*$", GUIDE, re.MULTILINE)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         done = head.paste(line.replace("/tmp/fer-ray", str(folder)))
         assert done.returncode == 0, done.stdout
@@ -54,6 +55,13 @@ def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, run_dir: Path
     assert all("subject-10fold" in experiment for experiment in svms)
     assert len(folds) - len(svms) == 2  # trials of the head search
     assert len(list((frames / "heads").glob("head-search-geometry-*.keras"))) == 1
+
+
+def test_a_submitted_sweep_gives_each_image_a_row(pasted: Path, corpus: Path) -> None:
+    images = DeltaTable(str(pasted / "store" / "images")).to_pyarrow_table()
+    assert set(images["path"].to_pylist()) == {
+        file.relative_to(corpus).as_posix() for file in corpus.rglob("*.png")
+    }
 
 
 def test_a_users_mistake_fails_the_job_with_its_exit_code(head: Head, tmp_path: Path) -> None:

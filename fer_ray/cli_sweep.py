@@ -1,0 +1,123 @@
+"""The commands of `fer-ray` that keep a store of results in step with a source of images."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fer_ray.errors import ExitCode
+from fer_ray.options import COMMON, MODEL, RECIPE, SOURCE, STORE, SWEEP, progress_on, settings_of
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.command()
+@SOURCE
+@STORE
+@RECIPE
+@MODEL
+@SWEEP
+@COMMON
+def sweep(**options: Any) -> None:
+    """Bring a store in step with its source: only what is new or changed is worked on."""
+    _run(**options)
+
+
+@click.command("retry-failed")
+@SOURCE
+@STORE
+@RECIPE
+@MODEL
+@SWEEP
+@COMMON
+def retry_failed(**options: Any) -> None:
+    """A sweep that tries all failed images again: the same as `sweep --retry all`."""
+    _run(**{**options, "retry": "all"})
+
+
+def _run(source: str, store: str, model: Path | None, log_format: str, as_json: bool,
+         **options: Any) -> None:  # fmt: skip
+    settings = settings_of(options)
+    from fer_ray.runtime import ray_closed_after
+    from fer_ray.sweep import show
+    from fer_ray.sweep.run import run_sweep
+
+    show.log_as(log_format)
+    with ray_closed_after():
+        told = run_sweep(source, store, settings, progress_on(as_json), model)
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        show.print_sweep(told)
+    if told["exit_code"]:
+        click.echo(f"fer-ray: {told['problem']}", err=True)
+        sys.exit(told["exit_code"])
+
+
+@click.command()
+@SOURCE
+@STORE
+@RECIPE
+@MODEL
+@SWEEP
+@COMMON
+def plan(source: str, store: str, model: Path | None, log_format: str, as_json: bool,
+         **options: Any) -> None:  # fmt: skip
+    """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
+    settings = settings_of(options)
+    from fer_ray.sweep import show
+    from fer_ray.sweep.estimate import estimate
+
+    show.log_as(log_format)
+    told = estimate(source, store, settings, progress_on(as_json), model)
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        show.print_plan(told["planned"])
+        show.print_estimate(told)
+
+
+@click.command()
+@click.argument("run_a")
+@click.argument("run_b")
+@AS_JSON
+def diff(run_a: str, run_b: str, as_json: bool) -> None:
+    """What differs between two runs: run folders, stores, or STORE@SWEEP as it was then.
+
+    Ends with 1 if anything does.
+    """
+    from fer_ray.sweep import show
+    from fer_ray.sweep.diff import compare_runs
+
+    found = compare_runs(run_a, run_b)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        show.print_diff(found)
+    sys.exit(ExitCode.FAILED if found["differing"] else ExitCode.DONE)
+
+
+@click.command()
+@click.argument("store")
+@click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True,
+              help="Images that are computed anew.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option("--source", metavar="URI", help="Where the images lie now.  [default: as swept]")
+@click.option(
+    "--landmark-model", type=click.Path(path_type=Path), help="If the store's is its own."
+)
+@MODEL
+@AS_JSON
+def verify(store: str, as_json: bool, **options: Any) -> None:
+    """Compute a sample of a store anew and hold it against its rows. Ends with 1 if any differs."""
+    from fer_ray.sweep import show
+    from fer_ray.sweep.verify import verify_store
+
+    found = verify_store(store, **options)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        show.print_verified(found)
+    sys.exit(ExitCode.FAILED if found["differing"] else ExitCode.DONE)

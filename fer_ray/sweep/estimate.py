@@ -1,0 +1,88 @@
+"""A dry run: what a sweep would do, and what that would cost."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from fer_ray.config import Settings
+from fer_ray.progress import Progress
+from fer_ray.sweep.guard import Guard
+from fer_ray.sweep.run import look, make_plan, prepared
+from fer_ray.sweep.state import Sweep
+
+PROBED = 16  # images that are tried
+PROBE_SECONDS = 30.0  # or as many as this takes
+HASH_BLOCK = 256
+
+
+def estimate(
+    source: str, store: str, settings: Settings, progress: Progress, model: Path | None = None
+) -> dict[str, Any]:
+    """Images and bytes by what is to be done, and the time it takes by a short probe.
+
+    The probe reads and describes a few of the images in one process. Contents that are there twice
+    are found only by reading: until then each image counts.
+
+    Args:
+        source: As for `run_sweep`.
+        store: As for `run_sweep`; it need not exist, and is not made.
+        settings: As for `run_sweep`.
+        progress: Told how many images are listed.
+        model: As for `run_sweep`.
+    """
+    with prepared(source, store, settings, progress, model) as sweep:
+        look(sweep)
+        planned = make_plan(sweep)
+        to_read, known = sweep.ledger.count_to_hash(), sweep.ledger.count_to_describe()
+        probed = _probe(sweep)
+    todo = to_read + known
+    seconds = todo * probed["seconds_an_image"] if todo else 0.0
+    workers = settings.execution.workers or _processors()
+    return {
+        "source": source,
+        "store": store,
+        "recipe": sweep.recipe.fingerprint,
+        "planned": {kind: {"images": n, "bytes": size} for kind, (n, size) in planned.items()},
+        "images_to_do": todo,
+        "probe": probed,
+        "core_hours": round(seconds / 3600, 4),
+        "workers": workers,
+        "seconds_expected": round(seconds / workers, 1),
+    }
+
+
+def _probe(sweep: Sweep) -> dict[str, Any]:
+    """Seconds that an image takes one process, over a few of those to do."""
+    guard = Guard(sweep.describe, sweep.settings.sweep.image_seconds)
+    done, started = 0, 0.0
+    try:
+        for path in _some_paths(sweep):
+            try:
+                content = sweep.source.read(path)
+            except OSError:
+                continue
+            if not started:  # the first one loads the models
+                guard(content)
+                started = time.monotonic()
+            guard(content)
+            done += 1
+            if done == PROBED or time.monotonic() - started > PROBE_SECONDS:
+                break
+    finally:
+        guard.close()
+    seconds = (time.monotonic() - started) / done if done else 0.0
+    return {"images": done, "seconds_an_image": round(seconds, 4)}
+
+
+def _some_paths(sweep: Sweep) -> list[str]:
+    for blocks in (sweep.ledger.to_hash(HASH_BLOCK), sweep.ledger.to_describe(HASH_BLOCK)):
+        for block in blocks:
+            paths: list[str] = block["path"].to_pylist()
+            return paths[:: max(1, len(paths) // PROBED)]
+    return []
+
+
+def _processors() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,49 @@
+"""The page of a sweep: coverage, failures, throughput, drift."""
+
+from itertools import pairwise
+from typing import Any
+
+from fer_ray.contracts import ERRORS
+from fer_ray.report.html import render
+from fer_ray.sweep.show import MEANINGS
+
+WIDTH, HEIGHT = 640, 180  # of the course of throughput, in its own units
+
+
+def sweep_page(told: dict[str, Any]) -> str:
+    """The HTML of a finished sweep's manifest; self-contained."""
+    total = sum(told["statuses"].values())
+    context = {
+        "told": told,
+        "total": total,
+        "planned": [
+            (MEANINGS[kind], told["planned"][kind]) for kind in MEANINGS if kind in told["planned"]
+        ],
+        "statuses": [
+            (status, count, count / total, status in set(ERRORS))
+            for status, count in told["statuses"].items()
+        ],
+        "alerts": [one for one in told["drift"] if one["alert"]],
+        "course": throughput(told["course"]),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+    return render("sweep.html", context)
+
+
+def throughput(course: list[list[float]]) -> dict[str, Any] | None:
+    """The line of images a second over time, or None where there is too little to draw.
+
+    Args:
+        course: Seconds since the start, and images described by then.
+    """
+    pairs = pairwise(course)
+    rates = [(b[0], (b[1] - a[1]) / (b[0] - a[0])) for a, b in pairs if b[0] > a[0]]
+    if len(rates) < 2:
+        return None
+    start, end, most = rates[0][0], rates[-1][0], max(rate for _, rate in rates)
+    points = " ".join(
+        f"{(at - start) / (end - start) * WIDTH:.1f},{HEIGHT - rate / (most or 1) * HEIGHT:.1f}"
+        for at, rate in rates
+    )
+    return {"points": points, "most": most, "start": start, "end": end}

@@ -1,0 +1,54 @@
+"""What defines a row besides its image: settings, models, and the code that ran."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fer_ray import __version__
+from fer_ray.config import Settings, fingerprint
+from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.features.landmarks import model_file, model_sha256
+from fer_ray.versions import library_versions
+
+# Those that touch pixels or numbers. Ray, pyarrow and the like carry them, and change none.
+LIBRARIES = ("opencv-python-headless", "dlib-bin", "dlib", "numpy", "pillow")
+MODEL_LIBRARIES = ("scikit-learn",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that rows are made by.
+
+    Attributes:
+        fingerprint: Hex SHA-256 over `content`; each row carries it.
+        content: Settings, hashes of the models, and versions.
+    """
+
+    fingerprint: str
+    content: dict[str, Any]
+
+
+def recipe_of(settings: Settings, bundle_sha256: str | None = None) -> Recipe:
+    """The recipe of `settings`, with the models and libraries of this machine.
+
+    Selection is no part of it: a sweep takes all images. Models count by their content.
+
+    Args:
+        settings: Of extraction and of the sweep.
+        bundle_sha256: Names the model bundle whose answers rows carry, if any.
+
+    Raises:
+        UserError: A model is missing.
+    """
+    extract = settings.extract.model_dump(mode="json", exclude={"selection"})
+    extract["landmarks"]["model"] = model_sha256(model_file(settings.extract.landmarks.model))
+    versions = library_versions()
+    libraries = LIBRARIES + (MODEL_LIBRARIES if bundle_sha256 else ())
+    content = {
+        "schema": SCHEMA_VERSION,
+        "fer_ray": __version__,
+        "libraries": {name: versions[name] for name in libraries if name in versions},
+        "extract": extract,
+        "faces": settings.sweep.faces,
+        "bundle": bundle_sha256,
+    }
+    return Recipe(fingerprint(content), content)

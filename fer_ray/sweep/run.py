@@ -1,0 +1,241 @@
+"""A sweep: list, plan, read, describe, publish, tidy, tell."""
+
+import json
+import logging
+import pickle
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.config import Settings
+from fer_ray.errors import ExitCode, SourceLostError, StoreLostError, UserError
+from fer_ray.progress import Progress
+from fer_ray.sweep.commits import publish, remove_orphans
+from fer_ray.sweep.describe import DescribeImage, schema_of
+from fer_ray.sweep.drift import drift
+from fer_ray.sweep.guard import Describe
+from fer_ray.sweep.labels import labels_of
+from fer_ray.sweep.ledger import Ledger
+from fer_ray.sweep.manifest import Record, manifest, name_at
+from fer_ray.sweep.page import sweep_page
+from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.source import open_source
+from fer_ray.sweep.state import Stop, Sweep, stop_here
+from fer_ray.sweep.store import Store
+from fer_ray.sweep.work import work
+
+FEWEST_GONE = 100  # so many rows may be gone at once, whatever share of the store they are
+
+# Of the manifest, in the last line of a log.
+LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
+
+logger = logging.getLogger(__name__)
+
+
+def run_sweep(
+    source: str,
+    store: str,
+    settings: Settings,
+    progress: Progress,
+    model: Path | None = None,
+    describe: Describe | None = None,
+    stop: Stop | None = None,
+) -> dict[str, Any]:
+    """Bring the store in step with the source.
+
+    Args:
+        source: Path or URI of the images.
+        store: Path or URI of the store; made if it is not there.
+        settings: What defines the rows, and the policies of `sweep`.
+        progress: Told what is done.
+        model: A model bundle, whose answers are added and whose settings of extraction are taken.
+        describe: From the bytes of an image to its rows. None: the steps of extraction.
+        stop: Ends the sweep in good order once set; SIGTERM sets it.
+
+    Returns:
+        The sweep's manifest, as the store keeps it; `exit_code` among it.
+
+    Raises:
+        UserError: The source or the store is lost, or a model missing; what was finished is
+            committed, and the manifest written if the store still takes it.
+    """
+    with prepared(source, store, settings, progress, model, describe, stop) as sweep:
+        try:
+            _sweep(sweep)
+        except BaseException as problem:
+            sweep.record.exit_code = int(getattr(problem, "exit_code", ExitCode.FAILED))
+            sweep.record.problem = str(problem) or type(problem).__name__
+            if not isinstance(problem, StoreLostError):
+                _keep(sweep, final=False)
+            raise
+        return _keep(sweep, final=True)
+
+
+@contextmanager
+def prepared(
+    source: str,
+    store: str,
+    settings: Settings,
+    progress: Progress,
+    model: Path | None = None,
+    describe: Describe | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Sweep]:
+    """A sweep that has not begun; see `run_sweep`."""
+    predictor = Predictor(model) if model else None
+    answer, labels = None, tuple[str, ...]()
+    if model and predictor:
+        extract = predictor.settings(settings.extract.landmarks.model)
+        settings = settings.model_copy(update={"extract": extract})
+        answer, labels = Answering(model.resolve(), predictor.sha256), predictor.labels
+    recipe = recipe_of(settings, predictor.sha256 if predictor else None)
+    opened, kept = open_source(source), Store(store)
+    record = Record(_name(), opened.uri, kept.uri, recipe)
+    chosen = describe or DescribeImage(settings.extract, settings.sweep.faces, answer)
+    listed_ns, gone = time.time_ns(), settings.sweep.gone
+    with tempfile.TemporaryDirectory(prefix="fer-ray-") as scratch:
+        ledger = Ledger(Path(scratch), recipe.fingerprint, record.sweep, listed_ns, gone)
+        try:
+            yield Sweep(
+                opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
+                schema_of(settings.extract, labels), stop or Stop(),
+            )  # fmt: skip
+        except duckdb.IOException as problem:
+            reason = str(problem).splitlines()[0]
+            raise UserError(
+                f"The temporary folder {scratch} cannot be written any more: {reason}\nSet TMPDIR "
+                "to a folder with room and run the same again."
+            ) from None
+        finally:
+            ledger.close()
+
+
+def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
+    """Write manifest and page into the store."""
+    told = manifest(sweep, final)
+    told["drift"] = []
+    if final:
+        alert_from = sweep.settings.sweep.drift_alert
+        told["drift"] = drift(told, sweep.store.manifests(), alert_from)
+        for one in told["drift"]:
+            if one["alert"]:
+                logger.warning("drift: %s is %.3f, was %.3f", *list(one.values())[:3])
+        sweep.store.write_text(f"{sweep.record.sweep}.html", sweep_page(told))
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    sweep.store.write_text(f"{sweep.record.sweep}.json", text)
+    figures = {name: told[name] for name in LOGGED}
+    logger.info("sweep %s ended", told["sweep"], extra={"figures": figures})
+    return told
+
+
+def _name() -> str:
+    """Sorts by time; random at its end, for two at once."""
+    return f"{name_at(datetime.now(UTC))}-{secrets.token_hex(3)}"
+
+
+def _sweep(sweep: Sweep) -> None:
+    record = sweep.record
+    with record.timed("list"):
+        look(sweep)
+    with record.timed("plan"):
+        record.planned = make_plan(sweep)
+        refuse_an_emptied_source(sweep)
+    todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
+    if todo or record.planned.get("failed"):
+        with _on_ray(sweep):
+            work(sweep)
+    stop_here(sweep)
+    with record.timed("publish"):
+        record.published = publish(sweep)
+    with record.timed("tidy"):
+        _tidy(sweep)
+    record.statuses = sweep.ledger.statuses()
+    record.exit_code = int(_verdict(sweep))
+
+
+def look(sweep: Sweep) -> None:
+    """List the source into the ledger."""
+    labels = labels_of(sweep.source)
+    with sweep.progress("list", "images", 0) as advance:
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for entry in sweep.source.entries():
+                advance(1)
+                yield (*entry, *labels(entry.path))
+
+        sweep.ledger.take_listing(rows())
+
+
+def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
+    """Hold the listing against the store; images and bytes by what is to be done about them."""
+    sweep.ledger.load_images(sweep.store.snapshot("images"))
+    sweep.ledger.load_results(sweep.store.snapshot("results"))
+    return sweep.ledger.plan(sweep.settings.sweep.retry)
+
+
+def refuse_an_emptied_source(sweep: Sweep) -> None:
+    """A folder that is not mounted looks as if every image had been removed.
+
+    Raises:
+        SourceLostError: Nothing is listed, or too much of what the store has is gone.
+    """
+    planned, settings = sweep.record.planned, sweep.settings.sweep
+    gone = planned.get("gone", (0, 0))[0]
+    listed = sum(count for count, _ in planned.values()) - gone
+    stored = sweep.ledger.stored()
+    if not listed:
+        raise SourceLostError(
+            f"{sweep.source.uri} holds no images. Is it mounted? Nothing was changed."
+            if stored
+            else f"{sweep.source.uri} holds no images; they are looked for by their endings."
+        )
+    if settings.gone == "delete" and gone > max(FEWEST_GONE, settings.max_gone_share * stored):
+        raise SourceLostError(
+            f"{gone} of the store's {stored} images are gone from {sweep.source.uri}. Is all of it "
+            "mounted? If it is right: --set sweep.max_gone_share=1. Nothing was changed."
+        )
+
+
+@contextmanager
+def _on_ray(sweep: Sweep) -> Iterator[None]:
+    """Ray is there, and SIGTERM asks the sweep to end; Ray sets a handler of its own on start."""
+    from fer_ray.runtime import ensure_ray
+
+    with ExitStack() as after:
+        sweep.record.workers = ensure_ray(sweep.settings.execution)
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, sweep.stop.set)
+            after.callback(signal.signal, signal.SIGTERM, before)
+        yield
+
+
+def _tidy(sweep: Sweep) -> None:
+    """Drop what no image needs, join small files; another sweep at work may be quicker."""
+    hours = sweep.settings.sweep.retention_hours
+    if sweep.record.published.get("replaced") or sweep.record.published.get("delete"):
+        remove_orphans(sweep)
+    sweep.record.tables = {
+        name: sweep.store.tidy(name, hours) | {"version": sweep.store.snapshot(name).version}
+        for name in ("images", "results")
+    }
+
+
+def _verdict(sweep: Sweep) -> ExitCode:
+    share = sweep.record.error_share
+    if share > sweep.settings.sweep.max_error_share:
+        sweep.record.problem = (
+            f"{share:.2%} of the images failed; --max-error-share is "
+            f"{sweep.settings.sweep.max_error_share:.2%}. All others are published."
+        )
+        return ExitCode.TOO_MANY_ERRORS
+    return ExitCode.DONE

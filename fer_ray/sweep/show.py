@@ -1,0 +1,128 @@
+"""What a sweep shows: its closing lines, and logs as text or as JSON."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MEANINGS = {
+    "new": "new",
+    "changed": "changed, by size or time",
+    "recipe": "made under another recipe",
+    "failed": "failed before, tried again",
+    "missing": "without their results",
+    "relabelled": "labelled anew",
+    "same": "as they were",
+    "gone": "gone from the source",
+}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and a sweep's figures."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "figures", {}),
+        }
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def log_as(log_format: str) -> None:
+    """Log this package's doings on the error stream in that format; text: as it was set up."""
+    if log_format != "json":
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    logging.getLogger("fer_ray").setLevel(logging.INFO)
+
+
+def print_sweep(told: dict[str, Any]) -> None:
+    """What was found, done and published."""
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=True)
+    print_plan(told["planned"], console)
+    published = told["published"]
+    if not published["put"] and not published["delete"]:
+        console.print("Nothing new: no row was changed.")
+    else:
+        console.print(
+            f"{told['read']} images read, {told['described']} contents described; "
+            f"{published['put']} rows written, {published['delete']} removed"
+        )
+    counts = Table("status", "images", box=None, pad_edge=False)
+    for status, count in told["statuses"].items():
+        counts.add_row(status, str(count))
+    console.print(counts)
+    for kind in told["errors"][:5]:
+        console.print(
+            f"{kind['images']} {kind['status']}: {kind['error']} ({kind['examples'][0]} …)",
+            markup=False,
+        )
+    for one in told["drift"]:
+        if one["alert"]:
+            console.print(f"Drift: {one['name']} is {one['share']:.1%}, was {one['before']:.1%}")
+    console.print(f"page: {told['store']}/sweeps/{told['sweep']}.html", markup=False)
+    console.print(f"sweep {told['sweep']}: {told['timings']['total']:.1f} s", markup=False)
+
+
+def print_estimate(told: dict[str, Any]) -> None:
+    """What the sweep would cost."""
+    probe, console = told["probe"], Console(highlight=False)
+    if not told["images_to_do"]:
+        console.print("Nothing to do.")
+        return
+    console.print(
+        f"{told['images_to_do']} images to do at {probe['seconds_an_image']:.3f} s each (probe of "
+        f"{probe['images']}): {told['core_hours']:.2f} core-hours, "
+        f"{told['seconds_expected']:.0f} s with {told['workers']} workers"
+    )
+
+
+def print_diff(found: dict[str, Any]) -> None:
+    """What differs between two runs."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found['images'][0]} and {found['images'][1]} images, {found['in_both']} in "
+                  f"both, {found['other_recipe']} of them under another recipe")  # fmt: skip
+    for kind, one in found["differing"].items():
+        told = ", ".join(one["examples"])
+        console.print(f"{kind.replace('_', ' ')}: {one['images']} ({told})", markup=False)
+    for change in found["statuses"]:
+        console.print(f"  {change['a']} → {change['b']}: {change['images']}")
+    if "landmarks" in found["differing"]:
+        moved = found["landmarks_px"]["largest"]
+        console.print(f"landmarks of the same content differ by up to {moved:.3g} px")
+    if not found["differing"]:
+        console.print("No difference.")
+
+
+def print_verified(found: dict[str, Any]) -> None:
+    """What came out of computing a sample anew."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found['same']} of {found['sampled']} images come out the same, bit for bit; "
+                  f"{found['changed_since']} have changed since or are gone")  # fmt: skip
+    for one in found["differing"][:20]:
+        console.print(f"{one['path']} differs in {', '.join(one['columns'])}", markup=False)
+    if not found["recipe_here"]:
+        console.print("Settings, models or versions are not those that the store was made with.")
+
+
+def print_plan(planned: dict[str, dict[str, int]], console: Console | None = None) -> None:
+    """How many images of each kind, and their bytes."""
+    table = Table("images", "MB", "", box=None, pad_edge=False)
+    for kind, meaning in MEANINGS.items():
+        if kind in planned:
+            found = planned[kind]
+            table.add_row(str(found["images"]), f"{found['bytes'] / 1e6:.1f}", meaning)
+    (console or Console(highlight=False)).print(table)

@@ -1,0 +1,146 @@
+"""A sample of a store computed anew: do its rows still come out as they are kept?"""
+
+import hashlib
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.config import ExtractSettings, Settings, SweepSettings
+from fer_ray.contracts import Status
+from fer_ray.errors import UserError
+from fer_ray.sweep.describe import DescribeImage, completed, schema_of
+from fer_ray.sweep.guard import Fault, Guard
+from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.source import open_source
+from fer_ray.sweep.store import Store
+
+Row = dict[str, Any]
+FAULTS = (Status.CRASHED, Status.TIMED_OUT)
+
+
+def verify_store(
+    store: str,
+    sample: int,
+    seed: int,
+    source: str | None = None,
+    landmark_model: Path | None = None,
+    model: Path | None = None,
+) -> dict[str, Any]:
+    """Compute a random sample of a store's images anew, bit for bit.
+
+    Args:
+        store: Path or URI.
+        sample: Images, of those that could be read.
+        seed: Of the choice.
+        source: Where the images lie now; None: where the last sweep found them.
+        landmark_model: The landmark model's file, if it is not the usual one.
+        model: The bundle, if the store has a model's answers.
+
+    Returns:
+        Counts, `differing` with the columns of each, and `recipe_here`: whether settings, models
+        and versions of this machine are those of the store; where not, rows may well differ.
+
+    Raises:
+        UserError: There is no finished sweep, or its source or a model is missing.
+    """
+    kept = Store(store)
+    told = next((one for one in kept.manifests() if one["finished"]), None)
+    if told is None:
+        raise UserError(f"{store} holds no finished sweep.")
+    if told["recipe_content"]["bundle"] and model is None:
+        raise UserError("The store has a model's answers: name its bundle with --model.")
+    describe, schema, recipe = _recipe(told, landmark_model, model)
+    opened = open_source(source or told["source"])
+    chosen = _sample(kept, sample, seed, told["recipe"])
+    rows = _rows(kept, chosen, schema, told["recipe"])
+    found: dict[str, Any] = {"same": 0, "changed_since": 0, "differing": []}
+    guard = Guard(pickle.dumps(describe), told["settings"]["sweep"]["image_seconds"])
+    try:
+        for path, sha256 in chosen:
+            content = _read(opened, path)
+            if content is None or hashlib.sha256(content).hexdigest() != sha256:
+                found["changed_since"] += 1
+                continue
+            columns = _differing(guard(content), rows.get(sha256, []), schema)
+            if columns:
+                found["differing"].append({"path": path, "columns": columns})
+            else:
+                found["same"] += 1
+    finally:
+        guard.close()
+    return {"store": kept.uri, "sampled": len(chosen), **found,
+            "recipe_here": recipe == told["recipe"]}  # fmt: skip
+
+
+def _recipe(
+    told: Row, landmark_model: Path | None, model: Path | None
+) -> tuple[DescribeImage, pa.Schema, str]:
+    """What makes rows as that sweep did, and the fingerprint that they would have here."""
+    content = told["recipe_content"]
+    extract = ExtractSettings.model_validate(content["extract"])
+    landmarks = extract.landmarks.model_copy(update={"model": landmark_model})
+    extract = extract.model_copy(update={"landmarks": landmarks})
+    settings = Settings(extract=extract, sweep=SweepSettings(faces=content["faces"]))
+    predictor = Predictor(model) if model else None
+    answer = Answering(model.resolve(), predictor.sha256) if model and predictor else None
+    describe = DescribeImage(extract, content["faces"], answer)
+    schema = schema_of(extract, predictor.labels if predictor else ())
+    return (
+        describe,
+        schema,
+        recipe_of(settings, predictor.sha256 if predictor else None).fingerprint,
+    )
+
+
+def _sample(store: Store, size: int, seed: int, recipe: str) -> list[tuple[str, str]]:
+    """Path and content of images, each as likely as any other, in one pass."""
+    draw, seen = random.Random(seed), 0
+    chosen: list[tuple[str, str]] = []
+    for batch in store.snapshot("images").batches(["path", "sha256", "recipe", "status"]):
+        usable = pc.and_(pc.is_valid(batch["sha256"]), pc.equal(batch["recipe"], recipe))
+        for row in batch.filter(usable).to_pylist():
+            seen += 1
+            if len(chosen) < size:
+                chosen.append((row["path"], row["sha256"]))
+            elif (place := draw.randrange(seen)) < size:
+                chosen[place] = (row["path"], row["sha256"])
+    return chosen
+
+
+def _rows(
+    store: Store, chosen: list[tuple[str, str]], schema: pa.Schema, recipe: str
+) -> dict[str, list[Row]]:
+    wanted = pa.array(sorted({sha256 for _, sha256 in chosen}), pa.string())
+    rows: dict[str, list[Row]] = {}
+    for batch in store.snapshot("results").batches(schema.names):
+        mine = pc.and_(pc.is_in(batch["sha256"], wanted), pc.equal(batch["recipe"], recipe))
+        for row in batch.filter(mine).to_pylist():
+            rows.setdefault(row["sha256"], []).append(row)
+    return {key: sorted(found, key=lambda row: row["face_index"]) for key, found in rows.items()}
+
+
+def _read(source: Any, path: str) -> bytes | None:
+    try:
+        return source.read(path)  # type: ignore[no-any-return]
+    except OSError:
+        return None
+
+
+def _differing(answer: pa.Table | Fault, kept: list[Row], schema: pa.Schema) -> list[str]:
+    """Columns in which what comes out now is not what is kept."""
+    if isinstance(answer, Fault):
+        same = len(kept) == 1 and kept[0]["status"] == answer.status
+        return [] if same else ["status"]
+    if any(row["status"] in FAULTS for row in kept):
+        return ["status"]
+    made = completed(answer, schema, "", "").to_pylist()
+    if len(made) != len(kept):
+        return ["face_index"]
+    names = [name for name in schema.names if name not in ("recipe", "sweep")]
+    pairs = list(zip(made, kept, strict=True))
+    return [name for name in names if any(new[name] != old.get(name) for new, old in pairs)]

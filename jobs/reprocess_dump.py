@@ -1,0 +1,11 @@
+"""One sweep over a dump of images, on the cluster that this is submitted to.
+
+Takes the options of `fer-ray sweep`; submit lines are in docs/operations.md.
+"""
+
+import sys
+
+from fer_ray.cli import main
+
+if __name__ == "__main__":
+    main(["sweep", *sys.argv[1:]])

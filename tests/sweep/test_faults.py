@@ -1,0 +1,193 @@
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from benchmarks.chaos import Chaos
+from fer_ray.errors import ExitCode
+from fer_ray.sweep.blocks import describe_block
+from fer_ray.sweep.source import open_source
+from fer_ray.sweep.store import Store
+from tests.sweep.conftest import Swept, rows, tiny_image
+from tests.sweep.poison import Poisoned
+
+SLOWLY = ("--workers", "1", "--set", "sweep.commit_rows=2", "--set", "execution.block_images=1")
+
+
+@pytest.fixture
+def many(tmp_path: Path, tiny_corpus: Path) -> Path:
+    """Fifteen faces, five of them twice."""
+    root = tmp_path / "many"
+    root.mkdir()
+    for number, file in enumerate(sorted(tiny_corpus.rglob("*.png"))[:15]):
+        shutil.copy(file, root / f"{number}.png")
+        if number < 5:
+            shutil.copy(file, root / f"again{number}.png")
+    return root
+
+
+@pytest.fixture
+def start(many: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts sweeps of `many` in processes of their own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def sweep(store: Path, *options: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *options]
+        where = ("--source", str(many), "--store", str(store))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen([*command, *where], text=True, **pipes))  # type: ignore[call-overload]
+        return started[-1]
+
+    yield sweep
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def results_of(store: Path) -> int:
+    folder = store / "results"
+    return DeltaTable(str(folder)).count() if (folder / "_delta_log").is_dir() else 0
+
+
+def wait_for_results(store: Path, count: int) -> None:
+    for _ in range(600):
+        if results_of(store) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail("no results")
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_give_the_rows_of_one(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    one, two = start(shared, *SLOWLY), start(shared, *SLOWLY)
+    for sweep in (one, two):
+        _, said = sweep.communicate(timeout=240)
+        assert sweep.returncode == 0, said
+    assert start(alone).wait(240) == 0
+    assert rows(shared, "images") == rows(alone, "images")
+    assert rows(shared, "results") == rows(alone, "results")
+    assert len(rows(shared, "images")) == 20
+    assert len(rows(shared, "results")) == 15
+
+
+@pytest.mark.slow
+def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    stopped = start(store, *SLOWLY, "--set", "sweep.commit_rows=3")
+    wait_for_results(store, 3)
+    stopped.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    _, said = stopped.communicate(timeout=60)
+    assert time.monotonic() - told < 15
+    assert stopped.returncode == ExitCode.STOPPED, said
+    assert "are committed" in said
+    assert "Traceback" not in said
+    kept = results_of(store)
+    assert 3 <= kept < 15
+    assert not (store / "images").exists()  # no reader sees half a sweep
+    going_on = start(store, "--json")
+    out, said = going_on.communicate(timeout=240)
+    assert going_on.returncode == 0, said
+    assert f'"described": {15 - kept},' in out
+    assert len(rows(store, "images")) == 20
+    assert results_of(store) == 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_whatever_is_killed_the_rows_are_those_of_an_undisturbed_sweep(
+    many: Path, tmp_path: Path
+) -> None:
+    chaos = Chaos(many, tmp_path, seed=3)
+    try:
+        for kind in ("worker", "node", "driver"):
+            outcomes = [chaos.trial(kind)]
+            while not outcomes[-1][0] and len(outcomes) < 3:  # nothing was there to be killed
+                outcomes.append(chaos.trial(kind))
+            assert outcomes[-1][0], f"no {kind} was killed"
+            assert all(same for _, same, _ in outcomes)
+    finally:
+        chaos.close()
+
+
+def test_a_reader_keeps_its_version_while_a_sweep_publishes(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    swept()
+    before = Store(str(store)).snapshot("images")
+    reading = before.batches(["path", "status"])
+    first = next(reading)
+    for file in source.rglob("*.png"):
+        tiny_image(file, seed=len(file.name))
+    seen: list[int] = []
+    watched = threading.Event()
+
+    def watch() -> None:
+        while not watched.is_set():
+            seen.append(len(rows(store, "images")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    swept()
+    watched.set()
+    watcher.join()
+    assert set(seen) == {7}
+    assert first.num_rows + sum(batch.num_rows for batch in reading) == 7
+    assert before.version < Store(str(store)).snapshot("images").version
+
+
+def test_a_source_may_change_while_it_is_listed(tmp_path: Path) -> None:
+    for number in range(20):
+        tiny_image(tmp_path / f"folder{number}" / "one.png", seed=number)
+    listing = open_source(str(tmp_path)).entries()
+    first = next(listing).path
+    for number in range(20):
+        if not first.startswith(f"folder{number}/"):
+            shutil.rmtree(tmp_path / f"folder{number}")
+    assert list(listing) == []
+
+
+def test_an_image_that_changes_or_goes_after_it_was_read_gets_what_it_holds_then(
+    source: Path, faces: list[Path]
+) -> None:
+    import hashlib
+    import pickle
+
+    import pyarrow as pa
+
+    from tests.sweep.conftest import FAST
+
+    planned = {"path": ["day0/face0.png", "gone.png"], "sha256": ["0" * 64, "1" * 64]}
+    results, found = describe_block(
+        pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), 60
+    )
+    content = hashlib.sha256(faces[0].read_bytes()).hexdigest()
+    assert results["sha256"].to_pylist() == [content]
+    changed, gone = found.to_pylist()
+    assert changed["sha256"] == content
+    assert (gone["sha256"], gone["status"]) == (None, "unreadable")
+    assert "No such file" in gone["error"]
+
+
+def test_a_store_that_cannot_be_written_is_told_and_the_next_sweep_goes_on(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    from fer_ray.errors import StoreLostError
+
+    store.write_text("a file, where the store should be")
+    with pytest.raises(StoreLostError, match="cannot be read or written"):
+        swept()
+    store.unlink()
+    assert swept()["published"]["put"] == 7

@@ -1,0 +1,83 @@
+import pickle
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from fer_ray.config import ExtractSettings
+from fer_ray.contracts import Status
+from fer_ray.errors import UserError
+from fer_ray.sweep.blocks import _described
+from fer_ray.sweep.guard import Fault, Guard
+from tests.sweep.conftest import FAST, Swept, rows
+from tests.sweep.poison import Poisoned
+
+
+def guard(seconds: float = 2) -> Guard:
+    return Guard(pickle.dumps(Poisoned(FAST)), seconds)
+
+
+def test_a_segmentation_fault_is_an_answer_and_the_next_image_is_done(
+    faces: list[Path],
+) -> None:
+    guarded = guard(60)
+    fault = guarded(b"crash")
+    assert isinstance(fault, Fault)
+    assert (fault.status, fault.stage) == (Status.CRASHED, "decode")
+    assert "SIGSEGV" in fault.error
+    described = guarded(faces[0].read_bytes())
+    assert isinstance(described, pa.Table)
+    assert described["status"].to_pylist() == ["ok"]
+    guarded.close()
+
+
+@pytest.mark.parametrize("way", [b"loop", b"sleep"])
+def test_an_image_without_an_end_is_given_up_in_time(way: bytes) -> None:
+    guarded = guard(1)
+    guarded(b"no image")  # the child is up
+    started = time.monotonic()
+    fault = guarded(way)
+    assert time.monotonic() - started < 3
+    assert isinstance(fault, Fault)
+    assert fault.status == Status.TIMED_OUT
+    assert isinstance(guarded(b"no image"), pa.Table)
+    guarded.close()
+
+
+def test_an_exception_and_a_killed_child_cost_no_more_than_the_image(faces: list[Path]) -> None:
+    guarded = guard(60)
+    fault = guarded(b"raise")
+    assert isinstance(fault, Fault)
+    assert fault.error == "ArithmeticError: what nobody thought of"
+    [child] = [one for one in psutil.Process().children() if "fer_ray.sweep.child" in one.cmdline()]
+    child.kill()
+    rows = _described(guarded, faces[0].read_bytes(), "")  # tried again, in a new child
+    assert rows["status"].to_pylist() == ["ok"]
+    guarded.close()
+
+
+def test_a_model_that_is_missing_is_told_as_such(tmp_path: Path) -> None:
+    landmarks = FAST.landmarks.model_copy(update={"model": tmp_path / "none.dat"})
+    lacking = ExtractSettings(landmarks=landmarks)
+    with pytest.raises(UserError, match="no landmark model"):
+        Guard(pickle.dumps(Poisoned(lacking)), 60)(b"")
+
+
+def test_a_file_that_crashes_or_never_ends_costs_itself_alone(
+    swept: Swept, source: Path, store: Path, faces: list[Path]
+) -> None:
+    for number, way in enumerate((b"crash", b"loop", b"crash", b"sleep")):
+        (source / f"poison{number}.png").write_bytes(faces[0].read_bytes() + way)
+    told = swept(describe=Poisoned(FAST), image_seconds=2)
+    statuses = {row["path"]: row["status"] for row in rows(store, "images")}
+    assert [statuses[f"poison{number}.png"] for number in range(4)] == [
+        *("crashed", "timed_out", "crashed", "timed_out")
+    ]
+    assert told["statuses"]["ok"] == 5
+    assert sum(told["statuses"].values()) == 11
+    again = swept(describe=Poisoned(FAST), image_seconds=2)
+    assert again["described"] == 0
+    mended = swept(retry="all")
+    assert mended["statuses"] == {"no_face": 1, "ok": 9, "unreadable": 1}
