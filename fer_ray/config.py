@@ -50,6 +50,9 @@ class Decode(Strict):
 
     max_pixels: int = Field(100_000_000, ge=1)  # larger images are refused by their header
     max_bytes: int = Field(268_435_456, ge=1)
+    # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its shorter side keeps so many pixels;
+    # 0: never. Boxes are still in pixels of the whole image.
+    reduce_to_px: int = Field(0, ge=0)
 
 
 class Crop(Strict):

@@ -9,6 +9,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "reference": {},
     "fast": {
         "extract": {
+            # Crops have 350 px; a face of half the frame still fills them.
+            "decode": {"reduce_to_px": 720},
             # A face of less than 1/16 of the frame holds no expression that could be read.
             "crop": {"search": "coarse-to-fine", "min_face_share": 0.0625},
             # A cascade's box is filled by its face; dlib finds it at 2/3 to 1 of the crop's side.

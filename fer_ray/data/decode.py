@@ -29,13 +29,14 @@ class Decoded:
     """What became of one file.
 
     Attributes:
-        gray: (height, width) uint8, None unless the status is ok.
+        gray: (⌈height / reduction⌉, ⌈width / reduction⌉) uint8, None unless the status is ok.
         status: ok, unreadable or too_large.
         error: What went wrong.
         sha256: Hex digest of the file's bytes, None if they could not be read.
         mode: Pillow's name of the stored pixel format (L, RGB, I;16 …), None if unknown.
-        width: Pixels by the file's header; of the decoded image where there is one.
+        width: Pixels by the file's header; of the whole image as it is seen where it was decoded.
         height: Likewise.
+        reduction: 1, or 2, 4 or 8 where a JPEG was decoded at that part of its size.
     """
 
     gray: Gray | None
@@ -45,6 +46,7 @@ class Decoded:
     mode: str | None = None
     width: int | None = None
     height: int | None = None
+    reduction: int = 1
 
 
 def decode_file(path: Path, limits: Decode) -> Decoded:
@@ -72,22 +74,40 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
         return Decoded(None, Status.UNREADABLE, "the file is empty", sha256)
     try:
         with Image.open(BytesIO(content)) as header:
-            mode, (width, height) = header.mode, header.size
+            mode, (width, height), is_jpeg = header.mode, header.size, header.format == "JPEG"
     except UnidentifiedImageError:
         return Decoded(None, Status.UNREADABLE, "no image that can be identified", sha256)
     except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
     if width * height > limits.max_pixels:
         reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
-        if max(width, height) > MOST_SIDE:  # a header that lies
-            return _too_large(reason, sha256, mode)
         return _too_large(reason, sha256, mode, width, height)
-    gray = _to_gray(content, mode)
+    reduction = _reduction(min(width, height), limits.reduce_to_px) if is_jpeg else 1
+    gray = _to_gray(content, mode) if reduction == 1 else _to_small_gray(content, reduction)
     if gray is None:
         return Decoded(
             None, Status.UNREADABLE, "truncated or damaged image data", sha256, mode, width, height
         )
-    return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
+    if reduction == 1:
+        width, height = gray.shape[1], gray.shape[0]
+    elif gray.shape != (-(-height // reduction), -(-width // reduction)):
+        width, height = height, width  # turned by its EXIF orientation
+    return Decoded(gray, Status.OK, None, sha256, mode, width, height, reduction)
+
+
+def _reduction(shorter_px: int, least_px: int) -> int:
+    """The largest of 8, 4, 2 and 1 that leaves the shorter side so many pixels."""
+    return next((by for by in (8, 4, 2) if least_px and shorter_px // by >= least_px), 1)
+
+
+def _to_small_gray(content: bytes, reduction: int) -> Gray | None:
+    """Brightness of a JPEG as it is stored, at a part of its size: no colours are made of it."""
+    flag = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}[reduction]  # fmt: skip
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    except cv2.error:
+        return None
 
 
 def _to_gray(content: bytes, mode: str) -> Gray | None:

@@ -26,12 +26,13 @@ from fer_ray.contracts import (
     vector,
 )
 from fer_ray.data.decode import Decoded, decode_file
-from fer_ray.features.crop import FaceFinder, cut
+from fer_ray.features.crop import Box, FaceFinder, cut
 from fer_ray.features.landmarks import LandmarkLocator
 from fer_ray.features.phash import dhash
 from fer_ray.features.table import FEATURE_SETS
 
-GRAY = "gray"  # (height × width) bytes
+GRAY = "gray"  # (height × width) bytes, both divided by the reduction
+REDUCTION = "reduction"  # 1, or the part of its size at which the image was decoded
 CROP = "crop"  # (size × size) bytes
 
 # One model a process, however many tasks it runs.
@@ -57,7 +58,10 @@ def decoded(table: pa.Table, found: list[Decoded]) -> pa.Table:
         mode=pa.array([one.mode for one in found], pa.string()),
         width=pa.array([one.width for one in found], pa.int32()),
         height=pa.array([one.height for one in found], pa.int32()),
-        **{GRAY: _pixels([one.gray for one in found])},
+        **{
+            GRAY: _pixels([one.gray for one in found]),
+            REDUCTION: pa.array([one.reduction for one in found], pa.int8()),
+        },
     )
 
 
@@ -78,11 +82,12 @@ def crop(table: pa.Table, settings: Crop) -> pa.Table:
         if found.box_xywh is None:
             outcome.settle(row, found.status, _tell(found.faces))
         else:
-            cascades[row], boxes[row] = found.cascade, found.box_xywh
+            cascades[row] = found.cascade
+            boxes[row] = _in_whole_image(table, row, found.box_xywh)
             face = cut(gray, found.box_xywh, settings.size_px)
             crops[row], hashes[row] = face, f"{dhash(face):016x}"
     return _with_columns(
-        table.drop_columns([GRAY]),
+        table.drop_columns([GRAY, REDUCTION]),
         **outcome.columns(),
         cascade=pa.array(cascades, pa.string()),
         box_xywh=pa.array(boxes, vector(4, pa.int32())),
@@ -107,7 +112,8 @@ def crop_faces(table: pa.Table, settings: Crop, most: int | None) -> pa.Table:
         return crop(table, settings)
     boxes = boxes[:most]
     crops = [cut(gray, box, settings.size_px) for box in boxes]
-    table = table.drop_columns([GRAY]).take([0] * len(boxes))
+    boxes = [_in_whole_image(table, 0, box) for box in boxes]
+    table = table.drop_columns([GRAY, REDUCTION]).take([0] * len(boxes))
     every = {name: counts.get(name) for name in CASCADES}
     return _with_columns(
         table,
@@ -190,8 +196,16 @@ def _tell(faces: dict[str, int]) -> str:
 
 
 def _image(table: pa.Table, row: int) -> NDArray[np.uint8]:
-    shape = table["height"][row].as_py(), table["width"][row].as_py()
+    by = table[REDUCTION][row].as_py()
+    shape = [-(-table[side][row].as_py() // by) for side in ("height", "width")]
     return np.frombuffer(table[GRAY][row].as_buffer(), np.uint8).reshape(shape)
+
+
+def _in_whole_image(table: pa.Table, row: int, box_xywh: Box) -> Box:
+    """A box found in the image as it was decoded; what a reduced one ends beyond is cut off."""
+    by, width, height = (table[name][row].as_py() for name in (REDUCTION, "width", "height"))
+    x, y, w, h = (by * side for side in box_xywh)
+    return x, y, min(w, width - x), min(h, height - y)
 
 
 def _crop(table: pa.Table, row: int, size_px: int) -> NDArray[np.uint8]:

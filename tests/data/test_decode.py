@@ -92,6 +92,35 @@ def test_pixels_are_those_that_opencv_reads_and_turns_gray(name: str, tmp_path: 
     np.testing.assert_array_equal(read_gray(file), expected)
 
 
+@pytest.mark.parametrize(("least", "by"), [(0, 1), (25, 1), (24, 2), (12, 4), (1, 8)])
+def test_a_jpeg_is_decoded_at_the_part_of_its_size_that_keeps_its_shorter_side(
+    least: int, by: int
+) -> None:
+    small = decode_bytes(KINDS["progressive jpeg"], Decode(reduce_to_px=least))
+    whole = decode_bytes(KINDS["progressive jpeg"], Decode())
+    assert small.gray is not None
+    assert whole.gray is not None
+    assert (small.reduction, small.gray.shape) == (by, (48 // by, 64 // by))
+    assert (small.width, small.height) == (64, 48)
+    shrunk = cv2.resize(whole.gray, (64 // by, 48 // by), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.gray.astype(int) - shrunk).mean() < 8
+
+
+def test_a_turned_jpeg_of_odd_sides_is_as_large_as_it_is_seen() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    content = encoded(Image.new("RGB", (101, 67), (90, 120, 30)), "JPEG", exif=exif)
+    for least, shape in ((0, (101, 67)), (30, (51, 34)), (8, (13, 9))):
+        decoded = decode_bytes(content, Decode(reduce_to_px=least))
+        assert decoded.gray is not None
+        assert decoded.gray.shape == shape
+        assert (decoded.width, decoded.height) == (67, 101)
+
+
+def test_only_jpegs_are_decoded_at_a_part_of_their_size() -> None:
+    assert decode_bytes(KINDS["webp"], Decode(reduce_to_px=1)).reduction == 1
+
+
 def test_a_missing_file_and_a_folder_are_unreadable(tmp_path: Path) -> None:
     assert decode_file(tmp_path / "none.png", Decode()).error == "No such file or directory"
     assert decode_file(tmp_path, Decode()).status is Status.UNREADABLE

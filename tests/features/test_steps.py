@@ -178,6 +178,31 @@ def test_a_large_image_is_refused_by_the_decode_step(mixed: Path) -> None:
     assert table["width"].to_pylist() == [640]
 
 
+def test_a_large_jpeg_gives_the_same_face_from_a_part_of_its_size(
+    mixed: Path, tmp_path: Path
+) -> None:
+    face = cv2.imread(str(mixed / "face0.png"), cv2.IMREAD_GRAYSCALE)
+    large = cv2.resize(face, None, fx=3.3, fy=3.3, interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.jpg"), large)
+    rows = []
+    for profile in ("reference", "fast"):
+        settings = Settings(profile=profile).extract
+        table = steps.decode(pa.table({"path": ["large.jpg"]}), tmp_path, settings.decode)
+        assert table[steps.REDUCTION].to_pylist() == [2 if profile == "fast" else 1]
+        table = steps.crop(table, settings.crop)
+        table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
+        rows.append(table.to_pylist()[0])
+    whole, small = rows
+    assert (small["status"], small["width"]) == (Status.OK, large.shape[1])
+    np.testing.assert_allclose(small["box_xywh"], whole["box_xywh"], atol=0.03 * large.shape[0])
+    seen = [
+        np.reshape(row["landmarks_xy"], (68, 2)) * row["box_xywh"][2] / 350 + row["box_xywh"][:2]
+        for row in rows
+    ]
+    apart = np.linalg.norm(seen[0] - seen[1], axis=1).mean() * 350 / whole["box_xywh"][2]
+    assert apart < 4  # px of 350
+
+
 def test_a_missing_or_foreign_landmark_model_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no landmark model"):
         LandmarkLocator(Landmarks(model=tmp_path / "none.dat"))
