@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 run: $(STAMP)
 	$(BIN)/fer-ray synth corpus
-	$(BIN)/fer-ray run --data corpus --out runs/corpus
+	$(BIN)/fer-ray run --data corpus --out runs/corpus --backbone dlib_resnet
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,5 +1,6 @@
 """The manifests, as far as they can be judged without a cluster."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ray.dashboard.modules.reporter import reporter_agent
 
 import fer_ray
+from fer_ray.contracts import Status
 
 REPO = Path(__file__).parent.parent.parent
 FOLDER = REPO / "deploy" / "kubernetes"
@@ -62,7 +65,8 @@ def pods(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_each_document_says_what_it_is(file: Path) -> None:
     for document in documents(file):
-        assert {"apiVersion", "kind", "metadata", "spec"} == document.keys()
+        content = "data" if document["kind"] == "ConfigMap" else "spec"
+        assert {"apiVersion", "kind", "metadata", content} == document.keys()
         assert document["metadata"].keys() & {"name", "generateName"}
 
 
@@ -162,6 +166,24 @@ def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
     for group in groups(STUDY):
         ports = group["template"]["spec"]["containers"][0]["ports"]
         assert {"name": endpoint["port"], "containerPort": 8080} in ports
+
+
+def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
+    from fer_ray.sweep import metrics
+
+    [document] = documents(FOLDER / "dashboard.yaml")
+    board = json.loads(document["data"]["fer-ray.json"])
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    shown = {name for query in queries for name in re.findall(r"ray_\w+", query)}
+    own = {f"ray_{name}" for name in (metrics.IMAGES, metrics.LEFT, metrics.COMMITS)}
+    assert own <= shown
+    source = Path(reporter_agent.__file__).read_text(encoding="utf-8")
+    for name in shown - own - {"ray_tasks"}:  # which Ray's core exports
+        assert f'"{name.removeprefix("ray_")}"' in source
+    statuses = {status for query in queries for status in re.findall(r'status!~"([^"]+)"', query)}
+    assert {one for text in statuses for one in text.split("|")} <= {
+        status.value for status in Status
+    }
 
 
 def test_the_network_policy_holds_for_every_pod_of_a_study() -> None:
