@@ -175,7 +175,8 @@ def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
     board = json.loads(document["data"]["fer-ray.json"])
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     shown = {name for query in queries for name in re.findall(r"ray_\w+", query)}
-    own = {f"ray_{name}" for name in (metrics.IMAGES, metrics.LEFT, metrics.COMMITS)}
+    counters = {f"ray_{name}_total" for name in (metrics.IMAGES, metrics.COMMITS)}
+    own = {*counters, f"ray_{metrics.LEFT}"}
     assert own <= shown
     source = Path(reporter_agent.__file__).read_text(encoding="utf-8")
     for name in shown - own - {"ray_tasks"}:  # which Ray's core exports
