@@ -138,14 +138,16 @@ class Store:
         if table is None:
             return {}
         with _lost_on_error(self.uri):
-            sizes = pa.table(table.get_add_actions())["size_bytes"].to_pylist()
-            small = sum(size < SMALL_FILE_BYTES for size in sizes)
-            if small >= COMPACT_FROM and small > 2 * sum(sizes) / TARGET_FILE_BYTES:
-                try:
+            gone: list[str] = []
+            try:
+                if _scattered(table):
                     table.optimize.compact(target_size=TARGET_FILE_BYTES, writer_properties=WRITING)
-                except CommitFailedError:  # another sweep was quicker; the next one joins them
-                    table = DeltaTable(self._table_uri(name))
-            gone = table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False)
+                gone = table.vacuum(
+                    retention_hours, dry_run=False, enforce_retention_duration=False
+                )
+                table.cleanup_metadata()
+            except CommitFailedError:  # another sweep was quicker; the next one tidies
+                table = DeltaTable(self._table_uri(name))
             return {"files": len(table.file_uris()), "files_vacuumed": len(gone)}
 
     def write_text(self, name: str, text: str) -> str:
@@ -195,6 +197,13 @@ class Store:
                 yield
             except CommitFailedError as problem:
                 raise ConflictError(str(problem)) from None
+
+
+def _scattered(table: DeltaTable) -> bool:
+    """Whether a table has many small files where few would do."""
+    sizes = pa.table(table.get_add_actions())["size_bytes"].to_pylist()
+    small = sum(size < SMALL_FILE_BYTES for size in sizes)
+    return bool(small >= COMPACT_FROM and small > 2 * sum(sizes) / TARGET_FILE_BYTES)
 
 
 def _stamp(since: Snapshot, meta: dict[str, str]) -> CommitProperties:

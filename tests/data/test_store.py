@@ -34,12 +34,11 @@ def test_what_is_missing_follows_from_the_blocks_that_are_kept(tmp_path: Path) -
 def test_assembled_rows_do_not_depend_on_the_blocks(
     tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "ROWS_PER_FILE", 20)
     monkeypatch.setattr(store, "ROWS_PER_GROUP", 10)
     staged = store.StagedRows(tmp_path / "partial" / "key")
     for start in reversed(range(0, 50, size)):
         staged.write(rows(start, min(50, start + size)), start)
-    staged.assemble(tmp_path / "final", SCHEMA)
+    staged.assemble(tmp_path / "final", SCHEMA, rows_per_file=20)
     assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 50))
     files = sorted((tmp_path / "final").iterdir())
     assert [pq.read_metadata(file).num_rows for file in files] == [20, 20, 10]

@@ -71,6 +71,6 @@ def swept(local_ray: int, source: Path, store: Path) -> Swept:
 
     def sweep(describe: Any = None, extract: ExtractSettings = FAST, **policy: Any) -> Any:
         settings = Settings(extract=extract, sweep=SweepSettings(**policy))
-        return run_sweep(str(source), str(store), settings, silent, describe)
+        return run_sweep(str(source), str(store), settings, silent, describe=describe)
 
     return sweep

@@ -26,7 +26,7 @@ def test_a_sweep_leaves_a_page_of_what_it_found(swept: Swept, source: Path, stor
     assert re.search(r"unreadable</th><td class=\"n\">2</td>", page)
     assert "evil&lt;script&gt;.png" in page
     assert "<script" not in page
-    assert "default-src 'none'" in page
+    assert "default-src &#39;none&#39;" in page
     assert json.loads((store / "sweeps" / f"{name}.json").read_text())["finished"] is True
 
 
