@@ -1,5 +1,6 @@
 """The manifests, as far as they can be judged without a cluster."""
 
+import copy
 import json
 import re
 import shlex
@@ -84,8 +85,13 @@ def test_the_schedule_runs_the_same_job_as_the_study() -> None:
     assert {**NIGHTLY, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
 
 
-def test_the_sweep_runs_on_the_same_cluster_as_the_study() -> None:
-    assert {**SWEEP, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
+def test_the_sweep_runs_on_the_same_cluster_with_the_keys_of_object_storage() -> None:
+    sweep = copy.deepcopy(SWEEP)
+    for group in groups(sweep):
+        [container] = group["template"]["spec"]["containers"]
+        [source] = container.pop("envFrom")
+        assert source == {"secretRef": {"name": "fer-ray-object-storage", "optional": True}}
+    assert {**sweep, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
 
 
 @pytest.mark.parametrize("name", ["schedule", "sweep"])
