@@ -37,6 +37,7 @@ class ResultCommits:
         self._committed = committed
         self._sweep = sweep
         self._known = sweep.store.snapshot("results")
+        self._alone = True  # until another sweep has committed
         self._held: list[pa.Table] = []
         self._rows = 0
         self._since = time.monotonic()
@@ -56,6 +57,8 @@ class ResultCommits:
     def flush(self) -> None:
         """Commit what is held."""
         rows = pa.concat_tables(self._held) if self._held else None
+        if rows is not None and not self._alone:
+            rows = without(rows, self._known)
         for attempt in range(ATTEMPTS):
             if rows is None or not rows.num_rows:
                 break
@@ -68,6 +71,7 @@ class ResultCommits:
                 break
             except ConflictError:
                 _pause(attempt)
+                self._alone = False
                 self._known = self._sweep.store.snapshot("results")
                 rows = without(rows, self._known)
         else:
