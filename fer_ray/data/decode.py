@@ -81,18 +81,30 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
     if width * height > limits.max_pixels:
         reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
+        if max(width, height) > MOST_SIDE:  # a header that lies
+            return _too_large(reason, sha256, mode)
         return _too_large(reason, sha256, mode, width, height)
     reduction = _reduction(min(width, height), limits.reduce_to_px) if is_jpeg else 1
-    gray = _to_gray(content, mode) if reduction == 1 else _to_small_gray(content, reduction)
+    if reduction > 1 and (small := _to_small_gray(content, reduction)) is not None:
+        as_seen = _whole_size(small, reduction, (width, height))
+        if as_seen is not None:
+            return Decoded(small, Status.OK, None, sha256, mode, *as_seen, reduction)
+    gray = _to_gray(content, mode)
     if gray is None:
         return Decoded(
             None, Status.UNREADABLE, "truncated or damaged image data", sha256, mode, width, height
         )
-    if reduction == 1:
-        width, height = gray.shape[1], gray.shape[0]
-    elif gray.shape != (-(-height // reduction), -(-width // reduction)):
-        width, height = height, width  # turned by its EXIF orientation
-    return Decoded(gray, Status.OK, None, sha256, mode, width, height, reduction)
+    return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
+
+
+def _whole_size(small: Gray, by: int, header: tuple[int, int]) -> tuple[int, int] | None:
+    """Width and height of the whole image as it is seen: the header's, or turned as EXIF says.
+
+    None where the two decoders do not agree on the header.
+    """
+    fitting = (size for size in (header, header[::-1])
+               if small.shape == (-(-size[1] // by), -(-size[0] // by)))  # fmt: skip
+    return next(fitting, None)
 
 
 def _reduction(shorter_px: int, least_px: int) -> int:
