@@ -8,30 +8,20 @@ from typing import Any
 import click
 
 from fer_ray.errors import ExitCode
-from fer_ray.options import COMMON, MODEL, RECIPE, SOURCE, STORE, SWEEP, progress_on, settings_of
+from fer_ray.options import MODEL, SWEEP, progress_on, settings_of
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.command()
-@SOURCE
-@STORE
-@RECIPE
-@MODEL
 @SWEEP
-@COMMON
 def sweep(**options: Any) -> None:
     """Bring a store in step with its source: only what is new or changed is worked on."""
     _run(**options)
 
 
 @click.command("retry-failed")
-@SOURCE
-@STORE
-@RECIPE
-@MODEL
 @SWEEP
-@COMMON
 def retry_failed(**options: Any) -> None:
     """A sweep that tries all failed images again: the same as `sweep --retry all`."""
     _run(**{**options, "retry": "all"})
@@ -57,12 +47,7 @@ def _run(source: str, store: str, model: Path | None, log_format: str, as_json: 
 
 
 @click.command()
-@SOURCE
-@STORE
-@RECIPE
-@MODEL
 @SWEEP
-@COMMON
 def plan(source: str, store: str, model: Path | None, log_format: str, as_json: bool,
          **options: Any) -> None:  # fmt: skip
     """What a sweep would do, and how long it would take, from a probe. Changes nothing."""

@@ -84,7 +84,6 @@ def run_trials(
     for kept in stores:
         if not kept.finished():
             kept.assemble()
-    store.remove(out / trials.PARTIAL)
     record = {
         "settings": settings.model_dump(mode="json"),
         "trials_run": len(tasks),

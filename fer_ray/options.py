@@ -142,6 +142,10 @@ STORE = click.option("--store", required=True, metavar="URI",
 MODEL = click.option("--model", type=click.Path(path_type=Path), metavar="BUNDLE",
                      help="Add this model's answers; extract as it was made for.")  # fmt: skip
 SWEEP = _options(
+    SOURCE,
+    STORE,
+    RECIPE,
+    MODEL,
     click.option("--faces", type=click.Choice(["one", "largest", "all"]),
                  help="one: exactly one or none, as the study; largest; all.  [default: one]"),
     click.option("--gone", type=click.Choice(["delete", "keep"]),
@@ -153,6 +157,7 @@ SWEEP = _options(
                  help="More failed images than this fail the sweep.  [default: 0.5]"),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text",
                  help="json: one object a line, on the error stream."),
+    COMMON,
 )  # fmt: skip
 FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."

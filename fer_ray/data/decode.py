@@ -19,6 +19,11 @@ Gray = NDArray[np.uint8]
 # The file may be well and its storage is not: rows that call it unreadable would be wrong.
 STORAGE_LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 
+REDUCED = {
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 MOST_SIDE = 2**31 - 1  # that a row can tell
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
@@ -85,7 +90,7 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
             return _too_large(reason, sha256, mode)
         return _too_large(reason, sha256, mode, width, height)
     reduction = _reduction(min(width, height), limits.reduce_to_px) if is_jpeg else 1
-    if reduction > 1 and (small := _to_small_gray(content, reduction)) is not None:
+    if reduction > 1 and (small := _to_gray(content, mode, reduction)) is not None:
         as_seen = _whole_size(small, reduction, (width, height))
         if as_seen is not None:
             return Decoded(small, Status.OK, None, sha256, mode, *as_seen, reduction)
@@ -112,25 +117,17 @@ def _reduction(shorter_px: int, least_px: int) -> int:
     return next((by for by in (8, 4, 2) if least_px and shorter_px // by >= least_px), 1)
 
 
-def _to_small_gray(content: bytes, reduction: int) -> Gray | None:
-    """Brightness of a JPEG as it is stored, at a part of its size: no colours are made of it."""
-    flag = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}[reduction]  # fmt: skip
+def _to_gray(content: bytes, mode: str, reduction: int = 1) -> Gray | None:
+    """Gray pixels; of a JPEG at a part of its size the brightness as it is stored, no colours."""
+    whole = cv2.IMREAD_GRAYSCALE if mode == "L" else cv2.IMREAD_COLOR
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+        pixels: Gray | None = cv2.imdecode(
+            np.frombuffer(content, np.uint8), REDUCED.get(reduction, whole)
+        )
     except cv2.error:
         return None
-
-
-def _to_gray(content: bytes, mode: str) -> Gray | None:
-    buffer = np.frombuffer(content, np.uint8)
-    try:
-        if mode == "L":
-            return cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE)
-        colour = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if colour is None else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+    in_colours = pixels is not None and pixels.ndim == 3
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY) if in_colours else pixels
 
 
 def _too_large(

@@ -1,7 +1,6 @@
 """Heads as jobs: features read, splits prepared, missing trials run, the best head kept."""
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fer_ray.experiments import Prepared, prepare, run_work
 from fer_ray.features.table import backbones_of, stored_sets
 from fer_ray.learn import leakage, samples
 from fer_ray.learn.summary import figures_of, summarise
-from fer_ray.learn.trials import PARTIAL, Experiment, TrialStore, read_experiment
+from fer_ray.learn.trials import Experiment, TrialStore, read_experiment
 from fer_ray.progress import Progress
 
 
@@ -69,8 +68,6 @@ def run_heads(
     HeadStore(out, experiment).assemble(
         {**card, "trials_run": len(missing), "seconds": round(time.monotonic() - started, 3)}
     )
-    with suppress(OSError):  # another job that was stopped has something in it
-        (out / PARTIAL).rmdir()
     return with_figures(out, experiment)
 
 

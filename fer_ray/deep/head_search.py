@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.config import TrialSettings, fingerprint
+from fer_ray.config import TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.head import (
     Floats,
@@ -23,7 +23,7 @@ from fer_ray.deep.head import (
     validation_split,
 )
 from fer_ray.deep.head_space import Configuration, head_settings
-from fer_ray.deep.heads import HEADS_FOLDER, HeadStore
+from fer_ray.deep.heads import HEADS_FOLDER, HeadStore, head_fingerprint
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
 from fer_ray.learn.folds import Folds
@@ -50,22 +50,18 @@ def plan_head_search(
     own = [f"{field}={getattr(settings, field)}" for field in HeadSearchSettings.model_fields
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip
     split = differences(splitting, folds, {"classes", *SPLITTING})
-    content = {
-        "search": settings.model_dump(mode="json"),
-        "feature_set": feature_set,
-        "splitting": splitting.model_dump(mode="json", include={"classes", *SPLITTING}),
-        "protocol": folds.protocol,
-        "frames": frames_key,
-    }
+    content = settings.model_dump(mode="json")
     return HeadSearchExperiment(
         name="-".join(["head-search", feature_set, folds.protocol, *split, *own]),
-        fingerprint=fingerprint(content),
+        fingerprint=head_fingerprint(
+            {"search": content}, feature_set, splitting, folds, frames_key
+        ),
         classifier="head-search",
         feature_set=feature_set,
         protocol=folds.protocol,
         seed=splitting.seed,
         splits=folds.splits,
-        recipe={"head_search": settings.model_dump(mode="json")},
+        recipe={"head_search": content},
         settings=settings,
     )
 

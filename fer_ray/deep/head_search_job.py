@@ -1,7 +1,6 @@
 """The search of heads as a job: raced trial by trial, answered, and kept."""
 
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
 from fer_ray.deep.head_space import distributions, draw_configuration
 from fer_ray.experiments import prepare, run_work
 from fer_ray.learn import leakage
-from fer_ray.learn.trials import PARTIAL
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 
@@ -57,8 +55,6 @@ def run_head_search(
     card = card_of(out, experiment, ready, settings.trials)
     seconds = round(time.monotonic() - started, 3)
     answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
-    with suppress(OSError):  # another job that was stopped has something in it
-        (out / PARTIAL).rmdir()
     return with_figures(out, experiment)
 
 

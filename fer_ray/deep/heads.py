@@ -46,24 +46,33 @@ def plan_heads(
     """
     classifier = "head" if head == "reference" else f"head-{head}"
     split = differences(splitting, folds, {"classes", *SPLITTING})
-    content = {
-        "head": settings.model_dump(mode="json"),
-        "feature_set": feature_set,
-        "splitting": splitting.model_dump(mode="json", include={"classes", *SPLITTING}),
-        "protocol": folds.protocol,
-        "frames": frames_key,
-    }
+    recipe = {"head": settings.model_dump(mode="json")}
     return HeadExperiment(
         name="-".join([classifier, feature_set, folds.protocol, *split]),
-        fingerprint=fingerprint(content),
+        fingerprint=head_fingerprint(recipe, feature_set, splitting, folds, frames_key),
         classifier=classifier,
         feature_set=feature_set,
         protocol=folds.protocol,
         seed=splitting.seed,
         splits=folds.splits,
-        recipe={"head": settings.model_dump(mode="json")},
+        recipe=recipe,
         settings=settings,
     )
+
+
+def head_fingerprint(
+    made_by: dict[str, Any], feature_set: str, splitting: TrialSettings, folds: Folds,
+    frames_key: str,
+) -> str:  # fmt: skip
+    """Of an experiment with heads: its own settings, features, splits and their origin."""
+    content = {
+        **made_by,
+        "feature_set": feature_set,
+        "splitting": splitting.model_dump(mode="json", include={"classes", *SPLITTING}),
+        "protocol": folds.protocol,
+        "frames": frames_key,
+    }
+    return fingerprint(content)
 
 
 @dataclass(frozen=True)

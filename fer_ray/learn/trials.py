@@ -1,6 +1,7 @@
 """Repeated trials as a job: which experiments, what is done already, and their tables. No Ray."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,8 @@ class TrialStore:
             self._file(name).parent.mkdir(exist_ok=True)
             store.write_table(table, self._file(name))
         store.remove(self._partial)
+        with suppress(OSError):  # what another job has kept is in it, or nothing was
+            self._partial.parent.rmdir()
 
     def _file(self, folder: str) -> Path:
         return self._out / folder / f"{self._experiment.name}.parquet"
