@@ -85,7 +85,7 @@ def watch_memory(pid: int, peaks: dict[str, float]) -> None:
             for child in driver.children(recursive=True):
                 if child.name().startswith("ray::"):
                     note_peak(peaks, "largest worker", child)
-            time.sleep(0.5)
+            time.sleep(2)
     except psutil.NoSuchProcess:
         return
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,14 +16,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fer_ray.bundle.manifest import CARD, Bundle
-from fer_ray.determinism import Outcome
-from fer_ray.job import Result
+from fer_ray.bundle.manifest import CARD
 from fer_ray.learn import leakage
-from fer_ray.learn.compare import Comparison
-from fer_ray.learn.summary import ExperimentSummary
 from fer_ray.progress import Advance
 from fer_ray.progress import Progress as ProgressDisplay
+
+if TYPE_CHECKING:  # they load libraries that a run can load while its workers work
+    from fer_ray.bundle.manifest import Bundle
+    from fer_ray.determinism import Outcome
+    from fer_ray.job import Result
+    from fer_ray.learn.compare import Comparison
+    from fer_ray.learn.summary import ExperimentSummary
 
 
 def progress_display(silent: bool) -> ProgressDisplay:
@@ -71,7 +74,7 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
     console.print(f"rows: {out / 'frames'}", markup=False)
 
 
-def print_trials(summaries: list[ExperimentSummary], warnings: list[str]) -> None:
+def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
     """One line an experiment, each accuracy with its protocol and interval."""
     table = Table(box=None, pad_edge=False)
     table.add_column("experiment", overflow="fold")  # never cut: it names the protocol
@@ -132,7 +135,7 @@ def print_late_cohorts(found: dict[str, dict[str, Any]]) -> None:
         )
 
 
-def print_comparison(first: str, second: str, found: Comparison) -> None:
+def print_comparison(first: str, second: str, found: "Comparison") -> None:
     """The paired difference of two experiments."""
     console = _console()
     console.print(f"{first} − {second}", markup=False)
@@ -145,7 +148,7 @@ def print_comparison(first: str, second: str, found: Comparison) -> None:
                   f"{found.only_second}")  # fmt: skip
 
 
-def print_bundle(bundle: Bundle) -> None:
+def print_bundle(bundle: "Bundle") -> None:
     """What was saved, and how well it did where it comes from."""
     console, evidence = _console(), bundle.manifest.evidence
     low, high = (_bound(end) for end in evidence.interval_95)
@@ -178,7 +181,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
     console.print(f"rows: {out / 'predictions'}", markup=False)
 
 
-def print_outcomes(outcomes: list[Outcome]) -> None:
+def print_outcomes(outcomes: "list[Outcome]") -> None:
     """One line a way to deal the work out, and what differs."""
     table = Table("workers", "block", "batch", "rows (SHA-256)", "figures (SHA-256)", "seconds",
                   "compared with the first", box=None, pad_edge=False)  # fmt: skip
@@ -194,7 +197,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     _console().print(table)
 
 
-def print_run(result: Result) -> None:
+def print_run(result: "Result") -> None:
     """The closing table of a whole run."""
     if result.already_finished:
         _console().print("This run was finished before; nothing was done again.")

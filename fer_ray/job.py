@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_ray import __version__
 from fer_ray.config import Settings
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data import store
-from fer_ray.deep.study import look_for_weights, run_backbones
 from fer_ray.errors import UserError
-from fer_ray.experiments import frames_record, late_cohorts, run_trials
 from fer_ray.extract import extract, plan
-from fer_ray.learn import trials
-from fer_ray.learn.summary import ExperimentSummary, figures_of, summarise
 from fer_ray.progress import Advance, Progress
+from fer_ray.runtime import ray_closed_meanwhile
 from fer_ray.versions import library_versions
+
+if TYPE_CHECKING:
+    from fer_ray.learn.summary import ExperimentSummary
 
 RUN_RECORD = "run.json"
 
@@ -33,7 +33,7 @@ class Result:
     """What a job leaves: its record and the figures of every experiment in the run folder."""
 
     record: dict[str, Any]
-    summaries: list[ExperimentSummary]
+    summaries: "list[ExperimentSummary]"
     report: Path | None
     already_finished: bool = False
 
@@ -52,6 +52,9 @@ def run_extract(
 
 def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
     """Write `out/report` from what the run folder holds; `source` is where the images lie now."""
+    from fer_ray.experiments import frames_record
+    from fer_ray.learn import trials
+
     record = frames_record(out)
     if not any((out / trials.TRIALS).glob("*.parquet")):
         raise UserError(f"{out} holds no trials yet: run `fer-ray trials --out {out}` first.")
@@ -73,10 +76,18 @@ def run_all(
     started = datetime.now(UTC)
     clock = time.monotonic()
     before = store.read_json(out / RUN_RECORD)
-    absent = look_for_weights(settings) if settings.deep.backbones else {}
+    absent, deep = {}, {}
+    if settings.deep.backbones:
+        from fer_ray.deep.study import look_for_weights, run_backbones
+
+        absent = look_for_weights(settings)
     extracted = run_extract(data, out, settings, _importing(progress), fresh)
+    from fer_ray.experiments import late_cohorts, run_trials
+    from fer_ray.learn.summary import figures_of
+
     root = data.parent if data.is_file() else data
-    deep = run_backbones(out, root, settings, progress, absent) if settings.deep.backbones else {}
+    if settings.deep.backbones:
+        deep = run_backbones(out, root, settings, progress, absent)
     tried = run_trials(out, settings.trials, settings.execution, progress)
     page = out / "report" / "index.html"
     done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
@@ -84,7 +95,7 @@ def run_all(
     if before and page.is_file() and not tried["trials_run"] and _same(before, done, summaries):
         return Result(before, summaries, page, already_finished=True)
     store.remove(out / RUN_RECORD)
-    with progress("report", "pages", 1) as advance:
+    with progress("report", "pages", 1) as advance, ray_closed_meanwhile():
         reporting = time.monotonic()
         page = run_report(out, root, show_faces)
         advance(1)
@@ -124,7 +135,7 @@ def _importing(progress: Progress) -> Progress:
     """
 
     def import_ahead() -> None:
-        for module in ("fer_ray.learn.search", "fer_ray.learn.svm", "fer_ray.report.page"):
+        for module in ("fer_ray.experiments", "fer_ray.learn.search", "fer_ray.report.page"):
             importlib.import_module(module)
 
     @contextmanager
@@ -132,7 +143,7 @@ def _importing(progress: Progress) -> Progress:
         thread = threading.Thread(target=import_ahead, daemon=True)
 
         def told(done: int) -> None:
-            if thread.ident is None:
+            if done and thread.ident is None:
                 thread.start()
             advance(done)
 
@@ -146,7 +157,9 @@ def _absent(absent: dict[str, str]) -> list[str]:
     return [f"{name}: weights not available. {why}" for name, why in absent.items()]
 
 
-def _same(before: dict[str, Any], done: dict[str, Any], summaries: list[ExperimentSummary]) -> bool:
+def _same(
+    before: dict[str, Any], done: dict[str, Any], summaries: "list[ExperimentSummary]"
+) -> bool:
     """Whether a finished run's record tells of exactly this work."""
     names = [record["experiment"] for record in before.get("experiments", [])]
     before, done = ({**one, "settings": _defining(one.get("settings"))} for one in (before, done))
@@ -160,8 +173,11 @@ def _defining(settings: Any) -> dict[str, Any]:
     return {name: part for name, part in (settings or {}).items() if name != "execution"}
 
 
-def summaries_of(out: Path) -> list[ExperimentSummary]:
+def summaries_of(out: Path) -> "list[ExperimentSummary]":
     """The figures of every finished experiment of a run folder, by name."""
+    from fer_ray.learn import trials
+    from fer_ray.learn.summary import summarise
+
     return [summarise(*tables) for tables in trials.read_experiments(out).values()]
 
 

@@ -26,6 +26,7 @@ from fer_ray.runtime import not_shared, processor_share, require_shared
 
 POSITION = "position"  # of a row in the listing
 LEAST_BLOCK_IMAGES = 8  # a block of fewer is mostly overhead
+TAPER = 4  # a block towards the end is at least this part of the others
 BATCH_IMAGES = 8  # decoded images that a task holds at a time
 
 
@@ -59,6 +60,8 @@ def extract_blocks(
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
     keeping = partial(keep, staged=staged, schema=kept or schema(settings), answer=answer)
+    # Ray joins blocks that are smaller than the largest batch, and workers would not end together.
+    kept_images = min(blocks[0].num_rows, _least_block(blocks[0].num_rows))
     how = {
         "batch_format": "pyarrow",
         "compute": TaskPoolStrategy(size=workers),
@@ -70,7 +73,7 @@ def extract_blocks(
         .map_batches(crop, batch_size=batch_images, **how)
         .map_batches(landmarks, batch_size=batch_images, **how)
         .map_batches(features, batch_size=batch_images, **how)
-        .map_batches(keeping, batch_size=blocks[0].num_rows, **how)
+        .map_batches(keeping, batch_size=kept_images, **how)
     )
     try:
         for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -129,6 +132,10 @@ def block_size(images: int, workers: int) -> int:
     return min(128, max(LEAST_BLOCK_IMAGES, images // (8 * workers)))
 
 
+def _least_block(images: int) -> int:
+    return max(LEAST_BLOCK_IMAGES, images // TAPER)
+
+
 def split_blocks(
     table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
 ) -> list[pa.Table]:
@@ -149,7 +156,7 @@ def split_blocks(
         while start < stop:
             size = block_images
             if workers:
-                size = min(size, max(LEAST_BLOCK_IMAGES, left // (2 * workers)))
+                size = min(size, max(_least_block(size), left // (2 * workers)))
             blocks.append(numbered.slice(start, min(size, stop - start)))
             start += blocks[-1].num_rows
             left -= blocks[-1].num_rows
