@@ -31,6 +31,7 @@ def test_other_types_and_tables_that_are_missing_are_differences() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_rows_and_figures_are_the_same_in_every_way(
     corpus: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_rows_are_sorted_unique_and_add_up(corpus: Path, tmp_path: Path, frames:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_real_photographs_give_the_answers_of_the_naive_procedure(
     photos: Path, tmp_path: Path, local_ray: int
 ) -> None:

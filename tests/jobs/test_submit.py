@@ -1,6 +1,7 @@
 """The jobs, through `ray job submit` to a head on loopback that asks for a token."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,17 +22,24 @@ def trials_of(out: Path) -> list[dict[str, object]]:
     return pq.read_table(out / "trials").drop_columns(["seconds"]).to_pylist()  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def pasted(head: Head, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of docs/operations.md, after its submit lines were pasted one after another."""
-    folder = tmp_path_factory.mktemp("guide")
-    (folder / "corpus").symlink_to(corpus)
-    lines = re.findall(r"^ray job submit .*/tmp/fer-ray/.*$", GUIDE, re.MULTILINE)
-    assert len(lines) == 5
-    for line in lines:
-        done = head.paste(line.replace("/tmp/fer-ray", str(folder)))
-        assert done.returncode == 0, done.stdout
-    return folder
+Paste = Callable[..., Path]
+
+
+@pytest.fixture
+def paste(head: Head, corpus: Path, tmp_path: Path) -> Paste:
+    """Pastes the guide's submit lines of some jobs one after another; the folder they work in."""
+
+    def call(*jobs: str) -> Path:
+        (tmp_path / "corpus").symlink_to(corpus)
+        for job in jobs:
+            [line] = re.findall(
+                rf"^ray job submit .* jobs/{job}\.py .*/tmp/fer-ray/.*$", GUIDE, re.M
+            )
+            done = head.paste(line.replace("/tmp/fer-ray", str(tmp_path)))
+            assert done.returncode == 0, done.stdout
+        return tmp_path
+
+    return call
 
 
 def test_the_guide_submits_every_job() -> None:
@@ -39,15 +47,16 @@ def test_the_guide_submits_every_job() -> None:
     assert set(SUBMIT_LINES) == jobs
 
 
-def test_a_submitted_study_gives_what_a_local_run_gives(pasted: Path, run_dir: Path) -> None:
-    study = pasted / "study"
+def test_a_submitted_study_gives_what_a_local_run_gives(paste: Paste, run_dir: Path) -> None:
+    study = paste("full_study") / "study"
     assert pq.read_table(study / "frames").equals(pq.read_table(run_dir / "frames"))
     assert trials_of(study) == trials_of(run_dir)
     assert (study / "report" / "index.html").is_file()
 
 
-def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, run_dir: Path) -> None:
-    frames = pasted / "frames"
+@pytest.mark.thorough
+def test_submitted_steps_give_what_a_local_run_gives(paste: Paste, run_dir: Path) -> None:
+    frames = paste("extract_features", "run_svm_trials", "search_heads") / "frames"
     assert pq.read_table(frames / "frames").equals(pq.read_table(run_dir / "frames"))
     folds = [str(trial["experiment"]) for trial in trials_of(frames)]
     svms = [experiment for experiment in folds if experiment.startswith("svm")]
@@ -57,8 +66,9 @@ def test_submitted_steps_give_what_a_local_run_gives(pasted: Path, run_dir: Path
     assert len(list((frames / "heads").glob("head-search-geometry-*.keras"))) == 1
 
 
-def test_a_submitted_sweep_gives_each_image_a_row(pasted: Path, corpus: Path) -> None:
-    images = DeltaTable(str(pasted / "store" / "images")).to_pyarrow_table()
+@pytest.mark.thorough
+def test_a_submitted_sweep_gives_each_image_a_row(paste: Paste, corpus: Path) -> None:
+    images = DeltaTable(str(paste("reprocess_dump") / "store" / "images")).to_pyarrow_table()
     assert set(images["path"].to_pylist()) == {
         file.relative_to(corpus).as_posix() for file in corpus.rglob("*.png")
     }
