@@ -54,6 +54,9 @@ def extract_blocks(
 
     Yields:
         A number of rows, each time that so many more are kept.
+
+    Raises:
+        UserError: The storage is not shared by all nodes, or a model cannot answer.
     """
     decode = partial(decode_shared, root=root, limits=settings.decode, kept=staged.folder)
     crop = partial(steps.crop, settings=settings.crop)
@@ -76,8 +79,7 @@ def extract_blocks(
         .map_batches(keeping, batch_size=kept_images, **how)
     )
     try:
-        for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield sum(receipt["rows"].to_pylist())
+        yield from rows_kept(receipts)
     except ray.exceptions.RayTaskError:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was
         raise
@@ -106,7 +108,10 @@ def keep(
     answer: Callable[[pa.Table], pa.Table] | None = None,
 ) -> pa.Table:
     """Keep finished rows, with a model's answers where one is asked; hand on their number alone."""
-    table = table if answer is None else answer(table)
+    try:
+        table = table if answer is None else answer(table)
+    except UserError as mistake:
+        return receipt(0, str(mistake))
     rows = table.select(schema.names).cast(schema)
     return keep_rows(rows, table[POSITION].to_numpy(), staged)
 
@@ -120,7 +125,27 @@ def keep_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) 
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1
     for start, stop in pairwise([0, *breaks.tolist(), rows.num_rows]):
         staged.write(rows.slice(start, stop - start), int(positions[start]))
-    return pa.table({"rows": [rows.num_rows]})
+    return receipt(rows.num_rows)
+
+
+def receipt(rows: int, told: str | None = None) -> pa.Table:
+    """What a task hands on: how many rows it has kept, or what a user is to be told.
+
+    Of an error that is raised in a task Ray keeps no more than a traceback.
+    """
+    return pa.table({"rows": [rows], "told": pa.array([told], pa.string())})
+
+
+def rows_kept(receipts: ray.data.Dataset) -> Iterator[int]:
+    """The numbers of rows that receipts tell of, as they come.
+
+    Raises:
+        UserError: One tells of a mistake.
+    """
+    for some in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for told in some["told"].drop_null().to_pylist():
+            raise UserError(told)
+        yield sum(some["rows"].to_pylist())
 
 
 def block_size(images: int, workers: int) -> int:

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from fer_ray.errors import ExitCode, UserError
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
 NO_PROGRESS_TIMEOUT_S = 600  # a job that stands still this long ends with an error
 NODE_ANSWER_TIMEOUT_S = 120  # a node that joined starts its first worker within seconds
+SETTLED_S = 5  # after which processors that were given back count as free
 LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
 
 QUIET = {
@@ -61,11 +63,18 @@ def processor_share() -> float:
     """Processors to ask for per task: one, or what is left where the cluster has less than one.
 
     A job that itself holds half a processor (`--entrypoint-num-cpus 0.5`) of a cluster of one would
-    wait for a whole one for ever.
+    wait for a whole one for ever. What the last step's workers held may be counted as theirs for a
+    moment longer.
     """
     import ray
 
-    free = float(ray.available_resources().get("CPU", 0))
+    there = float(ray.cluster_resources().get("CPU", 0))
+    free, end = 0.0, time.monotonic() + SETTLED_S
+    while free < LEAST_SHARE and time.monotonic() < end:
+        free = float(ray.available_resources().get("CPU", 0))
+        if not 0 < there < 2:  # none yet, or a whole one to be had
+            break
+        time.sleep(0.1)
     return free if LEAST_SHARE <= free < 1 else 1.0
 
 

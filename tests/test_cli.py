@@ -76,6 +76,7 @@ def test_a_finished_run_does_nothing_and_says_so(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.thorough
 def test_steps_one_at_a_time_give_the_same_as_the_run(
     corpus: Path, run_dir: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:

@@ -103,7 +103,9 @@ def wait_for_blocks(out: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])  # SIGTERM: tests/jobs
+@pytest.mark.parametrize(  # SIGTERM: tests/jobs
+    "by", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)]
+)
 def test_a_stopped_job_goes_on_where_it_was(
     tiny_corpus: Path, tmp_path: Path, by: signal.Signals, local_ray: int
 ) -> None:

@@ -124,6 +124,22 @@ def test_another_bundle_does_not_mix_with_what_is_there(
     assert plan(kept_bundle, [images], tmp_path, fresh=True).extraction.finished is None
 
 
+def test_a_bundle_that_is_changed_meanwhile_ends_with_one_message(
+    images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
+) -> None:
+    bundle, out = shutil.copytree(kept_bundle, tmp_path / "model"), tmp_path / "out"
+    out.mkdir()
+    made = plan(bundle, [images], out)
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    with (
+        pytest.raises(UserError, match="replaced by another bundle") as told,
+        silent("predict", "images", 0) as advance,
+    ):
+        predict(made, out, Execution(workers=1), advance)
+    assert "Traceback" not in str(told.value)
+
+
 def test_files_and_folders_make_one_listing_without_doubles(images: Path) -> None:
     single = next((images / "neutral").glob("*.png"))
     listing = list_images([single, images / "happy", images], Selection(frames="all"))

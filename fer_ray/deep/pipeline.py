@@ -19,7 +19,7 @@ from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
-from fer_ray.pipeline import POSITION, keep_rows
+from fer_ray.pipeline import POSITION, keep_rows, receipt, rows_kept
 from fer_ray.runtime import not_shared, processor_share, require_shared
 
 CROPS = "crops"  # (size × size) bytes
@@ -40,20 +40,15 @@ class _NetworkWorker:
     def __call__(self, table: pa.Table) -> pa.Table:
         try:
             rows = self._rows(table)
-        except UserError as mistake:  # as a receipt: Ray would keep no more of it than a traceback
-            return _receipt(0, str(mistake))
-        keep_rows(rows, table[POSITION].to_numpy(), self._staged)
-        return _receipt(rows.num_rows, None)
+        except UserError as mistake:
+            return receipt(0, str(mistake))
+        return keep_rows(rows, table[POSITION].to_numpy(), self._staged)
 
     def _rows(self, table: pa.Table) -> pa.Table:
         if CROPS not in table.column_names:
             table = cut_shared(table, self._root, self._wanted, self._staged)
         crops = pixels(table[CROPS], self._wanted.crop_px)
         return bottleneck.rows_of(table, crops, self._wanted, self._network)
-
-
-def _receipt(rows: int, told: str | None) -> pa.Table:
-    return pa.table({"rows": [rows], "told": pa.array([told], pa.string())})
 
 
 def bottleneck_blocks(
@@ -95,10 +90,7 @@ def bottleneck_blocks(
         num_gpus=gpus_per_worker,
     )
     try:
-        for receipt in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for told in receipt["told"].drop_null().to_pylist():
-                raise UserError(told)
-            yield sum(receipt["rows"].to_pylist())
+        yield from rows_kept(receipts)
     except ray.exceptions.RayError:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was
         raise

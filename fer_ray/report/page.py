@@ -80,6 +80,7 @@ def _compose(run: RunFolder, faces: FaceSource) -> tuple[dict[str, Any], list[Pi
         **{"emotions": EMOTIONS, "tables": tables, "published": published, "wording": wording},
         **{"sides": [_side(run, one, beside[one.title]) for one in found]},
         **{"learning": learning, "backbones": tables.backbone_rows(run)},
+        **{"late_cohort": tables.late_cohort_rows(run)},
         **{"last_trial": _last_trial_owner(groups), "warnings": _warnings(run, verdict)},
     }
     more = [*(item for pair in beside.values() for item in pair), *learning]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_ray.contracts import CASCADES, EMOTIONS, Status
 from fer_ray.deep.weights import Origin
-from fer_ray.learn import metrics
+from fer_ray.learn import cohort, metrics
 from fer_ray.learn.summary import ExperimentSummary
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder
@@ -46,6 +46,35 @@ def comparison_rows(group: Sequence[Experiment]) -> list[dict[str, str]]:
             **_behind(group[0], item),
         }
         for item in group
+    ]
+
+
+LATE_COHORT_HEADS = (
+    "Experiment",
+    "Contempt images",
+    "Called contempt",
+    "Right where so called",
+    "Others there so called",
+    "Others before so called",
+)
+
+
+def late_cohort_rows(run: RunFolder) -> Rows:
+    """Contempt among CK+'s late subjects, a row an experiment; none of other data."""
+    if not cohort.is_ckplus(run.extract["data"]):
+        return []
+    found = [(item, cohort.late_cohort(item.predictions)) for item in run.experiments]
+    return [
+        (
+            f"{item.label}, {wording.title(item.summary)}",
+            str(late.contempt_images),
+            wording.percent(late.recall),
+            wording.percent(late.precision),
+            wording.percent(late.called_within),
+            wording.percent(late.called_before),
+        )
+        for item, late in found
+        if late is not None
     ]
 
 

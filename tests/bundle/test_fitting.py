@@ -37,6 +37,7 @@ def test_a_searched_svm_decides_the_same_on_plain_standard_scores(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_svm_that_a_search_chose_is_bundled_with_the_figures_of_the_search(
     run_dir: Path, local_ray: int, tmp_path: Path
 ) -> None:

@@ -1,7 +1,5 @@
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -95,18 +93,6 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     assert store.read_json(file) is None
     store.write_json({"whole": "é"}, file)
     assert store.read_json(file) == {"whole": "é"}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; making one takes the rights to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a file system here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(disk: Path, staged: store.StagedRows) -> None:

@@ -1,18 +1,22 @@
 """Weights in the real file formats: random ones of any backbone, and Keras's own of MobileNet."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from fer_ray.data import store
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.network import load_keras
 from tests.conftest import PHOTOS
 from tests.learn.conftest import draw_frames
 
 RandomWeights = Callable[[str], Path]
+FEW = 10  # images of the run folder that are kept
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +89,16 @@ def crops() -> np.ndarray:
 
     small = np.random.default_rng(2).integers(0, 256, (5, 12, 12)).astype(np.uint8)
     return np.stack([cv2.resize(one, (350, 350), interpolation=cv2.INTER_CUBIC) for one in small])
+
+
+@pytest.fixture
+def frames(run_dir: Path, tmp_path: Path) -> Path:
+    """A run folder with the first frames of a whole run and no more."""
+    out = tmp_path / "deep"
+    (out / "frames").mkdir(parents=True)
+    store.write_table(pq.read_table(run_dir / "frames").slice(0, FEW), out / "frames" / "0.parquet")
+    shutil.copy(run_dir / "extract.json", out)
+    return out
 
 
 @pytest.fixture

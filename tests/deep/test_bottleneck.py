@@ -26,17 +26,6 @@ from tests.deep.conftest import RandomWeights
 # One worker, since TensorFlow's start is most of what a test takes; the first test has two.
 SMALL = Execution(block_images=4, workers=1)
 TWO = Execution(block_images=4, workers=2)
-FEW = 10  # images of the run folder that are kept
-
-
-@pytest.fixture
-def frames(run_dir: Path, tmp_path: Path) -> Path:
-    """A run folder with the first frames of a whole run and no more."""
-    out = tmp_path / "deep"
-    (out / "frames").mkdir(parents=True)
-    store.write_table(pq.read_table(run_dir / "frames").slice(0, FEW), out / "frames" / "0.parquet")
-    shutil.copy(run_dir / "extract.json", out)
-    return out
 
 
 def computed(
@@ -100,7 +89,7 @@ def test_draws_are_of_the_crop_changed_and_the_same_each_time(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerRay) -> None:
     done = fer_ray("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
     assert done.returncode == 0, done.stderr

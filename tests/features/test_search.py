@@ -56,6 +56,7 @@ def test_the_fast_profile_agrees_with_the_reference_on_drawn_faces(corpus: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_fast_profile_agrees_with_the_reference_on_photographs(photos: Path) -> None:
     assert_agree(peaks(photos)[::3], landmarked=0.96)
 

@@ -46,11 +46,21 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
-def test_half_a_processor_is_enough(empty_head: Head, tiny_corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ("extract_features", ()),
+        pytest.param(
+            "full_study", ("--trials", 2, "--backbone", "dlib_resnet"), marks=pytest.mark.thorough
+        ),
+    ],
+)
+def test_half_a_processor_is_enough(
+    empty_head: Head, corpus: Path, tmp_path: Path, job: str, options: tuple[object, ...]
+) -> None:
     empty_head.add_node(processors=1)
-    job = ("--data", tiny_corpus, "--out", tmp_path)
     held = ("--entrypoint-num-cpus", "0.5")
-    done = empty_head.submit("extract_features", *job, options=held)
+    done = empty_head.submit(job, "--data", corpus, "--out", tmp_path, *options, options=held)
     assert done.returncode == 0, done.stdout
 
 

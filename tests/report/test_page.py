@@ -4,6 +4,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.report import page as page_module
@@ -213,6 +215,23 @@ def test_photographs_without_sequences_or_subjects_make_a_report_too(build_run):
     assert "On “source” (10 random splits)" in tags.text
     assert "No subject is known here" in tags.text
     assert not re.search(r"\b(nan|None)\b", tags.text)
+
+
+def test_contempt_of_ckplus_is_shown_within_its_late_cohort(build_run):
+    built = build_run(experiments=ONE)
+    file = built.run_dir / "frames" / "part-0.parquet"
+    frames = pq.read_table(file)
+    late = [name if name < "S009" else f"S2{name[2:]}" for name in frames["subject"].to_pylist()]
+    at = frames.column_names.index("subject")
+    pq.write_table(frames.set_column(at, "subject", pa.array(late)), file)
+    _, _, tags = report(built)
+    assert "late cohort" not in tags.text  # the data are not CK+
+    record = json.loads((built.run_dir / "extract.json").read_text())
+    record["data"]["labelled_sequences"] = 327
+    (built.run_dir / "extract.json").write_text(json.dumps(record))
+    _, _, tags = report(built)
+    assert "Contempt in the late cohort" in tags.text
+    assert "Others there so called" in tags.text
 
 
 def test_warnings_and_settings_of_the_trials_are_shown_where_there_are_any(build_run):

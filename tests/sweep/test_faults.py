@@ -5,17 +5,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
 from benchmarks.chaos import Chaos
-from fer_ray.errors import ExitCode
+from fer_ray.config import Settings
+from fer_ray.errors import ExitCode, StoreLostError
+from fer_ray.progress import silent
 from fer_ray.sweep.blocks import describe_block
+from fer_ray.sweep.run import run_sweep
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.store import Store
-from tests.sweep.conftest import Swept, rows, tiny_image
+from tests.sweep.conftest import FAST, Swept, rows, tiny_image
 from tests.sweep.poison import Poisoned
 
 SLOWLY = ("--workers", "1", "--set", "sweep.commit_rows=2", "--set", "execution.block_images=1")
@@ -123,6 +127,26 @@ def test_whatever_is_killed_the_rows_are_those_of_an_undisturbed_sweep(
             assert all(same for _, same, _ in outcomes)
     finally:
         chaos.close()
+
+
+def test_a_full_disk_ends_a_sweep_with_one_message_and_the_next_goes_on(
+    small_disk: Path, source: Path, local_ray: int
+) -> None:
+    store = small_disk / "store"
+    sweep = partial(run_sweep, str(source), str(store), Settings(extract=FAST), silent)
+    sweep()
+    before = rows(store, "images")
+    tiny_image(source / "new.png", seed=5)
+    film = small_disk / "film"
+    with pytest.raises(OSError, match="No space left"):
+        film.write_bytes(bytes(2**24))
+    with pytest.raises(StoreLostError, match="What was committed is kept") as told:
+        sweep()
+    assert "Traceback" not in str(told.value)
+    assert rows(store, "images") == before
+    film.unlink()
+    assert sweep()["described"] == 1
+    assert len(rows(store, "images")) == len(before) + 1
 
 
 def test_a_reader_keeps_its_version_while_a_sweep_publishes(

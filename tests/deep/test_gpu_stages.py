@@ -1,0 +1,56 @@
+"""The stages of work on a GPU. This one is a GPU by name only: placement is Ray's all the same."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import ray
+from fer_ray.config import Execution
+from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.job import run_bottleneck
+from fer_ray.experiments import frames_record
+from fer_ray.progress import silent
+out, root, weights, processors = sys.argv[1:]
+ray.init(address="local", num_cpus=int(processors), num_gpus=1, include_dashboard=False)
+wanted = plan_bottleneck(frames_record(Path(out)), "mobilenet", weights)
+execution = Execution(block_images=1, gpus_per_worker=1)
+run_bottleneck(Path(out), Path(root), wanted, execution, silent)
+time.sleep(2)  # events are sent once a second
+ray.timeline(f"{out}/timeline.json")
+"""
+
+Span = tuple[float, float]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processors", [1, 2])
+def test_crops_are_cut_while_the_network_works(
+    frames: Path, corpus: Path, trained_mobilenet: Path, processors: int
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, frames, corpus, trained_mobilenet, processors]
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    cutting, networks = spans(frames / "timeline.json")
+    assert len(cutting) == len(networks) > 6  # a block each
+    overlapping = [
+        one for one in cutting if any(one[0] < end and start < one[1] for start, end in networks)
+    ]
+    assert overlapping
+
+
+def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
+    """Start and end of each task that cuts crops, and of each call of the network; microseconds."""
+    events = json.loads(timeline.read_text())
+    cutting, networks = (
+        [(event["ts"], event["ts"] + event["dur"]) for event in events if named in event["name"]]
+        for named in ("cut_ahead", "submit")
+    )
+    return cutting, networks
