@@ -1,6 +1,7 @@
 """A backbone in memory: from face crops to bottleneck features. No Ray here."""
 
 import contextlib
+import importlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -172,7 +173,7 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
             are hidden, since another process may own them.
 
     Raises:
-        UserError: Keras or its backend is missing.
+        UserError: Keras or its backend is missing, or the backend sees no GPU where it may use one.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -190,14 +191,27 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
             f"Keras on {backend} cannot be loaded ({problem}). Install it, pip install {backend}, "
             "or name another backend in KERAS_BACKEND."
         ) from None
-    if gpu_share and keras.backend.backend() == "tensorflow":
-        _grow_memory()
+    if gpu_share:
+        _require_gpu(keras.backend.backend())
     return keras  # type: ignore[no-any-return]
 
 
-def _grow_memory() -> None:
-    import tensorflow as tf
+def _require_gpu(backend: str) -> None:
+    """See that a GPU that Ray has given is used: all backends would go on without, slowly."""
+    if backend == "tensorflow":
+        import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # already in use: then it was set before
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
+        seen = tf.config.list_physical_devices("GPU")
+        with contextlib.suppress(RuntimeError):  # already in use: then it was set before
+            for gpu in seen:
+                tf.config.experimental.set_memory_growth(gpu, True)
+    elif backend == "torch":
+        seen = [None] * importlib.import_module("torch").cuda.device_count()
+    else:
+        jax = importlib.import_module("jax")
+        seen = [device for device in jax.devices() if device.platform == "gpu"]
+    if not seen:
+        raise UserError(
+            f"Ray has given a GPU, and {backend} sees none. Install its libraries, "
+            'pip install "fer_ray[gpu]" for TensorFlow, or leave out --gpus-per-worker.'
+        )

@@ -1,6 +1,7 @@
 """The stages of work on a GPU. This one is a GPU by name only: placement is Ray's all the same."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,9 @@ from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.experiments import frames_record
 from fer_ray.progress import silent
-out, root, weights, processors = sys.argv[1:]
+out, root, processors = sys.argv[1:]
 ray.init(address="local", num_cpus=int(processors), num_gpus=1, include_dashboard=False)
-wanted = plan_bottleneck(frames_record(Path(out)), "mobilenet", weights)
+wanted = plan_bottleneck(frames_record(Path(out)), "dlib_resnet", None)
 execution = Execution(block_images=1, gpus_per_worker=1)
 run_bottleneck(Path(out), Path(root), wanted, execution, silent)
 time.sleep(2)  # events are sent once a second
@@ -30,10 +31,8 @@ Span = tuple[float, float]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processors", [1, 2])
-def test_crops_are_cut_while_the_network_works(
-    frames: Path, corpus: Path, trained_mobilenet: Path, processors: int
-) -> None:
-    command = [sys.executable, "-c", PROGRAM, frames, corpus, trained_mobilenet, processors]
+def test_crops_are_cut_while_the_network_works(frames: Path, corpus: Path, processors: int) -> None:
+    command = [sys.executable, "-c", PROGRAM, frames, corpus, processors]
     done = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, timeout=240, check=False
     )
@@ -54,3 +53,12 @@ def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
         for named in ("cut_ahead", "submit")
     )
     return cutting, networks
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
+def test_a_gpu_that_the_backend_does_not_see_is_told() -> None:
+    program = "from fer_ray.deep.network import load_keras; load_keras(gpu_share=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Ray has given a GPU, and tensorflow sees none" in done.stderr
