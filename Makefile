@@ -11,7 +11,7 @@ run: $(STAMP)
 	$(BIN)/fer-ray run --data corpus --out runs/corpus --backbone dlib_resnet
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m ""

@@ -19,7 +19,6 @@ from fer_ray.data import store
 from fer_ray.errors import UserError
 from fer_ray.extract import extract, plan
 from fer_ray.progress import Advance, Progress
-from fer_ray.runtime import ray_closed_meanwhile
 from fer_ray.versions import library_versions
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def run_all(
     if before and page.is_file() and not tried["trials_run"] and _same(before, done, summaries):
         return Result(before, summaries, page, already_finished=True)
     store.remove(out / RUN_RECORD)
-    with progress("report", "pages", 1) as advance, ray_closed_meanwhile():
+    with progress("report", "pages", 1) as advance:
         reporting = time.monotonic()
         page = run_report(out, root, show_faces)
         advance(1)

@@ -106,17 +106,6 @@ def ray_closed_after() -> Iterator[None]:
             sys.modules["ray"].shutdown()
 
 
-@contextlib.contextmanager
-def ray_closed_meanwhile() -> Iterator[None]:
-    """Shut Ray down, which takes a second, beside work that does not need it any more."""
-    with contextlib.ExitStack() as stack:
-        if "ray" in sys.modules:
-            closing = threading.Thread(target=sys.modules["ray"].shutdown)
-            closing.start()
-            stack.callback(closing.join)
-        yield
-
-
 def require_shared(out: Path, *sources: Path) -> None:
     """Make sure that every node of the cluster sees the same folders; one node always does.
 

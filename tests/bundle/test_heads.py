@@ -97,6 +97,7 @@ def head_run(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
     head_run: Path, corpus: Path, tmp_path: Path
 ) -> None:

@@ -26,11 +26,13 @@ time.sleep(2)  # events are sent once a second
 ray.timeline(f"{out}/timeline.json")
 """
 
+# As Ray names the two kinds of tasks.
+TASKS = ("task::MapBatches(cut_ahead)", "task::MapWorker(MapBatches(_NetworkWorker)).submit")
 Span = tuple[float, float]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize("processors", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_crops_are_cut_while_the_network_works(frames: Path, corpus: Path, processors: int) -> None:
     command = [sys.executable, "-c", PROGRAM, frames, corpus, processors]
     done = subprocess.run(
@@ -49,8 +51,8 @@ def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
     """Start and end of each task that cuts crops, and of each call of the network; microseconds."""
     events = json.loads(timeline.read_text())
     cutting, networks = (
-        [(event["ts"], event["ts"] + event["dur"]) for event in events if named in event["name"]]
-        for named in ("cut_ahead", "submit")
+        [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") == task]
+        for task in TASKS
     )
     return cutting, networks
 

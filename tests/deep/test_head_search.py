@@ -41,6 +41,7 @@ def test_every_setting_of_the_space_is_a_heads_and_is_drawn_from_its_range() -> 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interrupted_search_goes_on_and_tests_one_head_a_trial(
     drawn_frames: Path, local_ray: int
 ) -> None:

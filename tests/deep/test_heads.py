@@ -161,6 +161,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(protocol="subject-10fold")
     card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)

@@ -46,21 +46,11 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
-@pytest.mark.parametrize(
-    ("job", "options"),
-    [
-        ("extract_features", ()),
-        pytest.param(
-            "full_study", ("--trials", 2, "--backbone", "dlib_resnet"), marks=pytest.mark.thorough
-        ),
-    ],
-)
-def test_half_a_processor_is_enough(
-    empty_head: Head, corpus: Path, tmp_path: Path, job: str, options: tuple[object, ...]
-) -> None:
+@pytest.mark.thorough
+def test_half_a_processor_is_enough(empty_head: Head, corpus: Path, tmp_path: Path) -> None:
     empty_head.add_node(processors=1)
-    held = ("--entrypoint-num-cpus", "0.5")
-    done = empty_head.submit(job, "--data", corpus, "--out", tmp_path, *options, options=held)
+    job = ("--data", corpus, "--out", tmp_path, "--trials", 2, "--backbone", "dlib_resnet")
+    done = empty_head.submit("full_study", *job, options=("--entrypoint-num-cpus", "0.5"))
     assert done.returncode == 0, done.stdout
 
 

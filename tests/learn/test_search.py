@@ -165,6 +165,7 @@ def test_a_search_stands_beside_the_trials_with_what_it_chose(drawn_frames: Path
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_search_goes_on_and_ends_the_same_for_any_number_of_workers(
     drawn_frames: Path, tmp_path: Path, local_ray: int
 ) -> None:
