@@ -57,7 +57,7 @@ class Chaos:
 
         os.environ.pop("RAY_ADDRESS", None)
         prepare_token()
-        self._data, self._scratch = data, scratch
+        self._data, self._scratch, self._log = data, scratch, scratch / "driver.log"
         self._random = random.Random(seed)
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100_000_000}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
@@ -84,7 +84,7 @@ class Chaos:
         time.sleep(self._random.uniform(0.2, 1) * self.seconds)
         hit = self._kill(kind, driver)
         while (code := driver.wait(300)) != 0:
-            assert code == -9, f"the driver ended with {code}"
+            assert code == -9, f"the driver ended with {code}: {self._log.read_text()[-3000:]}"
             driver, starts = self._drive(store), starts + 1
         return hit, rows_of(store) == self.expected, starts
 
@@ -94,8 +94,10 @@ class Chaos:
         environment = {
             **os.environ, "RAY_ADDRESS": self._cluster.address, "RAY_AUTH_MODE": "token"
         }  # fmt: skip
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen([*command, *where], env=environment, **quiet)  # type: ignore[call-overload, no-any-return]
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [*command, *where], env=environment, stdout=subprocess.DEVNULL, stderr=log
+            )
 
     def _node(self) -> Any:
         return self._cluster.add_node(num_cpus=1, object_store_memory=100_000_000)

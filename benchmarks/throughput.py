@@ -1,6 +1,6 @@
 """Extraction by the whole job against the bare step functions times the number of processors.
 
-    python -m benchmarks.throughput --data TREE [--frames all]
+    python -m benchmarks.throughput --data TREE [--frames all] [--profile fast]
 
 Bare: the step functions in one process, no Ray, on a sample of the same images, on as many
 processes at once as there are processors. Job: `fer_ray.extract` once Ray runs and every worker has
@@ -33,19 +33,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--frames", choices=["study", "first-and-peak", "all"], default="all")
+    parser.add_argument("--profile", choices=["reference", "fast"], default="reference")
     options = parser.parse_args()
-    settings = ExtractSettings(selection=Selection(frames=options.frames))
+    settings = Settings.model_validate(
+        {"profile": options.profile, "extract": {"selection": {"frames": options.frames}}}
+    ).extract
     listing = list_source(options.data, settings.selection)
     bare = bare_rate(listing.root, listing.table, settings)
     measured, images = job_rate(options.data, settings)
     bare_again = bare_rate(listing.root, listing.table, settings)
     best = (bare + bare_again) / 2
-    table = Table("extraction, reference settings", "images/s")
+    table = Table(f"extraction, {options.profile} settings", "images/s")
     table.add(f"bare step functions, {os.cpu_count()} processes: before", f"{bare:.2f}")
     table.add("after", f"{bare_again:.2f}")
     table.add(f"the job, {images} images", f"{measured:.2f}")
     table.add("ratio", f"**{measured / best:.2f}**")
-    write_result("throughput", f"{options.data.name}, {options.frames} frames.", table)
+    protocol = f"{options.data.name}, {options.frames} frames."
+    write_result(f"throughput-{options.profile}", protocol, table)
 
 
 def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings) -> float:

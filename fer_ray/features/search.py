@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]
 
 LARGE_FACE_SHARE = 0.25  # of the shorter side: where the search begins
 # A rough search may take larger steps and ask fewer neighbours: what it finds is looked at again.
-ROUGH_SCALE_FACTOR = 1.2
+ROUGH_SCALE_FACTOR = 1.3
 ROUGH_NEIGHBORS = 2
 OVERLAP = 1.3  # by which the sizes of one copy reach into those of the copy before it
 # Windows that OpenCV merges into one face reach this far around its box, in shares of its side.

@@ -23,6 +23,7 @@ from fer_ray.contracts import Status
 from fer_ray.errors import UserError
 
 START_SECONDS = 300  # for imports and models, on a machine that is busy
+STARTS = 3  # of a child that dies before it works, as when memory is short for a moment
 _HEADER = struct.Struct(">Q")
 
 # From the bytes of an image to its rows. Told the stage that it enters.
@@ -61,8 +62,7 @@ class Guard:
         """The rows of one image, or what went wrong with it.
 
         Raises:
-            UserError: The child cannot do its work at all, such as for lack of a model.
-            RuntimeError: The child does not even start.
+            UserError: The child cannot do its work at all, for lack of a model or of memory.
         """
         child = self._child or self._start()
         stage = ""
@@ -91,20 +91,31 @@ class Guard:
             self._bury()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._child = child = subprocess.Popen(
-            [sys.executable, "-m", "fer_ray.sweep.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-        try:
-            _send(child.stdin, (self._describe, self._seconds))
-            kind, answer = self._receive(child, time.monotonic() + START_SECONDS)
-        except (EOFError, BrokenPipeError):
-            raise RuntimeError(f"A worker's child cannot start: it {self._bury()}") from None
-        if kind == "raised":
-            self.close()
-            raise answer
-        return child
+        for _ in range(STARTS):
+            self._child = child = subprocess.Popen(
+                [sys.executable, "-m", "fer_ray.sweep.child"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )  # fmt: skip
+            try:
+                _send(child.stdin, (self._describe, self._seconds))
+                kind, answer = self._receive(child, time.monotonic() + START_SECONDS)
+            except (EOFError, BrokenPipeError):
+                ended = self._bury()
+                continue
+            except TimeoutError:
+                self.close()
+                raise UserError(
+                    f"A worker's child process was not ready after {START_SECONDS} s."
+                ) from None
+            if kind == "raised":
+                self.close()
+                raise answer
+            return child
+        raise UserError(
+            f"A worker's child process {ended} before it could work, {STARTS} times over. If the "
+            "machine is short of memory, take fewer --workers."
+        )
 
     def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> tuple[str, Any]:
         size = _HEADER.unpack(_read(child.stdout, _HEADER.size, deadline))[0]

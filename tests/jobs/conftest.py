@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FerRay
+from tests.conftest import FerRay, made_once
 from tests.jobs.head import Head
 
 
@@ -30,9 +30,11 @@ def tiny_frames(
     tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The frames of every image of the tiny corpus, extracted by one task at a time."""
-    out = tmp_path_factory.mktemp("local") / "tiny"
-    done = fer_ray(
-        "extract", "--data", tiny_corpus, "--out", out, "--frames", "all", "--workers", 1
-    )
-    assert done.returncode == 0, done.stderr
-    return out / "frames"
+
+    def extract(out: Path) -> None:
+        done = fer_ray(
+            "extract", "--data", tiny_corpus, "--out", out, "--frames", "all", "--workers", 1
+        )
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "tiny-frames", extract) / "frames"

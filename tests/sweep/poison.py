@@ -1,9 +1,12 @@
 """Ways in which a decoder could fail, as steps that a test hands to a sweep."""
 
 import ctypes
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -26,3 +29,18 @@ class Poisoned(DescribeImage):
         if content.endswith(b"sleep"):
             time.sleep(3600)
         return super().__call__(content, enter)
+
+
+@dataclass(frozen=True)
+class DiesAtStart(DescribeImage):
+    """Is killed while it loads, so many times; each start leaves a line in a file."""
+
+    starts: Path = Path()
+    times: int = 0
+
+    def load(self) -> None:
+        with self.starts.open("a") as file:
+            file.write("started\n")
+        if len(self.starts.read_text().splitlines()) <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().load()

@@ -10,9 +10,9 @@ from fer_ray.config import ExtractSettings
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
 from fer_ray.sweep.blocks import _described
-from fer_ray.sweep.guard import Fault, Guard
+from fer_ray.sweep.guard import STARTS, Fault, Guard
 from tests.sweep.conftest import FAST, Swept, rows
-from tests.sweep.poison import Poisoned
+from tests.sweep.poison import DiesAtStart, Poisoned
 
 
 def guard(seconds: float = 2) -> Guard:
@@ -56,6 +56,25 @@ def test_an_exception_and_a_killed_child_cost_no_more_than_the_image(faces: list
     rows = _described(guarded, faces[0].read_bytes(), "")  # tried again, in a new child
     assert rows["status"].to_pylist() == ["ok"]
     guarded.close()
+
+
+def test_a_child_that_is_killed_at_its_start_is_started_again(
+    faces: list[Path], tmp_path: Path
+) -> None:
+    guarded = Guard(
+        pickle.dumps(DiesAtStart(FAST, starts=tmp_path / "starts", times=STARTS - 1)), 60
+    )
+    rows = guarded(faces[0].read_bytes())
+    guarded.close()
+    assert isinstance(rows, pa.Table)
+    assert rows["status"].to_pylist() == ["ok"]
+
+
+def test_a_child_that_never_starts_is_told_and_not_tried_for_ever(tmp_path: Path) -> None:
+    guarded = Guard(pickle.dumps(DiesAtStart(FAST, starts=tmp_path / "starts", times=99)), 60)
+    with pytest.raises(UserError, match="died of SIGKILL before it could work, 3 times"):
+        guarded(b"")
+    assert len((tmp_path / "starts").read_text().splitlines()) == STARTS
 
 
 def test_a_model_that_is_missing_is_told_as_such(tmp_path: Path) -> None:
