@@ -188,7 +188,8 @@ def run_blocks(
     if execution.block_images:
         blocks = split_blocks(table, staged, execution.block_images)
     else:
-        blocks = split_blocks(table, staged, block_size(table.num_rows, workers), workers)
+        size = block_size(table.num_rows, workers, each=4)  # those at the end are smaller
+        blocks = split_blocks(table, staged, size, workers)
     todo = int(sum(block.num_rows for block in blocks))
     if todo < table.num_rows:
         logger.info("%d of %d images were done before", table.num_rows - todo, table.num_rows)
