@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from fer_ray.bundle.estimators import load_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
@@ -55,6 +55,7 @@ class Predictor:
         self.labels = manifest.labels
         self.fields = answer_fields(manifest.labels)
         self._model = _load(self._bundle)
+        self._threads = ThreadpoolController()  # looks for libraries, which takes its time
         self._require_same_answers()
 
     @property
@@ -102,15 +103,16 @@ class Predictor:
         return self._of_features(read_features(table, self._bundle.manifest.model.feature_set))
 
     def _of_features(self, features: Floats) -> Answers:
-        """Row by row: a product of matrices may round a row otherwise beside other rows."""
+        """Of a head row by row: a product of matrices may round a row otherwise beside others."""
+        at_once = 1 if self._bundle.manifest.kind == "head" else max(1, len(features))
         kept = [EMOTIONS.index(name) for name in self.labels]
         codes = np.zeros(len(features), np.int8)
         probabilities = np.zeros((len(features), len(kept)))
-        with threadpool_limits(1):
-            for row in range(len(features)):
-                one = features[row : row + 1]
-                codes[row] = self._model.predict(one)[0]
-                probabilities[row] = self._model.probabilities(one)[0, kept]
+        with self._threads.limit(limits=1):
+            for start in range(0, len(features), at_once):
+                rows = slice(start, start + at_once)
+                codes[rows] = self._model.predict(features[rows])
+                probabilities[rows] = self._model.probabilities(features[rows])[:, kept]
         return codes, probabilities
 
     def _require_same_answers(self) -> None:

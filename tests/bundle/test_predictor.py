@@ -31,6 +31,23 @@ def test_a_model_answers_after_saving_as_before_to_the_bit(kernel: Kernel, scale
     assert again.classes == model.classes
 
 
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_a_row_is_answered_the_same_to_the_bit_whatever_rows_are_beside_it(
+    kernel: Kernel, scale: str
+) -> None:
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 8, 160).astype(np.int8)
+    features = random.normal(size=(160, 300)) + labels[:, None] / 4
+    settings = TrialSettings.model_validate({"scale": scale})
+    model = CalibratedSvm(kernel, settings).fit(features, labels)
+    alone = np.vstack([model.probabilities(row[None]) for row in features])
+    for size in (2, 3, 7, 64, 159):
+        rows = random.permutation(160)[:size]
+        assert np.array_equal(model.probabilities(features[rows]), alone[rows])
+        assert np.array_equal(model.predict(features[rows]), model.predict(features)[rows])
+
+
 def test_a_bundle_answers_as_the_model_fitted_on_all_rows_to_the_bit(
     run_dir: Path, kept_bundle: Path
 ) -> None:
