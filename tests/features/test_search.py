@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_ray.config import Crop, ExtractSettings, Settings, extract_fingerprint
+from fer_ray.config import Crop, ExtractSettings, Landmarks, Settings, extract_fingerprint
 from fer_ray.contracts import Status
 from fer_ray.data.decode import read_gray
 from fer_ray.features.crop import FaceFinder, FaceFound, cut
@@ -53,6 +53,22 @@ def assert_agree(files: list[Path], landmarked: float) -> None:
 
 def test_the_fast_profile_agrees_with_the_reference_on_drawn_faces(corpus: Path) -> None:
     assert_agree(peaks(corpus)[::2], landmarked=1.0)
+
+
+@pytest.mark.parametrize("upsample", [0, 1])
+def test_dlib_begun_at_the_size_that_is_needed_gives_the_points_of_its_whole_search(
+    corpus: Path, upsample: int
+) -> None:
+    whole = LandmarkLocator(Landmarks(upsample=upsample, channels=1))
+    begun = LandmarkLocator(Landmarks(upsample=upsample, channels=1, min_face_share=0.6))
+    finder, apart = FaceFinder(FAST.crop), []
+    for file in peaks(corpus)[::2]:
+        gray = read_gray(file)
+        face = cut(gray, finder(gray).box_xywh)
+        (_, one), (_, other) = whole(face), begun(face)
+        apart.append(np.linalg.norm(one - other, axis=1).mean())
+    assert np.median(apart) == 0
+    assert np.mean(apart) < 0.5
 
 
 @pytest.mark.slow
