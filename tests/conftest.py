@@ -103,7 +103,10 @@ def fer_ray() -> FerRay:
 
 @pytest.fixture(scope="session")
 def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a whole run on the drawn corpus, three tasks at a time."""
+    """The run folder of a whole run on the drawn corpus, three tasks at a time.
+
+    Made once; each test process has a copy, since commands lock the folder that they write into.
+    """
 
     def run(folder: Path) -> None:
         out, crops = folder / "run", folder / "crops"
@@ -114,7 +117,9 @@ def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFact
         assert "\r" not in done.stderr  # no bar in a pipe
         assert str(out / "report" / "index.html") in done.stdout
 
-    return made_once(tmp_path_factory, "whole", run) / "run"
+    own = tmp_path_factory.mktemp("whole") / "own"
+    shutil.copytree(made_once(tmp_path_factory, "whole", run), own)
+    return own / "run"
 
 
 @pytest.fixture(scope="session")
