@@ -108,7 +108,10 @@ def main() -> None:
     split = make_splits(settings, samples.labels, samples.subjects)[0]
     inner = validation_split(samples, split.train, "random", 0.2, 0, 0)
     head = HEADS["augmented"]
-    wanted = plan_bottleneck(record, options.backbone, options.weights, draws=head.draws)
+    fitted = frozenset(samples.image_ids[row] for row in inner.train)
+    wanted = plan_bottleneck(
+        record, options.backbone, options.weights, draws=head.draws, drawn=fitted
+    )
 
     once, kept = features_once(options.out, root, wanted, samples, inner)
     network = Backbone(options.backbone, wanted.weights.file)
@@ -127,9 +130,10 @@ def main() -> None:
     table.add("ratio", f"**{TRAININGS * each / once:.1f}**")
     write_result(
         f"augmented-{options.backbone}",
-        f"{len(samples.labels)} images, {head.draws} draws of each kept for all; a training fits "
-        f"{len(inner.train)} and validates {len(inner.test)} of them, {len(kept)} epochs of at "
-        f"most 8 steps of 32; {os.cpu_count()} processors. Both ways give the same losses. "
+        f"{len(samples.labels)} images; a training fits {len(inner.train)}, of which {head.draws} "
+        f"draws each are kept for all trainings, and validates {len(inner.test)}, {len(kept)} "
+        f"epochs of at most 8 steps of 32; {os.cpu_count()} processors. Both ways give the same "
+        "losses. "
         f"Weights: {wanted.weights.origin.value}; no accuracy is measured here.",
         table,
     )

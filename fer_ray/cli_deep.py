@@ -23,21 +23,35 @@ BACKBONE = click.option(
 @click.option("--maps", is_flag=True, help="Whole feature maps in place of pooled features.")
 @click.option("--draws", type=click.IntRange(min=0), default=0,
               help="Augmented draws of each image, in a table of their own.")  # fmt: skip
+@click.option(
+    "--fitted-only",
+    is_flag=True,
+    help="Draw those images alone that heads fit in some trial of --protocol, --classes, "
+    "--trials and --seed, or of --folds.",
+)
+@SPLITS
 @click.option("--data", type=click.Path(path_type=Path), help="Where the images lie now.")
 @click.option("--gpus-per-worker", type=float, help="[default: 0, processors]")
 @click.option("--fresh", is_flag=True, help="Replace features that were made otherwise.")
 @COMMON
 def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws: int,
-               data: Path | None, fresh: bool, as_json: bool, **options: Any) -> None:  # fmt: skip
+               fitted_only: bool, data: Path | None, fresh: bool, as_json: bool,
+               **options: Any) -> None:  # fmt: skip
     """Features of a pretrained network, of every usable image, as Parquet."""
     settings = settings_of(options)
+    if fitted_only and not draws:
+        raise click.UsageError("--fitted-only is for augmented draws: give --draws as well.")
     from fer_ray.deep.bottleneck import plan_bottleneck
+    from fer_ray.deep.head_job import fitted_images
     from fer_ray.deep.job import run_bottleneck
     from fer_ray.experiments import frames_record
 
     with holding(out):
         frames = frames_record(out)
-        wanted = plan_bottleneck(frames, backbone, weights, maps, draws, settings.deep.augmentation)
+        wanted = plan_bottleneck(
+            frames, backbone, weights, maps, draws, settings.deep.augmentation,
+            fitted_images(out, settings.trials) if fitted_only else None,
+        )  # fmt: skip
         root = data or Path(frames["data"]["root"])
         progress = progress_on(as_json)
         record = run_bottleneck(out, root, wanted, settings.execution, progress, fresh)

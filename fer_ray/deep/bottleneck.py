@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -41,6 +42,7 @@ class Bottleneck:
         weights: Those weights.
         maps: Whole maps in place of pooled features.
         draws: Augmented draws of each image; 0: the crops as they are.
+        drawn: The images that are drawn, by image_id; None: all.
         augmentation: How these are drawn.
         frames_key: Names the frames that the crops come from.
         crop_px: Side of a crop.
@@ -52,6 +54,7 @@ class Bottleneck:
     weights: Weights
     maps: bool
     draws: int
+    drawn: frozenset[str] | None
     augmentation: Augmentation
     frames_key: str
     crop_px: int
@@ -76,15 +79,16 @@ class Bottleneck:
     def key(self) -> str:
         """Over all that defines its rows; weights count by their content."""
         spec = self.spec
-        return fingerprint(
-            {
-                "schema": SCHEMA_VERSION,
-                "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
-                "weights": self.weights.sha256,
-                "draws": [self.draws, self.augmentation.model_dump()] if self.draws else None,
-                "frames": self.frames_key,
-            }
-        )
+        content = {
+            "schema": SCHEMA_VERSION,
+            "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
+            "weights": self.weights.sha256,
+            "draws": [self.draws, self.augmentation.model_dump()] if self.draws else None,
+            "frames": self.frames_key,
+        }
+        if self.drawn is not None:
+            content["drawn"] = sorted(self.drawn)
+        return fingerprint(content)
 
 
 def plan_bottleneck(
@@ -94,6 +98,7 @@ def plan_bottleneck(
     maps: bool = False,
     draws: int = 0,
     augmentation: Augmentation | None = None,
+    drawn: frozenset[str] | None = None,
 ) -> Bottleneck:
     """What is asked for, of the frames that `record` (extract.json) tells of.
 
@@ -104,7 +109,8 @@ def plan_bottleneck(
     if maps and spec.map_shape is None:
         raise UserError(f"{name} has no feature maps: leave out --maps.")
     return Bottleneck(
-        name, asked, find_weights(spec, asked), maps, draws, augmentation or Augmentation(),
+        name, asked, find_weights(spec, asked), maps, draws, drawn,
+        augmentation or Augmentation(),
         f"{record['fingerprint']}-{record['source_digest']}",
         settings["crop"]["size_px"], Decode.model_validate(settings["decode"]),
     )  # fmt: skip
@@ -122,7 +128,7 @@ def finished_record(out: Path, wanted: Bottleneck, fresh: bool) -> dict[str, Any
     if before["key"] == wanted.key:
         return before
     old, new = before["weights"]["sha256"][:12], wanted.weights.sha256[:12]
-    what = f"weights {old}…, not {new}…" if old != new else "other draws or another schema"
+    what = f"weights {old}…, not {new}…" if old != new else "other draws, or of other images"
     raise MismatchError(
         f"{out} holds features of {wanted.table_name} made with {what}.\n"
         "Give another --out to keep them, or --fresh to replace them."
@@ -137,6 +143,8 @@ def usable_rows(frames: Path, wanted: Bottleneck) -> pa.Table:
     table = pq.read_table(frames, columns=columns, filters=[usable]).combine_chunks()
     if not wanted.draws:
         return table.append_column("draw", pa.nulls(table.num_rows, pa.int16()))
+    if wanted.drawn is not None:
+        table = table.filter(pc.is_in(table["image_id"], pa.array(sorted(wanted.drawn))))
     repeated = table.take(np.repeat(np.arange(table.num_rows), wanted.draws))
     numbers = np.tile(np.arange(wanted.draws, dtype=np.int16), table.num_rows)
     return repeated.append_column("draw", pa.array(numbers))
@@ -231,6 +239,7 @@ def finish(out: Path, wanted: Bottleneck, staged: store.StagedRows, run: dict[st
         "preprocessing": spec.preprocessing,
         "weights": {**wanted.weights.record(), "licence": spec.licence},
         "draws": wanted.draws,
+        "drawn": None if wanted.drawn is None else len(wanted.drawn),
         "augmentation": wanted.augmentation.model_dump() if wanted.draws else None,
         **run,
     }

@@ -5,6 +5,7 @@ its own 2 ms.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,17 @@ def validation_split(
     folds = max(2, round(1 / share))
     fold = inner_folds(samples, train, folds, seed)[trial % folds]
     return Split(train[fold.train], train[fold.test])
+
+
+def fitted_rows(
+    samples: Samples, splits: Sequence[Split], protocol: str, share: float, seed: int
+) -> NDArray[np.bool_]:
+    """Which of the samples (n,) some trial fits; arguments as of `validation_split`."""
+    fitted = np.zeros(len(samples.labels), np.bool_)
+    for trial, split in enumerate(splits):
+        inner = validation_split(samples, split.train, protocol, share, seed, trial)
+        fitted[inner.train] = True
+    return fitted
 
 
 class HeadTraining:

@@ -1,12 +1,16 @@
 """Heads as jobs: features read, splits prepared, missing trials run, the best head kept."""
 
 import time
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer_ray.config import Execution, TrialSettings
 from fer_ray.data import store
-from fer_ray.deep.head import Floats
+from fer_ray.deep.head import Floats, fitted_rows
 from fer_ray.deep.heads import (
     HEADS_FOLDER,
     HeadStore,
@@ -14,12 +18,13 @@ from fer_ray.deep.heads import (
     head_card,
     plan_heads,
 )
-from fer_ray.deep.settings import HEADS
+from fer_ray.deep.settings import HEADS, HeadSettings
 from fer_ray.deep.tables import read_draws, trained_record
 from fer_ray.errors import UserError
 from fer_ray.experiments import Prepared, prepare, run_work
 from fer_ray.features.table import backbones_of, stored_sets
 from fer_ray.learn import leakage, samples
+from fer_ray.learn.nested import require_subjects
 from fer_ray.learn.summary import figures_of, summarise
 from fer_ray.learn.trials import Experiment, TrialStore, read_experiment
 from fer_ray.progress import Progress
@@ -52,10 +57,8 @@ def run_heads(
         UserError: Features are missing, they do not allow these trials, or the splits leak.
     """
     settings = HEADS[head]
-    ready = prepare(out, splitting, feature_set)
-    if strict:
-        leakage.refuse_leaks(ready.leakage)
-    key, draws = drawn_features(out, feature_set, ready, settings.draws)
+    ready = prepare_heads(out, feature_set, splitting, strict)
+    key, draws = drawn_features(out, feature_set, ready, splitting.seed, settings.draws)
     experiment = plan_heads(head, settings, feature_set, splitting, ready.folds, key)
     before = finished_card(out, experiment)
     if before is not None:
@@ -71,6 +74,16 @@ def run_heads(
     return with_figures(out, experiment)
 
 
+def prepare_heads(out: Path, feature_set: str, splitting: TrialSettings, strict: bool) -> Prepared:
+    """Samples and splits for heads; arguments and errors as of `run_heads`."""
+    ready = prepare(out, splitting, feature_set)
+    if strict:
+        leakage.refuse_leaks(ready.leakage)
+    if ready.folds.protocol != "random":  # validation images are then of subjects of their own
+        require_subjects(ready.samples, ready.folds.splits)
+    return ready
+
+
 def finished_card(out: Path, experiment: Experiment) -> dict[str, Any] | None:
     """The card of exactly this experiment, if all of it is in the run folder."""
     card = store.read_json(_card_file(out, experiment.name))
@@ -78,13 +91,29 @@ def finished_card(out: Path, experiment: Experiment) -> dict[str, Any] | None:
     return card if done and TrialStore(out, experiment).finished() else None
 
 
+def fitted_images(out: Path, splitting: TrialSettings) -> frozenset[str]:
+    """The images that heads fit in some of these trials: augmented draws of others are not used.
+
+    Raises:
+        UserError: There are no finished frames, or they do not allow these trials.
+    """
+    ready = prepare(out, splitting, splitting.feature_set)
+    return frozenset(compress(ready.samples.image_ids, _fitted(ready, splitting.seed)))
+
+
+def _fitted(ready: Prepared, seed: int) -> NDArray[np.bool_]:
+    share = HeadSettings().validation_share
+    return fitted_rows(ready.samples, ready.folds.splits, ready.folds.protocol, share, seed)
+
+
 def drawn_features(
-    out: Path, feature_set: str, ready: Prepared, draws: int
+    out: Path, feature_set: str, ready: Prepared, seed: int, draws: int
 ) -> tuple[str, Floats | None]:
     """What names the features that a head takes, and its augmented ones (draws, n, width), if any.
 
     Raises:
-        UserError: There are too few draws, or the feature set is not one backbone alone.
+        UserError: There are too few draws or of too few images, or the feature set is not one
+            backbone alone.
     """
     if not draws:
         return ready.frames_key, None
@@ -93,6 +122,13 @@ def drawn_features(
         raise UserError(f"An augmented head stands on one backbone alone, not on {feature_set}.")
     key = trained_record(out, names[0], augmented=True)["key"]
     features = read_draws(out, names[0], ready.samples.image_ids, draws)
+    lacking = np.isnan(features[0, :, 0])
+    if lacking.any() and (_fitted(ready, seed) & lacking).any():
+        raise UserError(
+            f"{out} holds draws of the images alone that other trials fit. Draw those of these "
+            "trials (--fitted-only with their --protocol, --trials, --seed or --folds), or all: "
+            f"fer-ray bottleneck --out {out} --backbone {names[0]} --draws {draws} --fresh"
+        )
     return f"{ready.frames_key}-{key}", features
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.config import Execution, Settings
-from fer_ray.deep.head_job import card_of, drawn_features, finished_card, with_figures
+from fer_ray.deep.head_job import (
+    card_of,
+    drawn_features,
+    finished_card,
+    prepare_heads,
+    with_figures,
+)
 from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
 from fer_ray.deep.head_space import distributions, draw_configuration
-from fer_ray.experiments import prepare, run_work
-from fer_ray.learn import leakage
+from fer_ray.experiments import run_work
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 
@@ -33,10 +38,9 @@ def run_head_search(
     Raises:
         UserError: Features are missing, they do not allow these trials, or the splits leak.
     """
-    ready = prepare(out, settings.trials, feature_set)
-    if strict:
-        leakage.refuse_leaks(ready.leakage)
-    key, draws = drawn_features(out, feature_set, ready, settings.head_search.draws)
+    ready = prepare_heads(out, feature_set, settings.trials, strict)
+    seed, asked = settings.trials.seed, settings.head_search.draws
+    key, draws = drawn_features(out, feature_set, ready, seed, asked)
     experiment = plan_head_search(
         settings.head_search, feature_set, settings.trials, ready.folds, key
     )

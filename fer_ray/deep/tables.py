@@ -79,7 +79,7 @@ def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.
 
 
 def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> NDArray[np.float32]:
-    """Pooled features (draws, n, width) of augmented draws of images.
+    """Pooled features (draws, n, width) of augmented draws; NaN of images that were not drawn.
 
     Raises:
         UserError: There are fewer draws, or not to be trained on.
@@ -92,15 +92,19 @@ def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> ND
         )
     table = _read(out, table_name(backbone, augmented=True))
     by_draw = [table.filter(pc.equal(table["draw"], number)) for number in range(draws)]
-    return np.stack([_in_order(one, image_ids) for one in by_draw])
+    return np.stack([_in_order(one, image_ids, lacking=True) for one in by_draw])
 
 
 def _read(out: Path, table: str) -> pa.Table:
     return pq.read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
 
 
-def _in_order(table: pa.Table, image_ids: list[str]) -> NDArray[np.float32]:
+def _in_order(table: pa.Table, image_ids: list[str], lacking: bool = False) -> NDArray[np.float32]:
+    """Features in the order of the images; where some may be `lacking`, these are NaN."""
     position = {name: at for at, name in enumerate(table["image_id"].to_pylist())}
     values = table["features"].combine_chunks().flatten().to_numpy().reshape(len(position), -1)
+    if lacking:
+        values = np.vstack([values, np.full(values.shape[1], np.nan, np.float32)])
+        position = {name: position.get(name, -1) for name in image_ids}
     found: NDArray[np.float32] = values[[position[name] for name in image_ids]]
     return found

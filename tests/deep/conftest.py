@@ -94,9 +94,14 @@ def crops() -> np.ndarray:
 @pytest.fixture
 def frames(run_dir: Path, tmp_path: Path) -> Path:
     """A run folder with the first frames of a whole run and no more."""
-    out = tmp_path / "deep"
+    return first_frames(run_dir, tmp_path / "deep", FEW)
+
+
+def first_frames(run_dir: Path, out: Path, count: int) -> Path:
+    """A run folder with the first frames of another one and no more."""
     (out / "frames").mkdir(parents=True)
-    store.write_table(pq.read_table(run_dir / "frames").slice(0, FEW), out / "frames" / "0.parquet")
+    frames = pq.read_table(run_dir / "frames").slice(0, count)
+    store.write_table(frames, out / "frames" / "0.parquet")
     shutil.copy(run_dir / "extract.json", out)
     return out
 

@@ -7,21 +7,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.config import Execution
+from fer_ray.config import Execution, TrialSettings
 from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
 from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.head import validation_split
+from fer_ray.deep.head_job import fitted_images, run_heads
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.experiments import frames_record
+from fer_ray.experiments import frames_record, prepare
 from fer_ray.features.crop import cut
 from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent
 from tests.conftest import FerRay
-from tests.deep.conftest import RandomWeights
+from tests.deep.conftest import RandomWeights, first_frames
 
 # One worker, since TensorFlow's start is most of what a test takes; the first test has two.
 SMALL = Execution(block_images=4, workers=1)
@@ -89,6 +91,40 @@ def test_draws_are_of_the_crop_changed_and_the_same_each_time(
 
 
 @pytest.mark.slow
+def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
+    run_dir: Path, corpus: Path, tmp_path: Path, local_ray: int
+) -> None:
+    frames = first_frames(run_dir, tmp_path / "deep", 16)  # two subjects: one is fitted
+    computed(frames, corpus, None, "dlib_resnet")
+    ids = pq.read_table(frames / "bottleneck" / "dlib_resnet")["image_id"].to_pylist()
+    one, both = tmp_path / "one.csv", tmp_path / "both.csv"
+    for file, trials in ((one, 1), (both, 2)):
+        rows = [f"{name},{trial},{'test' if name in ids[:2] else 'train'}"
+                for trial in range(trials) for name in ids]  # fmt: skip
+        file.write_text("\n".join(["image_id,trial,part", *rows]))
+
+    splitting = TrialSettings(folds=one)
+    drawn = fitted_images(frames, splitting)
+    wanted = plan_bottleneck(frames_record(frames), "dlib_resnet", None, draws=10, drawn=drawn)
+    run_bottleneck(frames, corpus, wanted, TWO, silent)
+    ready = prepare(frames, splitting, "dlib_resnet")
+    trained = ready.folds.splits[0].train
+    inner = validation_split(ready.samples, trained, ready.folds.protocol, 0.2, 0, 0)
+    table = pq.read_table(frames / "bottleneck" / "dlib_resnet-augmented")
+    fitted = {ready.samples.image_ids[row] for row in inner.train}
+    assert set(table["image_id"].to_pylist()) == fitted
+    assert table.num_rows == 10 * len(fitted)
+
+    head = ("augmented", "dlib_resnet")
+    card = run_heads(frames, *head, splitting, SMALL, silent)
+    assert card["chosen"]["images_fitted"] == len(fitted)
+    history = pq.read_table(frames / "heads" / f"{card['experiment']}.history.parquet")
+    assert np.isfinite(history["train_loss"].to_numpy()).all()
+    with pytest.raises(UserError, match="--fitted-only"):
+        run_heads(frames, *head, TrialSettings(folds=both), SMALL, silent)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerRay) -> None:
     done = fer_ray("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
@@ -144,6 +180,7 @@ def test_a_file_that_only_the_network_can_refuse_ends_with_one_message(
 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "maps of a network without": (("--backbone", "dlib_resnet", "--maps"), "no feature maps"),
+    "some drawn, none asked for": (("--backbone", "dlib_resnet", "--fitted-only"), "give --draws"),
     "no such file": (("--backbone", "vgg16", "--weights", "no.h5"), "There is no weights file"),
 }  # fmt: skip
 
