@@ -1,5 +1,6 @@
 """What a job shows on the terminal: one bar a stage, and a closing table."""
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,8 +86,8 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
         table.add_row(
             one.experiment,
             str(one.n_trials),
-            f"{one.test_accuracy:.4f} ± {one.test_accuracy_sd:.3f}",
-            f"{one.interval[0]:.3f}–{one.interval[1]:.3f}",
+            f"{one.test_accuracy:.4f}{_unless_nan(' ± {:.3f}', one.test_accuracy_sd)}",
+            _unless_nan("{:.3f}–{:.3f}", *one.interval) or "none",
             f"{one.macro_recall:.3f}",
             f"{one.macro_f1:.3f}",
             f"{one.test_log_loss:.3f}",
@@ -206,6 +207,11 @@ def print_run(result: "Result") -> None:
     print_trials(result.summaries, result.record["warnings"])
     print_late_cohorts(result.record["late_cohorts"])
     _console().print(f"report: {result.report}", markup=False)
+
+
+def _unless_nan(text: str, *values: float) -> str:
+    """The values in their text; nothing for those that a single trial does not have."""
+    return "" if math.isnan(values[0]) else text.format(*values)
 
 
 def _share(value: float | None) -> str:

@@ -13,7 +13,7 @@ from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES, RECORD
 from fer_ray.features.table import backbones_of, needs_sequence
-from fer_ray.learn import choice, cohort, leakage, samples, trials
+from fer_ray.learn import choice, cohort, leakage, nested, samples, trials
 from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
@@ -124,6 +124,7 @@ def run_search(
     ready = prepare(out, splitting, *settings.feature_sets)
     if strict:
         leakage.refuse_leaks(ready.leakage)
+    nested.require_subjects(ready.samples, ready.folds.splits)
     experiment = choice.plan_search(settings, splitting, ready.folds, ready.frames_key)
     file = out / choice.SEARCH / f"{experiment.name}.json"
     before = store.read_json(file)

@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from fer_ray.config import Metric
 from fer_ray.contracts import EMOTIONS
+from fer_ray.errors import UserError
 from fer_ray.learn import metrics
 from fer_ray.learn.candidates import Configuration
 from fer_ray.learn.samples import Samples
@@ -45,6 +46,25 @@ class Candidate:
         )
 
 
+def require_subjects(samples: Samples, splits: list[Split]) -> None:
+    """Make sure that each training part can be cut by subject once more (`inner_folds`).
+
+    Raises:
+        UserError: One holds a single subject.
+    """
+    for split in splits:
+        if len(set(_subjects(samples, split.train))) < 2:
+            raise UserError(
+                "What is chosen inside a training part needs two or more subjects there, and one "
+                "has a single subject. Add subjects, or take another protocol."
+            )
+
+
+def _subjects(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
+    """The subject of each row; one that is not known stands for itself."""
+    return [samples.subjects[row] or f"image {row}" for row in rows]
+
+
 def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: int) -> list[Split]:
     """Folds of a training part that share no subject and hold all classes alike.
 
@@ -58,7 +78,7 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
     Returns:
         Positions within `train`.
     """
-    subjects = [samples.subjects[row] or f"image {row}" for row in train]
+    subjects = _subjects(samples, train)
     folds = StratifiedGroupKFold(
         min(n_folds, len(set(subjects))), shuffle=True, random_state=seed % 2**32
     )

@@ -1,8 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from fer_ray.config import TrialSettings
+from fer_ray.config import Execution, SearchSettings, Settings, TrialSettings
+from fer_ray.deep.head_job import run_heads
+from fer_ray.deep.head_search_job import run_head_search
 from fer_ray.errors import UserError
+from fer_ray.experiments import run_search
+from fer_ray.learn.nested import require_subjects
+from fer_ray.learn.samples import Samples
 from fer_ray.learn.splits import (
     Split,
     make_splits,
@@ -10,6 +17,7 @@ from fer_ray.learn.splits import (
     share_of_known_subjects,
     subject_folds,
 )
+from fer_ray.progress import silent
 
 LABELS = np.repeat(np.arange(8), [118, 45, 18, 59, 25, 69, 28, 83]).astype(np.int8)  # CK+'s classes
 SUBJECTS: list[str | None] = [f"S{n % 37:03d}" for n in range(len(LABELS))]
@@ -74,3 +82,26 @@ def test_data_that_cannot_be_split_is_told_of(
     settings = TrialSettings.model_validate({"protocol": protocol})
     with pytest.raises(UserError, match=said):
         make_splits(settings, np.array(labels, dtype=np.int8), subjects)
+
+
+def test_choosing_inside_a_training_part_needs_two_subjects_in_each(drawn_frames: Path) -> None:
+    ids = [f"I{number:03d}" for number in range(16)]  # two subjects, tested in turn
+    rows = [f"{name},{trial},{'test' if number // 8 == trial else 'train'}"
+            for trial in range(2) for number, name in enumerate(ids)]  # fmt: skip
+    file = drawn_frames / "folds.csv"
+    file.write_text("\n".join(["image_id,trial,part", *rows]))
+    splitting, run = TrialSettings(folds=file), (Execution(), silent)
+    search = SearchSettings(feature_sets=("geometry",))
+    with pytest.raises(UserError, match="two or more subjects"):
+        run_search(drawn_frames, search, splitting, *run)
+    with pytest.raises(UserError, match="two or more subjects"):
+        run_heads(drawn_frames, "reference", "geometry", splitting, *run)
+    with pytest.raises(UserError, match="two or more subjects"):
+        run_head_search(drawn_frames, "geometry", Settings(trials=splitting), silent)
+
+
+def test_images_whose_subject_is_not_known_stand_for_themselves() -> None:
+    split = Split(np.array([0, 1]), np.array([2]))
+    for subjects in ([None, None, None], ["A", None, "A"]):
+        samples = Samples(list("abc"), subjects, np.zeros(3, np.int8), np.zeros((3, 1)))
+        require_subjects(samples, [split])
