@@ -59,7 +59,7 @@ def run(data: Path, out: Path, show_faces: bool, fresh: bool, export_crops: Path
     settings = settings_of(options)
     from fer_ray import console, job
 
-    with holding(out):
+    with holding(out, make=True):
         result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh)
         _export(export_crops, data, out, settings)
     if as_json:
@@ -79,7 +79,7 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
     settings = settings_of(options)
     from fer_ray import console, job
 
-    with holding(out):
+    with holding(out, make=True):
         record = job.run_extract(data, out, settings, progress_on(as_json), fresh)
         _export(export_crops, data, out, settings)
     if as_json:

@@ -78,7 +78,7 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | Non
 
     execution = Execution(workers=workers)
     options["weights"] = tuple(_named_file(text) for text in weights)
-    with holding(out):
+    with holding(out, make=True):
         record = run_predict(model, [*images], out, execution, progress_on(as_json), **options)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))

@@ -182,11 +182,17 @@ def settings_of(options: dict[str, Any]) -> "Settings":
 
 
 @contextmanager
-def holding(out: Path) -> Iterator[None]:
-    """Hold the run folder, and leave no Ray behind."""
+def holding(out: Path, make: bool = False) -> Iterator[None]:
+    """Hold the run folder, which is made only where results begin; leave no Ray behind."""
     from fer_ray.data.store import run_folder
+    from fer_ray.errors import UserError
     from fer_ray.runtime import ray_closed_after
 
+    if not make and not out.exists():
+        raise UserError(
+            f"There is no folder {out}, so it holds no finished frames: run "
+            f"`fer-ray extract --data TREE --out {out}` first, or mend --out."
+        )
     with run_folder(out), ray_closed_after():
         yield
 

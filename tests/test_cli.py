@@ -157,6 +157,8 @@ def test_a_mistake_gives_one_message_and_no_traceback(
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert said in done.stderr
     assert (tmp_path / "USED" / "thesis.doc").read_text() == "precious"
+    if arguments[0] in ("trials", "report"):
+        assert not (tmp_path / "OUT").exists()
 
 
 def test_data_without_any_face_fails_after_keeping_its_rows(

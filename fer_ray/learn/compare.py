@@ -36,6 +36,11 @@ class Comparison:
     only_first: int
     only_second: int
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # trials and predictions of one experiment
 

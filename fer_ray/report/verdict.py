@@ -5,29 +5,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import pandas as pd
 
 from fer_ray.contracts import EMOTIONS
-from fer_ray.learn import metrics
-from fer_ray.learn.summary import BOOTSTRAP_SEED, is_folds
+from fer_ray.learn.compare import PAIRED, Comparison, compare
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder
 
 PARADOX_GAP = 0.05  # accuracy above macro recall by this much is worth a warning
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much better one experiment is than another on the same test images."""
-
-    mean: float
-    interval: tuple[float, float]  # 95 %
-    method: str
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.interval[0] > 0 or self.interval[1] < 0
 
 
 @dataclass(frozen=True)
@@ -57,35 +41,14 @@ def by_protocol(experiments: tuple[Experiment, ...]) -> list[list[Experiment]]:
     return groups
 
 
-def difference(best: Experiment, other: Experiment) -> Difference | None:
-    """Paired difference of accuracy, or None where the two were not tested on the same images."""
-    keys = ["trial", "image_id"]
-    pairs = best.predictions.merge(other.predictions, on=keys, suffixes=("", "_other"))
-    if not len(pairs) == len(best.predictions) == len(other.predictions):
+def difference(best: Experiment, other: Experiment) -> Comparison | None:
+    """Paired difference of accuracy; None for a single random trial, or for other test images."""
+    images = [set(zip(*(one.predictions[key] for key in PAIRED), strict=True))
+              for one in (best, other)]  # fmt: skip
+    if images[0] != images[1]:
         return None
-    correct = (pairs["label"] == pairs["predicted"]).astype(int)
-    gains = correct - (pairs["label_other"] == pairs["predicted_other"]).astype(int)
-    mean = best.summary.test_accuracy - other.summary.test_accuracy
-    if is_folds(best.summary.protocol):
-        subjects = pairs["subject"].to_numpy(dtype=object)
-        interval = metrics.subject_bootstrap_interval(np.asarray(gains), subjects, BOOTSTRAP_SEED)
-        return Difference(mean, interval, "bootstrap over subjects")
-    if len(best.trials) < 2:
-        return None
-    return Difference(
-        mean, _over_trials(best, gains, pairs["trial"]), "corrected resampled t over trials"
-    )
-
-
-def _over_trials(
-    best: Experiment, gains: "pd.Series[int]", trial: "pd.Series[int]"
-) -> tuple[float, float]:
-    """Corrected resampled t interval of the mean gain over random trials."""
-    per_trial = gains.groupby(trial).mean().to_numpy()
-    ratio = float((best.trials["n_test"] / best.trials["n_train"]).mean())
-    # Intervals of scores end at 0 and 1: gains, from -1 to 1, are moved there and back.
-    low, high = metrics.resampled_interval((per_trial + 1) / 2, ratio)
-    return 2 * low - 1, 2 * high - 1
+    found = compare((best.trials, best.predictions), (other.trials, other.predictions))
+    return None if math.isnan(found.interval[0]) else found
 
 
 def judge(run: RunFolder) -> Verdict:
@@ -128,10 +91,10 @@ def _compare(group: list[Experiment]) -> tuple[str, str]:
     return headline, f"{scores}; {reason}"
 
 
-def _paired_reason(paired: Difference) -> str:
+def _paired_reason(paired: Comparison) -> str:
     zero = "leaves out zero" if paired.conclusive else "includes zero"
     span = wording.signed_span(paired.interval)
-    return f"their paired difference of {100 * paired.mean:.1f} points ({span}) {zero}"
+    return f"their paired difference of {100 * paired.difference:.1f} points ({span}) {zero}"
 
 
 def _score(item: Experiment) -> str:

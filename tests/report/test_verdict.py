@@ -193,6 +193,18 @@ def test_a_paired_difference_of_random_trials_may_be_negative():
     worse = experiment(LINEAR, "random", 0.5, seed=1)
     better = experiment(POLY, "random", 0.9, seed=2)
     paired = difference(worse, better)
-    assert paired.mean == pytest.approx(-0.4)
+    assert paired.difference == pytest.approx(-0.4)
     assert paired.interval[0] <= -0.4 <= paired.interval[1] < 0
     assert paired.conclusive
+
+
+def test_folds_of_unknown_subjects_are_paired_over_images():
+    first, second = (
+        experiment(name, "given-folds-1", accuracy, seed=seed)
+        for name, accuracy, seed in ((LINEAR, 0.9, 1), (POLY, 0.6, 2))
+    )
+    for one in (first, second):
+        one.predictions["subject"] = None
+    paired = difference(first, second)
+    assert paired.method == "bootstrap over images"
+    assert paired.interval[0] < paired.difference < paired.interval[1]
