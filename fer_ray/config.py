@@ -190,7 +190,7 @@ class SweepSettings(Strict):
     max_error_share: float = Field(0.5, ge=0, le=1)  # of the source's images; more fails the sweep
     # More rows than this share gone at once is taken for a source that is not all there.
     max_gone_share: float = Field(0.5, ge=0, le=1)
-    commit_rows: int = Field(16_384, ge=1)  # finished rows are committed at this number,
+    commit_rows: int = Field(4_096, ge=1)  # finished rows are committed at this number,
     commit_seconds: float = Field(30, gt=0)  # or after this time: what a kill may cost
     retention_hours: int = Field(168, ge=1)  # for which earlier versions can be read again
     drift_alert: float = Field(0.1, gt=0, le=1)  # change of a share since the last sweeps
