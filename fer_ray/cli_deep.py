@@ -38,9 +38,12 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
                fitted_only: bool, data: Path | None, fresh: bool, as_json: bool,
                **options: Any) -> None:  # fmt: skip
     """Features of a pretrained network, of every usable image, as Parquet."""
-    settings = settings_of(options)
     if fitted_only and not draws:
         raise click.UsageError("--fitted-only is for augmented draws: give --draws as well.")
+    splits = ("protocol", "classes", "folds", "n_trials", "seed")
+    if not fitted_only and any(options[name] is not None for name in splits):
+        raise click.UsageError("How images are split matters to --fitted-only alone: give it too.")
+    settings = settings_of(options)
     from fer_ray.deep.bottleneck import plan_bottleneck
     from fer_ray.deep.head_job import fitted_images
     from fer_ray.deep.job import run_bottleneck

@@ -32,8 +32,8 @@ def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa
 
 
 @pytest.fixture(scope="module")
-def frames(corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: int) -> pa.Table:
-    return frames_of(corpus, tmp_path_factory.mktemp("run"))
+def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: int) -> pa.Table:
+    return frames_of(tiny_corpus, tmp_path_factory.mktemp("run"))
 
 
 @pytest.mark.slow
@@ -42,14 +42,16 @@ def frames(corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: in
     [("execution.block_images=5", "execution.workers=1"), ("execution.block_images=1000",)],
 )
 def test_rows_do_not_depend_on_blocks_or_workers(
-    corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
+    tiny_corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
 ) -> None:
-    assert frames_of(corpus, tmp_path, *execution).equals(frames)
+    assert frames_of(tiny_corpus, tmp_path, *execution).equals(frames)
 
 
 @pytest.mark.slow
-def test_rows_are_sorted_unique_and_add_up(corpus: Path, tmp_path: Path, frames: pa.Table) -> None:
-    record = job.run_extract(corpus, tmp_path, Settings(), NO_BAR)
+def test_rows_are_sorted_unique_and_add_up(
+    tiny_corpus: Path, tmp_path: Path, frames: pa.Table
+) -> None:
+    record = job.run_extract(tiny_corpus, tmp_path, Settings(), NO_BAR)
     ids = frames["image_id"].to_pylist()
     assert ids == sorted(set(ids))
     assert sum(record["counts"].values()) == record["data"]["selected"] == len(ids)

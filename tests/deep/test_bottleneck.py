@@ -181,6 +181,9 @@ def test_a_file_that_only_the_network_can_refuse_ends_with_one_message(
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "maps of a network without": (("--backbone", "dlib_resnet", "--maps"), "no feature maps"),
     "some drawn, none asked for": (("--backbone", "dlib_resnet", "--fitted-only"), "give --draws"),
+    "splits for nothing": (
+        ("--backbone", "dlib_resnet", "--protocol", "loso"), "give it too",
+    ),
     "no such file": (("--backbone", "vgg16", "--weights", "no.h5"), "There is no weights file"),
 }  # fmt: skip
 
