@@ -1,5 +1,5 @@
 """`python -m fer_ray` is `fer-ray`."""
 
-from fer_ray.cli import main
+from fer_ray.cli.main import main
 
 main()

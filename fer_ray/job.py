@@ -1,8 +1,6 @@
 """The jobs: extraction, trials and report, one at a time or all in one. Called by CLI and jobs/."""
 
 import importlib
-import os
-import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +14,10 @@ from fer_ray import __version__
 from fer_ray.config import Settings
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data import store
+from fer_ray.environment import library_versions, machine
 from fer_ray.errors import UserError
 from fer_ray.extract import extract, plan
 from fer_ray.progress import Advance, Progress
-from fer_ray.versions import library_versions
 
 if TYPE_CHECKING:
     from fer_ray.learn.summary import ExperimentSummary
@@ -178,15 +176,3 @@ def summaries_of(out: Path) -> "list[ExperimentSummary]":
     from fer_ray.learn.summary import summarise
 
     return [summarise(*tables) for tables in trials.read_experiments(out).values()]
-
-
-def machine() -> dict[str, Any]:
-    """Processors and memory of the machine that the driver runs on."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "platform": platform.platform(terse=True),
-        "processors": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_gib": round(pages / 2**30, 1),
-    }

@@ -5,7 +5,7 @@ Takes the options of `fer-ray trials`; submit lines are in docs/operations.md.
 
 import sys
 
-from fer_ray.cli import main
+from fer_ray.cli.main import main
 
 if __name__ == "__main__":
     main(["trials", *sys.argv[1:]])

@@ -5,7 +5,7 @@ Takes the options of `fer-ray search-heads`; submit lines are in docs/operations
 
 import sys
 
-from fer_ray.cli import main
+from fer_ray.cli.main import main
 
 if __name__ == "__main__":
     main(["search-heads", *sys.argv[1:]])

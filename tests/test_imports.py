@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
 MAY_IMPORT_RAY = {
-    *("runtime.py", "pipeline.py", "learn/search.py", "cli.py", "doctor.py"),
+    *("runtime.py", "pipeline.py", "learn/search.py", "doctor.py"),
     *("deep/pipeline.py", "learn/race.py", "sweep/pool.py", "sweep/metrics.py"),
 }
 HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib",
@@ -22,13 +22,13 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("code", ["import fer_ray", "import fer_ray.cli"])
+@pytest.mark.parametrize("code", ["import fer_ray", "import fer_ray.cli.main"])
 def test_importing_the_package_loads_no_heavy_library(code: str) -> None:
     assert not loaded_by(code) & HEAVY
 
 
 def test_help_loads_no_heavy_library() -> None:
-    code = "from fer_ray.cli import cli; cli(['run', '--help'], standalone_mode=False)"
+    code = "from fer_ray.cli.main import cli; cli(['run', '--help'], standalone_mode=False)"
     assert not loaded_by(code) & HEAVY
 
 

@@ -30,6 +30,7 @@ from fer_ray.config import ExtractSettings, extract_fingerprint
 from fer_ray.contracts import EMOTIONS
 from fer_ray.data import store
 from fer_ray.deep.tables import trained_record
+from fer_ray.environment import library_versions
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record
 from fer_ray.features.landmarks import model_file, model_sha256
@@ -39,7 +40,6 @@ from fer_ray.learn.summary import figures_of
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
 from fer_ray.report.verdict import by_protocol
-from fer_ray.versions import library_versions
 
 CHECK_ROWS = 8  # made-up faces whose answers a bundle must give again
 CHECK_SEED = 68

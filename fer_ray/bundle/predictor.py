@@ -131,7 +131,7 @@ class Predictor:
             )
 
     def _other_versions(self) -> str:
-        from fer_ray.versions import library_versions
+        from fer_ray.environment import library_versions
 
         here = library_versions()
         told = [

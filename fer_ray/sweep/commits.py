@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fer_ray.contracts import IMAGES_SCHEMA
 from fer_ray.errors import StoreLostError
 from fer_ray.sweep.describe import completed
-from fer_ray.sweep.manifest import name_at
+from fer_ray.sweep.record import name_at
 from fer_ray.sweep.store import ConflictError, Snapshot
 
 if TYPE_CHECKING:

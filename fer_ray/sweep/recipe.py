@@ -6,8 +6,8 @@ from typing import Any
 from fer_ray import __version__
 from fer_ray.config import Settings, fingerprint
 from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.environment import library_versions
 from fer_ray.features.landmarks import model_file, model_sha256
-from fer_ray.versions import library_versions
 
 # Those that touch pixels or numbers. Ray, pyarrow and the like carry them, and change none.
 LIBRARIES = ("opencv-python-headless", "dlib-bin", "dlib", "numpy", "pillow")

@@ -26,9 +26,10 @@ from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.labels import labels_of
 from fer_ray.sweep.ledger import Ledger
-from fer_ray.sweep.manifest import Record, manifest, name_at
+from fer_ray.sweep.manifest import manifest
 from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.record import Record, name_at
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.state import Stop, Sweep, stop_here
 from fer_ray.sweep.store import Store

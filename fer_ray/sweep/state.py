@@ -9,8 +9,8 @@ from fer_ray.config import Settings
 from fer_ray.errors import StoppedError
 from fer_ray.progress import Progress
 from fer_ray.sweep.ledger import Ledger
-from fer_ray.sweep.manifest import Record
 from fer_ray.sweep.recipe import Recipe
+from fer_ray.sweep.record import Record
 from fer_ray.sweep.source import Source
 from fer_ray.sweep.store import Store
 

@@ -104,7 +104,7 @@ def test_the_schedule_is_five_fields_of_cron(name: str) -> None:
 def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
     spec: dict[str, Any],
 ) -> None:
-    from fer_ray.cli import cli
+    from fer_ray.cli.main import cli
 
     python, script, *options = shlex.split(spec["entrypoint"])
     assert python == "python"

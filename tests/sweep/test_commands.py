@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fer_ray.cli import cli
+from fer_ray.cli.main import cli
 from fer_ray.errors import UserError
 from fer_ray.sweep.diff import compare_runs
 from fer_ray.sweep.verify import verify_store

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray import __version__
-from fer_ray.cli_bundle import bundle, predict
-from fer_ray.cli_deep import bottleneck, heads, search_heads
-from fer_ray.cli_learn import compare, search, trials
-from fer_ray.cli_sweep import diff, plan, retry_failed, sweep, verify
-from fer_ray.errors import ExitCode, UserError
-from fer_ray.options import (
+from fer_ray.cli.bundle import bundle, predict
+from fer_ray.cli.deep import bottleneck, heads, search_heads
+from fer_ray.cli.learn import compare, search, trials
+from fer_ray.cli.options import (
     BACKBONES,
     COMMON,
     DATA,
@@ -29,6 +27,8 @@ from fer_ray.options import (
     progress_on,
     settings_of,
 )
+from fer_ray.cli.sweep import diff, plan, retry_failed, sweep, verify
+from fer_ray.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from fer_ray.config import Settings
@@ -57,7 +57,8 @@ def run(data: Path, out: Path, show_faces: bool, fresh: bool, export_crops: Path
         as_json: bool, **options: Any) -> None:  # fmt: skip
     """The whole job: extract, trials, report."""
     settings = settings_of(options)
-    from fer_ray import console, job
+    from fer_ray import job
+    from fer_ray.cli import console
 
     with holding(out, make=True):
         result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh)
@@ -77,7 +78,8 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
             **options: Any) -> None:  # fmt: skip
     """Faces, landmarks and features of all images, as Parquet."""
     settings = settings_of(options)
-    from fer_ray import console, job
+    from fer_ray import job
+    from fer_ray.cli import console
 
     with holding(out, make=True):
         record = job.run_extract(data, out, settings, progress_on(as_json), fresh)
@@ -139,7 +141,8 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     settings = settings_of(options)
     from tempfile import TemporaryDirectory
 
-    from fer_ray import console, determinism
+    from fer_ray import determinism
+    from fer_ray.cli import console
 
     most = settings.execution.workers or determinism.MOST_WORKERS
     with TemporaryDirectory(prefix="fer-ray-") as scratch:

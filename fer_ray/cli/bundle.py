@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.options import FACES, OUT, holding, progress_on
+from fer_ray.cli.options import FACES, OUT, holding, progress_on
 
 
 @click.command()
@@ -27,8 +27,8 @@ from fer_ray.options import FACES, OUT, holding, progress_on
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
 def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:  # fmt: skip
     """Fit an experiment's model on all images of a run folder and save it without pickle."""
-    from fer_ray import console
     from fer_ray.bundle.making import make_bundle
+    from fer_ray.cli import console
 
     with holding(out):
         made = make_bundle(out, target, experiment)
@@ -72,7 +72,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | None, as_json: bool,
             weights: tuple[str, ...], **options: Any) -> None:  # fmt: skip
     """Answers of the bundle MODEL on IMAGES: files, folders or CSV files."""
-    from fer_ray import console
+    from fer_ray.cli import console
     from fer_ray.config import Execution
     from fer_ray.predict import run_predict
 

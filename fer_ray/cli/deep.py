@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from fer_ray.cli.options import COMMON, OUT, SPLITS, STRICT, holding, progress_on, settings_of
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.settings import HEADS
-from fer_ray.options import COMMON, OUT, SPLITS, STRICT, holding, progress_on, settings_of
 
 BACKBONE = click.option(
     "--backbone", type=click.Choice(list(BACKBONES)), required=True, help="Pretrained network."
@@ -81,7 +81,8 @@ def heads(out: Path, feature_set: str, head: str, strict: bool, as_json: bool,
           **options: Any) -> None:  # fmt: skip
     """Repeated trials of a network head, as of SVMs; the best head is kept."""
     settings = settings_of({**options, "feature_set": feature_set})
-    from fer_ray import console, job
+    from fer_ray import job
+    from fer_ray.cli import console
     from fer_ray.deep.head_job import run_heads
 
     with holding(out):
@@ -107,7 +108,8 @@ def search_heads(out: Path, feature_set: str, strict: bool, as_json: bool,
                  **options: Any) -> None:  # fmt: skip
     """Choose a head's settings on validation images, and test the one chosen, once a trial."""
     settings = settings_of({**options, "feature_set": feature_set})
-    from fer_ray import console, job
+    from fer_ray import job
+    from fer_ray.cli import console
     from fer_ray.deep.head_search_job import run_head_search
 
     with holding(out):

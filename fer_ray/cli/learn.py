@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.options import (
+from fer_ray.cli.options import (
     COMMON,
     OUT,
     SEARCH,
@@ -33,7 +33,8 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
            **options: Any) -> None:  # fmt: skip
     """Repeated SVM trials on extracted features."""
     settings = settings_of(options)
-    from fer_ray import console, experiments, job
+    from fer_ray import experiments, job
+    from fer_ray.cli import console
 
     with holding(out):
         record = experiments.run_trials(
@@ -61,7 +62,8 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
 def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
     """Choose features and classifier inside each training part, and test what was chosen."""
     settings = settings_of(options)
-    from fer_ray import console, experiments, job
+    from fer_ray import experiments, job
+    from fer_ray.cli import console
 
     with holding(out):
         record = experiments.run_search(
@@ -85,7 +87,7 @@ def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
 @click.argument("second")
 def compare(out: Path, first: str, second: str) -> None:
     """Two experiments of a run folder, image by image: is FIRST better than SECOND?"""
-    from fer_ray import console
+    from fer_ray.cli import console
     from fer_ray.learn.compare import compare_named
     from fer_ray.learn.trials import read_experiments
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from fer_ray.cli.options import MODEL, SWEEP, progress_on, settings_of
 from fer_ray.errors import ExitCode
-from fer_ray.options import MODEL, SWEEP, progress_on, settings_of
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -199,6 +199,6 @@ def holding(out: Path, make: bool = False) -> Iterator[None]:
 
 def progress_on(silent: bool) -> "Progress":
     """A progress display on the terminal, or none."""
-    from fer_ray.console import progress_display
+    from fer_ray.cli.console import progress_display
 
     return progress_display(silent)
