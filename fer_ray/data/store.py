@@ -7,13 +7,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import dataset
 
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.errors import UserError
@@ -102,25 +101,36 @@ class StagedRows:
             yield position, total
 
     def assemble(self, final: Path, schema: pa.Schema, rows_per_file: int = ROWS_PER_FILE) -> None:
-        """Join all blocks, in order, into a few files in the folder `final`, streaming."""
+        """Join all blocks, in order, into a few files in the folder `final`.
+
+        One row group is held at a time; pyarrow's `write_dataset` would hold ever more of them.
+        """
         new = final.with_name(f".{final.name}.new")
         shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
         schema = schema.with_metadata(_METADATA)
-        dataset.write_dataset(
-            pa.RecordBatchReader.from_batches(schema, self._rows(schema)),
-            new,
-            format="parquet",
-            file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
-            basename_template="part-{i}.parquet",
-            max_rows_per_file=rows_per_file,
-            max_rows_per_group=min(ROWS_PER_GROUP, rows_per_file),
-            min_rows_per_group=min(ROWS_PER_GROUP, rows_per_file),
-            use_threads=False,
-            preserve_order=True,
-        )
+        group_rows = min(ROWS_PER_GROUP, rows_per_file)
+        with ExitStack() as opened:
+            for number, group in enumerate(self._groups(schema, group_rows)):
+                part, within = divmod(number, rows_per_file // group_rows)
+                if within == 0:
+                    opened.close()
+                    name = new / f"part-{part}.parquet"
+                    file = opened.enter_context(pq.ParquetWriter(name, schema, compression="zstd"))
+                file.write_table(group)
         replace_folder(new, final)
 
-    def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _groups(self, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+        """All rows in order, so many at a time; of none an empty table."""
+        held = schema.empty_table()
+        for table in self._rows(schema):
+            held = pa.concat_tables([held, table])
+            while held.num_rows > rows:
+                yield held.slice(0, rows)
+                held = held.slice(rows)
+        yield held
+
+    def _rows(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """All rows in order, each position once.
 
         Blocks overlap where workers of a killed job wrote on while the next one, with blocks of
@@ -128,8 +138,7 @@ class StagedRows:
         """
         position = 0
         for start, stop, file in self.spans():
-            table = pq.read_table(file, schema=schema)
-            yield from table.slice(max(0, position - start)).to_batches()
+            yield pq.read_table(file, schema=schema).slice(max(0, position - start))
             position = max(position, stop)
 
     def remove(self) -> None:
