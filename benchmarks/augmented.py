@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.report import Table, write_result
-from fer_ray.config import Execution, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
 from fer_ray.deep.bottleneck import Bottleneck, plan_bottleneck
@@ -33,6 +33,7 @@ from fer_ray.deep.tables import read_draws
 from fer_ray.experiments import frames_record
 from fer_ray.features.crop import cut
 from fer_ray.learn.samples import Samples, read_samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split, make_splits
 from fer_ray.progress import silent
 from fer_ray.runtime import ray_closed_after

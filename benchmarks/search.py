@@ -21,11 +21,12 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
-from fer_ray.config import Execution, SearchSettings, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.experiments import prepare, run_search
 from fer_ray.learn.choice import SearchExperiment, plan_search
 from fer_ray.learn.nested import Candidate, answer, best_members, examine, inner_folds
 from fer_ray.learn.samples import Samples, read_samples
+from fer_ray.learn.settings import SearchSettings, TrialSettings
 from fer_ray.learn.svm import TrialResult
 from fer_ray.progress import silent
 from fer_ray.runtime import ray_closed_after

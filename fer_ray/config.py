@@ -7,32 +7,19 @@ tunes how fast they come. The defaults are the `reference` setting: the study's 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from fer_ray.contracts import CASCADES, SCHEMA_VERSION
 from fer_ray.deep.settings import Deep, HeadSearchSettings
-from fer_ray.features.table import FEATURE_SETS, sets_of, stored_sets
+from fer_ray.features.table import FEATURE_SETS, stored_sets
+from fer_ray.learn.settings import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
 from fer_ray.profiles import with_profile
 from fer_ray.strict import Strict
 
 Frames = Literal["study", "first-and-peak", "all"]
 Layout = Literal["auto", "ckplus", "folders", "csv", "images"]
-Kernel = Literal["linear", "poly", "rbf"]
-Protocol = Literal["random", "subject-10fold", "loso"]
-Classes = Literal["8", "7", "7n", "6"]
-Classifier = Literal["svm-linear", "svm-rbf", "logistic", "lda", "boosting"]
-Metric = Literal["accuracy", "macro_recall"]
-
-# What each variant leaves out. 7: the peak classes of CK+, as Lucey et al. (CVPR 2010 workshops);
-# 6: the basic emotions of Ekman, which CK had; 7n: those with neutral beside them.
-LEFT_OUT: dict[Classes, tuple[str, ...]] = {
-    "8": (),
-    "7": ("neutral",),
-    "7n": ("contempt",),
-    "6": ("neutral", "contempt"),
-}
 
 
 class Selection(Strict):
@@ -114,69 +101,6 @@ class ExtractSettings(Strict):
     features: Features = Features()
 
 
-class TrialSettings(Strict):
-    """All that defines the repeated SVM trials; the defaults are the study's."""
-
-    feature_set: str = "reference"
-    kernels: tuple[Kernel, ...] = Field(("linear", "poly"), min_length=1)
-    classes: Classes = "8"
-    protocol: Protocol = "random"
-    folds: Path | None = None  # a CSV file of splits, in place of the protocol's own
-    n_trials: int = Field(10, ge=1)  # random protocol only; folds have their own number
-    train_share: float = Field(0.8, gt=0, lt=1)
-    test_share: float = Field(0.2, gt=0, lt=1)
-    scale: Literal["none", "standard"] = "none"
-    C: float = Field(1.0, gt=0)
-    # The study's scikit-learn had "auto", 1 / n_features, as its default; today's is "scale".
-    gamma: Literal["auto", "scale"] | float = "auto"
-    degree: int = Field(3, ge=1)  # polynomial kernel only
-    tol: float = Field(1e-3, gt=0)
-    # Changed copies of each training image: mirrored or not, turned a little. The study has none.
-    augment: int = Field(0, ge=0)
-    seed: int = Field(0, ge=0)
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _as_text(cls, classes: Any) -> Any:
-        return str(classes) if isinstance(classes, int) else classes  # YAML reads 7 as a number
-
-    @field_validator("feature_set")
-    @classmethod
-    def _known_set(cls, name: str) -> str:
-        sets_of(name)
-        return name
-
-    @model_validator(mode="after")
-    def _shares_fit(self) -> "TrialSettings":
-        if self.train_share + self.test_share > 1 + 1e-9:
-            raise ValueError("train_share and test_share add up to more than 1")
-        return self
-
-
-class SearchSettings(Strict):
-    """All that defines a search; protocol, classes and seed are those of the trials."""
-
-    configurations: int = Field(200, ge=1)
-    # Shape, appearance, and both: they tell of different things. reference68 is left out, being all
-    # but the same as reference.
-    feature_sets: tuple[str, ...] = Field(
-        ("reference", "landmarks", "geometry", "hog", "hog+landmarks", "hog+geometry"), min_length=1
-    )
-    classifiers: tuple[Classifier, ...] = Field(get_args(Classifier), min_length=1)
-    inner_folds: int = Field(5, ge=2)
-    voters: int = Field(5, ge=1)  # candidates that may vote together; 1: the best one answers
-    metric: Metric = "accuracy"  # what chooses, inside training parts
-
-    @field_validator("feature_sets")
-    @classmethod
-    def _known_feature_sets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            sets_of(name)
-        if len(set(names)) < len(names):
-            raise ValueError("a feature set is named twice")
-        return names
-
-
 class SweepSettings(Strict):
     """How a store is kept in step with its source. Only `faces` defines results."""
 
@@ -209,6 +133,8 @@ class Settings(Strict):
     """Everything that a run can be told."""
 
     profile: Literal["reference", "fast"] = "reference"
+    # A whole run: besides the study's trials, 10 folds by subject, and features that tell more.
+    beyond: bool = False
     extract: ExtractSettings = ExtractSettings()
     trials: TrialSettings = TrialSettings()
     search: SearchSettings = SearchSettings()
@@ -224,11 +150,24 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _trials_have_features(self) -> "Settings":
-        if not set(stored_sets(self.trials.feature_set)) <= set(self.extract.features.sets):
-            raise ValueError(
-                f"trials.feature_set is {self.trials.feature_set}: extract.features.sets lacks it"
-            )
+        for trials in self.trials_of_run():
+            if not set(stored_sets(trials.feature_set)) <= set(self.extract.features.sets):
+                raise ValueError(
+                    f"trials on {trials.feature_set} are asked for: extract.features.sets lacks it"
+                )
         return self
+
+    def splittings(self) -> list[TrialSettings]:
+        """The protocols of a whole run, those of `trials` last."""
+        if not self.beyond or self.trials.protocol == BEYOND_PROTOCOL:
+            return [self.trials]
+        update = {"protocol": BEYOND_PROTOCOL, "folds": None}
+        return [self.trials.model_copy(update=update), self.trials]
+
+    def trials_of_run(self) -> list[TrialSettings]:
+        """All SVM trials of a whole run but those on backbones, those of `trials` last."""
+        changes = [BEYOND, {}] if self.beyond else [{}]
+        return [one.model_copy(update=each) for one in self.splittings() for each in changes]
 
 
 def fingerprint(content: Any) -> str:

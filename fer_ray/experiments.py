@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fer_ray.config import Execution, SearchSettings, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
@@ -17,6 +17,7 @@ from fer_ray.learn import choice, cohort, leakage, nested, samples, trials
 from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import SearchSettings, TrialSettings
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 

@@ -85,11 +85,12 @@ def run_all(
     root = data.parent if data.is_file() else data
     if settings.deep.backbones:
         deep = run_backbones(out, root, settings, progress, absent)
-    tried = run_trials(out, settings.trials, settings.execution, progress)
+    tried = [run_trials(out, one, settings.execution, progress) for one in settings.trials_of_run()]
     page = out / "report" / "index.html"
     done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
     summaries = summaries_of(out)
-    if before and page.is_file() and not tried["trials_run"] and _same(before, done, summaries):
+    trials_run = sum(one["trials_run"] for one in tried)
+    if before and page.is_file() and not trials_run and _same(before, done, summaries):
         return Result(before, summaries, page, already_finished=True)
     store.remove(out / RUN_RECORD)
     with progress("report", "pages", 1) as advance:
@@ -108,13 +109,13 @@ def run_all(
         "counts": extracted["counts"],
         "experiments": [figures_of(summary) for summary in summaries],
         "late_cohorts": late_cohorts(out),
-        "warnings": [*tried["warnings"], *_absent(absent)],
+        "warnings": [*_warnings(tried), *_absent(absent)],
         "deep": deep,
         "extract": extracted,
         "machine": machine(),
         "timings": {
             "extract_seconds": extracted["timings"]["extract_seconds"],
-            "trials_seconds": tried["seconds"],
+            "trials_seconds": round(sum(one["seconds"] for one in tried), 3),
             "report_seconds": round(time.monotonic() - reporting, 3),
             "total_seconds": round(time.monotonic() - clock, 3),
         },
@@ -148,6 +149,10 @@ def _importing(progress: Progress) -> Progress:
             yield told
 
     return opened
+
+
+def _warnings(tried: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(warning for one in tried for warning in one["warnings"]))
 
 
 def _absent(absent: dict[str, str]) -> list[str]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fer_ray.bundle.estimators import dump_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
 from fer_ray.bundle.manifest import Model
-from fer_ray.config import Kernel, TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.heads import HEADS_FOLDER
 from fer_ray.errors import UserError
@@ -23,6 +22,7 @@ from fer_ray.features.table import needs_sequence
 from fer_ray.learn import choice, trials
 from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.samples import Samples, of_classes, read_samples
+from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.report.run_folder import Experiment
 

@@ -17,6 +17,7 @@ from fer_ray.cli.deep import bottleneck, heads, search_heads
 from fer_ray.cli.learn import compare, search, trials
 from fer_ray.cli.options import (
     BACKBONES,
+    BEYOND,
     COMMON,
     DATA,
     EXTRACT,
@@ -50,6 +51,7 @@ def cli(verbose: bool) -> None:
 @OUT
 @EXTRACT
 @TRIALS
+@BEYOND
 @BACKBONES
 @FACES
 @COMMON

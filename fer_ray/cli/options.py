@@ -17,6 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # Options that stand for a setting, by the option's name.
 SETTING_OF_OPTION = {
     "profile": "profile",
+    "beyond": "beyond",
     "layout": "extract.selection.layout",
     "frames": "extract.selection.frames",
     "neutral_seed": "extract.selection.neutral_seed",
@@ -158,6 +159,10 @@ SWEEP = _options(
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text",
                  help="json: one object a line, on the error stream."),
     COMMON,
+)  # fmt: skip
+BEYOND = click.option(
+    "--beyond/--study-only", default=None,
+    help="Besides the study's trials: 10 folds by subject, and hog+landmarks.",
 )  # fmt: skip
 FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.config import Execution, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep.head import Floats, fitted_rows
 from fer_ray.deep.heads import (
@@ -25,6 +25,7 @@ from fer_ray.experiments import Prepared, prepare, run_work
 from fer_ray.features.table import backbones_of, stored_sets
 from fer_ray.learn import leakage, samples
 from fer_ray.learn.nested import require_subjects
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.summary import figures_of, summarise
 from fer_ray.learn.trials import Experiment, TrialStore, read_experiment
 from fer_ray.progress import Progress

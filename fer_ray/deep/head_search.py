@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.config import TrialSettings
 from fer_ray.data import store
 from fer_ray.deep.head import (
     Floats,
@@ -28,6 +27,7 @@ from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split
 from fer_ray.learn.trials import PARTIAL, SPLITTING, Experiment, TrialStore, differences
 

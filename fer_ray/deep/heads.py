@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fer_ray.config import TrialSettings, fingerprint
+from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, HISTORY_SCHEMA
 from fer_ray.data import store
 from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
@@ -16,6 +16,7 @@ from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split
 from fer_ray.learn.svm import TrialResult, trial_result
 from fer_ray.learn.trials import PARTIAL, SPLITTING, Experiment, TrialStore, differences

@@ -59,11 +59,12 @@ def run_backbones(
             continue
         wanted = plan_bottleneck(frames_record(out), name, asked)
         record = run_bottleneck(out, root, wanted, settings.execution, progress)
-        card = run_heads(out, "reference", name, settings.trials, settings.execution, progress)
         # Scaled: features of networks are so small or so large that C = 1 means nothing on them.
         scaled = {"feature_set": name, "scale": "standard"}
-        on_it = settings.trials.model_copy(update=scaled)
-        run_trials(out, on_it, settings.execution, progress)
+        for splitting in settings.splittings():
+            card = run_heads(out, "reference", name, splitting, settings.execution, progress)
+            on_it = splitting.model_copy(update=scaled)
+            run_trials(out, on_it, settings.execution, progress)
         done[name] = {"seconds": record["seconds"], "head": card["experiment"]}
     found = {"backbones": done, "weights_not_available": absent}
     store.write_json(found, out / DEEP_RECORD)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_ray.config import Classifier, SearchSettings
+from fer_ray.learn.settings import Classifier, SearchSettings
 
 
 @dataclass(frozen=True)

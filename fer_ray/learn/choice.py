@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from fer_ray.config import SearchSettings, TrialSettings, fingerprint
+from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, SEARCH_SCHEMA
 from fer_ray.data import store
 from fer_ray.learn.candidates import Configuration, draw_configurations
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.nested import Candidate, answer, best_members, examine, inner_folds
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import SearchSettings, TrialSettings
 from fer_ray.learn.trials import SPLITTING, Experiment, TrialStore, differences
 
 SEARCH = "search"

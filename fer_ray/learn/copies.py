@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_ray.config import TrialSettings
 from fer_ray.contracts import N_LANDMARKS
 from fer_ray.deep.augment import apply_to_landmarks, draw
 from fer_ray.deep.settings import Augmentation
 from fer_ray.errors import UserError
 from fer_ray.features.table import FEATURE_SETS, sets_of
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import TrialSettings
 
 TURNED_DEGREES = 10  # at most, either way: a held head, not a fallen one
 

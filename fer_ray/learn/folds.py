@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_ray.config import TrialSettings
 from fer_ray.errors import UserError
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split, make_splits, require_usable
 
 COLUMNS = ("image_id", "trial", "part")

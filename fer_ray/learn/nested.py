@@ -10,12 +10,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from fer_ray.config import Metric
 from fer_ray.contracts import EMOTIONS
 from fer_ray.errors import UserError
 from fer_ray.learn import metrics
 from fer_ray.learn.candidates import Configuration
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import Metric
 from fer_ray.learn.space import Floats, Space, class_scores
 from fer_ray.learn.splits import Split
 from fer_ray.learn.svm import TrialResult, trial_result

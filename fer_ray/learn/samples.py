@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_ray.config import LEFT_OUT, Classes
 from fer_ray.contracts import DESCRIBED, EMOTIONS, Role, feature_column
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
@@ -21,6 +20,7 @@ from fer_ray.features.table import (
     sets_of,
     stored_sets,
 )
+from fer_ray.learn.settings import LEFT_OUT, Classes
 
 FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
 

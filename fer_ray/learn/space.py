@@ -15,9 +15,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from fer_ray.config import Classifier
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn.candidates import Configuration
+from fer_ray.learn.settings import Classifier
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.config import TrialSettings
 from fer_ray.errors import UserError
+from fer_ray.learn.settings import TrialSettings
 
 N_SUBJECT_FOLDS = 10
 

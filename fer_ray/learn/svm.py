@@ -11,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from fer_ray.config import Kernel, TrialSettings
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn import metrics
+from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split
 
 CALIBRATION_FOLDS = 5  # as many as libsvm's own probabilities use

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_ray.config import Kernel, TrialSettings, fingerprint
+from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
 from fer_ray.data import store
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split, share_of_known_subjects
 from fer_ray.learn.svm import TrialResult, run_trial
 

@@ -7,9 +7,10 @@ import pytest
 
 from fer_ray.bundle.fitting import settings_of_space
 from fer_ray.bundle.making import make_bundle
-from fer_ray.config import Execution, Kernel, SearchSettings, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.experiments import run_search
 from fer_ray.learn.candidates import Configuration
+from fer_ray.learn.settings import Kernel, SearchSettings, TrialSettings
 from fer_ray.learn.space import Space, class_scores
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.progress import silent

@@ -13,7 +13,7 @@ from fer_ray.bundle.heads import load_head
 from fer_ray.bundle.making import make_bundle
 from fer_ray.bundle.networks import require_weights
 from fer_ray.bundle.predictor import Predictor
-from fer_ray.config import Execution, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.head_job import run_heads
@@ -22,6 +22,7 @@ from fer_ray.deep.network import load_keras
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.predict import plan, predict
 from fer_ray.progress import silent
 

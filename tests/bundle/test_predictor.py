@@ -8,11 +8,11 @@ import pytest
 from fer_ray.bundle.estimators import dump_estimator, load_estimator
 from fer_ray.bundle.making import make_bundle
 from fer_ray.bundle.predictor import Predictor
-from fer_ray.config import Kernel, TrialSettings
 from fer_ray.contracts import EMOTIONS
 from fer_ray.data import store
 from fer_ray.errors import UserError
 from fer_ray.learn.samples import read_samples
+from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.svm import CalibratedSvm
 from tests.conftest import FerRay
 

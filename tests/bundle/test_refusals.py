@@ -17,8 +17,8 @@ from skops.io import dumps
 from fer_ray.bundle.estimators import dump_estimator, load_estimator
 from fer_ray.bundle.manifest import read_bundle
 from fer_ray.bundle.predictor import Predictor
-from fer_ray.config import TrialSettings
 from fer_ray.errors import UserError
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.svm import CalibratedSvm
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.config import Execution, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
@@ -21,6 +21,7 @@ from fer_ray.errors import MismatchError, UserError
 from fer_ray.experiments import frames_record, prepare
 from fer_ray.features.crop import cut
 from fer_ray.learn.samples import read_samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.progress import silent
 from tests.conftest import FerRay
 from tests.deep.conftest import RandomWeights, first_frames

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.config import Execution, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.deep.head import HeadData, HeadTraining, head_data, train_head, validation_split
 from fer_ray.deep.head_job import run_heads
 from fer_ray.deep.network import load_keras
@@ -17,6 +17,7 @@ from fer_ray.experiments import run_trials
 from fer_ray.learn import metrics
 from fer_ray.learn.compare import compare_named
 from fer_ray.learn.samples import Samples, read_samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import make_splits
 from fer_ray.learn.trials import read_experiments
 from fer_ray.progress import silent

@@ -5,12 +5,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.config import TrialSettings
 from fer_ray.contracts import vector
 from fer_ray.errors import UserError
 from fer_ray.features.geometry import reference
 from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.samples import Samples, read_samples
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import make_splits
 from fer_ray.learn.svm import _folds_with_copies, run_trial
 

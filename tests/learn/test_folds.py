@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_ray.config import TrialSettings
 from fer_ray.errors import UserError
 from fer_ray.learn.folds import Folds, folds_for, read_folds, write_folds
 from fer_ray.learn.samples import Samples, of_classes, warnings_for
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split
 
 IDS = [f"I{i:02d}" for i in range(20)]

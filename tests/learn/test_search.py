@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from fer_ray.config import Execution, SearchSettings, TrialSettings
+from fer_ray.config import Execution
 from fer_ray.errors import UserError
 from fer_ray.experiments import prepare, run_search, run_trials
 from fer_ray.job import summaries_of
@@ -23,6 +23,7 @@ from fer_ray.learn.candidates import FAMILIES, Configuration, draw_configuration
 from fer_ray.learn.choice import Search, plan_search
 from fer_ray.learn.nested import inner_folds, temperature
 from fer_ray.learn.samples import Samples, read_samples
+from fer_ray.learn.settings import SearchSettings, TrialSettings
 from fer_ray.learn.space import Space, class_scores
 
 NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731

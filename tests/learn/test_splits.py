@@ -3,13 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_ray.config import Execution, SearchSettings, Settings, TrialSettings
+from fer_ray.config import Execution, Settings
 from fer_ray.deep.head_job import run_heads
 from fer_ray.deep.head_search_job import run_head_search
 from fer_ray.errors import UserError
 from fer_ray.experiments import run_search
 from fer_ray.learn.nested import require_subjects
 from fer_ray.learn.samples import Samples
+from fer_ray.learn.settings import SearchSettings, TrialSettings
 from fer_ray.learn.splits import (
     Split,
     make_splits,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from fer_ray.config import TrialSettings
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import random_split
 from fer_ray.learn.svm import CalibratedSvm, run_trial
 

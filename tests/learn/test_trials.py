@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_ray.config import TrialSettings
 from fer_ray.experiments import prepare
+from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.trials import PARTIAL, SvmTrials, TrialStore, plan_experiments
 
 
