@@ -1,5 +1,7 @@
 # Two commands set everything up: `make run` runs the main job, `make test` the tests.
-PYTHON ?= python3.11
+# The first of these that runs and is new enough; or make run PYTHON=…
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

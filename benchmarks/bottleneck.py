@@ -10,7 +10,6 @@ on different numbers of images tell what one image costs apart from its start.
 
 import argparse
 import os
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -80,7 +79,10 @@ def job_seconds(out: Path, root: Path, backbone: str, weights: str, images: int)
         (copy / "frames").mkdir()
         rows = pq.read_table(out / "frames", filters=[("status", "=", "ok")]).slice(0, images)
         store.write_table(rows, copy / "frames" / "part-0.parquet")
-        shutil.copy(out / "extract.json", copy)
+        record = store.read_json(out / "extract.json")
+        assert record is not None
+        record["data"]["selected"] = rows.num_rows
+        store.write_json(record, copy / "extract.json")
         ensure_ray(Execution())
         wanted = plan_bottleneck(frames_record(copy), backbone, weights)
         started = time.perf_counter()

@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks.report import Table, write_result
 from fer_ray import job
 from fer_ray.config import Settings
-from fer_ray.data import store
+from fer_ray.data.holding import run_folder
 from fer_ray.experiments import run_trials
 from fer_ray.learn.trials import read_experiments
 from fer_ray.progress import silent
@@ -65,7 +65,7 @@ def answers_of(data: Path, out: Path, profile: str) -> dict[str, pd.DataFrame]:
             "trials": {"kernels": ["linear"], "protocol": "loso", "scale": "standard"},
         }
     )
-    with store.run_folder(out):
+    with run_folder(out):
         job.run_extract(data, out, settings, silent)
         for feature_set in FEATURE_SETS:
             trials = settings.trials.model_copy(update={"feature_set": feature_set})

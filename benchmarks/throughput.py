@@ -20,7 +20,7 @@ import pyarrow as pa
 from benchmarks.report import Table, write_result
 from fer_ray import job
 from fer_ray.config import Execution, ExtractSettings, Selection, Settings
-from fer_ray.data import store
+from fer_ray.data.holding import run_folder
 from fer_ray.data.listing import list_source
 from fer_ray.features import steps
 from fer_ray.runtime import ensure_ray, ray_closed_after
@@ -85,7 +85,7 @@ def job_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
         warm = settings.model_copy(update={"selection": Selection(frames="study")})
         for number, chosen in enumerate((warm, settings)):
             out = Path(scratch) / str(number)
-            with store.run_folder(out):
+            with run_folder(out):
                 record = job.run_extract(data, out, Settings(extract=chosen), silent)
         seconds = record["timings"]["extract_seconds"]
         return record["timings"]["images_done"] / seconds, record["timings"]["images_done"]

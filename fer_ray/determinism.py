@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from fer_ray.config import Execution, Settings
 from fer_ray.data import store
+from fer_ray.data.holding import run_folder
 from fer_ray.errors import UserError
 from fer_ray.experiments import run_trials
 from fer_ray.extract import FRAMES, PARTIAL, RECORD, Plan, plan
@@ -119,7 +120,7 @@ def digest(tables: list[pa.Table]) -> str:
 def _tables(data: Path, folder: Path, settings: Settings, way: Way) -> dict[str, pa.Table]:
     """What one way leaves, by name; without trials where the images do not allow any."""
     execution = Execution(workers=way.workers)
-    with store.run_folder(folder), ray_closed_after():
+    with run_folder(folder), ray_closed_after():
         planned = plan(data, folder, settings.extract, fresh=True)
         ensure_ray(execution)
         _extract(planned, folder, way)

@@ -1,26 +1,22 @@
-"""`fer-ray doctor`: is everything here that a job needs, and if not, what is to be done?"""
+"""`fer-ray doctor`: is everything here that a job needs, and if not, what is to be done?
 
+Only the standard library is imported at the top: what is amiss may be any other.
+"""
+
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from fer_ray.config import Execution, Landmarks
-from fer_ray.contracts import CASCADES
 from fer_ray.errors import UserError
 
-REQUIRED = {
-    "ray": "2.56",
-    "opencv-python-headless": "4.14",
-    "numpy": "2.0",
-    "scikit-learn": "1.8",
-    "pyarrow": "18",
-    "pandas": "2.2",
-}
+# Imported as well: they bring code of their own that the machine may not load.
+NATIVE = ("numpy", "scipy", "cv2", "pyarrow", "pandas", "sklearn", "duckdb", "deltalake", "PIL")
 LEAST_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
 
 
@@ -42,8 +38,8 @@ def examine(out: Path, model: Path | None, start_ray: bool) -> Iterator[Finding]
         start_ray: Whether to start Ray, which takes some seconds.
     """
     yield _check("Python", _python)
-    for name, least in REQUIRED.items():
-        yield _check(name, lambda name=name, least=least: _library(name, least))  # type: ignore[misc]
+    yield _check("libraries", _libraries)
+    yield _check("their native parts", _native_parts)
     yield _check("dlib", _dlib)
     yield _check("face cascades", _cascades)
     yield _check("landmark model", lambda: _landmark_model(model))
@@ -58,7 +54,7 @@ def examine(out: Path, model: Path | None, start_ray: bool) -> Iterator[Finding]
 def _check(subject: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, True, look())
-    except UserError as problem:
+    except (UserError, ImportError) as problem:
         return Finding(subject, False, str(problem))
 
 
@@ -66,19 +62,37 @@ def _python() -> str:
     return sys.version.split()[0]
 
 
-def _library(name: str, least: str) -> str:
-    mend = f'pip install "{name}>={least}"'
+def _libraries() -> str:
+    """Every library that this package asks for, by the package's own word."""
+    from packaging.requirements import Requirement
+
+    asked = [Requirement(text) for text in requires("fer_ray") or ()]
+    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = [
+        f"{one.name} {found or 'not installed'}: pip install '{one.name}{one.specifier}'"
+        for one in needed
+        for found in [_installed(one.name)]
+        if not found or not one.specifier.contains(found, prereleases=True)
+    ]
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return f"{len(needed)}, each as asked for; Ray {_installed('ray')}"
+
+
+def _installed(name: str) -> str | None:
     try:
-        found = version(name)
+        return version(name)
     except PackageNotFoundError:
-        raise UserError(f"not installed: {mend}") from None
-    if _numbers(found) < _numbers(least):
-        raise UserError(f"{found} is too old: {mend}")
-    return found
+        return None
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+def _native_parts() -> str:
+    for name in NATIVE:
+        try:
+            importlib.import_module(name)
+        except ImportError as problem:
+            raise UserError(f"{name} cannot be imported: {problem}. Install it again.") from None
+    return ", ".join(NATIVE)
 
 
 def _dlib() -> str:
@@ -88,6 +102,7 @@ def _dlib() -> str:
 
 
 def _cascades() -> str:
+    from fer_ray.contracts import CASCADES
     from fer_ray.features.crop import load_cascade
 
     if any(load_cascade(name).empty() for name in CASCADES):
@@ -96,6 +111,7 @@ def _cascades() -> str:
 
 
 def _landmark_model(model: Path | None) -> str:
+    from fer_ray.config import Landmarks
     from fer_ray.features.landmarks import LandmarkLocator, model_file
 
     settings = Landmarks(model=model)
@@ -105,7 +121,7 @@ def _landmark_model(model: Path | None) -> str:
 
 def _keras() -> str:
     """Without importing it, which takes seconds."""
-    keras, backend = _library("keras", "3.8"), os.environ.get("KERAS_BACKEND", "tensorflow")
+    keras, backend = _installed("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")
     if find_spec(backend) is None:
         raise UserError(
             f"{keras}, but its backend {backend} is not installed: pip install {backend}, or name "
@@ -151,6 +167,7 @@ def _writable(out: Path) -> str:
 
 
 def _ray() -> str:
+    from fer_ray.config import Execution
     from fer_ray.runtime import ensure_ray, ray_closed_after
 
     with ray_closed_after():

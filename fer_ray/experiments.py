@@ -11,10 +11,11 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
-from fer_ray.extract import FRAMES, RECORD
+from fer_ray.extract import FRAMES, finished_record
 from fer_ray.features.table import backbones_of, needs_sequence
 from fer_ray.learn import choice, cohort, leakage, nested, samples, trials
 from fer_ray.learn.copies import changed_copies
+from fer_ray.learn.experiment import plan_experiments
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import SearchSettings, TrialSettings
@@ -52,7 +53,7 @@ def run_trials(
     """Run the trials that `settings` ask for and that `out` does not hold yet.
 
     Args:
-        out: Run folder, held by the caller (`store.run_folder`).
+        out: Run folder, held by the caller (`holding.run_folder`).
         settings: What to run.
         execution: Workers.
         progress: Shows how far it is.
@@ -67,7 +68,7 @@ def run_trials(
         write_folds(ready.folds, ready.samples, folds_file)
     if strict:
         leakage.refuse_leaks(ready.leakage)
-    experiments = trials.plan_experiments(settings, ready.folds, ready.frames_key)
+    experiments = plan_experiments(settings, ready.folds, ready.frames_key)
     stores = [trials.TrialStore(out, experiment) for experiment in experiments]
     tasks = [
         (number, trial)
@@ -109,7 +110,7 @@ def run_search(
     """Search for the best classifier and features, inside the training part of each trial.
 
     Args:
-        out: Run folder, held by the caller (`store.run_folder`).
+        out: Run folder, held by the caller (`holding.run_folder`).
         settings: What to search.
         splitting: Protocol, classes and seed.
         execution: Workers.
@@ -144,7 +145,10 @@ def run_search(
     record = {
         "experiment": experiment.name,
         "settings": settings.model_dump(mode="json"),
-        "splitting": trials.defining(splitting, ready.folds),
+        "splitting": {
+            **splitting.model_dump(mode="json", exclude={"kernels", "folds"}),
+            "protocol": ready.folds.protocol,
+        },
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
         "warnings": [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes],
@@ -214,8 +218,8 @@ def frames_record(out: Path) -> dict[str, Any]:
     Raises:
         UserError: It holds no finished ones.
     """
-    record = store.read_json(out / RECORD)
-    if record is None or not (out / FRAMES).is_dir():
+    record = finished_record(out)
+    if record is None:
         raise UserError(
             f"{out} holds no finished frames: run `fer-ray extract --data TREE --out {out}` first."
         )

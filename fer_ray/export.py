@@ -1,17 +1,21 @@
 """Face crops laid out by emotion, as the study's `dataset` folder: for people and other tools."""
 
+import shutil
 from pathlib import Path
 
 import cv2
 import pyarrow.parquet as pq
 
+from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.errors import UserError
 from fer_ray.features.crop import cut
 
+MARKER = ".fer-ray-crops"  # in a folder that an export made, and so may make anew
+
 
 def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
-    """Write each face crop as `target/EMOTION/IMAGE_ID.png`.
+    """Write each face crop as `target/EMOTION/IMAGE_ID.png`; the folder appears when it is whole.
 
     Crops are cut again from the images by the boxes in `frames`, so they are the very pixels that
     landmarks were located on. Unlabelled ones go to `unlabelled/`.
@@ -19,27 +23,38 @@ def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
     Args:
         frames: Folder of the frames table.
         root: Folder that its `path` is relative to.
-        target: Where to write; made if it is not there.
+        target: Where to write: a folder that is not there yet, is empty, or of an earlier export.
         size_px: Side of a crop.
 
     Returns:
         The number of crops written.
 
     Raises:
-        UserError: An image is not there any more, or the target cannot be written.
+        UserError: An image is not there any more, or the target holds other things or cannot be
+            written.
     """
+    if target.exists() and not _may_replace(target):
+        raise UserError(f"{target} holds other things than exported crops: name another folder.")
     columns = ["image_id", "path", "emotion", "box_xywh"]
     rows = pq.read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
+    new = target.with_name(f".{target.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
     for row in rows:
-        file = target / (row["emotion"] or "unlabelled") / crop_name(row["image_id"])
+        file = new / (row["emotion"] or "unlabelled") / crop_name(row["image_id"])
         try:
             crop = cut(read_gray(root / row["path"]), row["box_xywh"], size_px)
             file.parent.mkdir(parents=True, exist_ok=True)
-            encoded = cv2.imencode(".png", crop)[1]
-            file.write_bytes(encoded.tobytes())
+            file.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
         except (OSError, ValueError) as problem:
             raise UserError(f"Cannot export the crop of {row['image_id']}: {problem}") from None
+    new.mkdir(parents=True, exist_ok=True)  # where there is no crop at all
+    (new / MARKER).touch()
+    store.replace_folder(new, target)
     return len(rows)
+
+
+def _may_replace(target: Path) -> bool:
+    return target.is_dir() and ((target / MARKER).exists() or not any(target.iterdir()))
 
 
 def crop_name(image_id: str) -> str:

@@ -15,10 +15,10 @@ from fer_ray import __version__
 from fer_ray.config import Execution, ExtractSettings, extract_fingerprint
 from fer_ray.contracts import CASCADES, SCHEMA_VERSION, Status
 from fer_ray.data import store
-from fer_ray.data.listing import Listing, list_source
+from fer_ray.data.listing import Listing, list_source, refuse_among_images
 from fer_ray.errors import MismatchError
 from fer_ray.features.crop import cascade_file
-from fer_ray.features.landmarks import import_dlib, model_file, model_sha256
+from fer_ray.features.landmarks import LandmarkLocator, import_dlib, model_file, model_sha256
 from fer_ray.runtime import ensure_ray, require_shared
 
 FRAMES = "frames"
@@ -72,28 +72,44 @@ def plan(data: Path, out: Path, settings: ExtractSettings, fresh: bool) -> Plan:
     cascade_file(settings.crop.cascades[0])
     import_dlib()
     model = model_sha256(model_file(settings.landmarks.model))
+    if settings.landmarks.model is not None:  # a file of the user's may be anything
+        LandmarkLocator(settings.landmarks)
     started = time.monotonic()
     listing = list_source(data, settings.selection)
+    refuse_among_images(out, listing.root, listing.summary["layout"])
     stats = store.file_stats(listing.root, listing.table["path"].to_pylist())
     made = Plan(
         listing,
         settings,
         extract_fingerprint(settings, model),
         store.table_digest(listing.table, stats),
-        store.read_json(out / RECORD),
+        _record(out),
         time.monotonic() - started,
     )
     if made.finished is None:
         return made
     changed = differences(made, made.finished)
-    if not changed and (out / FRAMES).is_dir() and not fresh:
-        return made
+    if not changed and not fresh:
+        return made if finished_record(out) else replace(made, finished=None)
     if changed and not fresh:
         raise MismatchError(
             f"{out} holds frames of another run: {'; '.join(changed)}.\n"
             "Give another --out to keep them, or --fresh to replace them."
         )
     return replace(made, finished=None)
+
+
+def _record(out: Path) -> dict[str, Any] | None:
+    """The record of an extraction, whatever became of its rows."""
+    record = store.read_json(out / RECORD)
+    return record if record and {"fingerprint", "source_digest", "data"} <= set(record) else None
+
+
+def finished_record(out: Path) -> dict[str, Any] | None:
+    """The record of a finished extraction whose rows are all there, or None."""
+    record = _record(out)
+    whole = record is not None and store.rows_in(out / FRAMES) == record["data"]["selected"]
+    return record if whole else None
 
 
 def differences(made: Plan, record: dict[str, Any]) -> list[str]:
@@ -105,7 +121,8 @@ def differences(made: Plan, record: dict[str, Any]) -> list[str]:
         found += [f"extract.{name} was {old.get(name)}, is {new.get(name)}" for name in changed]
         if not changed:
             found.append("the landmark model or the table's schema is another")
-    if record.get("source_digest") != made.source_digest:
+    another_selection = any(one.startswith("extract.selection.") for one in found)
+    if record.get("source_digest") != made.source_digest and not another_selection:
         old_count = record.get("data", {}).get("selected")
         found.append(
             f"the source has changed since ({old_count} images then, "
@@ -128,7 +145,7 @@ def extract(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
 
     Args:
         plan: From `plan`; one that is finished is returned as it is.
-        out: Run folder, held by the caller (`store.run_folder`).
+        out: Run folder, held by the caller (`holding.run_folder`).
         execution: Workers and block size.
         advance: Told the number of rows each time that more are done.
 

@@ -14,6 +14,7 @@ from fer_ray import __version__
 from fer_ray.config import Settings
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data import store
+from fer_ray.data.listing import require_labels
 from fer_ray.environment import library_versions, machine
 from fer_ray.errors import UserError
 from fer_ray.extract import extract, plan
@@ -36,10 +37,23 @@ class Result:
 
 
 def run_extract(
-    data: Path, out: Path, settings: Settings, progress: Progress, fresh: bool = False
+    data: Path,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    fresh: bool = False,
+    labelled: bool = False,
 ) -> dict[str, Any]:
-    """Extract `data` into `out/frames`; the record, also of an extraction finished before."""
+    """Extract `data` into `out/frames`; the record, also of an extraction finished before.
+
+    Raises:
+        UserError: The source or a model is missing, or no image is labelled where `labelled` asks
+            for it.
+        MismatchError: `out` holds frames made from other settings or files, and `fresh` is not set.
+    """
     planned = plan(data, out, settings.extract, fresh)
+    if labelled:
+        require_labels(data, planned.listing)
     total = planned.listing.table.num_rows
     if planned.finished is not None:
         return planned.finished
@@ -78,7 +92,7 @@ def run_all(
         from fer_ray.deep.study import look_for_weights, run_backbones
 
         absent = look_for_weights(settings)
-    extracted = run_extract(data, out, settings, _importing(progress), fresh)
+    extracted = run_extract(data, out, settings, _importing(progress), fresh, labelled=True)
     from fer_ray.experiments import late_cohorts, run_trials
     from fer_ray.learn.summary import figures_of
 

@@ -18,7 +18,8 @@ from ray.data import TaskPoolStrategy
 
 from fer_ray.config import Decode, ExtractSettings
 from fer_ray.contracts import frames_schema
-from fer_ray.data.store import StagedRows, unreachable
+from fer_ray.data.holding import unreachable
+from fer_ray.data.store import StagedRows
 from fer_ray.errors import UserError
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS

@@ -15,6 +15,7 @@ from fer_ray.bundle.predictor import Answering, Predictor
 from fer_ray.config import Execution, Layout, Selection, extract_fingerprint, fingerprint
 from fer_ray.contracts import answers_schema
 from fer_ray.data import store
+from fer_ray.data.listing import refuse_among_images
 from fer_ray.data.several import list_images
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.extract import RECORD as EXTRACT_RECORD
@@ -74,6 +75,7 @@ def plan(
     started = time.monotonic()
     settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
     listing = list_images(images, settings.selection)
+    refuse_among_images(out, listing.root, listing.summary["layout"])
     stats = store.file_stats(listing.root, listing.table["path"].to_pylist())
     model = predictor.bundle.manifest.recipe.landmark_model_sha256
     extraction = ExtractPlan(
@@ -104,7 +106,8 @@ def _checked(made: ExtractPlan, predictor: Predictor, out: Path, fresh: bool) ->
             f"{out} holds other predictions: {'; '.join(changed)}.\n"
             "Give another --out to keep them, or --fresh to replace them."
         )
-    return made
+    whole = store.rows_in(out / PREDICTIONS) == made.finished["data"]["selected"]
+    return made if whole else replace(made, finished=None)
 
 
 def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
 
     Args:
         plan: From `plan`; one that is finished is returned as it is.
-        out: Folder of the results, held by the caller (`store.run_folder`).
+        out: Folder of the results, held by the caller (`holding.run_folder`).
         execution: Workers and block size.
         advance: Told the number of images each time that more are done.
 

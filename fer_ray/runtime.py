@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from fer_ray.config import Execution
-from fer_ray.data.store import unreachable
+from fer_ray.data.holding import unreachable
 from fer_ray.errors import ExitCode, UserError
 
 # Holds the blocks in flight many times over: images never enter the object store.

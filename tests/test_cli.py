@@ -115,6 +115,17 @@ def test_doctor_finds_this_machine_well(fer_ray: FerRay, tmp_path: Path) -> None
     assert "ok   Ray: starts" in done.stdout
 
 
+def test_doctor_names_a_library_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
+    done = subprocess.run(
+        [sys.executable, "-m", "fer_ray", "doctor", "--no-ray", "--out", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "BAD  their native parts: cv2 cannot be imported: libGL.so.1" in done.stdout
+
+
 def test_doctor_says_how_to_mend_what_is_not_well(fer_ray: FerRay, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     model = tmp_path / "none.dat"
@@ -141,14 +152,38 @@ MISTAKES = {
     "an output that is a file": (("trials", "--out", "FILE"), 2, "Cannot write into"),
     "no such command": (("frobnicate",), 2, "No such command"),
     "drawing into a folder in use": (("synth", "USED"), 2, "USED"),
+    "drawing where nobody may write": (("synth", "/proc/x/y"), 2, "Cannot write into"),
+    "no label anywhere": (
+        ("run", "--data", "PICTURES", "--out", "OUT"), 2, "has no labelled image",
+    ),
+    "no number": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--gamma", "nan"), 2, "trials.gamma",
+    ),
+    "a landmark model that is none": (
+        ("extract", "--data", "PICTURES", "--out", "OUT", "--landmark-model", "FILE"), 2,
+        "is no dlib shape predictor",
+    ),
+    "output among the images": (
+        ("extract", "--data", "PICTURES", "--out", "PICTURES/OUT"), 2, "Name a folder outside",
+    ),
+    "crops among other things": (
+        ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "USED"), 2,
+        "holds other things",
+    ),
+    "a report on images that are not there": (
+        ("report", "--out", "OUT", "--data", "nowhere"), 2, "There is no nowhere",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_gives_one_message_and_no_traceback(
-    name: str, fer_ray: FerRay, tmp_path: Path
+    name: str, fer_ray: FerRay, tmp_path: Path, tiny_corpus: Path
 ) -> None:
     arguments, code, said = MISTAKES[name]
+    (tmp_path / "DRAWN").symlink_to(tiny_corpus)
+    (tmp_path / "PICTURES").mkdir()
+    (tmp_path / "PICTURES" / "a.png").write_bytes(b"no image, but named as one")
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "USED").mkdir()
     (tmp_path / "USED" / "thesis.doc").write_text("precious")

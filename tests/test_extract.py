@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,14 +20,17 @@ from fer_ray import extract as extraction
 from fer_ray import job
 from fer_ray.config import Execution, Settings
 from fer_ray.data import store
+from fer_ray.data.decode import read_gray
+from fer_ray.data.holding import run_folder
 from fer_ray.errors import MismatchError
+from fer_ray.features.crop import cut
 from fer_ray.loading import load_settings
 
 NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
 
 
 def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa.Table:
-    with store.run_folder(out):
+    with run_folder(out):
         job.run_extract(data, out, load_settings(None, overrides), NO_BAR, fresh)
     return pq.read_table(out / "frames")
 
@@ -60,7 +64,6 @@ def test_rows_are_sorted_unique_and_add_up(
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_real_photographs_give_the_answers_of_the_naive_procedure(
     photos: Path, tmp_path: Path, local_ray: int
 ) -> None:
@@ -76,8 +79,11 @@ def test_real_photographs_give_the_answers_of_the_naive_procedure(
     assert sum(n for status, n in record["counts"].items() if status.endswith("face")) == 23
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
-    for row in table.take(list(range(0, 432, 36))).to_pylist():
+    for row in table.take(list(range(0, 432, 18))).to_pylist():
         naive = find_face(photos / row["path"], cascades)
+        if naive.crop is not None:
+            crop = cut(read_gray(photos / row["path"]), row["box_xywh"])
+            assert np.array_equal(crop, naive.crop)
         assert (row["cascade"], row["box_xywh"] and tuple(row["box_xywh"])) == (
             naive.cascade,
             naive.box_xywh,
@@ -164,6 +170,31 @@ def test_half_written_frames_are_not_taken_for_finished(tiny_corpus: Path, tmp_p
     (tmp_path / "frames" / "part-0.parquet").write_bytes(b"PAR1 half")
     planned = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     assert planned.finished is None
+
+
+@pytest.mark.slow
+def test_finished_frames_that_are_damaged_are_made_anew(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int
+) -> None:
+    whole = frames_of(tiny_corpus, tmp_path)
+    part = tmp_path / "frames" / "part-0.parquet"
+    part.write_bytes(part.read_bytes()[:900])
+    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+    part.unlink()
+    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+
+
+def test_another_selection_is_not_called_another_source(tiny_corpus: Path, tmp_path: Path) -> None:
+    settings = Settings().extract
+    made = extraction.plan(tiny_corpus, tmp_path, settings, fresh=False)
+    selection = settings.selection.model_copy(update={"frames": "all"})
+    before = {
+        "fingerprint": "of all frames",
+        "source_digest": "of all frames",
+        "settings": settings.model_copy(update={"selection": selection}).model_dump(mode="json"),
+    }
+    told = extraction.differences(made, before)
+    assert told == ["extract.selection.frames was all, is study"]
 
 
 def test_execution_settings_never_reach_the_fingerprint(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.options import FACES, OUT, holding, progress_on
+from fer_ray.cli.options import FACES, JSON, OUT, holding, progress_on
 
 
 @click.command()
@@ -24,7 +24,7 @@ from fer_ray.cli.options import FACES, OUT, holding, progress_on
     metavar="NAME",
     help="Which one.  [default: the SVM or head that leads the report]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
+@JSON
 def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:  # fmt: skip
     """Fit an experiment's model on all images of a run folder and save it without pickle."""
     from fer_ray.bundle.making import make_bundle
@@ -68,7 +68,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Tasks at a time.  [default: all processors]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
+@JSON
 def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | None, as_json: bool,
             weights: tuple[str, ...], **options: Any) -> None:  # fmt: skip
     """Answers of the bundle MODEL on IMAGES: files, folders or CSV files."""

@@ -22,6 +22,7 @@ from fer_ray.cli.options import (
     DATA,
     EXTRACT,
     FACES,
+    JSON,
     OUT,
     TRIALS,
     holding,
@@ -102,13 +103,17 @@ for command in (*LEARNING, *SWEEPING):
 @OUT
 @click.option("--data", type=click.Path(path_type=Path), help="Where the images lie now.")
 @FACES
-def report(out: Path, data: Path | None, show_faces: bool) -> None:
+@JSON
+def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> None:
     """The report, from what a run folder holds."""
     from fer_ray import job
 
-    with holding(out):
+    if data is not None and not data.exists():
+        raise UserError(f"There is no {data}. Leave --data out to look where the images were.")
+    with holding(out), progress_on(as_json)("report", "pages", 1) as advance:
         page = job.run_report(out, data, show_faces)
-    click.echo(page)
+        advance(1)
+    click.echo(json.dumps({"report": str(page)}) if as_json else page)
 
 
 @cli.command()
@@ -116,16 +121,20 @@ def report(out: Path, data: Path | None, show_faces: bool) -> None:
 @click.option("--subjects", type=click.IntRange(min=1), default=60, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=2010, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: processors]")
-def synth(out: Path, subjects: int, seed: int, workers: int | None) -> None:
+@JSON
+def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: bool) -> None:
     """Draw the embedded corpus: synthetic faces in a tree shaped like CK+."""
     from fer_ray.data.synthetic.tree import draw_corpus, frames_to_draw
 
-    with progress_on(False)("draw", "frames", frames_to_draw(subjects, seed)) as advance:
+    with progress_on(as_json)("draw", "frames", frames_to_draw(subjects, seed)) as advance:
         summary = draw_corpus(out, subjects, seed, workers, advance)
-    click.echo(
-        f"{out}: {summary.frames} frames, {summary.sequences} sequences, "
-        f"{summary.subjects} subjects (synthetic)"
-    )
+    if as_json:
+        click.echo(json.dumps(asdict(summary)))
+    else:
+        click.echo(
+            f"{out}: {summary.frames} frames, {summary.sequences} sequences, "
+            f"{summary.subjects} subjects (synthetic)"
+        )
 
 
 @cli.command("verify-determinism")
@@ -163,23 +172,30 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--landmark-model", type=click.Path(path_type=Path))
 @click.option("--ray/--no-ray", "start_ray", default=True, help="Whether to try Ray's start-up.")
-def doctor(out: Path, landmark_model: Path | None, start_ray: bool) -> None:
+@JSON
+def doctor(out: Path, landmark_model: Path | None, start_ray: bool, as_json: bool) -> None:
     """Check that everything is here that a job needs, and say how to mend what is not."""
     from fer_ray.doctor import examine
 
-    well = True
+    findings = []
     for finding in examine(out, landmark_model, start_ray):
-        click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.subject}: {finding.text}")
-        well &= finding.ok
-    if not well:
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.subject}: {finding.text}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    if not all(finding.ok for finding in findings):
         sys.exit(1)
 
 
 def _export(target: Path | None, data: Path, out: Path, settings: "Settings") -> None:
     if target is not None:
+        from fer_ray.data.listing import refuse_among_images
+        from fer_ray.experiments import frames_record
         from fer_ray.export import export_crops
 
         root = data.parent if data.is_file() else data
+        refuse_among_images(target, root, frames_record(out)["data"]["layout"])
         export_crops(out / "frames", root, target, settings.extract.crop.size_px)
 
 

@@ -68,6 +68,9 @@ DATA = click.option(
     help="A CK+ tree, a folder of images (in folders named after emotions, or with a labels.csv), "
     "or a CSV file.",
 )  # fmt: skip
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."
+)
 COMMON = _options(
     click.option(
         "--settings", "settings_file", type=click.Path(path_type=Path), help="Settings, as YAML."
@@ -77,7 +80,7 @@ COMMON = _options(
         help="Any one setting, e.g. trials.C=0.5. May be given several times.",
     ),
     click.option("--workers", type=int, help="Tasks at a time.  [default: all processors]"),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."),
+    JSON,
 )  # fmt: skip
 RECIPE = _options(
     click.option("--profile", type=click.Choice(["reference", "fast"]),
@@ -189,7 +192,7 @@ def settings_of(options: dict[str, Any]) -> "Settings":
 @contextmanager
 def holding(out: Path, make: bool = False) -> Iterator[None]:
     """Hold the run folder, which is made only where results begin; leave no Ray behind."""
-    from fer_ray.data.store import run_folder
+    from fer_ray.data.holding import run_folder
     from fer_ray.errors import UserError
     from fer_ray.runtime import ray_closed_after
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.options import MODEL, SWEEP, progress_on, settings_of
+from fer_ray.cli.options import JSON, MODEL, SWEEP, progress_on, settings_of
 from fer_ray.errors import ExitCode
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.command()
@@ -67,7 +65,7 @@ def plan(source: str, store: str, model: Path | None, log_format: str, as_json: 
 @click.command()
 @click.argument("run_a")
 @click.argument("run_b")
-@AS_JSON
+@JSON
 def diff(run_a: str, run_b: str, as_json: bool) -> None:
     """What differs between two runs: run folders, stores, or STORE@SWEEP as it was then.
 
@@ -94,7 +92,7 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
     "--landmark-model", type=click.Path(path_type=Path), help="If the store's is its own."
 )
 @MODEL
-@AS_JSON
+@JSON
 def verify(store: str, as_json: bool, **options: Any) -> None:
     """Compute a sample of a store anew and hold it against its rows. Ends with 1 if any differs."""
     from fer_ray.sweep import show

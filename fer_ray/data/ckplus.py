@@ -10,10 +10,11 @@ from pathlib import Path
 
 from fer_ray.contracts import EMOTIONS
 from fer_ray.data.quality import Quality
-from fer_ray.data.walk import entries, is_image, is_junk
+from fer_ray.data.walk import entries, is_image, is_junk, listed
 
 IMAGE_ROOTS = ("cohn-kanade-images", "source_images", "extended-cohn-kanade-images")
 LABEL_ROOTS = ("emotion", "source_emotion", "emotion_labels")
+MOST_FRAME = 2**31 - 1  # that a row can tell: larger numbers are times, not counts
 SEARCH_DEPTH = 3  # folders below the given one in which the two roots are looked for
 
 _SUBJECT = re.compile(r"S\d+", re.IGNORECASE)
@@ -68,15 +69,15 @@ def _innermost(root: Path, names: tuple[str, ...]) -> Path | None:
 
 def _plain_folders(parent: Path) -> list[Path]:
     """Folders in `parent` that may hold a root: subjects are not entered."""
-    return sorted(
-        path
-        for path in parent.iterdir()
-        if not is_junk(path.name) and not _SUBJECT.fullmatch(path.name) and path.is_dir()
-    )
+    return [
+        Path(entry.path)
+        for entry in listed(parent)
+        if not is_junk(entry.name) and not _SUBJECT.fullmatch(entry.name) and entry.is_dir()
+    ]
 
 
 def _holds_subjects(folder: Path) -> bool:
-    return any(_SUBJECT.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
+    return any(_SUBJECT.fullmatch(entry.name) and entry.is_dir() for entry in listed(folder))
 
 
 def read_sequences(
@@ -127,7 +128,7 @@ def _read_frames(
         number = _LAST_NUMBER.search(path.stem)
         if not is_image(file.name):
             quality.note("not_an_image", relative)
-        elif number is None:
+        elif number is None or int(number[1]) > MOST_FRAME:
             quality.note("misnamed_image", relative)
         elif int(number[1]) in frames:
             quality.note("duplicate_frame", relative)
@@ -167,7 +168,11 @@ def _read_label(
     named = _LABEL_NAME.search(path.stem)
     if named and int(named[1]) != last.number:
         quality.note("label_not_last_frame", path.name)
-    text = path.read_bytes().decode("utf-8", errors="replace").strip()
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace").strip()
+    except OSError as problem:
+        quality.note("unreadable_label", f"{path.name}: {problem.strerror}")
+        return None
     label = parse_code(text)
     if label is None:
         quality.note("invalid_label", f"{path.name}: {text[:40]!r}")

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import stat
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,13 @@ REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 MOST_SIDE = 2**31 - 1  # that a row can tell
+MOST_DECODED_SIDE = 2**20  # CV_IO_MAX_IMAGE_WIDTH and _HEIGHT of OpenCV
+_SAVE = "is not supported; save it with 8 or 16 bits"
+# Pixel formats, by Pillow's names, that are decoded to nothing where the file is well.
+UNSUPPORTED = {
+    "F": f"a pixel format of 32-bit fractions {_SAVE}",
+    "I": f"a pixel format of 32-bit numbers {_SAVE}",
+}
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
 
@@ -61,7 +69,10 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
     dropped, CMYK converted, the EXIF orientation applied) and then turned gray, as the study does.
     """
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return Decoded(None, Status.UNREADABLE, "no file, but a folder, pipe or device")
+        size = found.st_size
         if size > limits.max_bytes:
             return _too_large(f"{size} bytes; decode.max_bytes is {limits.max_bytes}")
         content = path.read_bytes()
@@ -69,6 +80,8 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
         if problem.errno in STORAGE_LOST:
             raise
         return Decoded(None, Status.UNREADABLE, problem.strerror or str(problem))
+    except ValueError as problem:  # a path with a null character
+        return Decoded(None, Status.UNREADABLE, str(problem))
     return decode_bytes(content, limits)
 
 
@@ -84,8 +97,10 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
         return Decoded(None, Status.UNREADABLE, "no image that can be identified", sha256)
     except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
-    if width * height > limits.max_pixels:
+    if width * height > limits.max_pixels or max(width, height) > MOST_DECODED_SIDE:
         reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
+        if width * height <= limits.max_pixels:
+            reason = f"{width}×{height} pixels; OpenCV decodes sides of {MOST_DECODED_SIDE} at most"
         if max(width, height) > MOST_SIDE:  # a header that lies
             return _too_large(reason, sha256, mode)
         return _too_large(reason, sha256, mode, width, height)
@@ -96,9 +111,8 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
             return Decoded(small, Status.OK, None, sha256, mode, *as_seen, reduction)
     gray = _to_gray(content, mode)
     if gray is None:
-        return Decoded(
-            None, Status.UNREADABLE, "truncated or damaged image data", sha256, mode, width, height
-        )
+        reason = UNSUPPORTED.get(mode, "truncated or damaged image data")
+        return Decoded(None, Status.UNREADABLE, reason, sha256, mode, width, height)
     return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
 
 

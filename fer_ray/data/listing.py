@@ -12,9 +12,9 @@ import pyarrow as pa
 from fer_ray.config import Selection
 from fer_ray.contracts import EMOTIONS, LISTING_FIELDS, Role
 from fer_ray.data import ckplus, photos
+from fer_ray.data.advice import looked_for_and_found
 from fer_ray.data.ckplus import Frame, Sequence
 from fer_ray.data.quality import Quality
-from fer_ray.data.walk import entries
 from fer_ray.errors import UserError
 
 SYNTHETIC_MARKER = "synthetic.json"  # written by fer_ray.data.synthetic at the root of its trees
@@ -58,10 +58,12 @@ def list_source(data: Path, selection: Selection) -> Listing:
         rows, figures = _list_ckplus(root, selection, quality)
     else:
         rows, figures = photos.list_photos(data, layout, selection.frames == "all", quality)
+    quality_of = {"quality": quality.records()}
     if not rows:
         raise UserError(
-            f"{data}: {figures['images_found']} images found, none of them selected. "
+            f"{data}: {figures['images_found']} images found, none of them selected"
             + _why_nothing(layout, selection)
+            + looked_for_and_found(data, figures | quality_of)
         )
     rows.sort(key=lambda row: row["image_id"])
     table = pa.Table.from_pylist(rows, schema=LISTING_SCHEMA)
@@ -73,9 +75,22 @@ def list_source(data: Path, selection: Selection) -> Listing:
         **figures,
         "selected": len(rows),
         "selected_by_emotion": {name: labelled[name] for name in EMOTIONS if labelled[name]},
-        "quality": quality.records(),
+        **quality_of,
     }
     return Listing(root, table, summary)
+
+
+def refuse_among_images(target: Path, root: Path, layout: str) -> None:
+    """See that what is written to `target` is not taken for images of the source the next time.
+
+    Raises:
+        UserError: `target` lies in a source whose images all take part, wherever they are.
+    """
+    if layout in ("folders", "images") and target.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"{target} lies in {root}, whose images all take part: what is written there would be "
+            "among them the next time. Name a folder outside."
+        )
 
 
 def _detect(data: Path) -> str:
@@ -91,11 +106,24 @@ def _detect(data: Path) -> str:
 def _why_nothing(layout: str, selection: Selection) -> str:
     if layout == "ckplus":
         return (
-            f"The selection `{selection.frames}` takes labelled sequences; no label file was found "
-            "for any. Is the label folder (Emotion/) beside the images? `--frames all` takes every "
-            "frame without labels."
+            f": the selection `{selection.frames}` takes labelled sequences, and none has a label "
+            "that can be used. Is the label folder (Emotion/) beside the images? `--frames all` "
+            "takes every frame, labelled or not.\n"
         )
-    return "Are these the images? They are looked for by their endings (.png, .jpg, …)."
+    return ".\n"
+
+
+def require_labels(data: Path, listing: Listing) -> None:
+    """Make sure that there is something to train on, before work begins.
+
+    Raises:
+        UserError: No selected image is labelled.
+    """
+    if not listing.summary["selected_by_emotion"]:
+        raise UserError(
+            f"{data} has no labelled image, so there is nothing to train on. `fer-ray extract` "
+            f"takes images without labels.\n{looked_for_and_found(data, listing.summary)}"
+        )
 
 
 def _is_synthetic(root: Path) -> bool:
@@ -113,12 +141,8 @@ def _list_ckplus(
 ) -> tuple[list[Row], dict[str, Any]]:
     roots = ckplus.find_roots(root)
     if roots is None:
-        folders = [entry.name for entry in entries(root, Quality())[0]]
-        raise UserError(
-            f"{root} is no CK+ tree. Looked for a folder {' or '.join(ckplus.IMAGE_ROOTS)} with "
-            f"subjects (S005, …) in it, down to {ckplus.SEARCH_DEPTH} folders deep; found "
-            + (f"the folders {', '.join(folders[:8])}." if folders else "no folders.")
-        )
+        nothing = {"images_found": 0, "quality": []}
+        raise UserError(f"{root} is no CK+ tree.\n{looked_for_and_found(root, nothing)}")
     sequences = ckplus.read_sequences(root, *roots, quality)
     figures = {
         "images_found": sum(len(sequence.frames) for sequence in sequences),

@@ -68,6 +68,9 @@ def list_photos(
         "subjects": len({row["subject"] for row in rows if row["subject"]}),
     }
     if not keep_unlabelled and any(row["label"] is not None for row in rows):
+        for row in rows if layout == "folders" else ():
+            if row["label"] is None:
+                quality.note("no_emotion_folder", row["path"])
         rows = [row for row in rows if row["label"] is not None]
     return rows, figures
 
@@ -110,7 +113,9 @@ def rows_of_csv(file: Path, quality: Quality) -> list[Row]:
             quality.note("duplicate_path", f"line {number}: {path}")
         else:
             label = parse_emotion(record["label"])
-            if label is None and record["label"]:
+            if not record["label"]:
+                quality.note("no_label", f"line {number}: {path}")
+            elif label is None:
                 quality.note("invalid_label", f"line {number}: {record['label'][:40]!r}")
             rows[path] = _row(path, label, record["subject"] or None)
     return list(rows.values())

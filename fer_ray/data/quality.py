@@ -8,6 +8,11 @@ MAX_EXAMPLES = 5
 MEANINGS = {
     "junk_file": "files that systems leave behind (.DS_Store, ._*, Thumbs.db, __MACOSX …); ignored",
     "not_an_image": "other files that are no images by their name; ignored",
+    "undecodable_name": "files and folders whose name is no UTF-8, so no table can name them; left "
+    "out: rename them",
+    "unreadable_label": "label files that cannot be read: taken as unlabelled",
+    "no_emotion_folder": "images that lie in no folder named after an emotion; left out",
+    "no_label": "rows without a label: unlabelled",
     "misnamed_image": "images whose name holds no frame number; left out",
     "name_disagrees": "images named after another subject or session than their folder; the "
     "folder counts",

@@ -1,13 +1,11 @@
 """The files of a run folder: written whole or not at all, so that a reader never meets a half."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_ray.contracts import SCHEMA_VERSION
-from fer_ray.errors import UserError
 
 ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
 ROWS_PER_GROUP = 4_096
-_PROBE_BYTES = 4_194_304  # about what a block or a figure takes
 _METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
 
 
@@ -28,14 +24,25 @@ def write_table(table: pa.Table, file: Path) -> None:
     temporary = _temporary(file)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_METADATA})
     pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(file)
+    _publish(temporary, file)
 
 
 def write_json(record: dict[str, Any], file: Path) -> None:
     """Write one JSON file under its final name only once it is complete."""
     temporary = _temporary(file)
     temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _publish(temporary, file)
+
+
+def _publish(temporary: Path, file: Path) -> None:
+    """Give a complete file its name once it is on the disk: no loss of power leaves a half."""
+    _sync(temporary)
     temporary.replace(file)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
@@ -60,6 +67,14 @@ def replace_folder(new: Path, final: Path) -> None:
         final.rename(old)
     new.rename(final)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def rows_in(folder: Path) -> int | None:
+    """Rows of a table's files by their footers; None if one of them is damaged."""
+    try:
+        return sum(int(pq.read_metadata(file).num_rows) for file in folder.glob("*.parquet"))
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def remove(path: Path) -> None:
@@ -118,6 +133,8 @@ class StagedRows:
                     name = new / f"part-{part}.parquet"
                     file = opened.enter_context(pq.ParquetWriter(name, schema, compression="zstd"))
                 file.write_table(group)
+        for written in new.iterdir():
+            _sync(written)
         replace_folder(new, final)
 
     def _groups(self, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -149,67 +166,6 @@ class StagedRows:
         shutil.rmtree(self.folder.parent, ignore_errors=True)
 
 
-@contextmanager
-def run_folder(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it, so that two jobs never write into it at once.
-
-    The lock goes with the process, also when it is killed.
-
-    Raises:
-        UserError: The folder cannot be written, or can no more when the job fails, or another job
-            holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as problem:
-        raise UserError(f"Cannot write into {folder}: {problem.strerror}.") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"Another fer-ray job is writing into {folder}. Wait for it, or give another --out."
-            ) from None
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception:  # whatever a library made of a full disk
-            _require_writable(folder)
-            raise
-
-
-def _require_writable(folder: Path) -> None:
-    """Write a little into `folder`.
-
-    Raises:
-        UserError: It cannot be done, and why.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(_PROBE_BYTES))
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as problem:
-        raise UserError(
-            f"{folder} cannot be written any more: {problem.strerror}. What was finished is kept; "
-            "mend that and run the same again."
-        ) from None
-
-
-def unreachable(paths: list[Path]) -> list[Path]:
-    """Those of `paths` that this machine does not see; an empty folder is taken for unmounted."""
-    return [path for path in paths if not _seen(path)]
-
-
-def _seen(path: Path) -> bool:
-    try:
-        return path.is_file() or any(True for _ in os.scandir(path))
-    except OSError:
-        return False
-
-
 def table_digest(table: pa.Table, stats: list[tuple[int, int]]) -> str:
     """Hex SHA-256 over a listing and its files' sizes and times: changes when either does.
 
@@ -232,6 +188,6 @@ def file_stats(root: Path, paths: list[str]) -> list[tuple[int, int]]:
 def _stat(file: Path) -> tuple[int, int]:
     try:
         stat = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a null character
         return -1, -1
     return stat.st_size, stat.st_mtime_ns

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer_ray.data.quality import Quality
+from fer_ray.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm")
@@ -27,16 +28,42 @@ def is_image(name: str) -> bool:
 def entries(
     folder: Path, quality: Quality
 ) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """Folders and files directly in `folder`, sorted by name; junk is counted and left out."""
+    """Folders and files directly in `folder`, sorted by name; what is left out is counted.
+
+    Raises:
+        UserError: The folder cannot be listed: what is in it would be missing without a word.
+    """
     folders: list[os.DirEntry[str]] = []
     files: list[os.DirEntry[str]] = []
-    with os.scandir(folder) as found:
-        for entry in sorted(found, key=lambda entry: entry.name):
-            if is_junk(entry.name):
-                quality.note("junk_file", f"{folder.name}/{entry.name}")
-            else:
-                (folders if entry.is_dir() else files).append(entry)
+    for entry in listed(folder):
+        if is_junk(entry.name):
+            quality.note("junk_file", f"{folder.name}/{in_utf8(entry.name)}")
+        elif entry.name != in_utf8(entry.name):
+            quality.note("undecodable_name", f"{folder.name}/{in_utf8(entry.name)}")
+        else:
+            (folders if entry.is_dir() else files).append(entry)
     return folders, files
+
+
+def listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What is directly in `folder`, sorted by name.
+
+    Raises:
+        UserError: The folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as problem:
+        raise UserError(
+            f"The folder {folder} cannot be listed: {problem.strerror}. Mend that, or move it out "
+            "of the source."
+        ) from None
+
+
+def in_utf8(name: str) -> str:
+    """A file's name as it can be written; bytes that are no UTF-8 as their hexadecimal codes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def image_paths(root: Path, quality: Quality) -> Iterator[str]:

@@ -24,10 +24,11 @@ from fer_ray.errors import UserError
 from fer_ray.experiments import Prepared, prepare, run_work
 from fer_ray.features.table import backbones_of, stored_sets
 from fer_ray.learn import leakage, samples
+from fer_ray.learn.experiment import Experiment
 from fer_ray.learn.nested import require_subjects
 from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.summary import figures_of, summarise
-from fer_ray.learn.trials import Experiment, TrialStore, read_experiment
+from fer_ray.learn.trials import TrialStore, read_experiment
 from fer_ray.progress import Progress
 
 
@@ -43,7 +44,7 @@ def run_heads(
     """Run the trials of a head that `out` does not hold yet.
 
     Args:
-        out: Run folder, held by the caller (`store.run_folder`).
+        out: Run folder, held by the caller (`holding.run_folder`).
         head: One of `settings.HEADS`.
         feature_set: What it stands on: a backbone, a feature set or a union of them.
         splitting: Protocol, classes and seed.

@@ -25,11 +25,12 @@ from fer_ray.deep.head_space import Configuration, head_settings
 from fer_ray.deep.heads import HEADS_FOLDER, HeadStore, head_fingerprint
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
+from fer_ray.learn.experiment import Experiment, differences, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split
-from fer_ray.learn.trials import PARTIAL, SPLITTING, Experiment, TrialStore, differences
+from fer_ray.learn.trials import PARTIAL, TrialStore
 
 STEP_EPOCHS = 5  # between two looks at whether a configuration falls behind
 
@@ -49,7 +50,7 @@ def plan_head_search(
     reference = HeadSearchSettings()
     own = [f"{field}={getattr(settings, field)}" for field in HeadSearchSettings.model_fields
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip
-    split = differences(splitting, folds, {"classes", *SPLITTING})
+    split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     content = settings.model_dump(mode="json")
     return HeadSearchExperiment(
         name="-".join(["head-search", feature_set, folds.protocol, *split, *own]),

@@ -26,7 +26,7 @@ def run_head_search(
     """Search the best head inside each training part, and test what was chosen.
 
     Args:
-        out: Run folder, held by the caller (`store.run_folder`).
+        out: Run folder, held by the caller (`holding.run_folder`).
         feature_set: What heads stand on: a backbone, a feature set or a union of them.
         settings: `head_search`, the splitting of `trials`, and `execution`.
         progress: Shows how far it is.

@@ -14,12 +14,13 @@ from fer_ray.data import store
 from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
+from fer_ray.learn.experiment import Experiment, differences, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split
 from fer_ray.learn.svm import TrialResult, trial_result
-from fer_ray.learn.trials import PARTIAL, SPLITTING, Experiment, TrialStore, differences
+from fer_ray.learn.trials import PARTIAL, TrialStore
 
 HEADS_FOLDER = "heads"
 
@@ -46,7 +47,7 @@ def plan_heads(
         frames_key: Names the features' origin.
     """
     classifier = "head" if head == "reference" else f"head-{head}"
-    split = differences(splitting, folds, {"classes", *SPLITTING})
+    split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     recipe = {"head": settings.model_dump(mode="json")}
     return HeadExperiment(
         name="-".join([classifier, feature_set, folds.protocol, *split]),
@@ -69,7 +70,9 @@ def head_fingerprint(
     content = {
         **made_by,
         "feature_set": feature_set,
-        "splitting": splitting.model_dump(mode="json", include={"classes", *SPLITTING}),
+        "splitting": splitting.model_dump(
+            mode="json", include={"classes", *splitting_settings(folds, seeded=True)}
+        ),
         "protocol": folds.protocol,
         "frames": frames_key,
     }

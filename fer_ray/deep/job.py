@@ -32,7 +32,7 @@ def run_bottleneck(
     """Compute the features that `out` does not hold yet.
 
     Args:
-        out: Run folder with frames, held by the caller (`store.run_folder`).
+        out: Run folder with frames, held by the caller (`holding.run_folder`).
         root: Where the images lie.
         wanted: From `bottleneck.plan_bottleneck`.
         execution: Workers, block size, GPUs.

@@ -13,7 +13,8 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from fer_ray.data.store import StagedRows, unreachable
+from fer_ray.data.holding import unreachable
+from fer_ray.data.store import StagedRows
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.network import Backbone

@@ -15,11 +15,12 @@ from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, SEARCH_SCHEMA
 from fer_ray.data import store
 from fer_ray.learn.candidates import Configuration, draw_configurations
+from fer_ray.learn.experiment import Experiment, differences, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.nested import Candidate, answer, best_members, examine, inner_folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import SearchSettings, TrialSettings
-from fer_ray.learn.trials import SPLITTING, Experiment, TrialStore, differences
+from fer_ray.learn.trials import TrialStore
 
 SEARCH = "search"
 PARTIAL = "search.partial"
@@ -46,14 +47,14 @@ def plan_search(
         folds: The splits of their protocol.
         frames_key: Names the frames that the samples come from.
     """
-    splitting = trials.model_dump(mode="json", include={"classes", *SPLITTING})
+    shown = {"classes", *splitting_settings(folds, seeded=True)}
+    splitting = trials.model_dump(mode="json", include=shown)
     content = {
         "search": settings.model_dump(mode="json"),
         "splitting": {**splitting, "protocol": folds.protocol},
         "frames": frames_key,
     }
-    seed = [] if folds.protocol == "random" or not trials.seed else [f"seed={trials.seed}"]
-    split = [*differences(trials, folds, {"classes", *SPLITTING}), *seed]
+    split = differences(trials, shown)
     return SearchExperiment(
         name="-".join(["search", folds.protocol, *split, *_differences(settings)]),
         fingerprint=fingerprint(content),

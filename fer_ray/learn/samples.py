@@ -60,7 +60,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
     if not len(rows):
         raise UserError(
             "No labelled image has features, so there is nothing to train on. Is the source "
-            "labelled, and were faces found? See the counts by status above or in extract.json."
+            f"labelled, and were faces found? Of {frames}: {_outcomes(frames)}."
         )
     first = rows
     if paired or needs_sequence(feature_set):
@@ -76,6 +76,15 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
         labels[rows].astype(np.int8),
         np.hstack(found).astype(np.float64),
     )
+
+
+def _outcomes(frames: Path) -> str:
+    """Images by label and status, in words."""
+    table = pq.read_table(frames, columns=["status", "emotion"])
+    counts = Counter(table["status"].to_pylist())
+    labelled = table.num_rows - table["emotion"].null_count
+    outcomes = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return f"{labelled} of {table.num_rows} images are labelled; {outcomes}"
 
 
 def _read_described(frames: Path, feature_set: str) -> pa.Table:

@@ -1,7 +1,7 @@
 """Settings of trials and searches. The defaults are the `reference` setting: the study's own."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,8 +43,8 @@ class TrialSettings(Strict):
     scale: Literal["none", "standard"] = "none"
     C: float = Field(1.0, gt=0)
     # The study's scikit-learn had "auto", 1 / n_features, as its default; today's is "scale".
-    gamma: Literal["auto", "scale"] | float = "auto"
-    degree: int = Field(3, ge=1)  # polynomial kernel only
+    gamma: Literal["auto", "scale"] | Annotated[float, Field(gt=0)] = "auto"
+    degree: int = Field(3, ge=1, le=20)  # polynomial kernel only
     tol: float = Field(1e-3, gt=0)
     # Changed copies of each training image: mirrored or not, turned a little. The study has none.
     augment: int = Field(0, ge=0)

@@ -4,7 +4,6 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
 from fer_ray.data import store
-from fer_ray.learn.folds import Folds
+from fer_ray.learn.experiment import Experiment, SvmExperiment
 from fer_ray.learn.samples import Samples
-from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split, share_of_known_subjects
 from fer_ray.learn.svm import TrialResult, run_trial
 
@@ -25,103 +22,6 @@ TRIALS = "trials"
 PREDICTIONS = "predictions"
 PARTIAL = "trials.partial"
 RECIPE = "fer_ray.recipe"  # metadata of a trials file: `Experiment.recipe`
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One classifier on one feature set under one protocol.
-
-    Attributes:
-        name: Names every setting that differs from the reference, so that no two share one.
-        fingerprint: Of its settings and of the frames.
-        classifier: Its name in tables.
-        feature_set: What it is trained on.
-        protocol: How images are split.
-        seed: Of the splits.
-        splits: One a trial.
-        recipe: What else it takes to fit its model anew, as JSON knows it.
-    """
-
-    name: str
-    fingerprint: str
-    classifier: str
-    feature_set: str
-    protocol: str
-    seed: int
-    splits: list[Split]
-    recipe: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SvmExperiment(Experiment):
-    """Trials of one kernel with given parameters."""
-
-    kernel: Kernel
-    settings: TrialSettings
-
-
-def plan_experiments(settings: TrialSettings, folds: Folds, frames_key: str) -> list[SvmExperiment]:
-    """The experiments that `settings` ask for.
-
-    Args:
-        settings: Kernels, protocol and the rest.
-        folds: The splits of their protocol.
-        frames_key: Names the frames that the samples come from.
-    """
-    experiments = []
-    for kernel in settings.kernels:
-        key = fingerprint(
-            {"kernel": kernel, "settings": defining(settings, folds), "frames": frames_key}
-        )
-        experiments.append(
-            SvmExperiment(
-                name=_name(kernel, settings, folds),
-                fingerprint=key,
-                classifier=f"svm-{kernel}",
-                feature_set=settings.feature_set,
-                protocol=folds.protocol,
-                seed=settings.seed,
-                splits=folds.splits,
-                recipe={
-                    "kernel": kernel,
-                    "settings": settings.model_dump(mode="json", exclude={"folds"}),
-                },
-                kernel=kernel,
-                settings=settings,
-            )
-        )
-    return experiments
-
-
-def defining(settings: TrialSettings, folds: Folds) -> dict[str, Any]:
-    """What of the settings defines a trial's result; given folds count by their content."""
-    relevant = settings.model_dump(mode="json", exclude={"kernels", "folds"})
-    return {**relevant, "protocol": folds.protocol}
-
-
-def _name(kernel: Kernel, settings: TrialSettings, folds: Folds) -> str:
-    shown = {"classes", "scale", "C", "gamma", "degree", "tol", "augment", *SPLITTING}
-    if kernel == "linear":
-        shown.discard("gamma")
-    if kernel != "poly":
-        shown.discard("degree")
-    parts = [f"svm-{kernel}", settings.feature_set, folds.protocol]
-    return "-".join([*parts, *differences(settings, folds, shown)])
-
-
-SPLITTING = {"train_share", "test_share", "n_trials", "seed"}  # of random trials; folds know none
-
-
-def differences(settings: TrialSettings, folds: Folds, shown: set[str]) -> list[str]:
-    """Those settings of `shown` that matter here and are not the reference's, as `C=0.5`."""
-    if folds.protocol != "random":
-        shown = shown - SPLITTING
-    reference = TrialSettings()
-    return [
-        f"{field}={getattr(settings, field)}"
-        for field in TrialSettings.model_fields
-        if field in shown and getattr(settings, field) != getattr(reference, field)
-    ]
 
 
 class TrialStore:

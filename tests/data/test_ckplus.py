@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,12 +203,57 @@ def test_a_label_of_no_class_leaves_the_sequence_unlabelled(tmp_path: Path) -> N
 
 def test_an_empty_or_wrong_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
-    with pytest.raises(UserError, match=r"cohn-kanade-images.*found the folders holiday"):
+    write(tmp_path / "notes.txt")
+    told = r"(?s){}.*cohn-kanade-images.*labels.csv.*emotions.*folders holiday.*files 1 × .txt"
+    with pytest.raises(UserError, match=told.format("is no CK+ tree".replace("+", r"\+"))):
         list_source(tmp_path, Selection(layout="ckplus"))
-    with pytest.raises(UserError, match="0 images found"):
+    with pytest.raises(UserError, match=told.format("0 images found")):
         list_source(tmp_path, Selection())
     with pytest.raises(UserError, match="There is no"):
         list_source(tmp_path / "nowhere", Selection())
+
+
+def test_labels_that_are_all_no_code_are_told_of(tmp_path: Path) -> None:
+    tree(tmp_path)
+    label(tmp_path / "Emotion", "S005", "001", 3, "9")
+    label(tmp_path / "Emotion", "S010", "001", 2, "glad")
+    with pytest.raises(
+        UserError, match=r"(?s)none has a label that can.*2 labels that are no code"
+    ):
+        list_source(tmp_path, Selection())
+
+
+def test_a_name_that_is_no_utf8_is_counted_and_left_out(tmp_path: Path) -> None:
+    tree(tmp_path)
+    folder = bytes(tmp_path / "cohn-kanade-images/S010/001")
+    for name in (b"S010_001_00000003_\xe9.png", b"caf\xe9.txt"):
+        with open(folder + b"/" + name, "wb") as file:  # noqa: PTH123 (a path of bytes)
+            file.write(PNG)
+    listing = list_source(tmp_path, Selection(frames="all"))
+    assert listing.table.num_rows == 7
+    found = {one["kind"]: one for one in listing.summary["quality"]}["undecodable_name"]
+    assert (found["count"], found["examples"][0]) == (2, r"001/S010_001_00000003_\xe9.png")
+
+
+def test_a_number_too_large_for_a_frame_is_taken_for_a_misnamed_image(tmp_path: Path) -> None:
+    write(tree(tmp_path) / "cohn-kanade-images/S010/001/IMG_20231101123456.png")
+    assert kinds(list_source(tmp_path, Selection()))["misnamed_image"] == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path)
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> Any:  # root may list every folder, so rights cannot be taken away
+        if Path(folder).parts[-2:] == ("S010", "001"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match="001 cannot be listed: Permission denied"):
+        list_source(tmp_path, Selection())
 
 
 def test_images_without_any_label_are_told_of(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -126,6 +127,19 @@ def test_a_missing_file_and_a_folder_are_unreadable(tmp_path: Path) -> None:
     assert decode_file(tmp_path, Decode()).status is Status.UNREADABLE
     with pytest.raises(ValueError, match="No such file"):
         read_gray(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("path", ["pipe.png", "with\0null.png"])
+def test_what_is_no_file_is_unreadable_and_blocks_nothing(tmp_path: Path, path: str) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert decode_file(tmp_path / path, Decode()).status is Status.UNREADABLE
+
+
+def test_a_format_that_is_not_decoded_is_not_called_damaged() -> None:
+    fractions = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
+    assert "32-bit fractions" in (decode_bytes(fractions, Decode()).error or "")
+    wide = encoded(Image.new("L", (2**20 + 1, 2)), "PNG")
+    assert decode_bytes(wide, Decode()).status is Status.TOO_LARGE
 
 
 def test_a_file_over_the_limit_of_bytes_is_not_read(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_a_csv_names_paths_labels_and_subjects(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "\ufeffPath,Emotion,Person\nd/a.jpg,happy,Ann\nd/b.jpg,neutral,\nd/c.jpg,sad,Bob\n"
         "d/a.jpg,sad,Ann\n../secret.jpg,happy,Eve\n/etc/passwd,happy,Eve\nd/e.jpg,bored,Ann\n,happy,X\n"
+        "d/f.jpg,,Ann\n"
     )
     listing = list_source(tmp_path, Selection())
     rows = [(row["path"], row["label"], row["subject"]) for row in listing.table.to_pylist()]
@@ -60,6 +61,7 @@ def test_a_csv_names_paths_labels_and_subjects(tmp_path: Path) -> None:
     counts = {oddity["kind"]: oddity["count"] for oddity in listing.summary["quality"]}
     assert counts == {
         "invalid_label": 1, "path_outside": 2, "duplicate_path": 1, "missing_path": 1,
+        "no_label": 1,
     }  # fmt: skip
     assert list_source(tmp_path / "labels.csv", Selection()).table.equals(listing.table)
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.data import store
+from fer_ray.data.holding import run_folder
 from fer_ray.errors import UserError
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
@@ -62,7 +63,7 @@ def test_assembling_again_replaces_the_folder(tmp_path: Path) -> None:
 
 def test_a_second_job_is_refused_while_the_first_holds_the_folder(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from fer_ray.data.store import run_folder\n"
+        "import sys, pathlib; from fer_ray.data.holding import run_folder\n"
         "with run_folder(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -70,10 +71,10 @@ def test_a_second_job_is_refused_while_the_first_holds_the_folder(tmp_path: Path
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="Another fer-ray job"), store.run_folder(tmp_path):
+        with pytest.raises(UserError, match="Another fer-ray job"), run_folder(tmp_path):
             pass
         holder.kill()
-    with store.run_folder(tmp_path):  # the lock went with the killed process
+    with run_folder(tmp_path):  # the lock went with the killed process
         pass
 
 
@@ -81,7 +82,7 @@ def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match="Cannot write"),
-        store.run_folder(tmp_path / "file" / "out"),
+        run_folder(tmp_path / "file" / "out"),
     ):
         pass
 
@@ -102,11 +103,18 @@ def fill(disk: Path, staged: store.StagedRows) -> None:
 
 def test_a_job_that_fails_on_a_full_disk_says_so(small_disk: Path) -> None:
     staged = store.StagedRows(small_disk / "partial" / "key")
-    with pytest.raises(UserError, match="No space left on device"), store.run_folder(small_disk):
+    with pytest.raises(UserError, match="No space left on device"), run_folder(small_disk):
         fill(small_disk, staged)
     assert list(staged.missing(150)) == [(100, 150)]  # what was finished is kept
 
 
 def test_a_job_that_fails_for_another_reason_shows_that_reason(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), store.run_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), run_folder(tmp_path):
         raise ZeroDivisionError
+
+
+def test_a_damaged_table_is_named_in_place_of_what_a_library_made_of_it(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(UserError, match=r"Damaged: .*a\.parquet.*made anew"), run_folder(tmp_path):
+        pq.read_table(tmp_path / "trials")

@@ -1,6 +1,5 @@
 """Weights in the real file formats: random ones of any backbone, and Keras's own of MobileNet."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +101,10 @@ def first_frames(run_dir: Path, out: Path, count: int) -> Path:
     (out / "frames").mkdir(parents=True)
     frames = pq.read_table(run_dir / "frames").slice(0, count)
     store.write_table(frames, out / "frames" / "0.parquet")
-    shutil.copy(run_dir / "extract.json", out)
+    record = store.read_json(run_dir / "extract.json")
+    assert record is not None
+    record["data"]["selected"] = frames.num_rows
+    store.write_json(record, out / "extract.json")
     return out
 
 

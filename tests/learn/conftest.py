@@ -42,7 +42,7 @@ def draw_frames(out: Path) -> Path:
         columns[feature_column(name)] = pa.FixedSizeListArray.from_arrays(flat, type=vector(width))
     (out / "frames").mkdir(parents=True)
     pq.write_table(pa.table(columns), out / "frames" / "part-0.parquet")
-    data = {"layout": "ckplus", "labelled_sequences": n, "synthetic": True}
+    data = {"layout": "ckplus", "labelled_sequences": n, "synthetic": True, "selected": n}
     record = {"fingerprint": "drawn", "source_digest": "drawn", "data": data}
     store.write_json(record, out / "extract.json")
     return out

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fer_ray.experiments import prepare
+from fer_ray.learn.experiment import plan_experiments
 from fer_ray.learn.settings import TrialSettings
-from fer_ray.learn.trials import PARTIAL, SvmTrials, TrialStore, plan_experiments
+from fer_ray.learn.trials import PARTIAL, SvmTrials, TrialStore
 
 
 @pytest.mark.parametrize("others", [(), ("of-a-head-search",)])
@@ -28,3 +29,22 @@ def test_finished_trials_leave_what_another_job_has_kept(
     left = (drawn_frames / PARTIAL).glob("*")
     assert [folder.name for folder in left] == list(others)
     assert (drawn_frames / PARTIAL).exists() is bool(others)
+
+
+def test_a_setting_that_has_no_part_in_an_experiment_leaves_it_as_it_was(
+    drawn_frames: Path,
+) -> None:
+    def planned(**settings: object) -> dict[str, str]:
+        wanted = TrialSettings.model_validate({"kernels": ("linear", "poly"), **settings})
+        ready = prepare(drawn_frames, wanted, wanted.feature_set)
+        experiments = plan_experiments(wanted, ready.folds, ready.frames_key)
+        return {one.name: one.fingerprint for one in experiments}
+
+    linear = planned()["svm-linear-reference-random"]
+    assert planned(gamma="scale", degree=2)["svm-linear-reference-random"] == linear
+    assert "svm-poly-reference-random-gamma=scale-degree=2" in planned(gamma="scale", degree=2)
+    folds = planned(protocol="subject-10fold")
+    assert planned(protocol="subject-10fold", seed=4, n_trials=3) == folds
+    assert planned(seed=4).keys().isdisjoint(planned())
+    augmented = planned(protocol="subject-10fold", seed=4, augment=1)
+    assert all(name.endswith("augment=1-seed=4") for name in augmented)

@@ -8,8 +8,9 @@ OUT/Emotion/S005/001/S005_001_00000004_emotion.txt             `   3.0000000e+00
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from os import cpu_count
@@ -84,8 +85,7 @@ def draw_corpus(
     summary = _summarise(plans, seed)
     if _holds(out, summary):
         return summary
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
+    with _folder_beside(out) as beside:
         tree = Path(beside) / "tree"
         _draw_subjects(tree, plans, workers or cpu_count() or 1, on_frame or (lambda _: None))
         _litter(tree, plans)
@@ -94,6 +94,18 @@ def draw_corpus(
             out.rmdir()
         tree.rename(out)
     return summary
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[str]:
+    """A folder on the same file system, which is removed at the end."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    except OSError as problem:
+        raise UserError(f"Cannot write into {out.parent}: {problem.strerror}.") from None
+    with beside as name:
+        yield name
 
 
 def _summarise(plans: list[SubjectPlan], seed: int) -> CorpusSummary:
