@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fer_ray.config import Execution, Settings
 from fer_ray.data import store
 from fer_ray.data.holding import run_folder
+from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
 from fer_ray.experiments import run_trials
 from fer_ray.extract import FRAMES, PARTIAL, RECORD, Plan, plan
@@ -150,5 +150,5 @@ def _extract(planned: Plan, folder: Path, way: Way) -> None:
 
 
 def _read(folder: Path) -> pa.Table:
-    table = pq.read_table(folder)
+    table = read_table(folder)
     return table.drop_columns([name for name in table.column_names if name in TIMES])

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fer_ray.config import Execution
 from fer_ray.data import store
+from fer_ray.data.tables import read_table
 from fer_ray.deep.tables import trained_record
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES, finished_record
@@ -198,7 +197,7 @@ def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
     """
     record = frames_record(out)
     frames = out / FRAMES
-    known = set(pq.read_table(frames, columns=["image_id"])["image_id"].to_pylist())
+    known = set(read_table(frames, columns=["image_id"])["image_id"].to_pylist())
     chosen = _samples(out, sets[0], settings, _paired(sets))
     folds = folds_for(settings, chosen, known)
     audited = leakage.audit(leakage.read_identities(frames, chosen.image_ids), folds.splits)

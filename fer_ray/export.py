@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import cv2
-import pyarrow.parquet as pq
 
 from fer_ray.data import store
 from fer_ray.data.decode import read_gray
+from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
 from fer_ray.features.crop import cut
 
@@ -36,7 +36,7 @@ def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
     if target.exists() and not _may_replace(target):
         raise UserError(f"{target} holds other things than exported crops: name another folder.")
     columns = ["image_id", "path", "emotion", "box_xywh"]
-    rows = pq.read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
+    rows = read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
     new = target.with_name(f".{target.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     for row in rows:

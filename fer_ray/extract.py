@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fer_ray import __version__
 from fer_ray.config import Execution, ExtractSettings, extract_fingerprint
 from fer_ray.contracts import CASCADES, SCHEMA_VERSION, Status
 from fer_ray.data import store
 from fer_ray.data.listing import Listing, list_source, refuse_among_images
+from fer_ray.data.tables import read_table
 from fer_ray.errors import MismatchError
 from fer_ray.features.crop import cascade_file
 from fer_ray.features.landmarks import LandmarkLocator, import_dlib, model_file, model_sha256
@@ -222,7 +222,7 @@ def run_blocks(
 def record_of(plan: Plan, frames: Path, seconds: float, fresh_rows: int) -> dict[str, Any]:
     """How the rows in `frames` were made, and what became of the images."""
     columns = ["status", "cascade", "mode", "width", "height"]
-    rows = pq.read_table(frames, columns=columns).to_pandas()
+    rows = read_table(frames, columns=columns).to_pandas()
     if len(rows) != plan.listing.table.num_rows:
         raise RuntimeError(f"{len(rows)} rows for {plan.listing.table.num_rows} listed images")
     statuses, cascades = Counter(rows["status"]), Counter(rows["cascade"].dropna())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fer_ray.bundle.networks import Asked, require_weights
 from fer_ray.bundle.predictor import Answering, Predictor
@@ -17,6 +16,7 @@ from fer_ray.contracts import answers_schema
 from fer_ray.data import store
 from fer_ray.data.listing import refuse_among_images
 from fer_ray.data.several import list_images
+from fer_ray.data.tables import read_table
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.extract import RECORD as EXTRACT_RECORD
 from fer_ray.extract import Advance, differences, record_of, run_blocks
@@ -147,7 +147,7 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
 
 
 def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]:
-    counted = pq.read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
+    counted = read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
     predicted = Counter({one["values"]: one["counts"] for one in counted})
     bundle = plan.predictor.bundle
     return {
@@ -171,7 +171,7 @@ def _evaluation(plan: Plan, rows: Path) -> dict[str, Any] | None:
     experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
     probabilities = [f"p_{name}" for name in manifest.labels]
     columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
-    table = pq.read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
+    table = read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
     return evaluate(table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment)
 
 
@@ -200,5 +200,5 @@ def run_predict(
 
     write_page(out, record, planned.predictor.trained_on, show_faces)
     if sheet:
-        write_sheet(pq.read_table(out / PREDICTIONS), planned.extraction.listing.root, out / SHEET)
+        write_sheet(read_table(out / PREDICTIONS), planned.extraction.listing.root, out / SHEET)
     return record

@@ -167,7 +167,7 @@ def test_other_settings_and_other_files_are_noticed(
 
 def test_half_written_frames_are_not_taken_for_finished(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
-    (tmp_path / "frames" / "part-0.parquet").write_bytes(b"PAR1 half")
+    (tmp_path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 half")
     planned = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     assert planned.finished is None
 
@@ -177,7 +177,7 @@ def test_finished_frames_that_are_damaged_are_made_anew(
     tiny_corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     whole = frames_of(tiny_corpus, tmp_path)
-    part = tmp_path / "frames" / "part-0.parquet"
+    part = tmp_path / "frames" / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:900])
     assert frames_of(tiny_corpus, tmp_path).equals(whole)
     part.unlink()

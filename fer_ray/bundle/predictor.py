@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
@@ -23,6 +22,7 @@ from fer_ray.bundle.manifest import (
 from fer_ray.bundle.networks import Asked, with_bottleneck
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import DESCRIBED, EMOTIONS, answer_fields, feature_column
+from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
 from fer_ray.features.landmarks import model_file, model_sha256
 from fer_ray.features.table import sets_of
@@ -66,7 +66,7 @@ class Predictor:
     @property
     def trained_on(self) -> set[str]:
         """Hex SHA-256 of the files that the model was fitted on."""
-        table = pq.read_table(BytesIO(self._bundle.content[TRAINED_ON]))
+        table = read_table(BytesIO(self._bundle.content[TRAINED_ON]))
         return set(table["sha256"].to_pylist())
 
     def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
@@ -117,7 +117,7 @@ class Predictor:
 
     def _require_same_answers(self) -> None:
         try:
-            check = pq.read_table(BytesIO(self._bundle.content[CHECK]))
+            check = read_table(BytesIO(self._bundle.content[CHECK]))
             _, found = self._of_features(_matrix(check["features"]))
             gap = float(np.abs(found - _matrix(check["probabilities"])).max())
         except (AttributeError, KeyError, ValueError, pa.ArrowException) as problem:

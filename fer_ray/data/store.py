@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.data.tables import read_table
 
 ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
 ROWS_PER_GROUP = 4_096
@@ -130,7 +131,7 @@ class StagedRows:
                 part, within = divmod(number, rows_per_file // group_rows)
                 if within == 0:
                     opened.close()
-                    name = new / f"part-{part}.parquet"
+                    name = new / f"part-{part:05d}.parquet"
                     file = opened.enter_context(pq.ParquetWriter(name, schema, compression="zstd"))
                 file.write_table(group)
         for written in new.iterdir():
@@ -155,7 +156,7 @@ class StagedRows:
         """
         position = 0
         for start, stop, file in self.spans():
-            yield pq.read_table(file, schema=schema).slice(max(0, position - start))
+            yield read_table(file, schema=schema).slice(max(0, position - start))
             position = max(position, stop)
 
     def remove(self) -> None:

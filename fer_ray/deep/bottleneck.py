@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.config import Decode, fingerprint
 from fer_ray.contracts import DESCRIBED, N_LANDMARKS, SCHEMA_VERSION, bottleneck_schema
 from fer_ray.data import store
 from fer_ray.data.decode import decode_file
+from fer_ray.data.tables import read_table
 from fer_ray.deep import augment
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
 from fer_ray.deep.network import Backbone
@@ -140,7 +140,7 @@ def usable_rows(frames: Path, wanted: Bottleneck) -> pa.Table:
     columns = ["image_id", "path", "sha256", "box_xywh"]
     columns += ["landmarks_xy"] if not wanted.spec.application else []
     usable = ("status", "in", [status.value for status in DESCRIBED])
-    table = pq.read_table(frames, columns=columns, filters=[usable]).combine_chunks()
+    table = read_table(frames, columns=columns, filters=[usable]).combine_chunks()
     if not wanted.draws:
         return table.append_column("draw", pa.nulls(table.num_rows, pa.int16()))
     if wanted.drawn is not None:

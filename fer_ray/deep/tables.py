@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.data import store
+from fer_ray.data.tables import read_table
 from fer_ray.deep.weights import Origin
 from fer_ray.errors import UserError
 
@@ -96,7 +96,7 @@ def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> ND
 
 
 def _read(out: Path, table: str) -> pa.Table:
-    return pq.read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
+    return read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
 
 
 def _in_order(table: pa.Table, image_ids: list[str], lacking: bool = False) -> NDArray[np.float32]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, SEARCH_SCHEMA
 from fer_ray.data import store
+from fer_ray.data.tables import read_table
 from fer_ray.learn.candidates import Configuration, draw_configurations
 from fer_ray.learn.experiment import Experiment, differences, splitting_settings
 from fer_ray.learn.folds import Folds
@@ -119,7 +119,7 @@ class Search:
         folder = self.out / SEARCH
         folder.mkdir(exist_ok=True)
         files = sorted(self._partial().glob("chosen-*.parquet"))
-        table = pa.concat_tables(pq.read_table(file) for file in files)
+        table = pa.concat_tables(read_table(file) for file in files)
         store.write_table(table.cast(SEARCH_SCHEMA), folder / f"{self.experiment.name}.parquet")
         TrialStore(self.out, self.experiment).assemble()
         store.remove(self.out / PARTIAL)
@@ -143,7 +143,7 @@ class Search:
 
     def _answer(self, trial: int) -> None:
         started = time.perf_counter()
-        tables = [pq.read_table(self._piece((trial, name))) for name in self._sets()]
+        tables = [read_table(self._piece((trial, name))) for name in self._sets()]
         rows = sorted((row for table in tables for row in table.to_pylist()),
                       key=lambda row: row["configuration"])  # fmt: skip
         candidates = [self._candidate(row) for row in rows if row["scores"] is not None]
@@ -216,7 +216,7 @@ def _piece_table(candidates: list[Candidate], best: list[Candidate]) -> pa.Table
 def chosen(out: Path, experiment: str) -> list[dict[str, Any]]:
     """What answers in each trial of a search: one configuration, or several that vote."""
     columns = ["trial", "classifier", "feature_set", "parameters", "inner_accuracy"]
-    found = pq.read_table(
+    found = read_table(
         out / SEARCH / f"{experiment}.parquet", columns=columns, filters=[("chosen", "=", True)]
     )
     return [{**row, "parameters": json.loads(row["parameters"])} for row in found.to_pylist()]

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
+from fer_ray.data.tables import read_table
 from fer_ray.deep.augment import apply_to_landmarks, draw
 from fer_ray.deep.settings import Augmentation
 from fer_ray.errors import UserError
@@ -59,6 +59,6 @@ def changed_copies(
 
 def _landmarks(frames: Path, samples: Samples) -> NDArray[np.float64]:
     """Of each sample, (n, 68, 2)."""
-    table = pq.read_table(frames, columns=["image_id", "landmarks_xy"]).to_pandas()
+    table = read_table(frames, columns=["image_id", "landmarks_xy"]).to_pandas()
     chosen = table.set_index("image_id").loc[samples.image_ids, "landmarks_xy"]
     return np.stack(chosen.to_list()).astype(np.float64).reshape(-1, N_LANDMARKS, 2)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
 from fer_ray.learn.splits import Split
 
@@ -46,7 +47,7 @@ def read_identities(frames: Path, image_ids: list[str]) -> Identities:
     """What `frames` tell of the images `image_ids`, each of which is there."""
     stored = pq.read_schema(next(frames.glob("*.parquet"))).names
     columns = ["subject", "session", "sha256", *([DHASH] if DHASH in stored else [])]
-    rows = pq.read_table(frames, columns=["image_id", *columns]).to_pylist()
+    rows = read_table(frames, columns=["image_id", *columns]).to_pylist()
     by_id = {row["image_id"]: row for row in rows}
     found = [by_id[name] for name in image_ids]
     groups = {

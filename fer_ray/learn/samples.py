@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.contracts import DESCRIBED, EMOTIONS, Role, feature_column
+from fer_ray.data.tables import read_table
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
 from fer_ray.features.table import (
@@ -80,7 +81,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
 
 def _outcomes(frames: Path) -> str:
     """Images by label and status, in words."""
-    table = pq.read_table(frames, columns=["status", "emotion"])
+    table = read_table(frames, columns=["status", "emotion"])
     counts = Counter(table["status"].to_pylist())
     labelled = table.num_rows - table["emotion"].null_count
     outcomes = ", ".join(f"{count} {status}" for status, count in counts.most_common())
@@ -96,7 +97,7 @@ def _read_described(frames: Path, feature_set: str) -> pa.Table:
             f"{frames} lacks the feature set {feature_set}. Extract it: "
             f"--set extract.features.sets='[{', '.join(stored)}]'"
         )
-    return pq.read_table(
+    return read_table(
         frames,
         columns=["image_id", "subject", "session", "role", "label", *columns],
         filters=[("status", "in", [status.value for status in DESCRIBED])],

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
 from fer_ray.data import store
+from fer_ray.data.tables import read_table
 from fer_ray.learn.experiment import Experiment, SvmExperiment
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.splits import Split, share_of_known_subjects
@@ -37,7 +37,7 @@ class TrialStore:
         file = self._file(TRIALS)
         if not file.is_file() or not self._file(PREDICTIONS).is_file():
             return False
-        keys = pq.read_table(file, columns=["fingerprint"])["fingerprint"].unique().to_pylist()
+        keys = read_table(file, columns=["fingerprint"])["fingerprint"].unique().to_pylist()
         return bool(keys == [self._experiment.fingerprint])
 
     def missing(self) -> list[int]:
@@ -71,7 +71,7 @@ class TrialStore:
 
     def assemble(self) -> None:
         """Write the experiment's two tables, the trials last: their presence says it is done."""
-        tables = [pq.read_table(file) for file in sorted(self._partial.glob("[0-9]*.parquet"))]
+        tables = [read_table(file) for file in sorted(self._partial.glob("[0-9]*.parquet"))]
         rows = [json.loads(table.schema.metadata[b"trial"]) for table in tables]
         common = {
             "experiment": self._experiment.name,
@@ -139,9 +139,9 @@ def read_experiments(out: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
 
 def read_experiment(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Trials and predictions of one of them."""
-    known = pq.read_table(out / "frames", columns=["image_id", "subject", "path"]).to_pandas()
-    predictions = pq.read_table(out / PREDICTIONS / f"{name}.parquet").to_pandas()
+    known = read_table(out / "frames", columns=["image_id", "subject", "path"]).to_pandas()
+    predictions = read_table(out / PREDICTIONS / f"{name}.parquet").to_pandas()
     return (
-        pq.read_table(out / TRIALS / f"{name}.parquet").to_pandas(),
+        read_table(out / TRIALS / f"{name}.parquet").to_pandas(),
         predictions.merge(known, on="image_id", how="left", validate="many_to_one"),
     )

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fer_ray.bundle.evidence import Evidence
 from fer_ray.contracts import EMOTIONS
+from fer_ray.data.tables import read_table
 from fer_ray.learn import evaluation
 from fer_ray.learn.summary import summarise
 from fer_ray.report import exhibits, tables, wording
@@ -61,7 +60,7 @@ def write_page(
 def _case(out: Path, record: dict[str, Any], trained_on: set[str]) -> Case:
     evidence = Evidence.model_validate(record["bundle"]["evidence"])
     labels = tuple(record["bundle"]["labels"])
-    rows = pq.read_table(out / "predictions").to_pandas()
+    rows = read_table(out / "predictions").to_pandas()
     for name in ("subject", "emotion", "predicted"):  # null as None, which is false, and not as nan
         rows[name] = rows[name].astype(object).where(rows[name].notna(), None)
     answered = evaluation.answers(evaluation.judged(rows, labels, trained_on), labels)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from fer_ray.contracts import DESCRIBED
+from fer_ray.data.tables import read_table
 from fer_ray.deep.tables import read_records
 from fer_ray.learn.cohort import is_ckplus
 from fer_ray.learn.summary import ExperimentSummary, summarise
@@ -91,7 +91,7 @@ class RunFolder:
 
 def read_run(run_dir: Path) -> RunFolder:
     """Read a run folder, finished or not, that has its frames."""
-    frames = pq.read_table(run_dir / "frames", columns=FRAME_COLUMNS).to_pandas()
+    frames = read_table(run_dir / "frames", columns=FRAME_COLUMNS).to_pandas()
     for name in ("subject", "emotion"):  # null as None, which is false, and not as nan
         frames[name] = frames[name].astype(object).where(frames[name].notna(), None)
     experiments = tuple(
@@ -105,7 +105,7 @@ def read_run(run_dir: Path) -> RunFolder:
         experiments=experiments,
         execution=_read_json(execution) if execution.exists() else {},
         histories={
-            file.name.removesuffix(HISTORY): pq.read_table(file).to_pandas()
+            file.name.removesuffix(HISTORY): read_table(file).to_pandas()
             for file in sorted((run_dir / "heads").glob(f"*{HISTORY}"))
         },
         backbones=read_records(run_dir),
@@ -114,9 +114,9 @@ def read_run(run_dir: Path) -> RunFolder:
 
 
 def _read_experiment(trials: Path, predictions: Path, frames: pd.DataFrame) -> Experiment:
-    rows = pq.read_table(trials).to_pandas().sort_values("trial", ignore_index=True)
+    rows = read_table(trials).to_pandas().sort_values("trial", ignore_index=True)
     subjects = frames.set_index("image_id")["subject"]
-    answers = pq.read_table(predictions).to_pandas().join(subjects, on="image_id")
+    answers = read_table(predictions).to_pandas().join(subjects, on="image_id")
     return Experiment(rows, answers, summarise(rows, answers))
 
 

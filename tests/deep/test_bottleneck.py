@@ -57,10 +57,10 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
     assert set(table.weights_sha256) == {record["weights"]["sha256"]}  # type: ignore[index]
     assert table.draw.isna().all()
 
-    before = (frames / "bottleneck" / "mobilenet" / "part-0.parquet").stat().st_mtime_ns
+    before = (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns
     assert computed(frames, corpus, None, "dlib_resnet")["rows_done"] == len(usable)
     assert computed(frames, corpus, trained_mobilenet) == record
-    assert (frames / "bottleneck" / "mobilenet" / "part-0.parquet").stat().st_mtime_ns == before
+    assert (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns == before
 
     whole = pq.read_table(frames / "bottleneck" / "mobilenet")
     (frames / "bottleneck" / "mobilenet.json").unlink()
