@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Codes of CK+ (Lucey et al., CVPR 2010 workshops); 0 is the neutral first frame of a sequence.
 EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
@@ -83,7 +83,6 @@ OUTCOME_FIELDS = (
     pa.field("height", pa.int32()),
     pa.field("cascade", pa.string()),  # the cascade that decided, one of CASCADES
     pa.field("box_xywh", vector(4, pa.int32())),  # face box in image pixels
-    pa.field("dhash", pa.string()),  # 64-bit difference hash of the crop, 16 hex digits
     # Faces found by each cascade that ran; null for those that were not needed.
     pa.field("cascade_faces", pa.struct([(name, pa.int16()) for name in CASCADES])),
     pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop

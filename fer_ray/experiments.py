@@ -1,7 +1,7 @@
 """Trials and search as jobs: splits prepared and audited, what is missing run, all recorded."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,11 @@ class Prepared:
     Attributes:
         samples: What is trained and tested on.
         folds: How they are split.
-        leakage: What the splits share (`leakage.audit`).
         frames_key: Names the frames that the samples come from.
     """
 
     samples: Samples
     folds: Folds
-    leakage: dict[str, Any]
     frames_key: str
 
 
@@ -66,7 +64,7 @@ def run_trials(
     if folds_file is not None:
         write_folds(ready.folds, ready.samples, folds_file)
     if strict:
-        leakage.refuse_leaks(ready.leakage)
+        leakage.refuse_leaks(ready.folds.leakage)
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
     stores = [trials.TrialStore(out, experiment) for experiment in experiments]
     tasks = [
@@ -91,7 +89,7 @@ def run_trials(
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
         "warnings": [*samples.warnings_for(ready.samples, settings.classes), *ready.folds.notes],
-        "leakage": {"protocol": ready.folds.protocol, **ready.leakage},
+        "leakage": ready.folds.leakage,
     }
     if tasks or not (out / TRIALS_RECORD).is_file():
         store.write_json(record, out / TRIALS_RECORD)
@@ -105,6 +103,7 @@ def run_search(
     execution: Execution,
     progress: Progress,
     strict: bool = False,
+    folds_file: Path | None = None,
 ) -> dict[str, Any]:
     """Search for the best classifier and features, inside the training part of each trial.
 
@@ -115,6 +114,7 @@ def run_search(
         execution: Workers.
         progress: Shows how far it is.
         strict: Refuse splits that leak.
+        folds_file: Where to write the splits, as CSV.
 
     Returns:
         The record, as `search/EXPERIMENT.json` holds it.
@@ -123,8 +123,10 @@ def run_search(
         UserError: There are no finished frames, they do not allow this, or the splits leak.
     """
     ready = prepare(out, splitting, *settings.feature_sets)
+    if folds_file is not None:
+        write_folds(ready.folds, ready.samples, folds_file)
     if strict:
-        leakage.refuse_leaks(ready.leakage)
+        leakage.refuse_leaks(ready.folds.leakage)
     nested.require_subjects(ready.samples, ready.folds.splits)
     experiment = choice.plan_search(settings, splitting, ready.folds, ready.frames_key)
     file = out / choice.SEARCH / f"{experiment.name}.json"
@@ -151,7 +153,7 @@ def run_search(
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
         "warnings": [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes],
-        "leakage": {"protocol": ready.folds.protocol, **ready.leakage},
+        "leakage": ready.folds.leakage,
         "chosen": choice.chosen(out, experiment.name),
     }
     store.write_json(record, file)
@@ -200,9 +202,20 @@ def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
     known = set(read_table(frames, columns=["image_id"])["image_id"].to_pylist())
     chosen = _samples(out, sets[0], settings, _paired(sets))
     folds = folds_for(settings, chosen, known)
-    audited = leakage.audit(leakage.read_identities(frames, chosen.image_ids), folds.splits)
+    if _paired(sets):
+        folds.notes.append(_told_of_pairs(frames, len(chosen.labels)))
+    identities = leakage.read_identities(frames, chosen.image_ids)
+    audited = {"protocol": folds.protocol, **leakage.audit(identities, folds.splits)}
     key = "-".join([record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, sets)])
-    return Prepared(chosen, folds, audited, key)
+    return Prepared(chosen, replace(folds, leakage=audited), key)
+
+
+def _told_of_pairs(frames: Path, taken: int) -> str:
+    labelled = samples.read_samples(frames, "landmarks").labels
+    return (
+        f"A delta needs the sequence's first frame: {taken} peaks that have one with features take "
+        f"part, of {len(labelled)} labelled images. --frames first-and-peak extracts all of them."
+    )
 
 
 def _bottleneck_keys(out: Path, feature_sets: tuple[str, ...]) -> list[str]:
@@ -226,8 +239,8 @@ def frames_record(out: Path) -> dict[str, Any]:
 
 
 def late_cohorts(out: Path) -> dict[str, dict[str, Any]]:
-    """Contempt within the late cohort, by experiment; empty where the source is not CK+."""
-    if not cohort.is_ckplus(frames_record(out)["data"]):
+    """Contempt within the late cohort, by experiment; empty where the source has none."""
+    if not cohort.has_cohorts(frames_record(out)["data"]):
         return {}
     found = {
         name: cohort.late_cohort(predictions)

@@ -82,8 +82,23 @@ def run_all(
     progress: Progress,
     show_faces: bool = False,
     fresh: bool = False,
+    strict: bool = False,
 ) -> Result:
-    """Extraction, trials and report; what is done already is not done again."""
+    """Extraction, trials and report; what is done already is not done again.
+
+    Args:
+        data: The images' source.
+        out: Run folder, held by the caller (`holding.run_folder`).
+        settings: What to do.
+        progress: Shows how far it is.
+        show_faces: Whether the report may show faces.
+        fresh: Replace frames of other settings or images.
+        strict: Refuse splits that leak.
+
+    Raises:
+        UserError: Something is missing, there is nothing to train on, or splits leak.
+        MismatchError: `out` holds frames of another run, and `fresh` is not set.
+    """
     started = datetime.now(UTC)
     clock = time.monotonic()
     before = store.read_json(out / RUN_RECORD)
@@ -98,8 +113,11 @@ def run_all(
 
     root = data.parent if data.is_file() else data
     if settings.deep.backbones:
-        deep = run_backbones(out, root, settings, progress, absent)
-    tried = [run_trials(out, one, settings.execution, progress) for one in settings.trials_of_run()]
+        deep = run_backbones(out, root, settings, progress, absent, strict)
+    tried = [
+        run_trials(out, one, settings.execution, progress, strict)
+        for one in settings.trials_of_run()
+    ]
     page = out / "report" / "index.html"
     done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
     summaries = summaries_of(out)
@@ -124,6 +142,7 @@ def run_all(
         "experiments": [figures_of(summary) for summary in summaries],
         "late_cohorts": late_cohorts(out),
         "warnings": [*_warnings(tried), *_absent(absent)],
+        "leakage": _audits(tried),
         "deep": deep,
         "extract": extracted,
         "machine": machine(),
@@ -167,6 +186,12 @@ def _importing(progress: Progress) -> Progress:
 
 def _warnings(tried: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(warning for one in tried for warning in one["warnings"]))
+
+
+def _audits(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the splits share, once a protocol, without the counts of each split."""
+    audits = {one["leakage"]["protocol"]: one["leakage"] for one in tried}
+    return [{k: v for k, v in audit.items() if k != "splits"} for audit in audits.values()]
 
 
 def _absent(absent: dict[str, str]) -> list[str]:

@@ -53,7 +53,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _explain(problem: ValidationError) -> str:
     lines = []
-    for error in problem.errors():
+    errors = problem.errors()
+    if len(errors) > 1:  # items that were refused make their list too short as well
+        errors = [error for error in errors if error["type"] != "too_short"]
+    for error in errors:
         place = ".".join(str(part) for part in error["loc"] if isinstance(part, str))
         reason = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":

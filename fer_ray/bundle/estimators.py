@@ -12,10 +12,11 @@ from zipfile import BadZipFile, ZipFile
 
 from fer_ray.errors import UserError
 
-# Parts of a calibrated classifier, which skops does not know by itself: they are named to it.
+# Parts of a model, which skops does not know by itself: they are named to it.
 PRIVATE_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "fer_ray.learn.scaling.SetScaler",
 )
 ESTIMATOR_TYPES = {
     "sklearn.calibration.CalibratedClassifierCV",

@@ -127,13 +127,13 @@ def _searched(out: Path, experiment: str) -> Fitted:
 
 
 def settings_of_space(chosen: dict[str, Any], width: int) -> TrialSettings:
-    """The settings that make of plain standard scores the SVM that a search fitted in its space.
+    """The settings that make of weighted standard scores the SVM that a search fitted in its space.
 
-    There scores are divided by the root of their number: inner products and squared distances are
+    There they are divided by the root of their number: inner products and squared distances are
     smaller by `width`. A linear SVM is then the same with C / width, an RBF one with γ / width.
     """
     penalty, gamma = chosen["parameters"]["C"], chosen["parameters"].get("gamma")
-    content = {"feature_set": chosen["feature_set"], "scale": "standard"}
+    content = {"feature_set": chosen["feature_set"], "scale": "equal"}
     if gamma is None:
         return TrialSettings.model_validate({**content, "C": penalty / width})
     return TrialSettings.model_validate({**content, "C": penalty, "gamma": gamma / width})

@@ -17,16 +17,18 @@ from fer_ray.cli.options import (
     settings_of,
 )
 
-
-@click.command()
-@OUT
-@TRIALS
-@click.option(
+WRITE_FOLDS = click.option(
     "--write-folds",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
     help="Write the splits: image_id, trial, part.",
 )
+
+
+@click.command()
+@OUT
+@TRIALS
+@WRITE_FOLDS
 @STRICT
 @COMMON
 def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
@@ -57,9 +59,11 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
 @click.command()
 @OUT
 @SEARCH
+@WRITE_FOLDS
 @STRICT
 @COMMON
-def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
+def search(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
+           **options: Any) -> None:  # fmt: skip
     """Choose features and classifier inside each training part, and test what was chosen."""
     settings = settings_of(options)
     from fer_ray import experiments, job
@@ -67,18 +71,23 @@ def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
 
     with holding(out):
         record = experiments.run_search(
-            out, settings.search, settings.trials, settings.execution, progress_on(as_json), strict
-        )
-        summaries = [one for one in job.summaries_of(out) if one.experiment == record["experiment"]]
+            out, settings.search, settings.trials, settings.execution, progress_on(as_json),
+            strict, write_folds,
+        )  # fmt: skip
+        name = record["experiment"]
+        summaries = [one for one in job.summaries_of(out) if one.experiment == name]
+        late = {key: one for key, one in experiments.late_cohorts(out).items() if key == name}
     if as_json:
         from fer_ray.learn.summary import figures_of
 
         figures = [figures_of(summary) for summary in summaries]
-        click.echo(json.dumps({**record, "experiments": figures}, ensure_ascii=False))
+        found = {**record, "experiments": figures, "late_cohorts": late}
+        click.echo(json.dumps(found, ensure_ascii=False))
     else:
         console.print_trials(summaries, record["warnings"])
         console.print_chosen(record["chosen"])
         console.print_leakage(record["leakage"])
+        console.print_late_cohorts(late)
 
 
 @click.command()
@@ -88,7 +97,9 @@ def search(out: Path, as_json: bool, strict: bool, **options: Any) -> None:
 def compare(out: Path, first: str, second: str) -> None:
     """Two experiments of a run folder, image by image: is FIRST better than SECOND?"""
     from fer_ray.cli import console
+    from fer_ray.experiments import frames_record
     from fer_ray.learn.compare import compare_named
     from fer_ray.learn.trials import read_experiments
 
+    frames_record(out)
     console.print_comparison(first, second, compare_named(read_experiments(out), first, second))

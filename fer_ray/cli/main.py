@@ -24,6 +24,7 @@ from fer_ray.cli.options import (
     FACES,
     JSON,
     OUT,
+    STRICT,
     TRIALS,
     holding,
     progress_on,
@@ -55,21 +56,24 @@ def cli(verbose: bool) -> None:
 @BEYOND
 @BACKBONES
 @FACES
+@STRICT
 @COMMON
-def run(data: Path, out: Path, show_faces: bool, fresh: bool, export_crops: Path | None,
-        as_json: bool, **options: Any) -> None:  # fmt: skip
+def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
+        export_crops: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
     """The whole job: extract, trials, report."""
     settings = settings_of(options)
     from fer_ray import job
     from fer_ray.cli import console
 
     with holding(out, make=True):
-        result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh)
+        result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
         _export(export_crops, data, out, settings)
     if as_json:
         click.echo(json.dumps(result.record, ensure_ascii=False))
     else:
         console.print_run(result)
+        for audited in result.record.get("leakage", ()):
+            console.print_leakage(audited)
 
 
 @cli.command()

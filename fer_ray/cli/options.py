@@ -115,7 +115,8 @@ TRIALS = _options(
     SPLITS,
     click.option("--feature-set", help="Features to train on.  [default: reference]"),
     click.option("--kernels", help="Comma-separated: linear, poly, rbf.  [default: linear,poly]"),
-    click.option("--scale", type=click.Choice(["none", "standard"]), help="[default: none]"),
+    click.option("--scale", type=click.Choice(["none", "standard", "equal"]),
+                 help="equal: standard, and each set of a union weighs the same.  [default: none]"),
     click.option("--C", "c", type=float, help="Penalty of the SVM.  [default: 1]"),
     click.option("--augment", type=int, help="Changed copies of each training image: mirrored, "
                  "turned.  [default: 0]"),
@@ -165,7 +166,7 @@ SWEEP = _options(
 )  # fmt: skip
 BEYOND = click.option(
     "--beyond/--study-only", default=None,
-    help="Besides the study's trials: 10 folds by subject, and hog+landmarks.",
+    help="Besides the study's trials: 10 folds by subject, and hog+landmarks+geometry.",
 )  # fmt: skip
 FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ allows few)."

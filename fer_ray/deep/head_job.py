@@ -80,7 +80,7 @@ def prepare_heads(out: Path, feature_set: str, splitting: TrialSettings, strict:
     """Samples and splits for heads; arguments and errors as of `run_heads`."""
     ready = prepare(out, splitting, feature_set)
     if strict:
-        leakage.refuse_leaks(ready.leakage)
+        leakage.refuse_leaks(ready.folds.leakage)
     if ready.folds.protocol != "random":  # validation images are then of subjects of their own
         require_subjects(ready.samples, ready.folds.splits)
     return ready
@@ -142,8 +142,7 @@ def card_of(
     backbones = {name: trained_record(out, name) for name in names}
     card = head_card(experiment, ready.samples, backbones)
     notes = [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes]
-    audited = {"protocol": ready.folds.protocol, **ready.leakage}
-    return {**card, "warnings": notes, "leakage": audited}
+    return {**card, "warnings": notes, "leakage": ready.folds.leakage}
 
 
 def with_figures(out: Path, experiment: Experiment) -> dict[str, Any]:

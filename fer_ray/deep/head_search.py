@@ -25,7 +25,7 @@ from fer_ray.deep.head_space import Configuration, head_settings
 from fer_ray.deep.heads import HEADS_FOLDER, HeadStore, head_fingerprint
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
-from fer_ray.learn.experiment import Experiment, differences, splitting_settings
+from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import TrialSettings
@@ -52,16 +52,16 @@ def plan_head_search(
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip
     split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     content = settings.model_dump(mode="json")
+    key = head_fingerprint({"search": content}, feature_set, splitting, folds, frames_key)
     return HeadSearchExperiment(
-        name="-".join(["head-search", feature_set, folds.protocol, *split, *own]),
-        fingerprint=head_fingerprint(
-            {"search": content}, feature_set, splitting, folds, frames_key
-        ),
+        name=file_name(["head-search", feature_set, folds.protocol, *split, *own], key),
+        fingerprint=key,
         classifier="head-search",
         feature_set=feature_set,
         protocol=folds.protocol,
         seed=splitting.seed,
         splits=folds.splits,
+        leakage=folds.leakage,
         recipe={"head_search": content},
         settings=settings,
     )

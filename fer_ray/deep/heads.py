@@ -14,7 +14,7 @@ from fer_ray.data import store
 from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
-from fer_ray.learn.experiment import Experiment, differences, splitting_settings
+from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import TrialSettings
@@ -49,14 +49,16 @@ def plan_heads(
     classifier = "head" if head == "reference" else f"head-{head}"
     split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     recipe = {"head": settings.model_dump(mode="json")}
+    key = head_fingerprint(recipe, feature_set, splitting, folds, frames_key)
     return HeadExperiment(
-        name="-".join([classifier, feature_set, folds.protocol, *split]),
-        fingerprint=head_fingerprint(recipe, feature_set, splitting, folds, frames_key),
+        name=file_name([classifier, feature_set, folds.protocol, *split], key),
+        fingerprint=key,
         classifier=classifier,
         feature_set=feature_set,
         protocol=folds.protocol,
         seed=splitting.seed,
         splits=folds.splits,
+        leakage=folds.leakage,
         recipe=recipe,
         settings=settings,
     )

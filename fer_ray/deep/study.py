@@ -38,7 +38,12 @@ def look_for_weights(settings: Settings) -> dict[str, str]:
 
 
 def run_backbones(
-    out: Path, root: Path, settings: Settings, progress: Progress, absent: dict[str, str]
+    out: Path,
+    root: Path,
+    settings: Settings,
+    progress: Progress,
+    absent: dict[str, str],
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Do for each backbone what `out` does not hold yet.
 
@@ -48,6 +53,7 @@ def run_backbones(
         settings: Whose backbones, trials and execution.
         progress: Shows how far it is.
         absent: From `look_for_weights`; nothing is computed for these.
+        strict: Refuse splits that leak.
 
     Returns:
         What was done, as `deep.json` holds it.
@@ -62,9 +68,10 @@ def run_backbones(
         # Scaled: features of networks are so small or so large that C = 1 means nothing on them.
         scaled = {"feature_set": name, "scale": "standard"}
         for splitting in settings.splittings():
-            card = run_heads(out, "reference", name, splitting, settings.execution, progress)
+            execution = settings.execution
+            card = run_heads(out, "reference", name, splitting, execution, progress, strict)
             on_it = splitting.model_copy(update=scaled)
-            run_trials(out, on_it, settings.execution, progress)
+            run_trials(out, on_it, execution, progress, strict)
         done[name] = {"seconds": record["seconds"], "head": card["experiment"]}
     found = {"backbones": done, "weights_not_available": absent}
     store.write_json(found, out / DEEP_RECORD)

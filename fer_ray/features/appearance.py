@@ -46,6 +46,15 @@ def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
     return vectors
 
 
+def mirrored_hog(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The HOG vectors (n, 1764) that the mirrored faces would have, but for rounding.
+
+    Blocks by column, cells of a block by column, and directions of 0 … 180° all change ends.
+    """
+    blocks = vectors.reshape(-1, 7, 7, 2, 2, HOG_BINS)
+    return blocks[:, ::-1, :, ::-1, :, ::-1].reshape(len(vectors), HOG_WIDTH)
+
+
 def align(crop: Gray, landmarks_xy: Floats) -> Gray:
     """The face of one crop with eyes and mouth brought to fixed points: (128, 128) uint8.
 

@@ -28,7 +28,6 @@ from fer_ray.contracts import (
 from fer_ray.data.decode import Decoded, decode_file
 from fer_ray.features.crop import Box, FaceFinder, cut
 from fer_ray.features.landmarks import LandmarkLocator
-from fer_ray.features.phash import dhash
 from fer_ray.features.table import FEATURE_SETS
 
 GRAY = "gray"  # (height × width) bytes, both divided by the reduction
@@ -74,7 +73,6 @@ def crop(table: pa.Table, settings: Crop) -> pa.Table:
     boxes: list[tuple[int, ...] | None] = [None] * size
     faces: list[dict[str, int | None] | None] = [None] * size
     crops: list[NDArray[np.uint8] | None] = [None] * size
-    hashes: list[str | None] = [None] * size
     for row in outcome.rows_ok():
         gray = _image(table, row)
         found = finder(gray)
@@ -84,14 +82,12 @@ def crop(table: pa.Table, settings: Crop) -> pa.Table:
         else:
             cascades[row] = found.cascade
             boxes[row] = _in_whole_image(table, row, found.box_xywh)
-            face = cut(gray, found.box_xywh, settings.size_px)
-            crops[row], hashes[row] = face, f"{dhash(face):016x}"
+            crops[row] = cut(gray, found.box_xywh, settings.size_px)
     return _with_columns(
         table.drop_columns([GRAY, REDUCTION]),
         **outcome.columns(),
         cascade=pa.array(cascades, pa.string()),
         box_xywh=pa.array(boxes, vector(4, pa.int32())),
-        dhash=pa.array(hashes, pa.string()),
         cascade_faces=pa.array(faces, pa.struct([(name, pa.int16()) for name in CASCADES])),
         **{CROP: _pixels(crops)},
     )
@@ -120,7 +116,6 @@ def crop_faces(table: pa.Table, settings: Crop, most: int | None) -> pa.Table:
         stage=pa.array([Stage.CROP.value] * len(boxes), pa.string()),
         cascade=pa.array([cascade] * len(boxes), pa.string()),
         box_xywh=pa.array(boxes, vector(4, pa.int32())),
-        dhash=pa.array([f"{dhash(face):016x}" for face in crops], pa.string()),
         cascade_faces=pa.array(
             [every] * len(boxes), pa.struct([(n, pa.int16()) for n in CASCADES])
         ),

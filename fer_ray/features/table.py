@@ -63,7 +63,9 @@ def sets_of(name: str) -> tuple[str, ...]:
     """
     parts = tuple(name.split(UNION))
     bases = {base_of(part) for part in parts}
-    if not bases <= {*FEATURE_SETS, *BACKBONES} or len(set(parts)) < len(parts):
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"{name} names a set twice")
+    if not bases <= {*FEATURE_SETS, *BACKBONES}:
         known = ", ".join([*FEATURE_SETS, *BACKBONES])
         raise ValueError(
             f"take one of {known}, {DELTA} or {DELTA}-NAME, or several joined by {UNION}"
@@ -84,6 +86,13 @@ def needs_sequence(name: str) -> bool:
 def base_of(part: str) -> str:
     """The set that a part of a name is computed from: itself unless it is a delta."""
     return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")
+
+
+def widths_of(name: str) -> tuple[int, ...]:
+    """Numbers per image of each set that a name stands for."""
+    widths = {key: one.width for key, one in FEATURE_SETS.items()}
+    widths |= {key: spec.width for key, spec in BACKBONES.items()}
+    return tuple(widths[base_of(part)] for part in sets_of(name))
 
 
 def stored_sets(name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fer_ray.contracts import EMOTIONS, SEARCH_SCHEMA
 from fer_ray.data import store
 from fer_ray.data.tables import read_table
 from fer_ray.learn.candidates import Configuration, draw_configurations
-from fer_ray.learn.experiment import Experiment, differences, splitting_settings
+from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.nested import Candidate, answer, best_members, examine, inner_folds
 from fer_ray.learn.samples import Samples
@@ -54,15 +55,16 @@ def plan_search(
         "splitting": {**splitting, "protocol": folds.protocol},
         "frames": frames_key,
     }
-    split = differences(trials, shown)
+    split, key = differences(trials, shown), fingerprint(content)
     return SearchExperiment(
-        name="-".join(["search", folds.protocol, *split, *_differences(settings)]),
-        fingerprint=fingerprint(content),
+        name=file_name(["search", folds.protocol, *split, *_differences(settings)], key),
+        fingerprint=key,
         classifier="search",
         feature_set="chosen",
         protocol=folds.protocol,
         seed=trials.seed,
         splits=folds.splits,
+        leakage=folds.leakage,
         recipe={"search": settings.model_dump(mode="json"), "classes": trials.classes},
         settings=settings,
         configurations=draw_configurations(settings, trials.seed),
@@ -122,7 +124,9 @@ class Search:
         table = pa.concat_tables(read_table(file) for file in files)
         store.write_table(table.cast(SEARCH_SCHEMA), folder / f"{self.experiment.name}.parquet")
         TrialStore(self.out, self.experiment).assemble()
-        store.remove(self.out / PARTIAL)
+        store.remove(self._partial())
+        with suppress(OSError):  # what another search has kept is in it
+            self._partial().parent.rmdir()
 
     def _examine(self, piece: Piece) -> None:
         trial, feature_set = piece

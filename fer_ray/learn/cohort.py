@@ -52,15 +52,15 @@ def within_subjects(predictions: pd.DataFrame, belongs: Callable[[str], bool]) -
 
 
 def late_cohort(predictions: pd.DataFrame) -> LateCohort | None:
-    """Contempt within subjects S138 and later; None where they show none.
+    """Contempt within subjects S138 and later; None where they show none, or others do.
 
     Args:
-        predictions: Of one experiment on CK+, with a `subject` column.
+        predictions: Of one experiment on a source laid out as CK+, with a `subject` column.
     """
     late = within_subjects(predictions, lambda name: name >= FIRST_LATE_SUBJECT)
     early = within_subjects(predictions, lambda name: name < FIRST_LATE_SUBJECT)
     called, is_contempt = late["predicted"] == CONTEMPT, late["label"] == CONTEMPT
-    if not is_contempt.any():
+    if not is_contempt.any() or (early["label"] == CONTEMPT).any():
         return None
     return LateCohort(
         subjects=late["subject"].nunique(),
@@ -72,7 +72,12 @@ def late_cohort(predictions: pd.DataFrame) -> LateCohort | None:
     )
 
 
+def has_cohorts(data: dict[str, Any]) -> bool:
+    """Whether a source (`data` of extract.json) may have CK+'s two cohorts of subjects."""
+    return bool(data["layout"] == "ckplus" and not data["synthetic"])
+
+
 def is_ckplus(data: dict[str, Any]) -> bool:
     """Whether a source (`data` of extract.json) is CK+ itself, and not only laid out as it."""
     same_size = data.get("labelled_sequences") == LABELLED_SEQUENCES
-    return bool(data["layout"] == "ckplus" and same_size and not data["synthetic"])
+    return has_cohorts(data) and same_size

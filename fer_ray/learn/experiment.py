@@ -8,6 +8,8 @@ from fer_ray.learn.folds import Folds
 from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split
 
+MOST_NAME_BYTES = 180  # of 255 that a file's name may have, endings included
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -22,6 +24,7 @@ class Experiment:
         seed: Of the splits.
         splits: One a trial.
         recipe: What else it takes to fit its model anew, as JSON knows it.
+        leakage: What its test and training images share (`leakage.audit`).
     """
 
     name: str
@@ -32,6 +35,7 @@ class Experiment:
     seed: int
     splits: list[Split]
     recipe: dict[str, Any]
+    leakage: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,16 @@ def _svm_experiment(
         "frames": frames_key,
     }
     parts = [f"svm-{kernel}", settings.feature_set, folds.protocol]
+    key = fingerprint(content)
     return SvmExperiment(
-        name="-".join([*parts, *differences(settings, shown)]),
-        fingerprint=fingerprint(content),
+        name=file_name([*parts, *differences(settings, shown)], key),
+        fingerprint=key,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
         protocol=folds.protocol,
         seed=settings.seed,
         splits=folds.splits,
+        leakage=folds.leakage,
         recipe={
             "kernel": kernel,
             "settings": settings.model_dump(mode="json", exclude={"folds"}),
@@ -105,6 +111,19 @@ def splitting_settings(folds: Folds, seeded: bool) -> set[str]:
     if folds.protocol == "random":
         return {"train_share", "test_share", "n_trials", "seed"}
     return {"seed"} if seeded else set()
+
+
+def file_name(parts: list[str], key: str) -> str:
+    """The name of an experiment: its parts, or where a file could not bear them all, their digest.
+
+    Args:
+        parts: Classifier, features, protocol and settings.
+        key: The experiment's fingerprint.
+    """
+    name = "-".join(parts)
+    if len(name.encode()) <= MOST_NAME_BYTES:
+        return name
+    return f"{name[: MOST_NAME_BYTES - 60]}-{key[:12]}"
 
 
 def differences(settings: TrialSettings, shown: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import Split, make_splits, require_usable
 
 COLUMNS = ("image_id", "trial", "part")
+MOST_DIGITS = 9  # of a trial's number
 PARTS = ("train", "test")
 NAMED_AT_MOST = 3  # images that a message names
 
@@ -26,11 +28,13 @@ class Folds:
             image twice, `given-trials` do.
         splits: One a trial.
         notes: What a reader of the trials ought to know.
+        leakage: What test and training images share (`leakage.audit`); empty until it is audited.
     """
 
     protocol: str
     splits: list[Split]
     notes: list[str] = field(default_factory=list)
+    leakage: dict[str, Any] = field(default_factory=dict)
 
 
 def folds_for(settings: TrialSettings, samples: Samples, known_ids: set[str]) -> Folds:
@@ -68,6 +72,9 @@ def write_folds(folds: Folds, samples: Samples, file: Path) -> None:
 def read_folds(file: Path, samples: Samples, known_ids: set[str]) -> Folds:
     """Read splits as `write_folds` writes them; `fold` may stand for `trial`.
 
+    In a file without parts (`image_id`, `fold`) each image is tested in its fold and trains in all
+    others.
+
     Images of the run folder that have no features, no label, or no class of this variant are passed
     over, since no protocol could use them; a note tells of them.
 
@@ -99,6 +106,7 @@ def read_folds(file: Path, samples: Samples, known_ids: set[str]) -> Folds:
 def _read(file: Path) -> dict[int, dict[str, str]]:
     """Part of each image, by trial, in the file's order."""
     given: dict[int, dict[str, str]] = {}
+    whole: dict[str, str] = {}  # images that train in every fold but their own
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             for line, row in enumerate(csv.DictReader(opened), start=2):
@@ -108,23 +116,29 @@ def _read(file: Path) -> dict[int, dict[str, str]]:
                     both = images[name] != part
                     how = "is in training and in test" if both else "stands twice"
                     raise UserError(f"{file}, line {line}: {name} {how} in trial {trial}.")
-                images[name] = part
+                images[name] = part or PARTS[1]
+                if part is None:
+                    whole[name] = PARTS[0]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise UserError(f"Folds file {file} cannot be read: {problem}") from None
     if not given:
         raise UserError(f"{file} holds no splits.")
-    return given
+    return {trial: whole | images for trial, images in given.items()}
 
 
-def _row(row: dict[str, str | None], place: str) -> tuple[str, int, str]:
+def _row(row: dict[str, str | None], place: str) -> tuple[str, int, str | None]:
     name, trial, part = row.get("image_id"), row.get("trial", row.get("fold")), row.get("part")
-    if name is None or trial is None or part is None:
-        raise UserError(f"{place}: expected the columns {', '.join(COLUMNS)} (or fold for trial).")
-    if part.strip() not in PARTS:
+    tested_once = "fold" in row and "part" not in row
+    if name is None or trial is None or (part is None and not tested_once):
+        raise UserError(
+            f"{place}: expected the columns {', '.join(COLUMNS)} (or fold for trial), or image_id, "
+            "fold."
+        )
+    if part is not None and part.strip() not in PARTS:
         raise UserError(f"{place}: part is {part!r}; take train or test.")
-    if not trial.strip().isdecimal():
-        raise UserError(f"{place}: trial is {trial!r}; take a number from 0.")
-    return name.strip(), int(trial), part.strip()
+    if not trial.strip().isdecimal() or len(trial.strip()) > MOST_DIGITS:
+        raise UserError(f"{place}: trial is {trial[:20]!r}; take a number from 0.")
+    return name.strip(), int(trial), part and part.strip()
 
 
 def _require_parts(file: Path, given: dict[int, dict[str, str]], splits: list[Split]) -> None:

@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from fer_ray.contracts import EMOTIONS
 from fer_ray.errors import UserError
+from fer_ray.features.table import widths_of
 from fer_ray.learn import metrics
 from fer_ray.learn.candidates import Configuration
 from fer_ray.learn.samples import Samples
@@ -102,10 +103,11 @@ def examine(
     """
     features, labels = samples.features[train], samples.labels[train]
     scores = np.full((len(configurations), len(train), len(EMOTIONS)), -np.inf)
+    widths = widths_of(configurations[0].feature_set) if configurations else None
     for fold in inner:
         if len(set(labels[fold.train])) < 2:
             continue  # nothing to tell apart: its images stay without an answer
-        space = Space(features[fold.train], features[fold.test])
+        space = Space(features[fold.train], features[fold.test], widths)
         for row, configuration in enumerate(configurations):
             scores[row, fold.test] = class_scores(configuration, space, labels[fold.train])
     return [
@@ -140,7 +142,9 @@ def temperature(labels: NDArray[np.int8], scores: Floats) -> float:
 def best_members(
     candidates: list[Candidate], labels: NDArray[np.int8], voters: int, metric: Metric
 ) -> list[Candidate]:
-    """The best candidate alone, or the best few where their mean probability answers better.
+    """The best few where their mean probability answers no worse than the best one alone.
+
+    Of equals the vote: it is the better calibrated, and depends less on which one came first.
 
     Args:
         candidates: One of each classifier and feature set.
@@ -154,7 +158,7 @@ def best_members(
     pick = 0 if metric == "accuracy" else 1
     alone = _figures(labels[known], votes[0])[pick]
     together = _figures(labels[known], np.mean(votes, axis=0))[pick]
-    return ranked if together > alone else ranked[:1]
+    return ranked if together >= alone else ranked[:1]
 
 
 def answer(
@@ -179,8 +183,9 @@ def answer(
 def _probabilities(
     member: Candidate, by_set: dict[str, Samples], train: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> Floats:
-    samples = by_set[member.configuration.feature_set]
-    space = Space(samples.features[train], samples.features[rows])
+    name = member.configuration.feature_set
+    samples = by_set[name]
+    space = Space(samples.features[train], samples.features[rows], widths_of(name))
     labels = samples.labels[train]
     scores = class_scores(member.configuration, space, labels)
     shares: Floats = softmax(temperature(labels, member.scores) * scores, axis=1)

@@ -25,7 +25,7 @@ LEFT_OUT: dict[Classes, tuple[str, ...]] = {
 
 
 # What `beyond` adds. Shape and appearance tell of different things, and differ in unit and size.
-BEYOND = {"feature_set": "hog+landmarks", "scale": "standard", "kernels": ("linear",)}
+BEYOND = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
 BEYOND_PROTOCOL: Protocol = "subject-10fold"
 
 
@@ -40,7 +40,8 @@ class TrialSettings(Strict):
     n_trials: int = Field(10, ge=1)  # random protocol only; folds have their own number
     train_share: float = Field(0.8, gt=0, lt=1)
     test_share: float = Field(0.2, gt=0, lt=1)
-    scale: Literal["none", "standard"] = "none"
+    # standard: mean 0 and deviation 1; equal: and each set of a union weighs the same.
+    scale: Literal["none", "standard", "equal"] = "none"
     C: float = Field(1.0, gt=0)
     # The study's scikit-learn had "auto", 1 / n_features, as its default; today's is "scale".
     gamma: Literal["auto", "scale"] | Annotated[float, Field(gt=0)] = "auto"
@@ -75,7 +76,11 @@ class SearchSettings(Strict):
     # Shape, appearance, and both: they tell of different things. reference68 is left out, being all
     # but the same as reference.
     feature_sets: tuple[str, ...] = Field(
-        ("reference", "landmarks", "geometry", "hog", "hog+landmarks", "hog+geometry"), min_length=1
+        (
+            *("reference", "landmarks", "geometry", "hog"),
+            *("hog+landmarks", "hog+geometry", "hog+landmarks+geometry"),
+        ),
+        min_length=1,
     )
     classifiers: tuple[Classifier, ...] = Field(get_args(Classifier), min_length=1)
     inner_folds: int = Field(5, ge=2)

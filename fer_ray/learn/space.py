@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn.candidates import Configuration
+from fer_ray.learn.scaling import weights
 from fer_ray.learn.settings import Classifier
 
 Floats = NDArray[np.float64]
@@ -28,13 +29,22 @@ SMALLEST_EIGENVALUE = 1e-10  # of the largest; below is rounding error
 class Space:
     """A training part (n, width) and images to score (m, width), scaled by the training part.
 
-    Features are standardised and divided by the root of their number, so that squared distances
-    between images are about 2 and penalties mean the same for narrow and wide feature sets.
+    Features are standardised, each set of a union is given the same weight, and all are divided by
+    the root of their number, so that squared distances between images are about 2 and penalties
+    mean the same for narrow and wide feature sets.
+
+    Args:
+        train: (n, width).
+        scored: (m, width).
+        widths: Numbers of each set, in order. None: one set.
     """
 
-    def __init__(self, train: Floats, scored: Floats) -> None:
+    def __init__(
+        self, train: Floats, scored: Floats, widths: tuple[int, ...] | None = None
+    ) -> None:
+        width = train.shape[1]
         mean, deviation = train.mean(axis=0), train.std(axis=0)
-        unit = np.where(deviation > 0, deviation, 1) * np.sqrt(train.shape[1])
+        unit = np.where(deviation > 0, deviation, 1) * np.sqrt(width) * weights(widths or (width,))
         a, b = (train - mean) / unit, (scored - mean) / unit
         self.gram: Floats = a @ a.T  # (n, n)
         self.cross: Floats = b @ a.T  # (m, n)
@@ -116,7 +126,7 @@ def _boosting(parameters: dict[str, Any], space: Space, labels: NDArray[np.int8]
         max_iter=int(parameters["iterations"]),
         learning_rate=parameters["learning_rate"],
         max_leaf_nodes=int(parameters["leaves"]),
-        min_samples_leaf=5,  # the rarest class has about ten images in a training part
+        min_samples_leaf=5,  # with the usual 20 no leaf could hold a rare class alone
         early_stopping=False,
         random_state=0,
     )

@@ -133,10 +133,15 @@ def _interval(
         correct = (predictions["label"] == predictions["predicted"]).to_numpy()
         groups, name = independent_groups(predictions)
         drawn = groups.to_numpy(dtype=object)
+        if correct.all() or not correct.any():  # whatever is drawn, the share is the same
+            n = len(set(drawn))
+            return metrics.wilson_interval(float(correct.mean()), n), f"Wilson's, over {name}"
         interval = metrics.subject_bootstrap_interval(correct, drawn, BOOTSTRAP_SEED)
         return interval, f"bootstrap over {name}"
     if len(trials) < 2:
         return (float("nan"), float("nan")), "none: a single trial"
+    if trials["test_accuracy"].nunique() == 1:
+        return (float("nan"), float("nan")), "none: all trials have the same accuracy"
     ratio = float((trials["n_test"] / trials["n_train"]).mean())
     interval = metrics.resampled_interval(trials["test_accuracy"].to_numpy(), ratio)
     return interval, "corrected resampled t over trials"

@@ -12,7 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from fer_ray.contracts import EMOTIONS
+from fer_ray.features.table import widths_of
 from fer_ray.learn import metrics
+from fer_ray.learn.scaling import SetScaler
 from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split
 
@@ -48,8 +50,8 @@ class CalibratedSvm:
             degree=settings.degree,
             tol=settings.tol,
         )
-        scaled = settings.scale == "standard"
-        self._estimator = make_pipeline(StandardScaler(), svc) if scaled else svc
+        scaler = _scaler(settings)
+        self._estimator = svc if scaler is None else make_pipeline(scaler, svc)
 
     def fit(
         self,
@@ -97,6 +99,12 @@ class CalibratedSvm:
         full = np.zeros((len(features), len(EMOTIONS)))
         full[:, self.calibrated.classes_] = self.calibrated.predict_proba(features)
         return full
+
+
+def _scaler(settings: TrialSettings) -> StandardScaler | None:
+    if settings.scale == "equal":
+        return SetScaler(widths_of(settings.feature_set))
+    return StandardScaler() if settings.scale == "standard" else None
 
 
 def _folds_with_copies(

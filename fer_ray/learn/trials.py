@@ -21,7 +21,9 @@ from fer_ray.learn.svm import TrialResult, run_trial
 TRIALS = "trials"
 PREDICTIONS = "predictions"
 PARTIAL = "trials.partial"
-RECIPE = "fer_ray.recipe"  # metadata of a trials file: `Experiment.recipe`
+# Metadata of a trials file: of the experiment.
+RECIPE = "fer_ray.recipe"
+LEAKAGE = "fer_ray.leakage"
 
 
 class TrialStore:
@@ -83,10 +85,13 @@ class TrialStore:
         }
         predictions = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
         figures = pa.Table.from_pylist([common | row for row in rows], schema=TRIALS_SCHEMA)
-        recipe = {RECIPE: json.dumps(self._experiment.recipe)}
+        shared = {
+            name: count for name, count in self._experiment.leakage.items() if name != "splits"
+        }
+        metadata = {RECIPE: json.dumps(self._experiment.recipe), LEAKAGE: json.dumps(shared)}
         for name, table in (
             (PREDICTIONS, predictions),
-            (TRIALS, figures.replace_schema_metadata(recipe)),
+            (TRIALS, figures.replace_schema_metadata(metadata)),
         ):
             self._file(name).parent.mkdir(exist_ok=True)
             store.write_table(table, self._file(name))

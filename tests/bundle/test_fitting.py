@@ -9,29 +9,35 @@ from fer_ray.bundle.fitting import settings_of_space
 from fer_ray.bundle.making import make_bundle
 from fer_ray.config import Execution
 from fer_ray.experiments import run_search
+from fer_ray.features.table import widths_of
 from fer_ray.learn.candidates import Configuration
 from fer_ray.learn.settings import Kernel, SearchSettings, TrialSettings
 from fer_ray.learn.space import Space, class_scores
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.progress import silent
 
+UNION = "geometry+landmarks"
+
 
 @pytest.mark.parametrize(
     ("kernel", "parameters"),
     [("linear", {"C": 30.0}), ("rbf", {"C": 5.0, "gamma": 0.7})],
 )
-def test_a_searched_svm_decides_the_same_on_plain_standard_scores(
+def test_a_searched_svm_decides_the_same_on_weighted_standard_scores(
     kernel: Kernel, parameters: dict[str, float]
 ) -> None:
     random = np.random.default_rng(4)
     labels = random.integers(0, 4, 90).astype(np.int8)
-    features = random.normal(size=(90, 20)) * np.arange(1, 21) + labels[:, None]
-    scored = random.normal(size=(15, 20)) * np.arange(1, 21) + 2
+    width = sum(widths_of(UNION))
+    features = random.normal(size=(90, width)) * np.arange(1, width + 1) + labels[:, None]
+    scored = random.normal(size=(15, width)) * np.arange(1, width + 1) + 2
     one: Any = f"svm-{kernel}"
     searched = class_scores(
-        Configuration(0, one, "hog", parameters), Space(features, scored), labels
+        Configuration(0, one, UNION, parameters),
+        Space(features, scored, widths_of(UNION)),
+        labels,
     )
-    settings = settings_of_space({"feature_set": "hog", "parameters": parameters}, 20)
+    settings = settings_of_space({"feature_set": UNION, "parameters": parameters}, width)
     model = CalibratedSvm(kernel, settings).fit(features, labels)
     decided = model.calibrated.calibrated_classifiers_[0].estimator.decision_function(scored)
     np.testing.assert_allclose(decided, searched[:, :4], atol=0.02)

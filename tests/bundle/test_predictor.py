@@ -18,12 +18,13 @@ from tests.conftest import FerRay
 
 
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
-@pytest.mark.parametrize("scale", ["none", "standard"])
+@pytest.mark.parametrize("scale", ["none", "standard", "equal"])
 def test_a_model_answers_after_saving_as_before_to_the_bit(kernel: Kernel, scale: str) -> None:
     random = np.random.default_rng(3)
     labels = random.integers(0, 5, 120).astype(np.int8)
-    features = random.normal(size=(120, 12)) + labels[:, None]
-    settings = TrialSettings.model_validate({"scale": scale})
+    features = random.normal(size=(120, 44 + 136)) + labels[:, None]
+    union = {"scale": scale, "feature_set": "geometry+landmarks"}
+    settings = TrialSettings.model_validate(union)
     model = CalibratedSvm(kernel, settings).fit(features, labels)
     again = CalibratedSvm.of(load_estimator(dump_estimator(model.calibrated), "model.skops"))
     assert np.array_equal(again.probabilities(features), model.probabilities(features))

@@ -48,7 +48,12 @@ def test_a_name_stands_for_itself_or_for_the_sets_that_it_joins() -> None:
     assert sets_of("hog+landmarks") == ("hog", "landmarks")
 
 
-@pytest.mark.parametrize("name", ["", "eigenfaces", "hog+", "hog+hog", "hog landmarks"])
+def test_a_set_is_named_once() -> None:
+    with pytest.raises(ValueError, match="names a set twice"):
+        sets_of("hog+hog")
+
+
+@pytest.mark.parametrize("name", ["", "eigenfaces", "hog+", "hog landmarks"])
 def test_a_name_that_stands_for_no_set_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="take one of reference"):
         sets_of(name)

@@ -38,6 +38,16 @@ def test_images_without_features_are_passed_over_with_a_note(tmp_path: Path) -> 
     assert found.notes == ["folds.csv: 1 of its images have no features or class and are left out."]
 
 
+def test_a_file_of_folds_alone_tests_each_image_in_its_fold(tmp_path: Path) -> None:
+    file = tmp_path / "folds.csv"
+    file.write_text("image_id,fold\n" + "".join(f"{name},{i % 3}\n" for i, name in enumerate(IDS)))
+    found = read_folds(file, SAMPLES, KNOWN)
+    assert found.protocol.startswith("given-folds-")
+    for fold, split in enumerate(found.splits):
+        assert split.test.tolist() == [i for i in range(20) if i % 3 == fold]
+        assert split.train.tolist() == [i for i in range(20) if i % 3 != fold]
+
+
 MISTAKES = {
     "image_id,trial,part\nI00,0,train\nX1,0,test\n": "run folder lacks: X1",
     "image_id,fold,part\nI00,0,train\nI00,0,test\n": "line 3: I00 is in training and in test",
@@ -48,6 +58,8 @@ MISTAKES = {
     "image_id,trial,part\nI00,0,dev\n": "line 2: part is 'dev'; take train or test",
     "image_id,trial,part\nI00,one,test\n": "line 2: trial is 'one'",
     "image_id,part\nI00,test\n": "line 2: expected the columns image_id, trial, part",
+    "image_id,trial\nI00,1\n": "line 2: expected the columns image_id, trial, part",
+    f"image_id,trial,part\nI00,{'9' * 5000},test\n": "line 2: trial is '99999",
     "image_id,trial,part\n": "holds no splits",
 }
 
