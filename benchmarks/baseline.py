@@ -58,7 +58,7 @@ def main() -> None:
         f"{options.data.name}: {selected} images; accuracies are means of {options.trials} random "
         "80/20 trials of each kernel (reference features), each job with its own draws."
     )
-    write_result("baseline", protocol, table, stages)
+    write_result(f"baseline-{options.data.name}", protocol, table, stages)
 
 
 def run_ours(data: Path, out: Path, trials: int) -> tuple[float, dict[str, Any], dict[str, float]]:
