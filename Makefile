@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 run: $(STAMP)
 	$(BIN)/fer-ray synth corpus
-	$(BIN)/fer-ray run --data corpus --out runs/corpus --backbone dlib_resnet
+	$(BIN)/fer-ray run --data corpus --out runs/corpus --beyond --backbone dlib_resnet
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
