@@ -37,9 +37,9 @@ from fer_ray.features.landmarks import model_file, model_sha256
 from fer_ray.features.table import backbones_of, stored_sets
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.summary import figures_of
-from fer_ray.report import wording
+from fer_ray.report.groups import grouped
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
-from fer_ray.report.verdict import by_protocol
+from fer_ray.report.splits import split
 
 CHECK_ROWS = 8  # made-up faces whose answers a bundle must give again
 CHECK_SEED = 68
@@ -108,7 +108,7 @@ def _chosen(run: RunFolder, out: Path, name: str | None) -> Experiment:
         fit_for_use = tuple(item for item in run.experiments if can_fit(out, item))
         if not fit_for_use:
             raise UserError("The run folder holds no trials: run `fer-ray trials` first.")
-        return by_protocol(fit_for_use)[0][0]
+        return grouped(fit_for_use)[0].best
     found = {item.summary.experiment: item for item in run.experiments}
     if name not in found:
         known = ", ".join(found) or "none"
@@ -176,7 +176,7 @@ def _feature_recipe(
 def _evidence(run: RunFolder, chosen: Experiment) -> Evidence:
     record = figures_of(chosen.summary)
     given = {name: record[name] for name in Evidence.model_fields if name in record}
-    given["protocol"] = wording.split(chosen.summary)
+    given["protocol"] = split(chosen.summary)
     return Evidence.model_validate({**given, "data": run.data_name, "synthetic": run.synthetic})
 
 

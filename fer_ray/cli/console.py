@@ -1,6 +1,5 @@
 """What a job shows on the terminal: one bar a stage, and a closing table."""
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from rich.progress import (
 from rich.table import Table
 
 from fer_ray.bundle.manifest import CARD
+from fer_ray.cli import closing
+from fer_ray.cli.closing import number, share
 from fer_ray.learn import leakage
 from fer_ray.progress import Advance
 from fer_ray.progress import Progress as ProgressDisplay
@@ -70,36 +71,28 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
         counts.add_row(status, str(count))
     counts.add_row("sum", str(sum(record["counts"].values())))
     console.print(counts)
-    for oddity in data["quality"]:
-        console.print(f"{oddity['count']} {oddity['meaning']}", markup=False)
+    if data.get("sizes") and data.get("modes"):
+        kinds = f"sizes: {_counted(data['sizes'])}; pixels: {_counted(data['modes'])}"
+        console.print(kinds, markup=False)
+    _print_oddities(data)
     console.print(f"rows: {out / 'frames'}", markup=False)
 
 
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+
+
+def _print_oddities(data: dict[str, Any]) -> None:
+    for oddity in data["quality"]:
+        _console().print(f"{oddity['count']} × {oddity['meaning']}", markup=False)
+
+
 def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
-    """One line an experiment, each accuracy with its protocol and interval."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("experiment", overflow="fold")  # never cut: it names the protocol
-    figures = ("accuracy ± sd", "95 % interval", "recall", "F1", "loss", "ECE", "seen")
-    for column in ("trials", *figures):
-        table.add_column(column, justify="right", no_wrap=True)
-    for one in summaries:
-        table.add_row(
-            one.experiment,
-            str(one.n_trials),
-            f"{one.test_accuracy:.4f}{_unless_nan(' ± {:.3f}', one.test_accuracy_sd)}",
-            _unless_nan("{:.3f}–{:.3f}", *one.interval) or "none",
-            f"{one.macro_recall:.3f}",
-            f"{one.macro_f1:.3f}",
-            f"{one.test_log_loss:.3f}",
-            f"{one.calibration_error:.3f}",
-            _share(one.test_subject_in_train),
-        )
+    """Figures of each experiment, each accuracy with its protocol and interval."""
     console = _console()
-    console.print(table)
-    console.print(
-        "On test images. recall, F1: mean over classes; loss: nats; ECE: calibration error; seen: "
-        "share of test images whose subject is also in training"
-    )
+    for line in closing.table_lines(summaries, console.width):
+        console.print(line, markup=False)
+    console.print(closing.MEANINGS, markup=False, soft_wrap=False)
     for warning in warnings:
         console.print(f"Note: {warning}", markup=False)
 
@@ -107,11 +100,12 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
 def print_leakage(audited: dict[str, Any]) -> None:
     """What the test images of these splits share with training."""
     console = _console()
-    for line in leakage.told(audited) or ["No test image shares anything with training"]:
+    unknown = leakage.unknown(audited)
+    nothing = "nothing that is known" if unknown else "nothing"
+    for line in leakage.told(audited) or [f"test images share {nothing} with training"]:
         console.print(f"Leakage ({audited['protocol']}): {line}", markup=False)
-    unknown = [kind for kind in leakage.MEANINGS if audited[kind] is None]
     if unknown:
-        console.print(f"Not known: {', '.join(unknown).replace('_', ' ')}", markup=False)
+        console.print(f"Not known of the test images: {', '.join(unknown)}", markup=False)
 
 
 def print_chosen(chosen: list[dict[str, Any]]) -> None:
@@ -129,9 +123,9 @@ def print_late_cohorts(found: dict[str, dict[str, Any]]) -> None:
     """Contempt within CK+'s late cohort, one line an experiment."""
     for name, late in found.items():
         _console().print(
-            f"{name}: contempt within subjects S138 and later: recall {_share(late['recall'])}, "
-            f"precision {_share(late['precision'])}; other faces called contempt: "
-            f"{_share(late['called_within'])} there, {_share(late['called_before'])} before",
+            f"{name}: contempt within subjects S138 and later: recall {share(late['recall'])}, "
+            f"precision {share(late['precision'])}; other faces called contempt: "
+            f"{share(late['called_within'])} there, {share(late['called_before'])} before",
             markup=False,
         )
 
@@ -140,10 +134,10 @@ def print_comparison(first: str, second: str, found: "Comparison") -> None:
     """The paired difference of two experiments."""
     console = _console()
     console.print(f"{first} − {second}", markup=False)
-    low, high = found.interval
+    interval = number("95 % interval {:+.3f} – {:+.3f} ", *found.interval) or "no interval "
+    p_value = number("p = {:.3g}", found.p_value) or "no p value"
     console.print(
-        f"accuracy {found.difference:+.4f}, 95 % interval {low:+.3f} – {high:+.3f} "
-        f"({found.method}); p = {found.p_value:.3g} ({found.test})"
+        f"accuracy {found.difference:+.4f}, {interval}({found.method}); {p_value} ({found.test})"
     )
     console.print(f"only the first is right: {found.only_first}; only the second: "
                   f"{found.only_second}")  # fmt: skip
@@ -152,18 +146,14 @@ def print_comparison(first: str, second: str, found: "Comparison") -> None:
 def print_bundle(bundle: "Bundle") -> None:
     """What was saved, and how well it did where it comes from."""
     console, evidence = _console(), bundle.manifest.evidence
-    low, high = (_bound(end) for end in evidence.interval_95)
+    interval = number("95 % interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
     console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
     console.print(
-        f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, 95 % "
-        f"interval {low}–{high}; this model: {bundle.manifest.training.how}",
+        f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, "
+        f"{interval}; this model: {bundle.manifest.training.how}",
         markup=False,
     )
     console.print(f"model card: {bundle.folder / CARD}", markup=False)
-
-
-def _bound(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
 
 
 def print_predictions(record: dict[str, Any], out: Path) -> None:
@@ -177,8 +167,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
         answers.add_row(name, str(count))
     console.print(counts)
     console.print(answers)
-    for oddity in record["data"]["quality"]:
-        console.print(f"{oddity['count']} {oddity['meaning']}", markup=False)
+    _print_oddities(record["data"])
     console.print(f"rows: {out / 'predictions'}", markup=False)
 
 
@@ -207,15 +196,6 @@ def print_run(result: "Result") -> None:
     print_trials(result.summaries, result.record["warnings"])
     print_late_cohorts(result.record["late_cohorts"])
     _console().print(f"report: {result.report}", markup=False)
-
-
-def _unless_nan(text: str, *values: float) -> str:
-    """The values in their text; nothing for those that a single trial does not have."""
-    return "" if math.isnan(values[0]) else text.format(*values)
-
-
-def _share(value: float | None) -> str:
-    return "unknown" if value is None or value != value else f"{value:.0%}"
 
 
 def _console() -> Console:

@@ -8,7 +8,7 @@ from fer_ray.contracts import EMOTIONS
 from fer_ray.data.tables import read_table
 from fer_ray.learn import evaluation
 from fer_ray.learn.summary import summarise
-from fer_ray.report import exhibits, tables, wording
+from fer_ray.report import exhibits, source, tables, wording
 from fer_ray.report.carry_over_figure import Pair, carry_over_figure
 from fer_ray.report.carry_over_words import (
     NOWHERE,
@@ -25,6 +25,7 @@ from fer_ray.report.gallery import make_gallery
 from fer_ray.report.html import render
 from fer_ray.report.page import put_in_place
 from fer_ray.report.picture import Picture, picture
+from fer_ray.report.recipes import setting_rows
 from fer_ray.report.run_folder import Experiment, RunFolder
 
 
@@ -51,7 +52,8 @@ def write_page(
         **{"case": case, "run": case.run, "faces": faces, "gallery": gallery, "fig": pictures},
         **{"headline": headline(case), "sentence": sentence(case), "notes": notes(case)},
         **{"rows": figure_rows(case), "classes": class_rows(case), "bundle": record["bundle"]},
-        **{"emotions": EMOTIONS, "tables": tables, "wording": wording},
+        **{"emotions": EMOTIONS, "tables": tables, "source": source, "wording": wording},
+        **{"settings": setting_rows(record["settings"])},
     }
     page = render("carry_over.html", context)
     return put_in_place(out, page, list(pictures.values()))
@@ -91,7 +93,7 @@ def _pairs(case: Case) -> list[Pair]:
     """What is drawn: accuracy, mean recall, and the recall of each class, here and there."""
     here, there = case.figures, case.evidence
     pairs = [
-        Pair("accuracy", here["accuracy"], tuple(here["intervals_95"]["accuracy"]),
+        Pair("accuracy", here["accuracy"], span_of(here["intervals_95"]["accuracy"]),
              there.test_accuracy, span_of(there.interval_95)),
         Pair("mean recall", *shared_recall(case), NOWHERE),
     ]  # fmt: skip
@@ -102,7 +104,7 @@ def _pairs(case: Case) -> list[Pair]:
                 Pair(
                     name,
                     own["recall"] if own else float("nan"),
-                    tuple(own["interval_95"]) if own else NOWHERE,
+                    span_of(own["interval_95"]) if own else NOWHERE,
                     trained.recall if trained else float("nan"),
                     trained.interval_95 if trained else NOWHERE,
                 )
@@ -115,18 +117,19 @@ def figure_rows(case: Case) -> tables.Rows:
     here, there = case.figures, case.evidence
     recall, interval, before = shared_recall(case)
     same = set(here["recall_by_class"]) == set(there.recall_by_class)
-    loss = [wording.loss(end) for end in here["intervals_95"]["log_loss"]]
+    loss = wording.known(here["intervals_95"]["log_loss"])
     return [
         ("Accuracy", wording.percent(here["accuracy"]),
-         wording.span(tuple(here["intervals_95"]["accuracy"])),
+         wording.span(here["intervals_95"]["accuracy"]),
          wording.percent(there.test_accuracy)),
         (f"Mean recall over the {len(shared(case))} classes tested in both",
-         wording.percent(recall), wording.span((interval[0], interval[1])),
+         wording.percent(recall), wording.span(interval),
          wording.percent(before)),
         ("Macro F1", wording.percent(here["macro_f1"]),
-         wording.span(tuple(here["intervals_95"]["macro_f1"])),
+         wording.span(here["intervals_95"]["macro_f1"]),
          wording.percent(there.macro_f1) if same else "other classes"),
-        ("Log loss, nats", wording.loss(here["log_loss"]), "–".join(loss),
+        ("Log loss, nats", wording.loss(here["log_loss"]),
+         "–".join(wording.loss(end) for end in loss) if loss else wording.NONE,
          wording.loss(there.test_log_loss)),
         ("Calibration error", wording.percent(here["calibration_error"]), "",
          wording.percent(there.calibration_error)),
@@ -153,4 +156,4 @@ def class_rows(case: Case) -> tables.Rows:
 
 
 def _recall(one: Any) -> str:
-    return f"{wording.percent(one[0])} ({wording.span(tuple(one[1]))})" if one else "–"
+    return f"{wording.percent(one[0])} ({wording.span(one[1])})" if one else "–"

@@ -1,5 +1,6 @@
 """What the page of a prediction says in words: whether the model carries over, and the caveats."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ def shared_recall(case: Case) -> tuple[float, tuple[float, ...], float]:
     here, both = case.figures["recall_by_class"], shared(case)
     if not both:
         return float("nan"), NOWHERE, float("nan")
-    interval = tuple(case.figures["intervals_95"]["macro_recall"])
+    interval = span_of(case.figures["intervals_95"]["macro_recall"])
     return (
         float(np.mean([here[name]["recall"] for name in both])),
         interval if len(both) == len(here) else NOWHERE,
@@ -51,10 +52,9 @@ def shared_recall(case: Case) -> tuple[float, tuple[float, ...], float]:
     )
 
 
-def span_of(interval: tuple[float | None, float | None]) -> tuple[float, float]:
+def span_of(interval: Sequence[float | None]) -> tuple[float, float]:
     """An interval with nan where there is none."""
-    low, high = (float("nan") if end is None else end for end in interval)
-    return low, high
+    return wording.known(interval) or NOWHERE
 
 
 def headline(case: Case) -> str:
@@ -62,10 +62,10 @@ def headline(case: Case) -> str:
 
     More faces of an easy class alone raise accuracy, so mean recall must agree.
     """
-    low, high = case.figures["intervals_95"]["accuracy"]
+    low, high = span_of(case.figures["intervals_95"]["accuracy"])
     before = span_of(case.evidence.interval_95)
     _, recall, trained_recall = shared_recall(case)
-    if np.isnan(before[0]):
+    if np.isnan(before[0]) or np.isnan(low):
         return f"{wording.percent(case.figures['accuracy'])} on these images"
     if high < before[0]:
         worse = not recall[1] >= trained_recall  # also where mean recall has no interval
@@ -79,14 +79,18 @@ def headline(case: Case) -> str:
 def sentence(case: Case) -> str:
     """Both accuracies with all that they need to be understood."""
     here, there = case.figures, case.evidence
-    span = wording.span(tuple(here["intervals_95"]["accuracy"]))
-    before = wording.span(span_of(there.interval_95))
     return (
         f"On {case.run.data_name}, {wording.mid_sentence(case.item.label)} has an accuracy of "
-        f"{wording.percent(here['accuracy'])} ({span}) on {here['images']} labelled images in "
-        f"which it finds a face, {wording.percent(case.found['coverage'])} of them; on "
-        f"{there.data} ({there.protocol}) it was {wording.percent(there.test_accuracy)} ({before})."
+        f"{_share(here['accuracy'], here['intervals_95']['accuracy'])} on {here['images']} "
+        f"labelled images in which it finds a face, {wording.percent(case.found['coverage'])} of "
+        f"them; on "
+        f"{there.data} ({there.protocol}) it was {_share(there.test_accuracy, there.interval_95)}."
     )
+
+
+def _share(share: float, interval: Sequence[float | None]) -> str:
+    beside = f" ({wording.span(interval)})" if wording.known(interval) else ""
+    return wording.percent(share) + beside
 
 
 def notes(case: Case) -> list[str]:
@@ -96,7 +100,7 @@ def notes(case: Case) -> list[str]:
     if case.evidence.synthetic != case.run.synthetic:
         drawn = "the model was trained" if case.evidence.synthetic else "it is tested here"
         told.append(f"The faces on which {drawn} are synthetic: drawn by a program.")
-    if here["intervals_95"]["accuracy"][0] <= here["commonest_class_share"]:
+    if span_of(here["intervals_95"]["accuracy"])[0] <= here["commonest_class_share"]:
         told.append(
             "Always answering with the commonest class here would score "
             f"{wording.percent(here['commonest_class_share'])}, which is not below the interval."

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from fer_ray.report import wording
 from fer_ray.report.picture import bare_axes, canvas
 from fer_ray.report.run_folder import Experiment
 from fer_ray.report.theme import Theme
@@ -41,7 +42,8 @@ def calibration(models: Sequence[Experiment], theme: Theme) -> Figure:
     for item, style, colour in zip(models, STYLES, _colours(theme), strict=False):
         confidence, right = reliability(item)
         axes.plot(confidence, right, linestyle=style, color=colour, marker="o", markersize=4,
-                  linewidth=1.6, label=fill(item.label.replace(" features", ""), 44))  # fmt: skip
+                  linewidth=1.6, clip_on=False,
+                  label=fill(wording.short(item.label), 44))  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     for axis in (axes.xaxis, axes.yaxis):

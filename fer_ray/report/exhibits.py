@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from fer_ray.contracts import EMOTIONS
 from fer_ray.learn import metrics
 from fer_ray.learn.summary import is_folds
 from fer_ray.report import figures, wording
+from fer_ray.report.comparison import DESK, PHONE, comparison
 from fer_ray.report.faces import (
     FaceSource,
     Row,
@@ -17,23 +19,29 @@ from fer_ray.report.faces import (
     landmarks_xy,
     misclassified_figure,
 )
+from fer_ray.report.groups import Group
 from fer_ray.report.picture import Picture, picture
 from fer_ray.report.run_folder import Experiment, RunFolder
+from fer_ray.report.splits import split
 
 SHOWCASE = ("happy", "surprise")  # expressions whose landmarks move most, in order of preference
 
 
-def comparison_picture(run: RunFolder, groups: Sequence[Sequence[Experiment]]) -> Picture:
+def comparison_picture(run: RunFolder, groups: Sequence[Group]) -> Picture:
     """All experiments at a glance."""
     facts = [
         f"{item.label}: accuracy {wording.percent(item.summary.test_accuracy)} "
         f"({wording.provenance(item.summary, run.data_name)}), "
         f"mean recall {wording.percent(item.summary.macro_recall)}"
         for group in groups
-        for item in group
+        for item in group.models
     ]
     alt = f"Accuracy with interval by experiment. {'; '.join(facts)}."
-    return picture("comparison", alt, partial(figures.comparison, groups, run.data_name))
+    drawn = [
+        picture("comparison", alt, partial(comparison, groups, run.data_name, way))
+        for way in (PHONE, DESK)
+    ]
+    return replace(drawn[0], wide=drawn[1])
 
 
 def class_counts_picture(run: RunFolder) -> Picture:
@@ -60,7 +68,7 @@ def confusion_picture(run: RunFolder, experiment: Experiment) -> Picture:
     )
     alt = (
         f"Confusion matrix of {experiment.label} "
-        f"({run.data_name}; {wording.split(summary)}). Recall by class: {facts}. "
+        f"({run.data_name}; {split(summary)}). Recall by class: {facts}. "
         f"{_commonest_slip(summary.confusion)}"
     )
     name = "confusion-" + re.sub(r"[^A-Za-z0-9.]+", "-", summary.experiment)

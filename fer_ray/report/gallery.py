@@ -7,10 +7,10 @@ import pandas as pd
 
 from fer_ray.contracts import EMOTIONS
 from fer_ray.learn.summary import is_folds
-from fer_ray.report import wording
 from fer_ray.report.faces import FaceSource, Row, landmarks_xy, stroke_points, thumbnail
 from fer_ray.report.picture import data_uri
 from fer_ray.report.run_folder import Experiment
+from fer_ray.report.splits import split
 
 MAX_LISTED = 50
 MAX_SHOWN = 12
@@ -50,8 +50,17 @@ class Gallery:
         return self.listed[0] if self.listed else None
 
 
-def make_gallery(experiment: Experiment, frames: pd.DataFrame, faces: FaceSource) -> Gallery:
-    """The wrong answers of `experiment`: of its last random trial, or of all its folds."""
+def make_gallery(
+    experiment: Experiment, frames: pd.DataFrame, faces: FaceSource, beside: int = 0
+) -> Gallery:
+    """The wrong answers of `experiment`: of its last random trial, or of all its folds.
+
+    Args:
+        experiment: Whose answers.
+        frames: Rows with landmarks.
+        faces: Where faces may come from.
+        beside: How many of the most confident ones are shown elsewhere, and so have no card.
+    """
     answers, scope = _answers_in_scope(experiment)
     wrong = _wrong(answers, frames)
     rows = tuple({str(key): value for key, value in row.items()} for row in wrong)
@@ -60,7 +69,7 @@ def make_gallery(experiment: Experiment, frames: pd.DataFrame, faces: FaceSource
         n_answers=len(answers),
         n_wrong=len(rows),
         listed=rows[:MAX_LISTED],
-        cards=tuple(_card(row, faces) for row in rows[:MAX_SHOWN]),
+        cards=tuple(_card(row, faces) for row in rows[beside : beside + MAX_SHOWN]),
         full_list=str(Path("predictions") / f"{experiment.summary.experiment}.parquet"),
     )
 
@@ -71,7 +80,7 @@ def _answers_in_scope(experiment: Experiment) -> tuple[pd.DataFrame, str]:
         return predictions, f"all {summary.n_trials} folds, each image tested once"
     last = int(experiment.trials["trial"].max())
     of_last = predictions[predictions["trial"] == last]
-    return of_last, f"the last of {wording.split(summary)} (trial {last})"
+    return of_last, f"the last of {split(summary)} (trial {last})"
 
 
 def _wrong(answers: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.contracts import EMOTIONS
-from fer_ray.report import exhibits, published, side, tables, wording
+from fer_ray.experiments import late_cohorts
+from fer_ray.learn.summary import is_folds
+from fer_ray.report import exhibits, published, recipes, side, source, tables, wording
 from fer_ray.report.faces import FaceSource
 from fer_ray.report.gallery import Gallery, make_gallery
+from fer_ray.report.groups import Group, grouped
 from fer_ray.report.html import render
 from fer_ray.report.picture import Picture
 from fer_ray.report.run_folder import Experiment, RunFolder, read_run
-from fer_ray.report.verdict import Verdict, by_protocol, judge
+from fer_ray.report.splits import split
+from fer_ray.report.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     """
     run = read_run(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
-    context, pictures = _compose(run, faces)
+    context, pictures = _compose(run, faces, late_cohorts(run_dir))
     return put_in_place(run_dir, render("report.html", context), pictures)
 
 
@@ -62,52 +66,59 @@ def _swap_in(partial: Path, final: Path) -> Path:
     return final
 
 
-def _compose(run: RunFolder, faces: FaceSource) -> tuple[dict[str, Any], list[Picture]]:
+def _compose(
+    run: RunFolder, faces: FaceSource, late: dict[str, Any]
+) -> tuple[dict[str, Any], list[Picture]]:
     """What the template needs, and every figure among it."""
-    groups, verdict = by_protocol(run.experiments), judge(run)
-    gallery = make_gallery(verdict.lead, run.usable, faces) if verdict.lead else None
+    groups, verdict = grouped(run.experiments), judge(run)
+    gallery = make_gallery(verdict.lead, run.usable, faces, beside=1) if verdict.lead else None
     landmarks = exhibits.landmarks_pictures(run, faces)
     confusions = {
         item.summary.experiment: exhibits.confusion_picture(run, item) for item in run.experiments
     }
     single = _single_pictures(run, faces, groups, gallery)
-    found = side.sides(groups)
-    beside, learning = side.pictures(run, found), side.learning_pictures(run)
+    beside = [_side(run, one, number) for number, one in enumerate(side.sides(groups))]
+    learning = side.learning_pictures(run)
     context = {
         **{"run": run, "verdict": verdict, "faces": faces, "gallery": gallery},
         **{"lead": verdict.lead, "landmarks": landmarks, "confusions": confusions, "fig": single},
-        **{"protocols": [_protocol(run, group) for group in groups]},
+        **{"groups": [_group(run, group) for group in groups], "sides": beside},
         **{"emotions": EMOTIONS, "tables": tables, "published": published, "wording": wording},
-        **{"sides": [_side(run, one, beside[one.title]) for one in found]},
+        **{"source": source, "split": split, "is_folds": is_folds},
         **{"learning": learning, "backbones": tables.backbone_rows(run)},
-        **{"late_cohort": tables.late_cohort_rows(run)},
+        **{"late_cohort": tables.late_cohort_rows(groups, late)},
+        **{"frame_settings": recipes.setting_rows(run.extract["settings"])},
+        **{"recipes": recipes.recipe_rows(groups)},
         **{"last_trial": _last_trial_owner(groups), "warnings": _warnings(run, verdict)},
     }
-    more = [*(item for pair in beside.values() for item in pair), *learning]
+    more = [*(item for one in beside for item in one["pictures"]), *learning]
     return context, [*single.values(), *landmarks, *confusions.values(), *more]
 
 
-def _side(run: RunFolder, found: side.Side, pictures: Sequence[Picture]) -> dict[str, Any]:
-    """One protocol's models side by side."""
-    shown = found.models[: side.MOST_MODELS]
+def _side(run: RunFolder, found: side.Side, number: int) -> dict[str, Any]:
+    """One group's models side by side."""
+    made = found.group.best.summary
     return {
-        "title": found.title,
-        "line": f"On {run.data_name}; {wording.split(shown[0].summary)}; intervals: "
-        f"{shown[0].summary.interval_method}. {wording.sharing(shown[0].summary)}",
+        "title": found.group.title,
+        "line": f"On {run.data_name}; {_intervals(found.group)}. {wording.sharing(made)}",
         "best_two": side.best_two(found),
         "hardest": side.hardest(found),
         "heads": side.HEADS,
         "rows": side.rows(found),
-        "pictures": pictures,
-        "legend": "; ".join(f"{at}: {item.label}" for at, item in enumerate(shown, 1)),
+        "pictures": side.pictures(run, found, number),
+        "legend": side.legend(found),
     }
 
 
+def _intervals(group: Group) -> str:
+    """How the intervals of a group were made, or why there are none."""
+    made = [item.summary for item in group.models]
+    method = next((one.interval_method for one in made if wording.known(one.interval)), None)
+    return f"95\u00a0% intervals: {method}" if method else wording.no_interval(made[0])
+
+
 def _single_pictures(
-    run: RunFolder,
-    faces: FaceSource,
-    groups: Sequence[Sequence[Experiment]],
-    gallery: Gallery | None,
+    run: RunFolder, faces: FaceSource, groups: Sequence[Group], gallery: Gallery | None
 ) -> dict[str, Picture]:
     """The figures of which a report has at most one, by name."""
     pictures = [exhibits.class_counts_picture(run)]
@@ -121,39 +132,43 @@ def _single_pictures(
     return {item.name: item for item in pictures}
 
 
-def _last_trial_owner(groups: Sequence[Sequence[Experiment]]) -> Experiment | None:
+def _last_trial_owner(groups: Sequence[Group]) -> Experiment | None:
     """The experiment whose last trial is shown: the best on random splits, as in the study."""
-    owners = [group[0] for group in groups if group[0].summary.protocol == "random"]
-    return owners[0] if owners else groups[0][0] if groups else None
+    owners = [group.best for group in groups if group.best.summary.protocol == "random"]
+    return owners[0] if owners else groups[0].best if groups else None
 
 
-def _protocol(run: RunFolder, group: Sequence[Experiment]) -> dict[str, Any]:
-    """One protocol with its experiments, best first."""
-    summary = group[0].summary
+def _group(run: RunFolder, group: Group) -> dict[str, Any]:
+    """One group with its experiments, best first."""
+    summary, recalled = group.best.summary, group.models[:MOST_RECALLS]
+    audited = next((item.leakage for item in group.models if item.leakage), None)
     return {
-        "title": wording.title(summary),
+        "title": group.title,
         "line": (
-            f"On {run.data_name}; {wording.split(summary)}; {summary.n_images} images"
+            f"On {run.data_name}; {summary.n_images} images"
             f"{f' of {summary.n_subjects} subjects' if summary.n_subjects else ''} tested; "
-            f"95\u00a0% intervals: {summary.interval_method}"
+            f"{_intervals(group)}"
         ),
         "sharing": wording.sharing(summary),
+        "leaked": wording.leaked(audited) if audited else "",
         "rows": tables.comparison_rows(group),
-        "recall_heads": ["Class", *(item.label for item in group[:MOST_RECALLS])],
-        "recalls": tables.recall_rows(group[:MOST_RECALLS]),
+        "recall_heads": ["Class", *(item.label for item in recalled)],
+        "recalls": tables.recall_rows(recalled),
         "recall_method": summary.class_recall_method,
         "experiments": [
             {
                 "item": item,
                 "line": f"On {wording.provenance(item.summary, run.data_name)}",
                 "trials": tables.trial_rows(item),
-                "open": item is group[0] and len(item.trials) <= MAX_OPEN_TRIALS,
+                "all": tables.all_trials_row(item.summary),
+                "open": item is group.best and len(item.trials) <= MAX_OPEN_TRIALS,
             }
-            for item in group
+            for item in group.models
         ],
     }
 
 
 def _warnings(run: RunFolder, verdict: Verdict) -> list[str]:
-    """The verdict's notes, then what the job itself warned of."""
-    return [*verdict.notes, *run.execution.get("warnings", [])]
+    """The verdict's notes, then what the last command that ran trials warned of."""
+    last = run.execution.get("warnings", [])
+    return [*verdict.notes, *(f"Of the trials that ran last: {warning}" for warning in last)]

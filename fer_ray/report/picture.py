@@ -33,6 +33,7 @@ class Picture:
         dark: PNG bytes on a dark ground.
         width: Natural width on the page, CSS pixels.
         height: Likewise.
+        wide: The same figure for wide screens; None: it has no other there.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Picture:
     dark: bytes
     width: int
     height: int
+    wide: "Picture | None" = None
 
     @property
     def light_uri(self) -> str:
@@ -60,10 +62,10 @@ def picture(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Picture:
     return Picture(name, alt, _png(figure), _png(draw(DARK)), width, height)
 
 
-def canvas(theme: Theme, height_in: float) -> Figure:
+def canvas(theme: Theme, height_in: float, width_in: float = WIDTH_IN) -> Figure:
     """An empty figure on the theme's card."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-    return Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, facecolor=theme.card, layout=layout)
+    return Figure(figsize=(width_in, height_in), dpi=DPI, facecolor=theme.card, layout=layout)
 
 
 def bare_axes(axes: Axes, theme: Theme) -> Axes:

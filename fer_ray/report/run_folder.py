@@ -13,6 +13,7 @@ from fer_ray.data.tables import read_table
 from fer_ray.deep.tables import read_records
 from fer_ray.learn.cohort import is_ckplus
 from fer_ray.learn.summary import ExperimentSummary, summarise
+from fer_ray.learn.trials import LEAKAGE, RECIPE
 from fer_ray.report import wording
 
 HISTORY = ".history.parquet"  # ending of a head's learning curves
@@ -29,6 +30,8 @@ class Experiment:
     trials: pd.DataFrame  # `contracts.TRIALS_SCHEMA`, by trial
     predictions: pd.DataFrame  # `contracts.PREDICTIONS_SCHEMA` and `subject`
     summary: ExperimentSummary
+    recipe: dict[str, Any] = field(default_factory=dict)  # `Experiment.recipe` of learn
+    leakage: dict[str, Any] | None = None  # `leakage.audit` of its splits, where it was kept
 
     @property
     def label(self) -> str:
@@ -114,10 +117,13 @@ def read_run(run_dir: Path) -> RunFolder:
 
 
 def _read_experiment(trials: Path, predictions: Path, frames: pd.DataFrame) -> Experiment:
-    rows = read_table(trials).to_pandas().sort_values("trial", ignore_index=True)
+    table = read_table(trials)
+    rows = table.to_pandas().sort_values("trial", ignore_index=True)
     subjects = frames.set_index("image_id")["subject"]
     answers = read_table(predictions).to_pandas().join(subjects, on="image_id")
-    return Experiment(rows, answers, summarise(rows, answers))
+    kept = table.schema.metadata or {}
+    recipe, leakage = (json.loads(kept.get(key.encode(), "null")) for key in (RECIPE, LEAKAGE))
+    return Experiment(rows, answers, summarise(rows, answers), recipe or {}, leakage)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

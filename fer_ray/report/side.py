@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fer_ray.learn.compare import PAIRED, compare
 from fer_ray.report import curves, wording
+from fer_ray.report.groups import Group
 from fer_ray.report.picture import Picture, picture
 from fer_ray.report.run_folder import Experiment, RunFolder
+from fer_ray.report.splits import split
 
 MOST_MODELS = 6  # best first, in figures; tables hold all
 MOST_CURVES = 4
@@ -19,41 +21,37 @@ MOST_CURVES = 4
 
 @dataclass(frozen=True)
 class Side:
-    """Models of one protocol on the same test images.
+    """The models of one group, which has two or more.
 
     Attributes:
-        title: Of the protocol.
-        models: Best first.
+        group: They, best first.
         right: Whether each model answers each test image rightly (models, answers).
         predicted: Its answers (models, answers).
         n_images: Distinct test images.
     """
 
-    title: str
-    models: tuple[Experiment, ...]
+    group: Group
     right: NDArray[np.bool_]
     predicted: NDArray[np.int64]
     n_images: int
 
+    @property
+    def shown(self) -> tuple[Experiment, ...]:
+        """The models that figures show."""
+        return self.group.models[:MOST_MODELS]
 
-def sides(groups: Sequence[Sequence[Experiment]]) -> list[Side]:
-    """Of each protocol, the most models that were tested on the very same images, best first."""
-    return [side for side in map(_side, groups) if side is not None]
+
+def sides(groups: Sequence[Group]) -> list[Side]:
+    """Every group in which there is something to compare."""
+    return [_side(group) for group in groups if len(group.models) > 1]
 
 
-def _side(group: Sequence[Experiment]) -> Side | None:
-    by_images: dict[int, list[Experiment]] = {}
-    for item in group:
-        tested = pd.util.hash_pandas_object(_answers(item).index.to_frame(index=False), index=False)
-        by_images.setdefault(hash(tuple(tested)), []).append(item)
-    same = max(by_images.values(), key=len)
-    if len(same) < 2:
-        return None
-    answers = [_answers(item) for item in same]
+def _side(group: Group) -> Side:
+    answers = [_answers(item) for item in group.models]
     predicted = np.stack([one["predicted"].to_numpy(dtype=np.int64) for one in answers])
     right = predicted == answers[0]["label"].to_numpy()
     n_images = answers[0].index.get_level_values("image_id").nunique()
-    return Side(wording.title(group[0].summary), tuple(same), right, predicted, n_images)
+    return Side(group, right, predicted, n_images)
 
 
 def _answers(item: Experiment) -> pd.DataFrame:
@@ -62,14 +60,16 @@ def _answers(item: Experiment) -> pd.DataFrame:
 
 def best_two(side: Side) -> str:
     """The paired test between the best two, in words."""
-    first, second = side.models[:2]
+    first, second = side.group.models[:2]
     found = compare((first.trials, first.predictions), (second.trials, second.predictions))
     ends = wording.signed_span(found.interval)
-    p = "no p value from a single trial" if np.isnan(found.p_value) else f"p = {found.p_value:.2g}"
+    interval = (
+        "no interval" if ends == wording.NONE else f"95\u00a0% interval {ends} ({found.method})"
+    )
+    p = "no p value" if np.isnan(found.p_value) else f"p = {found.p_value:.2g} ({found.test})"
     return (
         f"{first.label} against {wording.mid_sentence(second.label)}: "
-        f"{wording.signed(100 * found.difference)} points, 95\u00a0% interval {ends} "
-        f"({found.method}); {p} ({found.test})."
+        f"{wording.signed(100 * found.difference)} points, {interval}; {p}."
     )
 
 
@@ -81,7 +81,7 @@ def rows(side: Side) -> list[tuple[str, ...]]:
     """One row a model: figures, seconds of all its trials, and where it stands alone."""
     others = side.right.sum(axis=0)[None] - side.right
     alone_right = (side.right & (others == 0)).sum(axis=1)
-    alone_wrong = (~side.right & (others == len(side.models) - 1)).sum(axis=1)
+    alone_wrong = (~side.right & (others == len(side.group.models) - 1)).sum(axis=1)
     return [
         (
             item.label,
@@ -94,47 +94,53 @@ def rows(side: Side) -> list[tuple[str, ...]]:
             str(int(alone_right[at])),
             str(int(alone_wrong[at])),
         )
-        for at, item in enumerate(side.models)
+        for at, item in enumerate(side.group.models)
     ]
 
 
 def hardest(side: Side) -> str:
-    """How many answers all models miss, and of which classes most of them are."""
-    missed = ~side.right.any(axis=0)
-    solved = side.right.all(axis=0)
-    n = side.right.shape[1]
-    return (
-        f"Of {n} answers on {side.n_images} images, all {len(side.models)} models give "
-        f"{int(solved.sum())} rightly and {int(missed.sum())} wrongly."
+    """How many answers all models give rightly and wrongly; of two, also how many alike."""
+    missed = int((~side.right.any(axis=0)).sum())
+    solved = int(side.right.all(axis=0).sum())
+    n_models, n = side.right.shape
+    everyone = "both models" if n_models == 2 else f"all {n_models} models"
+    told = (
+        f"Of {n} answers on {side.n_images} images, {everyone} give {solved} rightly and "
+        f"{missed} wrongly."
+    )
+    if n_models > 2:
+        return told
+    return f"{told} They give {wording.percent(float(agreement(side)[0, 1]))} of them alike."
+
+
+def pictures(run: RunFolder, side: Side, number: int) -> list[Picture]:
+    """Calibration and, of three models and more, agreement; `number` is in their files' names."""
+    where = f"{run.data_name}; {side.group.split}"
+    calibration = picture(
+        f"calibration-{number}",
+        f"Calibration ({where}): share of right answers by probability of the answer. "
+        + "; ".join(
+            f"{item.label}: error {wording.percent(item.summary.calibration_error)}"
+            for item in side.shown[:MOST_CURVES]
+        )
+        + ".",
+        partial(curves.calibration, side.shown[:MOST_CURVES]),
+    )
+    return [calibration] if len(side.shown) == 2 else [calibration, _agreement(side, where, number)]
+
+
+def _agreement(side: Side, where: str, number: int) -> Picture:
+    n = len(side.shown)
+    return picture(
+        f"agreement-{number}",
+        f"Share of test answers that two models give alike ({where}). {legend(side)}.",
+        partial(curves.agreement, agreement(side)[:n, :n], [f"{at + 1}" for at in range(n)]),
     )
 
 
-def pictures(run: RunFolder, found: Sequence[Side]) -> dict[str, list[Picture]]:
-    """Agreement and calibration of each side, by its title."""
-    made = {}
-    for number, side in enumerate(found):
-        shown = side.models[:MOST_MODELS]
-        agree = agreement(side)[: len(shown), : len(shown)]
-        names = [f"{at + 1}" for at in range(len(shown))]
-        facts = "; ".join(f"{at + 1}: {item.label}" for at, item in enumerate(shown))
-        where = f"{run.data_name}; {wording.split(shown[0].summary)}"
-        made[side.title] = [
-            picture(
-                f"agreement-{number}",
-                f"Share of test answers that two models give alike ({where}). {facts}.",
-                partial(curves.agreement, agree, names),
-            ),
-            picture(
-                f"calibration-{number}",
-                f"Calibration ({where}): share of right answers by probability of the answer. "
-                + "; ".join(
-                    f"{item.label}: error {wording.percent(item.summary.calibration_error)}"
-                    for item in shown[:MOST_CURVES]
-                ),
-                partial(curves.calibration, shown[:MOST_CURVES]),
-            ),
-        ]
-    return made
+def legend(side: Side) -> str:
+    """The models by the numbers that the figure of agreement gives them."""
+    return "; ".join(f"{at}: {item.label}" for at, item in enumerate(side.shown, 1))
 
 
 def agreement(side: Side) -> NDArray[np.float64]:
@@ -153,7 +159,7 @@ def learning_pictures(run: RunFolder) -> list[Picture]:
         last = history.groupby("epoch")[["train_loss", "validation_loss"]].mean()
         lowest = int(last["validation_loss"].argmin())
         alt = (
-            f"Learning curves of {item.label} ({run.data_name}; {wording.split(item.summary)}), "
+            f"Learning curves of {item.label} ({run.data_name}; {split(item.summary)}), "
             f"means over trials: validation loss is least in epoch {lowest + 1}, "
             f"{last['validation_loss'].min():.3f} nats."
         )

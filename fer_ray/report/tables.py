@@ -1,52 +1,64 @@
-"""The rows of the report's tables, as the text that stands in them."""
+"""The rows of the tables of experiments and trials, as the text that stands in them."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fer_ray.contracts import CASCADES, EMOTIONS, Status
+from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.weights import Origin
-from fer_ray.learn import cohort, metrics
-from fer_ray.learn.summary import ExperimentSummary
+from fer_ray.learn import metrics
+from fer_ray.learn.summary import ExperimentSummary, is_folds
 from fer_ray.report import wording
+from fer_ray.report.groups import Group
 from fer_ray.report.run_folder import Experiment, RunFolder
+from fer_ray.report.splits import split
 from fer_ray.report.verdict import difference
 
 Rows = list[tuple[str, ...]]
 
 MAX_SLIPS = 6
 
-STATUS_MEANINGS = {
-    Status.OK: "usable: one face, and its landmarks",
-    Status.OK_BY_BOX: "usable: dlib found no face, the whole crop stood in for one",
-    Status.UNREADABLE: "missing, empty, truncated, or no image at all",
-    Status.TOO_LARGE: "more pixels or bytes than allowed: refused before decoding",
-    Status.NO_FACE: "no cascade found any face",
-    Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
-    Status.NO_LANDMARKS: "dlib found no face in the crop",
-}
+
+COMPARISON_HEADS = (
+    "Experiment",
+    "Accuracy, 95\u00a0% interval",
+    "Behind the best, points, paired 95\u00a0% interval",
+    "Subject also in training",
+    "Mean recall",
+    "Macro F1",
+    "Commonest class",
+    "Log loss in test",
+    "Calibration error",
+)
 
 
-def comparison_rows(group: Sequence[Experiment]) -> list[dict[str, str]]:
-    """One row per experiment of one protocol, best first, each beside the best."""
+def comparison_rows(group: Group) -> list[tuple[str | tuple[str, ...], ...]]:
+    """One row per experiment of a group, best first, each beside the best."""
     return [
-        {
-            "label": item.label,
-            "experiment": item.summary.experiment,
-            "accuracy": wording.percent(item.summary.test_accuracy),
-            "interval": wording.span(item.summary.interval),
-            "recall": wording.percent(item.summary.macro_recall),
-            "f1": wording.percent(item.summary.macro_f1),
-            "majority": wording.percent(item.majority_share),
-            "shared": wording.percent(item.summary.test_subject_in_train),
-            "test_loss": wording.loss(item.summary.test_log_loss),
-            "calibration": wording.percent(item.summary.calibration_error),
-            **_behind(group[0], item),
-        }
-        for item in group
+        (
+            (item.label, item.summary.experiment),
+            (_accuracy(item.summary), wording.span(item.summary.interval)),
+            _behind(group.best, item),
+            wording.percent(item.summary.test_subject_in_train),
+            wording.percent(item.summary.macro_recall),
+            wording.percent(item.summary.macro_f1),
+            wording.percent(item.majority_share),
+            wording.loss(item.summary.test_log_loss),
+            wording.percent(item.summary.calibration_error),
+        )
+        for item in group.models
     ]
+
+
+def _accuracy(summary: ExperimentSummary) -> str:
+    """Mean and standard deviation of random trials; of folds, whose sizes differ, the share alone.
+
+    Answers of folds are pooled: the spread of the folds says little about the share of all.
+    """
+    if is_folds(summary.protocol):
+        return wording.percent(summary.test_accuracy)
+    return wording.with_sd(summary.test_accuracy, summary.test_accuracy_sd)
 
 
 LATE_COHORT_HEADS = (
@@ -59,29 +71,25 @@ LATE_COHORT_HEADS = (
 )
 
 
-def late_cohort_rows(run: RunFolder) -> Rows:
-    """Contempt among CK+'s late subjects, a row an experiment; none of other data."""
-    if not cohort.is_ckplus(run.extract["data"]):
-        return []
-    found = [(item, cohort.late_cohort(item.predictions)) for item in run.experiments]
+def late_cohort_rows(groups: Sequence[Group], found: dict[str, dict[str, Any]]) -> Rows:
+    """Contempt among CK+'s late subjects, a row an experiment that `found` tells of, by name."""
+    shares = ("recall", "precision", "called_within", "called_before")
     return [
         (
-            f"{item.label}, {wording.title(item.summary)}",
-            str(late.contempt_images),
-            wording.percent(late.recall),
-            wording.percent(late.precision),
-            wording.percent(late.called_within),
-            wording.percent(late.called_before),
+            f"{item.label}, {group.split}",
+            str(late["contempt_images"]),
+            *("–" if late[share] is None else wording.percent(late[share]) for share in shares),
         )
-        for item, late in found
-        if late is not None
+        for group in groups
+        for item in group.models
+        if (late := found.get(item.summary.experiment)) is not None
     ]
 
 
-def recall_rows(group: Sequence[Experiment]) -> Rows:
+def recall_rows(models: Sequence[Experiment]) -> Rows:
     """One row per class that was tested: its recall and interval in each experiment."""
-    tested = [EMOTIONS.index(name) for name in group[0].summary.classes]
-    return [(EMOTIONS[code], *(_recall(item.summary, code) for item in group)) for code in tested]
+    tested = [EMOTIONS.index(name) for name in models[0].summary.classes]
+    return [(EMOTIONS[code], *(_recall(item.summary, code) for item in models)) for code in tested]
 
 
 def _recall(summary: ExperimentSummary, code: int) -> str:
@@ -89,13 +97,13 @@ def _recall(summary: ExperimentSummary, code: int) -> str:
     return f"{wording.percent(summary.class_recalls[code])} ({wording.span((low, high))})"
 
 
-def _behind(best: Experiment, item: Experiment) -> dict[str, str]:
+def _behind(best: Experiment, item: Experiment) -> tuple[str, ...]:
     if item is best:
-        return {"behind": "best", "paired": ""}
+        return ("best",)
     paired = difference(best, item)
     gap = best.summary.test_accuracy - item.summary.test_accuracy
-    beside = wording.signed_span(paired.interval) if paired else "not paired"
-    return {"behind": f"{100 * gap:.1f}", "paired": beside}
+    beside = wording.signed_span(paired.interval) if paired else wording.NONE
+    return f"{100 * gap:.1f}", beside
 
 
 def trial_rows(experiment: Experiment) -> Rows:
@@ -113,6 +121,20 @@ def trial_rows(experiment: Experiment) -> Rows:
         )
         for row in experiment.trials.to_dict("records")
     ]
+
+
+def all_trials_row(summary: ExperimentSummary) -> tuple[str, ...]:
+    """What stands beneath `trial_rows`: the figures over all trials or folds."""
+    return (
+        "All",
+        "",
+        "",
+        wording.percent(summary.train_accuracy),
+        wording.with_sd(summary.test_accuracy, summary.test_accuracy_sd),
+        wording.loss(summary.train_log_loss),
+        wording.loss(summary.test_log_loss),
+        wording.percent(summary.test_subject_in_train),
+    )
 
 
 def slip_rows(experiment: Experiment) -> Rows:
@@ -147,28 +169,6 @@ def backbone_rows(run: RunFolder) -> Rows:
     return rows + [(name, "weights not available", "–", "–", "–") for name in run.absent]
 
 
-def status_rows(run: RunFolder) -> Rows:
-    """Each status with its count and meaning; statuses without images are left out."""
-    counts = run.extract["counts"]
-    return [
-        (status.value, str(counts[status.value]), meaning)
-        for status, meaning in STATUS_MEANINGS.items()
-        if counts.get(status.value)
-    ]
-
-
-def counts_agree(run: RunFolder) -> bool:
-    """Whether the counts by status, the selection and the frames tell the same number."""
-    total = sum(run.extract["counts"].values())
-    return bool(total == run.data["selected"] == len(run.frames))
-
-
-def cascade_rows(run: RunFolder) -> Rows:
-    """How often each cascade decided."""
-    decided = run.extract["cascades"]
-    return [(name, str(decided.get(name, 0))) for name in CASCADES]
-
-
 def timing_rows(run: RunFolder) -> Rows:
     """What took how long."""
     timings = run.extract["timings"]
@@ -183,23 +183,10 @@ def timing_rows(run: RunFolder) -> Rows:
     if "seconds" in run.execution:
         workers = run.execution.get("workers")
         beside = f"{workers} worker{'' if workers == 1 else 's'}" if workers else ""
-        rows.append(("All trials", wording.duration(run.execution["seconds"]), beside))
+        rows.append(
+            ("Trials of the last command", wording.duration(run.execution["seconds"]), beside)
+        )
     for item in run.experiments:
         fitting = wording.duration(item.summary.seconds)
-        name = f"{item.label}: {wording.split(item.summary)}"
-        rows.append((name, fitting, "summed over trials"))
+        rows.append((f"{item.label}: {split(item.summary)}", fitting, "all its trials"))
     return rows
-
-
-def setting_rows(settings: dict[str, Any]) -> Rows:
-    """Nested settings as dotted names and values."""
-    return list(_flatten("", settings))
-
-
-def _flatten(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flatten(f"{prefix}{name}.", value)
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{prefix}{name}", text

@@ -23,6 +23,7 @@ class Theme:
     line: str
     accent: str
     accent_soft: str  # a fill behind ink
+    shade: str  # at the edge of what goes on beyond it
     second: str
     middle: str  # of the colour scale, which starts at `card`
     full: str  # its end
@@ -60,6 +61,7 @@ LIGHT = Theme(
     line="#d5dae1",
     accent="#1464a5",
     accent_soft="#e3eef8",
+    shade="#b4bcc8",
     second="#b04a06",
     middle="#1464a5",
     full="#062c52",
@@ -74,6 +76,7 @@ DARK = Theme(
     line="#37404b",
     accent="#74b7f0",
     accent_soft="#1d3348",
+    shade="#55616f",
     second="#f2a661",
     middle="#2f6fa3",
     full="#bfe0fb",

@@ -1,14 +1,13 @@
 """The verdict: which experiment leads, by how much, and whether the data bear it out."""
 
-import math
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
 from fer_ray.contracts import EMOTIONS
-from fer_ray.learn.compare import PAIRED, Comparison, compare
+from fer_ray.learn.compare import Comparison, compare
 from fer_ray.report import wording
+from fer_ray.report.groups import Group, grouped
 from fer_ray.report.run_folder import Experiment, RunFolder
 
 PARADOX_GAP = 0.05  # accuracy above macro recall by this much is worth a warning
@@ -24,71 +23,54 @@ class Verdict:
     lead: Experiment | None
 
 
-def by_protocol(experiments: tuple[Experiment, ...]) -> list[list[Experiment]]:
-    """Experiments that may be compared, best first; subject-disjoint protocols come first.
-
-    Those that tested other classes are no match for each other; all eight come before fewer.
-    """
-
-    def rank(item: Experiment) -> tuple[int, str, int, tuple[str, ...]]:
-        made = item.summary
-        order = wording.protocol_rank(made.protocol)
-        return order, made.protocol, -len(made.classes), made.classes
-
-    groups = [list(group) for _, group in groupby(sorted(experiments, key=rank), key=rank)]
-    for group in groups:
-        group.sort(key=lambda item: (-item.summary.test_accuracy, item.summary.experiment))
-    return groups
-
-
 def difference(best: Experiment, other: Experiment) -> Comparison | None:
-    """Paired difference of accuracy; None for a single random trial, or for other test images."""
-    images = [set(zip(*(one.predictions[key] for key in PAIRED), strict=True))
-              for one in (best, other)]  # fmt: skip
-    if images[0] != images[1]:
-        return None
+    """Paired difference of accuracy within a group; None where it has no interval."""
     found = compare((best.trials, best.predictions), (other.trials, other.predictions))
-    return None if math.isnan(found.interval[0]) else found
+    return found if wording.known(found.interval) else None
 
 
 def judge(run: RunFolder) -> Verdict:
     """The verdict on a run."""
-    groups = by_protocol(run.experiments)
+    groups = grouped(run.experiments)
     if not groups:
         sentence = "No experiment has been run on these images, so there is no verdict."
         return Verdict("No verdict yet", sentence, tuple(_data_notes(run)), None)
     group = groups[0]
-    best = group[0].summary
-    headline, claim = _compare(group) if len(group) > 1 else _alone(group[0])
-    where = f"On {run.data_name} ({wording.split(best)})"
-    caveat = _caveat(best.protocol, best.test_subject_in_train)
-    sentence = f"{where}, {claim}{caveat} ({_method(group[0])})."
-    notes = [*_data_notes(run), *_sharing_notes(groups), *_lead_notes(group)]
-    return Verdict(headline, sentence, tuple(notes), group[0])
-
-
-def _alone(only: Experiment) -> tuple[str, str]:
-    return (
-        f"{only.label}, with nothing to compare",
-        f"{_score(only)}; no other experiment ran under this protocol",
+    holds, claim = _compare(group) if len(group.models) > 1 else (True, _alone(group.best))
+    sentence = (
+        f"On {run.data_name} ({group.split}), {claim}{_caveat(group.best, holds)} "
+        f"({_method(group)})."
     )
+    notes = [*_data_notes(run), *_sharing_notes(groups), *_lead_notes(group)]
+    return Verdict(_headline(group, holds), sentence, tuple(notes), group.best)
 
 
-def _compare(group: list[Experiment]) -> tuple[str, str]:
-    best, second = group[:2]
-    gap = best.summary.test_accuracy - second.summary.test_accuracy
+def _headline(group: Group, holds: bool) -> str:
+    if len(group.models) == 1:
+        return f"{group.best.label}, with nothing to compare"
+    return f"{group.best.label} leads" if holds else "Too close to call"
+
+
+def _alone(only: Experiment) -> str:
+    return f"{_score(only)}; no other experiment was tested on the same images"
+
+
+def _compare(group: Group) -> tuple[bool, str]:
+    """Whether the data bear out the lead of the best, and both scores with the reason."""
+    best, second = group.models[:2]
+    gap = 100 * (best.summary.test_accuracy - second.summary.test_accuracy)
     paired = difference(best, second)
+    ends = [wording.known(one.summary.interval) for one in (best, second)]
     if paired is not None:
         holds, reason = paired.conclusive, _paired_reason(paired)
-    elif math.isnan(best.summary.interval[0]) or math.isnan(second.summary.interval[0]):
-        holds, reason = False, f"a gap of {100 * gap:.1f} points may be chance"
+    elif ends[0] is None or ends[1] is None:
+        holds, reason = False, f"a gap of {gap:.1f} points may be chance"
     else:
-        holds = best.summary.interval[0] > second.summary.interval[1]
+        holds = ends[0][0] > ends[1][1]
         overlap = "do not overlap" if holds else "overlap"
-        reason = f"the intervals of the two, {100 * gap:.1f} points apart, {overlap}"
+        reason = f"the intervals of the two, {gap:.1f} points apart, {overlap}"
     scores = f"{_score(best)} and {wording.mid_sentence(second.label)} {_share(second)}"
-    headline = f"{best.label} leads" if holds else "Too close to call"
-    return headline, f"{scores}; {reason}"
+    return holds, f"{scores}; {reason}"
 
 
 def _paired_reason(paired: Comparison) -> str:
@@ -103,22 +85,29 @@ def _score(item: Experiment) -> str:
 
 def _share(item: Experiment) -> str:
     accuracy, interval = item.summary.test_accuracy, item.summary.interval
-    beside = "" if math.isnan(interval[0]) else f" ({wording.span(interval)})"
+    beside = f" ({wording.span(interval)})" if wording.known(interval) else ""
     return wording.percent(accuracy) + beside
 
 
-def _method(item: Experiment) -> str:
-    if math.isnan(item.summary.interval[0]):
-        return "a single trial gives no interval"
-    return f"95\u00a0% intervals: {item.summary.interval_method}"
+def _method(group: Group) -> str:
+    """How the intervals in the sentence were made; the best alone may have none of its own."""
+    best = group.best.summary
+    if wording.known(best.interval):
+        return f"95\u00a0% intervals: {best.interval_method}"
+    paired = difference(*group.models[:2]) if len(group.models) > 1 else None
+    beside = f"; of the difference: {paired.method}" if paired else ""
+    return wording.no_interval(best) + beside
 
 
-def _caveat(protocol: str, shared: float) -> str:
-    if protocol != "random" or shared == 0:
+def _caveat(item: Experiment, holds: bool) -> str:
+    """What weakens a verdict that holds, or comes on top of one that does not."""
+    shared = item.summary.test_subject_in_train
+    if item.summary.protocol != "random" or shared == 0:
         return ""
-    if math.isnan(shared):
-        return ", but the same person may be in training and in test"
-    return f", but {wording.percent(shared)} of the test images show a person seen in training"
+    link = ", but" if holds else "; besides,"
+    if np.isnan(shared):
+        return f"{link} the same person may be in training and in test"
+    return f"{link} {wording.percent(shared)} of the test images show a person seen in training"
 
 
 def _data_notes(run: RunFolder) -> list[str]:
@@ -130,24 +119,27 @@ def _data_notes(run: RunFolder) -> list[str]:
     ]
 
 
-def _sharing_notes(groups: list[list[Experiment]]) -> list[str]:
-    random = [group[0].summary for group in groups if group[0].summary.protocol == "random"]
+def _sharing_notes(groups: list[Group]) -> list[str]:
+    """What the first random splits share; each of them has a line of its own further down."""
+    random = [group for group in groups if group.best.summary.protocol == "random"]
     return [
-        f"Random splits: {wording.mid_sentence(wording.sharing(summary))}" for summary in random
+        f"{group.title}: {wording.mid_sentence(wording.sharing(group.best.summary))}"
+        for group in random[:1]
     ]
 
 
-def _lead_notes(group: list[Experiment]) -> list[str]:
+def _lead_notes(group: Group) -> list[str]:
     notes = []
-    if len(group) > 2:
+    if len(group.models) > 2:
         notes.append(
-            f"The best of {len(group)} was picked on the images that it is tested on, which "
+            f"The best of {len(group.models)} was picked on the images that it is tested on, which "
             "flatters it a little."
         )
-    lead = group[0]
+    lead = group.best
     if lead.summary.test_accuracy - lead.summary.macro_recall > PARADOX_GAP:
         notes.append(_paradox(lead))
-    if lead.summary.interval[0] <= lead.majority_share:
+    interval = wording.known(lead.summary.interval)
+    if interval is not None and interval[0] <= lead.majority_share:
         notes.append(_nothing_learned(lead))
     return notes
 

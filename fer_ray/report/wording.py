@@ -1,10 +1,12 @@
-"""Numbers, names and protocols in plain words: the same everywhere in the report."""
+"""Numbers, names and what test images share, in plain words: the same everywhere in the report."""
 
 import math
-import re
+from collections.abc import Sequence
+from typing import Any
 
-from fer_ray.contracts import EMOTIONS
-from fer_ray.learn.summary import ExperimentSummary, is_folds
+from fer_ray.learn import leakage
+from fer_ray.learn.summary import ExperimentSummary
+from fer_ray.report.splits import method_settings, split
 
 METHODS = {
     "svm-linear": "Linear SVM",
@@ -16,16 +18,8 @@ METHODS = {
     "head-augmented-reference": "Augmented network head with the study’s sigmoid",
     "head-search": "Searched network head",
 }
-PROTOCOL_TITLES = {
-    "random": "Random splits",
-    "subject-10fold": "10 folds by subject",
-    "loso": "Leave one subject out",
-}
-# Settings in an experiment's name that are of the method; the others are of the protocol.
-METHOD_SETTINGS = {"scale", "C", "gamma", "degree", "tol", "augment", "feature_sets", "classifiers"}
-_SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")
-# Subject-disjoint protocols first: they answer for people whom the model has never seen.
-PROTOCOL_ORDER = ("subject-10fold", "loso", "random")
+SCALED = {"standard": "scaled ", "equal": "equally scaled "}
+NONE = "none"  # stands where there is no interval
 
 
 def percent(share: float) -> str:
@@ -38,16 +32,29 @@ def whole_percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.0f}\u00a0%"
 
 
-def span(interval: tuple[float, float]) -> str:
-    """An interval of shares as `81.2–88.0 %`."""
+def known(interval: Sequence[float | None]) -> tuple[float, float] | None:
+    """The two ends of an interval; None where there is none, which is written as nan or as None."""
     low, high = interval
-    return "–" if math.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}\u00a0%"
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return None
+    return low, high
 
 
-def signed_span(interval: tuple[float, float]) -> str:
+def span(interval: Sequence[float | None]) -> str:
+    """An interval of shares as `81.2–88.0 %`."""
+    ends = known(interval)
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}\u00a0%" if ends else NONE
+
+
+def signed_span(interval: Sequence[float | None]) -> str:
     """An interval of differences, in points, as `−0.8 to +5.0`."""
-    low, high = (signed(100 * end) for end in interval)
-    return f"{low} to {high}"
+    ends = known(interval)
+    return " to ".join(signed(100 * end) for end in ends) if ends else NONE
+
+
+def with_sd(share: float, sd: float) -> str:
+    """A mean share with its standard deviation over trials, as `83.9 ± 3.6 %`."""
+    return percent(share) if math.isnan(sd) else f"{100 * share:.1f} ± {100 * sd:.1f}\u00a0%"
 
 
 def signed(value: float) -> str:
@@ -72,15 +79,24 @@ def duration(seconds: float) -> str:
 
 
 def method(summary: ExperimentSummary) -> str:
-    """A classifier on a feature set, for readers, with what sets it apart from the reference."""
+    """A classifier on a feature set, for readers, with all that sets it apart from the reference.
+
+    Two experiments of the same splits never share it: what their names hold is in it.
+    """
     name = METHODS.get(summary.classifier, summary.classifier)
-    settings = [
-        f"{setting} {value}"
-        for setting, value in _SETTING.findall(summary.experiment)
-        if setting in METHOD_SETTINGS
+    settings = method_settings(summary)
+    scaled = SCALED.get(settings.pop("scale", "none"), "")
+    told = [
+        f"{setting.replace('_', ' ')} {value.replace(',', '/')}"
+        for setting, value in settings.items()
     ]
-    apart = f" ({', '.join(settings)})" if settings else ""
-    return f"{name} on {summary.feature_set} features{apart}"
+    apart = f" ({', '.join(told)})" if told else ""
+    return f"{name} on {scaled}{summary.feature_set} features{apart}"
+
+
+def short(label: str) -> str:
+    """A method's label for figures, where each letter counts."""
+    return label.replace(" features", "")
 
 
 def mid_sentence(label: str) -> str:
@@ -88,41 +104,21 @@ def mid_sentence(label: str) -> str:
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
-def title(summary: ExperimentSummary) -> str:
-    """The heading over experiments of one protocol and the same classes."""
-    protocol = summary.protocol
-    given = "Folds given as a file" if is_folds(protocol) else "Trials given as a file"
-    return PROTOCOL_TITLES.get(protocol, given) + _fewer_classes(summary)
-
-
-def _fewer_classes(summary: ExperimentSummary) -> str:
-    tested = len(summary.classes)
-    return f", {tested} classes" if tested < len(EMOTIONS) else ""
-
-
-def protocol_rank(protocol: str) -> int:
-    """Where a protocol stands in the report, subject-disjoint ones first."""
-    known = protocol in PROTOCOL_ORDER
-    return PROTOCOL_ORDER.index(protocol) if known else len(PROTOCOL_ORDER)
-
-
-def split(summary: ExperimentSummary) -> str:
-    """A protocol with its number of trials, and of classes where some are not tested."""
-    n = summary.n_trials
-    names = {
-        "random": f"{n} random split{'' if n == 1 else 's'}",
-        "loso": f"leave one subject out, {n} folds",
-        "subject-10fold": f"{n} folds by subject",
-        "another-source": "another source",
-    }
-    return names.get(summary.protocol, f"{summary.protocol}, {n} parts") + _fewer_classes(summary)
-
-
 def interval(summary: ExperimentSummary) -> str:
     """The accuracy's interval and how it was made."""
-    if math.isnan(summary.interval[0]):
-        return "no interval from a single trial"
+    if known(summary.interval) is None:
+        return no_interval(summary)
     return f"95\u00a0% interval {span(summary.interval)}, {summary.interval_method}"
+
+
+def no_interval(summary: ExperimentSummary) -> str:
+    """Why an accuracy has no interval."""
+    method = summary.interval_method
+    return (
+        f"no interval{method.removeprefix('none')}"
+        if method.startswith("none: ")
+        else "no interval"
+    )
 
 
 def provenance(summary: ExperimentSummary, data_name: str) -> str:
@@ -155,3 +151,21 @@ def sharing(summary: ExperimentSummary) -> str:
         f"{percent(share)} of the test images show a person who is also in training: the model "
         "may know the face and not the expression, so expect less on new people."
     )
+
+
+def leaked(audited: dict[str, Any]) -> str:
+    """What an audit of the splits (`leakage.audit`) found that test images share with training."""
+    found = {kind: audited.get(kind) for kind in leakage.MEANINGS}
+    counts = {kind: count for kind, count in found.items() if count is not None}
+    told = [f"{count} {leakage.MEANINGS[kind]}" for kind, count in counts.items() if count]
+    what = ", ".join(told) or f"none shares its {_kinds([*counts], 'or')} with one in training"
+    absent = [kind for kind in found if kind not in counts]
+    beside = f"; {_kinds(absent, 'and')} not known" if absent else ""
+    tested = audited["test_images"]
+    return f"Leakage audit: of {tested} test images over all splits, {what}{beside}."
+
+
+def _kinds(kinds: Sequence[str], link: str) -> str:
+    """Kinds of what may be shared as `subject, content or look`."""
+    words = ["look" if kind == "near_duplicate" else kind for kind in kinds]
+    return f" {link} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

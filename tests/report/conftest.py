@@ -128,12 +128,18 @@ def splits(protocol: str, images: list[dict[str, Any]], n_trials: int, rng) -> l
 
 def write_experiment(
     run_dir: Path, images: list[dict[str, Any]], classifier: str, protocol: str,
-    hit_rate: float, n_trials: int = 10,
+    hit_rate: float, n_trials: int = 10, settings: str = "", feature_set: str = "reference",
+    metadata: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Trials and predictions of one experiment that is right with about `hit_rate`."""
+    """Trials and predictions of one experiment that is right with about `hit_rate`.
+
+    `settings` ends its name and `metadata` is kept in its trials file; classes=7 is heeded.
+    """
+    if "-classes=7" in settings:
+        images = [row for row in images if row["emotion"] != "neutral"]
     shared = 0.9 if protocol == "random" else 0.0
     split_rng, rng = np.random.default_rng(5), np.random.default_rng([7, int(100 * hit_rate)])
-    name = f"{classifier}-reference-{protocol}"
+    name = f"{classifier}-{feature_set}-{protocol}{settings}"
     trials, predictions = [], []
     for trial, test in enumerate(splits(protocol, images, n_trials, split_rng)):
         labels = np.array([images[i]["label"] for i in test])
@@ -147,7 +153,7 @@ def write_experiment(
                 "experiment": name,
                 "fingerprint": "f" * 64,
                 "classifier": classifier,
-                "feature_set": "reference",
+                "feature_set": feature_set,
                 "protocol": protocol,
                 "trial": trial,
                 "seed": trial,
@@ -168,13 +174,16 @@ def write_experiment(
              "label": label, "predicted": guess, "probabilities": chance}
             for i, label, guess, chance in zip(test, labels, predicted, chances, strict=True)
         ]  # fmt: skip
-    write_rows(run_dir / "trials" / f"{name}.parquet", trials, TRIALS_SCHEMA)
+    kept = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    write_rows(run_dir / "trials" / f"{name}.parquet", trials, TRIALS_SCHEMA, kept)
     write_rows(run_dir / "predictions" / f"{name}.parquet", predictions, PREDICTIONS_SCHEMA)
 
 
-def write_rows(file: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+def write_rows(
+    file: Path, rows: list[dict[str, Any]], schema: pa.Schema, kept: dict[str, str] | None = None
+) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    marked = schema.with_metadata({"fer_ray.schema_version": str(SCHEMA_VERSION)})
+    marked = schema.with_metadata({"fer_ray.schema_version": str(SCHEMA_VERSION), **(kept or {})})
     pq.write_table(pa.Table.from_pylist(rows, schema=marked), file)
 
 
@@ -185,11 +194,13 @@ def extract_record(rows: list[dict[str, Any]], root: Path, synthetic: bool) -> d
         "schema_version": SCHEMA_VERSION,
         "fer_ray_version": "0.1.0",
         "fingerprint": "0123456789abcdef",
+        "source_digest": "fedcba9876543210",
         "settings": {"selection": {"neutral_seed": 123}, "crop": {"size_px": 350}},
         "data": {
             "root": str(root), "layout": "ckplus", "synthetic": synthetic, "images_found": 200,
             "subjects": len(SUBJECTS), "sequences": 40, "labelled_sequences": 32,
-            "selected": len(rows),
+            "selected": len(rows), "sizes": {"640×490": len(rows)},
+            "modes": {"L": len(rows) - 2, "RGB": 2},
             "selected_by_emotion": {name: emotions.count(name) for name in EMOTIONS},
             "quality": [{"kind": "junk_file", "meaning": "files left behind", "count": 2,
                          "examples": [".DS_Store"]}],
@@ -212,11 +223,11 @@ EXPERIMENTS = (
 def build(
     folder: Path,
     synthetic: bool = False,
-    experiments: tuple[tuple[str, str, float], ...] = EXPERIMENTS,
+    experiments: tuple[tuple[Any, ...], ...] = EXPERIMENTS,
     stem: str = "",
     subjects_known: bool = True,
 ) -> BuiltRun:
-    """Build a run folder; experiments are (classifier, protocol, hit rate)."""
+    """Build a run folder; experiments are (classifier, protocol, hit rate, any keywords)."""
     rng = np.random.default_rng(2)
     run_dir, root = folder / "run", folder / "source"
     run_dir.mkdir()
@@ -226,8 +237,8 @@ def build(
     rows = [*images, failed(images[0], "no_face"), failed(images[1], "no_landmarks")]
     write_rows(run_dir / "frames" / "part-0.parquet", rows, frames_schema({}))
     (run_dir / "extract.json").write_text(json.dumps(extract_record(rows, root, synthetic)))
-    for classifier, protocol, hit_rate in experiments:
-        write_experiment(run_dir, images, classifier, protocol, hit_rate)
+    for classifier, protocol, hit_rate, *more in experiments:
+        write_experiment(run_dir, images, classifier, protocol, hit_rate, **dict(*more))
     return BuiltRun(run_dir, root)
 
 

@@ -64,13 +64,43 @@ def test_the_page_is_whole_at_phone_and_desk_width_in_light_and_dark(synthetic_p
     assert browser.get_log("browser") == []
 
 
-def test_wide_tables_scroll_within_themselves_on_a_phone(plain_page, browser):
+SCROLLED = """return Array.from(document.querySelectorAll('ARG'))
+    .map(box => [box.scrollWidth > box.clientWidth, box.clientWidth < 390])"""
+
+
+def test_rows_of_wide_tables_are_cards_on_a_phone_and_show_every_figure(plain_page, browser):
     show(browser, plain_page, 390, "light")
-    scrolled = browser.execute_script(
-        "return Array.from(document.querySelectorAll('#experiments .scroll'))"
-        ".map(box => [box.scrollWidth > box.clientWidth, box.clientWidth < 390])"
+    boxes = browser.execute_script(SCROLLED.replace("ARG", ".cards"))
+    assert boxes == [[False, True]] * (3 + 2 + 1)  # experiments, side by side, published figures
+    cells = browser.execute_script(
+        "return Array.from(document.querySelectorAll('#experiments .cards td'))"
+        ".map(cell => [cell.getBoundingClientRect().right, getComputedStyle(cell, '::before')"
+        ".content])"
     )
-    assert scrolled == [[True, True]] * (2 * 3)  # experiments and recalls, of each protocol
+    assert all(right <= 390 and len(head) > 5 for right, head in cells)
+
+
+def test_other_tables_scroll_within_themselves_and_keep_their_first_column_in_sight(
+    plain_page, browser
+):
+    show(browser, plain_page, 390, "light")
+    boxes = browser.execute_script(SCROLLED.replace("ARG", "#trials details[open] .scroll"))
+    assert boxes == [[True, True]] * 2
+    moved = browser.execute_script(
+        "const box = document.querySelector('#trials details[open] .scroll');"
+        "box.scrollLeft = 60; const cells = box.querySelectorAll('tbody tr:first-child > *');"
+        "return Array.from(cells).slice(0, 2).map(cell => cell.getBoundingClientRect().left)"
+    )
+    assert moved[0] >= 16 > moved[1]
+
+
+def test_the_comparison_fills_a_wide_screen(plain_page, browser):
+    widths = []
+    for width in (390, 1280):
+        show(browser, plain_page, width, "light")
+        widths.append(browser.execute_script("return document.querySelector('.whole img').width"))
+    assert widths[0] < 390
+    assert widths[1] > 1000
 
 
 def test_text_in_figures_is_large_enough_to_read_on_a_phone(synthetic_page, browser):

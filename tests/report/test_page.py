@@ -7,10 +7,16 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fer_ray.report import page as page_module
+from fer_ray.report.comparison import DESK, PHONE, comparison
 from fer_ray.report.gallery import MAX_SHOWN
+from fer_ray.report.groups import grouped
 from fer_ray.report.page import write_report
+from fer_ray.report.recipes import recipe_rows
+from fer_ray.report.run_folder import read_run
+from fer_ray.report.theme import LIGHT
 
 ONE = (("svm-linear", "subject-10fold", 0.6),)
 HOSTILE = "<script>alert(1)<&'\""  # a slash would start a folder
@@ -53,8 +59,7 @@ def faces_in(tags):
 def test_the_report_is_one_page_with_its_figures_as_png_beside_it(plain_page):
     folder, html, tags = read(plain_page)
     assert sorted(file.name for file in folder.iterdir()) == [
-        "agreement-0.png", "agreement-1.png", "calibration-0.png", "calibration-1.png",
-        "class-counts.png", "comparison.png",
+        "calibration-0.png", "calibration-1.png", "class-counts.png", "comparison.png",
         "confusion-svm-linear-reference-loso.png",
         "confusion-svm-linear-reference-random.png",
         "confusion-svm-linear-reference-subject-10fold.png",
@@ -217,29 +222,152 @@ def test_photographs_without_sequences_or_subjects_make_a_report_too(build_run):
     assert not re.search(r"\b(nan|None)\b", tags.text)
 
 
-def test_contempt_of_ckplus_is_shown_within_its_late_cohort(build_run):
-    built = build_run(experiments=ONE)
+def record_late(built):
+    """Subjects who show contempt, and others, become late ones: S201 and so on."""
     file = built.run_dir / "frames" / "part-0.parquet"
     frames = pq.read_table(file)
-    late = [name if name < "S009" else f"S2{name[2:]}" for name in frames["subject"].to_pylist()]
+    names, emotions = (frames[name].to_pylist() for name in ("subject", "emotion"))
+    late = {name for name, emotion in zip(names, emotions, strict=True) if emotion == "contempt"}
+    renamed = [f"S2{name[2:]}" if name in late or name > "S012" else name for name in names]
     at = frames.column_names.index("subject")
-    pq.write_table(frames.set_column(at, "subject", pa.array(late)), file)
+    pq.write_table(frames.set_column(at, "subject", pa.array(renamed)), file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"labelled_sequences": 327}, "On CK+. All contempt of CK+"),
+        ({}, "On “source”, which is laid out as CK+. All contempt of CK+"),
+        ({"layout": "folders"}, None),
+        ({"synthetic": True}, None),
+    ],
+)
+def test_contempt_is_shown_within_the_late_cohort_where_there_may_be_one(build_run, changes, where):
+    built = build_run(experiments=ONE)
     _, _, tags = report(built)
-    assert "late cohort" not in tags.text  # the data are not CK+
+    assert "late cohort" not in tags.text  # contempt is of all subjects
+    record_late(built)
     record = json.loads((built.run_dir / "extract.json").read_text())
-    record["data"]["labelled_sequences"] = 327
+    record["data"] |= changes
     (built.run_dir / "extract.json").write_text(json.dumps(record))
     _, _, tags = report(built)
-    assert "Contempt in the late cohort" in tags.text
-    assert "Others there so called" in tags.text
+    assert ("Contempt in the late cohort" in tags.text) == (where is not None)
+    assert (where or "") in tags.text
+    assert not re.search(r"\b(nan|None)\b", tags.text)
 
 
-def test_warnings_and_settings_of_the_trials_are_shown_where_there_are_any(build_run):
+def test_warnings_and_time_of_the_last_trials_are_shown_where_there_are_any(build_run):
     built = build_run(experiments=ONE)
     record = {"seconds": 75.0, "workers": 4, "settings": {"svm": {"C": 1.0}}, "warnings": ["Mind."]}
     (built.run_dir / "trials.json").write_text(json.dumps(record))
     _, _, tags = report(built)
-    assert all(text in tags.text for text in ("Mind.", "75 s", "4 workers", "svm.C"))
+    assert all(text in tags.text for text in ("Mind.", "75 s", "4 workers"))
+
+
+def test_settings_are_those_of_each_experiment_without_what_has_no_part_in_it(build_run):
+    settings = {"kernels": ["linear", "poly"], "C": 0.5, "gamma": "auto", "degree": 3,
+                "n_trials": 10, "seed": 7, "augment": 0}  # fmt: skip
+    linear, poly = ({"kernel": kernel, "settings": settings} for kernel in ("linear", "poly"))
+    built = build_run(experiments=(
+        ("svm-linear", "random", 0.6, {"metadata": {"fer_ray.recipe": linear}}),
+        ("svm-poly", "loso", 0.6, {"metadata": {"fer_ray.recipe": poly}}),
+        ("head", "loso", 0.5, {"metadata": {"fer_ray.recipe": {"head": {"epochs": 20}}}}),
+        ("svm-rbf", "loso", 0.4),
+    ))  # fmt: skip
+    rows = recipe_rows(grouped(read_run(built.run_dir).experiments))
+    shown = {row["experiment"]: dict(row["settings"]) for row in rows}
+    assert shown == {
+        "svm-linear-reference-random": {
+            "kernel": "linear", "C": "0.5", "n_trials": "10", "seed": "7", "augment": "0"},
+        "svm-poly-reference-loso": {
+            "kernel": "poly", "C": "0.5", "gamma": "auto", "degree": "3", "augment": "0"},
+        "head-reference-loso": {"epochs": "20", "seed": "0"},
+        "svm-rbf-reference-loso": {},
+    }  # fmt: skip
+    _, html, tags = report(built)
+    assert html.count("<span>C</span> 0.5") == 2
+    assert "not recorded" in tags.text
+
+
+def test_groups_of_random_trials_have_headings_and_sentences_of_their_own(build_run):
+    two = {"n_trials": 2, "settings": "-n_trials=2"}
+    built = build_run(experiments=(
+        ("svm-linear", "random", 0.5), ("svm-poly", "random", 0.4),
+        ("svm-linear", "random", 0.9, two), ("svm-poly", "random", 0.8, two),
+    ))  # fmt: skip
+    _, html, tags = report(built)
+    assert "On “source” (10 random splits), linear SVM" in tags.text
+    experiments, trials = (
+        html.split(f'<section id="{name}">')[1].split("</section>")[0]
+        for name in ("experiments", "trials")
+    )
+    for section in (experiments, trials):
+        assert re.findall("<h3>(.*?)</h3>", section) == ["10 random splits", "2 random splits"]
+    assert re.findall(r'class="best"', experiments) == ['class="best"'] * 2
+
+
+def test_random_trials_are_shown_with_their_standard_deviation(plain_page):
+    built = read_run(plain_page.parent.parent)
+    (group,) = [one for one in grouped(built.experiments) if one.split == "10 random splits"]
+    made = group.best.summary
+    expected = f"{100 * made.test_accuracy:.1f} ± {100 * made.test_accuracy_sd:.1f}\u00a0%"
+    _, html, _ = read(plain_page)
+    for section in ("experiments", "trials"):
+        assert expected in html.split(f'<section id="{section}">')[1].split("</section>")[0]
+
+
+def test_sizes_and_pixel_formats_are_shown_and_left_out_where_they_are_not_known(build_run):
+    built = build_run(experiments=ONE)
+    _, _, tags = report(built)
+    assert "Sizes: 640×490 (50). Pixels: gray (48), RGB (2)." in tags.text
+    record = json.loads((built.run_dir / "extract.json").read_text())
+    record["data"]["sizes"] = {"640×490": 40}  # the commonest alone are recorded
+    (built.run_dir / "extract.json").write_text(json.dumps(record))
+    assert "Sizes: 640×490 (40), other sizes (10)." in report(built)[2].text
+    del record["data"]["sizes"]
+    (built.run_dir / "extract.json").write_text(json.dumps(record))
+    assert "Sizes" not in report(built)[2].text
+
+
+def test_what_test_images_share_with_training_is_told_where_it_was_kept(build_run):
+    audited = {"protocol": "random", "test_images": 90, "subject": 81, "sequence": 30, "content": 0,
+               "near_duplicate": None, "splits": []}  # fmt: skip
+    kept = {"metadata": {"fer_ray.leakage": audited}}
+    built = build_run(
+        experiments=(("svm-linear", "random", 0.6, kept), ("svm-linear", "loso", 0.6))
+    )
+    _, _, tags = report(built)
+    assert tags.text.count("Leakage audit") == 1
+    assert "of 90 test images over all splits, 81 show a subject who is also in" in tags.text
+    assert "look not known." in tags.text
+
+
+def test_the_most_confident_mistake_is_shown_once(plain_page):
+    _, html, _ = read(plain_page)
+    wrong = html.split('<section id="wrong">')[1].split("<h3>All wrong answers")[0]
+    worst = re.search(r"The most confident mistake: (\S+),", wrong).group(1)
+    assert wrong.count(worst) == 2  # in the figure's caption and in its text alternative
+
+
+def test_names_in_the_comparison_are_of_one_size_and_wrap(build_run):
+    searched = {"feature_set": "chosen", "settings": "-configurations=9-feature_sets=hog,landmarks"}
+    built = build_run(experiments=(*ONE, ("search", "subject-10fold", 0.7, searched)))
+    groups = grouped(read_run(built.run_dir).experiments)
+    for way in (PHONE, DESK):
+        figure = comparison(groups, "faces", way, LIGHT)
+        FigureCanvasAgg(figure).draw()
+        (axes,) = figure.axes
+        sizes = {text.get_fontsize() for text in axes.texts}
+        assert sizes == {9, 10}  # the data beneath a heading, and all else
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert max(box.x1 for box in boxes) <= figure.bbox.x1
+        left = [box for text, box in zip(axes.texts, boxes, strict=True) if text.get_ha() == "left"]
+        right = [box for text, box in zip(axes.texts, boxes, strict=True)
+                 if text.get_ha() == "right"]  # fmt: skip
+        assert not any(one.overlaps(other) for one in left for other in right)
+        if way.beside:
+            marks = axes.get_window_extent()
+            assert max(box.x1 for box in left) < marks.x0 < marks.x1 < min(box.x0 for box in right)
 
 
 def test_a_report_is_the_same_to_the_byte_when_made_again(build_run):

@@ -10,9 +10,9 @@ from fer_ray.contracts import HISTORY_SCHEMA
 from fer_ray.learn.compare import compare
 from fer_ray.report import published, side, tables
 from fer_ray.report.curves import reliability
+from fer_ray.report.groups import grouped
 from fer_ray.report.page import write_report
 from fer_ray.report.run_folder import read_run
-from fer_ray.report.verdict import by_protocol
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def run_dir(build_run) -> Path:
 
 def test_models_stand_side_by_side_on_the_same_answers(run_dir: Path) -> None:
     run = read_run(run_dir)
-    (found,) = side.sides(by_protocol(run.experiments))  # one model alone is no comparison
-    assert [item.summary.classifier for item in found.models] == ["svm-linear", "svm-rbf",
+    (found,) = side.sides(grouped(run.experiments))  # one model alone is no comparison
+    assert [item.summary.classifier for item in found.group.models] == ["svm-linear", "svm-rbf",
                                                                   "svm-poly"]  # fmt: skip
     rows = side.rows(found)
     assert all(len(row) == len(side.HEADS) for row in rows)
-    right = {item.summary.classifier: found.right[at] for at, item in enumerate(found.models)}
+    right = {item.summary.classifier: found.right[at] for at, item in enumerate(found.group.models)}
     linear, poly, rbf = right["svm-linear"], right["svm-poly"], right["svm-rbf"]
     assert rows[0][6:] == (
         str((~linear).sum()), str((linear & ~poly & ~rbf).sum()), str((~linear & poly & rbf).sum())
@@ -64,13 +64,45 @@ def test_models_stand_side_by_side_on_the_same_answers(run_dir: Path) -> None:
 def test_models_of_other_test_images_are_left_out(run_dir: Path) -> None:
     file = run_dir / "predictions" / "svm-linear-reference-random.parquet"  # of the best
     pq.write_table(pq.read_table(file).slice(1), file)
-    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
-    assert {item.summary.classifier for item in found.models} == {"svm-poly", "svm-rbf"}
+    (found,) = side.sides(grouped(read_run(run_dir).experiments))
+    assert {item.summary.classifier for item in found.group.models} == {"svm-poly", "svm-rbf"}
+
+
+def test_of_two_models_one_sentence_says_how_often_they_agree(run_dir: Path) -> None:
+    (run_dir / "trials" / "svm-rbf-reference-random.parquet").unlink()
+    run = read_run(run_dir)
+    (found,) = side.sides(grouped(run.experiments))
+    told = side.hardest(found)
+    assert "both models give" in told
+    alike = 100 * np.mean(found.predicted[0] == found.predicted[1])
+    assert told.endswith(f"They give {alike:.1f}\u00a0% of them alike.")
+    assert [item.name for item in side.pictures(run, found, 0)] == ["calibration-0"]
+
+
+def test_of_more_models_a_matrix_shows_how_often_each_two_agree(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    (found,) = side.sides(grouped(run.experiments))
+    assert "all 3 models give" in side.hardest(found)
+    assert "alike" not in side.hardest(found)
+    names = [item.name for item in side.pictures(run, found, 0)]
+    assert names == ["calibration-0", "agreement-0"]
+
+
+@pytest.mark.parametrize("n_trials", [1, 2])
+def test_a_difference_without_interval_is_told_without_nan(build_run, n_trials: int) -> None:
+    few = {"n_trials": n_trials, "settings": f"-n_trials={n_trials}"}
+    built = build_run(
+        experiments=[("svm-linear", "random", 0.7, few), ("svm-poly", "random", 0.5, few)]
+    )
+    (found,) = side.sides(grouped(read_run(built.run_dir).experiments))
+    told = side.best_two(found)
+    assert "nan" not in told
+    assert ("no interval; no p value" in told) == (n_trials == 1)
 
 
 def test_the_best_two_are_tested_in_pairs(run_dir: Path) -> None:
-    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
-    first, second = found.models[:2]
+    (found,) = side.sides(grouped(read_run(run_dir).experiments))
+    first, second = found.group.models[:2]
     tested = compare((first.trials, first.predictions), (second.trials, second.predictions))
     text = side.best_two(found)
     assert f"p = {tested.p_value:.2g}" in text
@@ -78,7 +110,7 @@ def test_the_best_two_are_tested_in_pairs(run_dir: Path) -> None:
 
 
 def test_agreement_is_the_share_of_equal_answers(run_dir: Path) -> None:
-    (found,) = side.sides(by_protocol(read_run(run_dir).experiments))
+    (found,) = side.sides(grouped(read_run(run_dir).experiments))
     shares = side.agreement(found)
     assert np.array_equal(np.diag(shares), np.ones(3))
     assert shares[0, 1] == shares[1, 0] == np.mean(found.predicted[0] == found.predicted[1])
@@ -96,9 +128,29 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
     run = read_run(run_dir)
     assert ("vgg16", "weights not available", "–", "–", "–") in tables.backbone_rows(run)
     ours = {row[0]: row[3] for row in published.published_rows(run)}
-    assert ours["The study: VGG16, pooled, softmax head"] == "weights not available"
-    assert ours["The study: Xception, pooled, softmax head"] == "not in this run"
-    assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"]
+    assert ours["The study: VGG16, pooled, softmax head"] == ["weights not available"]
+    assert ours["The study: Xception, pooled, softmax head"] == ["not in this run"]
+    assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"][0]
+
+
+def test_beside_lucey_et_al_stands_every_experiment_of_their_protocol_and_classes(
+    build_run,
+) -> None:
+    seven = {"settings": "-classes=7"}
+    built = build_run(experiments=(
+        ("svm-linear", "loso", 0.5, {"feature_set": "reference", **seven}),
+        ("svm-linear", "loso", 0.9, {"feature_set": "delta", **seven}),
+        ("svm-linear", "loso", 0.7, {"feature_set": "delta-hog+delta", **seven}),
+        ("svm-linear", "loso", 0.95),
+        ("svm-linear", "subject-10fold", 0.95, seven),
+    ))  # fmt: skip
+    (*_, (_, _, protocol, lines)) = published.published_rows(read_run(built.run_dir))
+    assert protocol == "leave one subject out, 7 classes without neutral"
+    assert [line.split(" features")[0] for line in lines] == [
+        "Linear SVM on delta", "Linear SVM on delta-hog+delta", "Linear SVM on reference",
+        "(“source”; leave one subject out, 16 folds, 7 classes without neutral)",
+    ]  # fmt: skip
+    assert ["like for like" in line for line in lines] == [True, True, False, False]
 
 
 def test_the_page_shows_them_with_learning_curves(run_dir: Path) -> None:

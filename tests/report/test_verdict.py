@@ -1,28 +1,33 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fer_ray.learn import metrics
+from fer_ray.learn.compare import compare
 from fer_ray.learn.summary import summarise
 from fer_ray.report.run_folder import Experiment, RunFolder
-from fer_ray.report.verdict import by_protocol, difference, judge
+from fer_ray.report.verdict import difference, judge
 
 N_TRIALS, N_TEST = 10, 40
 
 
-def experiment(classifier, protocol, accuracy, shared=0.9, n_trials=N_TRIALS, seed=0, images=""):
+def experiment(
+    classifier, protocol, accuracy, shared=0.9, n_trials=N_TRIALS, seed=0, images="", settings="",
+    feature_set="reference", classes=range(8),
+):  # fmt: skip
     """An experiment that is right on the same `accuracy` of each trial's 40 images."""
     rng = np.random.default_rng(seed)
-    name, trials, predictions = f"{classifier}-{protocol}", [], []
+    name, trials, predictions = f"{classifier}-{feature_set}-{protocol}{settings}", [], []
     for trial in range(n_trials):
-        labels = np.arange(N_TEST) % 8
+        labels = np.array(classes)[np.arange(N_TEST) % len(classes)]
         wrong = rng.permutation(N_TEST) >= round(accuracy * N_TEST)
         predicted = np.where(wrong, (labels + 1) % 8, labels)
         counts = metrics.confusion_counts(labels, predicted, 8)
         trials.append(
-            {"experiment": name, "classifier": classifier, "feature_set": "reference",
+            {"experiment": name, "classifier": classifier, "feature_set": feature_set,
              "protocol": protocol, "trial": trial, "n_train": 160, "n_test": N_TEST,
              "test_subject_in_train": shared if protocol == "random" else 0.0,
              "train_accuracy": 1.0, "test_accuracy": metrics.accuracy(labels, predicted),
@@ -64,7 +69,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
             run_of([experiment(LINEAR, FOLDS, 0.8)]),
             "Linear SVM on reference features, with nothing to compare",
             ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0\u00a0% (",
-             "no other experiment ran under this protocol (95\u00a0% intervals: bootstrap over"],
+             "no other experiment was tested on the same images (95\u00a0% intervals: bootstrap"],
             ["leads"],
             id="one-experiment",
         ),
@@ -94,7 +99,8 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
             run_of([experiment(LINEAR, "random", 0.9), experiment(POLY, "random", 0.5, seed=2)]),
             "Linear SVM on reference features leads",
             ["(10 random splits)", "leaves out zero, but 90.0\u00a0% of the test images show a "
-             "person seen in training", "corrected resampled t over trials"],
+             "person seen in training", "(no interval: all trials have the same accuracy; of the "
+             "difference: corrected resampled t over trials)"],
             [],
             id="random-splits-share-subjects",
         ),
@@ -110,23 +116,38 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
                     experiment(POLY, "random", 0.5, n_trials=1, seed=2)]),
             "Too close to call",
             ["(1 random split)", "a gap of 40.0 points may be chance",
-             "a single trial gives no interval"],
+             "(no interval: a single trial)"],
             ["nan", "leads"],
             id="a-single-trial",
         ),
         pytest.param(
-            run_of([experiment(LINEAR, FOLDS, 0.9), experiment(POLY, FOLDS, 0.5, images="other")]),
-            "Linear SVM on reference features leads",
-            ["the intervals of the two, 40.0 points apart, do not overlap"],
-            ["paired"],
-            id="other-test-images-far-apart",
+            run_of([experiment(LINEAR, "random", 0.8), experiment(POLY, "random", 0.8, seed=2)]),
+            "Too close to call",
+            ["includes zero; besides, 90.0\u00a0% of the test images show a person"],
+            ["but"],
+            id="too-close-and-subjects-are-shared",
         ),
         pytest.param(
-            run_of([experiment(LINEAR, FOLDS, 0.8), experiment(POLY, FOLDS, 0.775, images="o")]),
-            "Too close to call",
-            ["the intervals of the two, 2.5 points apart, overlap"],
-            ["paired"],
-            id="other-test-images-alike",
+            run_of([experiment(LINEAR, FOLDS, 0.9), experiment(POLY, FOLDS, 0.5, images="other")]),
+            "Linear SVM on reference features, with nothing to compare",
+            ["no other experiment was tested on the same images"],
+            ["paired", "polynomial"],
+            id="other-test-images",
+        ),
+        pytest.param(
+            run_of([experiment(POLY, "random", 0.95, n_trials=2, settings="-n_trials=2"),
+                    experiment(LINEAR, "random", 0.8)]),
+            "Linear SVM on reference features, with nothing to compare",
+            ["On CK+ (10 random splits), linear SVM on reference features has"],
+            ["95.0", "polynomial"],
+            id="few-trials-never-lead-over-more",
+        ),
+        pytest.param(
+            run_of([experiment(LINEAR, FOLDS, 0.8, classes=range(6))]),
+            "Linear SVM on reference features, with nothing to compare",
+            ["(10 folds by subject, 6 classes tested)"],
+            [],
+            id="classes-that-are-not-tested",
         ),
         pytest.param(
             run_of([experiment(RBF, "random", 0.975), *CLEAR_LEAD]),
@@ -183,10 +204,19 @@ def test_a_note_warns_when_accuracy_hides_poor_recall_of_rare_classes():
     assert "may have learned nothing: always answering “neutral” would score 90.0" in nothing
 
 
-def test_protocols_are_never_mixed_and_the_best_comes_first():
-    groups = by_protocol((*TWO_ALIKE[::-1], experiment(RBF, "random", 0.975)))
-    accuracies = [[item.summary.test_accuracy for item in group] for group in groups]
-    assert accuracies == [[0.8, 0.775], [0.975]]
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_without_intervals_a_lead_is_not_called_one_and_no_nan_is_shown(missing, monkeypatch):
+    def without(item):
+        return replace(item, summary=replace(item.summary, interval=(missing, missing)))
+
+    none = replace(compare(*((one.trials, one.predictions) for one in CLEAR_LEAD)),
+                   interval=(missing, missing))  # fmt: skip
+    monkeypatch.setattr("fer_ray.report.verdict.compare", lambda *_: none)
+    verdict = judge(run_of([without(item) for item in CLEAR_LEAD]))
+    assert verdict.headline == "Too close to call"
+    assert "a gap of 30.0 points may be chance" in verdict.sentence
+    assert "(no interval)" in verdict.sentence
+    assert "nan" not in " ".join([verdict.sentence, *verdict.notes])
 
 
 def test_a_paired_difference_of_random_trials_may_be_negative():

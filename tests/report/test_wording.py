@@ -3,9 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from fer_ray.contracts import EMOTIONS
 from fer_ray.report import wording
+from fer_ray.report.splits import protocol_rank, split
 from tests.report.test_verdict import experiment
 
+LONG = "search-random-seed=3-configurations=9-feature_sets=" + ",".join(["hog+landmarks"] * 20)
 SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
 
 
@@ -15,7 +18,11 @@ SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
         (wording.percent(0.83876), "83.9\u00a0%"),
         (wording.percent(math.nan), "–"),
         (wording.span((0.812, 0.88)), "81.2–88.0\u00a0%"),
-        (wording.span((math.nan, math.nan)), "–"),
+        (wording.span((math.nan, math.nan)), "none"),
+        (wording.span((None, None)), "none"),
+        (wording.signed_span((math.nan, math.nan)), "none"),
+        (wording.with_sd(0.83876, 0.0361), "83.9 ± 3.6\u00a0%"),
+        (wording.with_sd(0.83876, math.nan), "83.9\u00a0%"),
         (wording.signed_span((-0.008, 0.05)), "−0.8 to +5.0"),
         (wording.signed_span((-0.0001, 0.0001)), "0.0 to 0.0"),
         (wording.duration(0.123), "0.12 s"),
@@ -42,29 +49,77 @@ def test_numbers_and_names_read_as_a_person_writes_them(text, expected):
             "Searched classifier on chosen features",
         ),
         (
-            {"experiment": "svm-linear-hog-random-n_trials=3-scale=standard-tol=1e-05-seed=2"},
-            "Linear SVM on reference features (scale standard, tol 1e-05)",
+            {"experiment": "svm-linear-hog-random-n_trials=3-scale=standard-tol=1e-05-seed=2",
+             "protocol": "random"},
+            "Linear SVM on scaled reference features (tol 1e-05)",
+        ),
+        (
+            {"experiment": "search-loso-inner_folds=3-feature_sets=hog,geometry-seed=2",
+             "protocol": "loso"},
+            "Linear SVM on reference features (inner folds 3, feature sets hog/geometry, seed 2)",
+        ),
+        (
+            {"experiment": "svm-linear-hog+landmarks-loso-scale=equal", "protocol": "loso"},
+            "Linear SVM on equally scaled reference features",
+        ),
+        (
+            {"experiment": f"{LONG[:120]}-0123456789ab", "protocol": "random"},
+            "Linear SVM on reference features (configurations 9, and more 0123456789ab)",
+        ),
+        (
+            {"experiment": "head-hog-loso-seed=2-n_trials=3", "protocol": "another-source"},
+            "Linear SVM on reference features",
         ),
     ],
-)
+)  # fmt: skip
 def test_a_method_is_named_with_what_sets_it_apart(changes, label):
     assert wording.method(replace(SUMMARY, **changes)) == label
 
 
 @pytest.mark.parametrize(
-    ("protocol", "classes", "title"),
+    ("protocol", "classes", "settings", "text"),
     [
-        ("loso", 8, "Leave one subject out"),
-        ("random", 6, "Random splits, 6 classes"),
-        ("given-folds-12ab34cd", 8, "Folds given as a file"),
-        ("given-trials-12ab34cd", 7, "Trials given as a file, 7 classes"),
+        ("loso", EMOTIONS, "", "leave one subject out, 10 folds"),
+        ("random", EMOTIONS[:6], "", "10 random splits, 6 classes tested"),
+        ("random", EMOTIONS[1:], "-classes=7-seed=4",
+         "10 random splits, seed 4, 7 classes without neutral"),
+        ("random", EMOTIONS[1:6], "-classes=7", "10 random splits, 5 of 7 classes tested"),
+        ("subject-10fold", EMOTIONS[:2] + EMOTIONS[3:], "-classes=7n",
+         "10 folds by subject, 7 classes without contempt"),
+        ("loso", EMOTIONS, "-test_share=0.1", "leave one subject out, 10 folds"),
+        ("random", EMOTIONS, "-test_share=0.1",
+         "10 random splits, 10\u00a0% of each class in test"),
+        ("given-folds-12ab34cd", EMOTIONS, "", "10 folds given as a file (12ab34cd)"),
+        ("given-trials-12ab34cd", EMOTIONS, "", "10 trials given as a file (12ab34cd)"),
+        ("another-source", EMOTIONS, "-seed=4", "another source"),
     ],
-)
-def test_a_protocol_is_named_with_the_number_of_its_classes(protocol, classes, title):
-    made = replace(SUMMARY, protocol=protocol, classes=SUMMARY.classes[:classes])
-    assert wording.title(made) == title
+)  # fmt: skip
+def test_splits_are_named_with_all_that_sets_them_apart(protocol, classes, settings, text):
+    name = f"svm-linear-reference-{protocol}{settings}"
+    made = replace(SUMMARY, experiment=name, protocol=protocol, classes=tuple(classes))
+    assert split(made) == text
 
 
 def test_protocols_that_keep_subjects_apart_come_before_random_splits_and_unknown_ones_last():
     names = ["elsewhere", "random", "loso", "subject-10fold"]
-    assert sorted(names, key=wording.protocol_rank) == names[::-1]
+    assert sorted(names, key=protocol_rank) == names[::-1]
+
+
+def audit(**found):
+    kinds = dict.fromkeys(("subject", "sequence", "content", "near_duplicate"), 0)
+    return {"test_images": 430, "protocol": "random", "splits": [], **kinds, **found}
+
+
+@pytest.mark.parametrize(
+    ("audited", "text"),
+    [
+        (audit(subject=410, near_duplicate=167),
+         "of 430 test images over all splits, 410 show a subject who is also in training, 167 look "
+         "the same as an image in training."),
+        (audit(), "none shares its subject, sequence, content or look with one in training."),
+        (audit(subject=None, sequence=None, content=3),
+         "3 are, byte for byte, an image in training; subject and sequence not known."),
+    ],
+)  # fmt: skip
+def test_a_leakage_audit_is_told_in_one_sentence(audited, text):
+    assert wording.leaked(audited).endswith(text)
