@@ -1,5 +1,6 @@
 """Bottleneck features of rows that are being predicted, by the very weights of the bundle."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from fer_ray.deep.network import Backbone
 from fer_ray.deep.weights import find_weights
 from fer_ray.errors import UserError
 from fer_ray.features.crop import cut
+from fer_ray.features.steps import CROP
 
+Networks = dict[str, Backbone]
 Asked = tuple[tuple[str, str], ...]  # backbones with the weights that the user names for them
 
 
@@ -51,30 +54,56 @@ def _weights_file(bundle: Bundle, name: str, asked: str | None) -> Path:
 def with_bottleneck(table: pa.Table, root: Path, bundle: Bundle, asked: Asked) -> pa.Table:
     """Extracted rows with the features of the bundle's backbones; null where there is no face.
 
-    Image by image, so that no row depends on those beside it.
-
     Args:
         table: Extracted rows.
         root: Folder that their `path` is relative to.
         bundle: Whose backbones.
         asked: Weights by backbone; others are the backbone's own.
     """
-    names = list(bundle.manifest.recipe.backbones)
-    networks = [_network(name, str(_file(bundle, name, asked))) for name in names]
-    found: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in names}
     needed = table.select(["path", "sha256", "status", "box_xywh", "landmarks_xy"])
+    networks = load_networks(bundle, asked)
+    return _with_features(table, needed, networks, lambda row: _crop(row, root, bundle))
+
+
+def with_bottleneck_of_crops(table: pa.Table, networks: Networks, size_px: int) -> pa.Table:
+    """`with_bottleneck` of rows that still have their crops (`steps.CROP`): nothing is read.
+
+    Args:
+        table: Rows with landmarks, before their crops are dropped.
+        networks: From `load_networks`.
+        size_px: Side of a crop.
+    """
+    needed = table.select(["status", "landmarks_xy", CROP])
+    return _with_features(table, needed, networks, lambda row: _pixels(row[CROP], size_px))
+
+
+def load_networks(bundle: Bundle, asked: Asked) -> Networks:
+    """The bundle's backbones, loaded once a process.
+
+    Raises:
+        UserError: Their weights are others here, or cannot be had.
+    """
+    files = {name: _weights_file(bundle, name, dict(asked).get(name))
+             for name in bundle.manifest.recipe.backbones}  # fmt: skip
+    return {name: _network(name, str(file)) for name, file in files.items()}
+
+
+def _with_features(
+    table: pa.Table,
+    needed: pa.Table,
+    networks: Networks,
+    crop_of: Callable[[dict[str, Any]], NDArray[np.uint8]],
+) -> pa.Table:
+    """Image by image, so that no row depends on those beside it."""
+    found: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in networks}
     for row in needed.to_pylist():
-        crop = _crop(row, root, bundle) if row["status"] in DESCRIBED else None
-        for name, network in zip(names, networks, strict=True):
+        crop = crop_of(row) if row["status"] in DESCRIBED else None
+        for name, network in networks.items():
             found[name].append(None if crop is None else _features(network, crop, row))
     for name, vectors in found.items():
         values = pa.array(vectors, vector(BACKBONES[name].width))
         table = table.append_column(feature_column(name), values)
     return table
-
-
-def _file(bundle: Bundle, name: str, asked: Asked) -> Path:
-    return _weights_file(bundle, name, dict(asked).get(name))
 
 
 @cache
@@ -89,6 +118,10 @@ def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
     if decoded.gray is None or decoded.sha256 != row["sha256"]:
         raise UserError(f"{root / row['path']} has changed while it was being predicted.")
     return cut(decoded.gray, row["box_xywh"], recipe.crop.size_px)
+
+
+def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8).reshape(size_px, size_px)
 
 
 def _features(

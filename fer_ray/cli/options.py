@@ -146,11 +146,15 @@ STORE = click.option("--store", required=True, metavar="URI",
                      help="Folder of results, or s3://…, gs://….")  # fmt: skip
 MODEL = click.option("--model", type=click.Path(path_type=Path), metavar="BUNDLE",
                      help="Add this model's answers; extract as it was made for.")  # fmt: skip
+WEIGHTS = click.option("--weights", multiple=True, metavar="BACKBONE=FILE",
+                       help="Weights of a backbone of the bundle.  "
+                       "[default: the published ones]")  # fmt: skip
 SWEEP = _options(
     SOURCE,
     STORE,
     RECIPE,
     MODEL,
+    WEIGHTS,
     click.option("--faces", type=click.Choice(["one", "largest", "all"]),
                  help="one: exactly one or none, as the study; largest; all.  [default: one]"),
     click.option("--gone", type=click.Choice(["delete", "keep"]),
@@ -188,6 +192,18 @@ def settings_of(options: dict[str, Any]) -> "Settings":
             text = f"[{value}]" if option in LISTS else json.dumps(value)
             overrides.append(f"{SETTING_OF_OPTION[option]}={text}")
     return load_settings(file, tuple(overrides))
+
+
+def named_files(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Backbones and files, from BACKBONE=FILE each."""
+    return tuple(_named_file(text) for text in texts)
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if not equals or not name or not file:
+        raise click.UsageError(f"--weights {text}: write it as BACKBONE=FILE")
+    return name, file
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.options import JSON, MODEL, SWEEP, progress_on, settings_of
+from fer_ray.cli.options import (
+    JSON,
+    MODEL,
+    SWEEP,
+    WEIGHTS,
+    named_files,
+    progress_on,
+    settings_of,
+)
 from fer_ray.errors import ExitCode
 
 
@@ -25,8 +33,8 @@ def retry_failed(**options: Any) -> None:
     _run(**{**options, "retry": "all"})
 
 
-def _run(source: str, store: str, model: Path | None, log_format: str, as_json: bool,
-         **options: Any) -> None:  # fmt: skip
+def _run(source: str, store: str, model: Path | None, weights: tuple[str, ...], log_format: str,
+         as_json: bool, **options: Any) -> None:  # fmt: skip
     settings = settings_of(options)
     from fer_ray.runtime import ray_closed_after
     from fer_ray.sweep import show
@@ -34,7 +42,7 @@ def _run(source: str, store: str, model: Path | None, log_format: str, as_json: 
 
     show.log_as(log_format)
     with ray_closed_after():
-        told = run_sweep(source, store, settings, progress_on(as_json), model)
+        told = run_sweep(source, store, settings, progress_on(as_json), model, named_files(weights))
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
@@ -46,15 +54,15 @@ def _run(source: str, store: str, model: Path | None, log_format: str, as_json: 
 
 @click.command()
 @SWEEP
-def plan(source: str, store: str, model: Path | None, log_format: str, as_json: bool,
-         **options: Any) -> None:  # fmt: skip
+def plan(source: str, store: str, model: Path | None, weights: tuple[str, ...], log_format: str,
+         as_json: bool, **options: Any) -> None:  # fmt: skip
     """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
     settings = settings_of(options)
     from fer_ray.sweep import show
     from fer_ray.sweep.estimate import estimate
 
     show.log_as(log_format)
-    told = estimate(source, store, settings, progress_on(as_json), model)
+    told = estimate(source, store, settings, progress_on(as_json), model, named_files(weights))
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
@@ -92,13 +100,14 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
     "--landmark-model", type=click.Path(path_type=Path), help="If the store's is its own."
 )
 @MODEL
+@WEIGHTS
 @JSON
-def verify(store: str, as_json: bool, **options: Any) -> None:
+def verify(store: str, weights: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compute a sample of a store anew and hold it against its rows. Ends with 1 if any differs."""
     from fer_ray.sweep import show
     from fer_ray.sweep.verify import verify_store
 
-    found = verify_store(store, **options)
+    found = verify_store(store, weights=named_files(weights), **options)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fer_ray.bundle.predictor import Answering, predictor_of
+from fer_ray.bundle.predictor import Answering
 from fer_ray.config import ExtractSettings
 from fer_ray.contracts import RESULT_FIELDS, Stage, Status, answer_fields, results_schema
 from fer_ray.data.decode import decode_bytes
@@ -36,7 +36,7 @@ class DescribeImage:
         steps.face_finder(self.settings.crop)
         steps.landmark_locator(self.settings.landmarks)
         if self.answer is not None:
-            predictor_of(self.answer.folder, self.answer.sha256)
+            self.answer.load()
 
     def __call__(self, content: bytes, enter: Stages) -> pa.Table:
         """One row per face, or one that says why there is none; `schema_of` without bookkeeping."""
@@ -52,6 +52,8 @@ class DescribeImage:
         enter(Stage.LANDMARKS)
         table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
         enter(Stage.FEATURES)
+        if self.answer is not None:
+            table = self.answer.of_crops(table)
         table = steps.features(table, settings.features.sets, settings.crop.size_px)
         return self._identified(table if self.answer is None else self.answer(table))
 

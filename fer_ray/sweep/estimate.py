@@ -4,10 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fer_ray.bundle.networks import Asked
 from fer_ray.config import Settings
 from fer_ray.progress import Progress
 from fer_ray.sweep.guard import Guard
-from fer_ray.sweep.run import look, make_plan, prepared
+from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.run import look, make_plan
 from fer_ray.sweep.state import Sweep
 
 PROBED = 16  # images that are tried
@@ -16,7 +18,12 @@ HASH_BLOCK = 256
 
 
 def estimate(
-    source: str, store: str, settings: Settings, progress: Progress, model: Path | None = None
+    source: str,
+    store: str,
+    settings: Settings,
+    progress: Progress,
+    model: Path | None = None,
+    weights: Asked = (),
 ) -> dict[str, Any]:
     """Images and bytes by what is to be done, and the time it takes by a short probe.
 
@@ -29,8 +36,9 @@ def estimate(
         settings: As for `run_sweep`.
         progress: Told how many images are listed.
         model: As for `run_sweep`.
+        weights: As for `run_sweep`.
     """
-    with prepared(source, store, settings, progress, model) as sweep:
+    with prepared(source, store, settings, progress, model, weights) as sweep:
         look(sweep)
         planned = make_plan(sweep)
         to_read, known = sweep.ledger.count_to_hash(), sweep.ledger.count_to_describe()

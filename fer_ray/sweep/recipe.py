@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_ray import __version__
+from fer_ray.bundle.manifest import Bundle
 from fer_ray.config import Settings, fingerprint
 from fer_ray.contracts import SCHEMA_VERSION
+from fer_ray.deep.backbones import BACKBONES
 from fer_ray.environment import library_versions
 from fer_ray.features.landmarks import model_file, model_sha256
 
 # Those that touch pixels or numbers. Ray, pyarrow and the like carry them, and change none.
 LIBRARIES = ("opencv-python-headless", "dlib-bin", "dlib", "numpy", "pillow")
-MODEL_LIBRARIES = ("scikit-learn",)
+SVM_LIBRARIES = ("scikit-learn",)
+NETWORK_LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu")
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,14 @@ class Recipe:
     content: dict[str, Any]
 
 
-def recipe_of(settings: Settings, bundle_sha256: str | None = None) -> Recipe:
+def recipe_of(settings: Settings, bundle: Bundle | None = None) -> Recipe:
     """The recipe of `settings`, with the models and libraries of this machine.
 
     Selection is no part of it: a sweep takes all images. Models count by their content.
 
     Args:
         settings: Of extraction and of the sweep.
-        bundle_sha256: Names the model bundle whose answers rows carry, if any.
+        bundle: The model bundle whose answers rows carry, if any.
 
     Raises:
         UserError: A model is missing.
@@ -42,13 +45,24 @@ def recipe_of(settings: Settings, bundle_sha256: str | None = None) -> Recipe:
     extract = settings.extract.model_dump(mode="json", exclude={"selection"})
     extract["landmarks"]["model"] = model_sha256(model_file(settings.extract.landmarks.model))
     versions = library_versions()
-    libraries = LIBRARIES + (MODEL_LIBRARIES if bundle_sha256 else ())
+    libraries = LIBRARIES + (_libraries(bundle) if bundle else ())
     content = {
         "schema": SCHEMA_VERSION,
         "fer_ray": __version__,
         "libraries": {name: versions[name] for name in libraries if name in versions},
         "extract": extract,
         "faces": settings.sweep.faces,
-        "bundle": bundle_sha256,
+        "bundle": bundle.sha256 if bundle else None,
     }
+    if bundle and bundle.manifest.recipe.backbones:
+        content["backbones"] = {
+            name: one.weights_sha256 for name, one in bundle.manifest.recipe.backbones.items()
+        }
     return Recipe(fingerprint(content), content)
+
+
+def _libraries(bundle: Bundle) -> tuple[str, ...]:
+    """Those that compute a model's answers, and the features of its backbones."""
+    keras = any(BACKBONES[name].application for name in bundle.manifest.recipe.backbones)
+    networks = NETWORK_LIBRARIES if keras or bundle.manifest.kind == "head" else ()
+    return networks + (SVM_LIBRARIES if bundle.manifest.kind == "svm" else ())

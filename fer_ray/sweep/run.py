@@ -2,37 +2,25 @@
 
 import json
 import logging
-import pickle
-import secrets
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.bundle.networks import Asked
 from fer_ray.config import Settings
-from fer_ray.errors import ExitCode, SourceLostError, StoreLostError, UserError
+from fer_ray.errors import ExitCode, SourceLostError, StoreLostError
 from fer_ray.progress import Progress
 from fer_ray.sweep.commits import publish, remove_orphans
-from fer_ray.sweep.describe import DescribeImage, schema_of
 from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.labels import labels_of
-from fer_ray.sweep.ledger import Ledger
 from fer_ray.sweep.manifest import manifest
 from fer_ray.sweep.page import sweep_page
-from fer_ray.sweep.recipe import recipe_of
-from fer_ray.sweep.record import Record, name_at
-from fer_ray.sweep.source import open_source
+from fer_ray.sweep.prepare import prepared
 from fer_ray.sweep.state import Stop, Sweep, stop_here
-from fer_ray.sweep.store import Store
 from fer_ray.sweep.work import work
 
 FEWEST_GONE = 100  # so many rows may be gone at once, whatever share of the store they are
@@ -49,6 +37,7 @@ def run_sweep(
     settings: Settings,
     progress: Progress,
     model: Path | None = None,
+    weights: Asked = (),
     describe: Describe | None = None,
     stop: Stop | None = None,
 ) -> dict[str, Any]:
@@ -60,6 +49,7 @@ def run_sweep(
         settings: What defines the rows, and the policies of `sweep`.
         progress: Told what is done.
         model: A model bundle, whose answers are added and whose settings of extraction are taken.
+        weights: Files of weights by backbone of the bundle; others are the backbone's own.
         describe: From the bytes of an image to its rows. None: the steps of extraction.
         stop: Ends the sweep in good order once set; SIGTERM sets it.
 
@@ -70,7 +60,7 @@ def run_sweep(
         UserError: The source or the store is lost, or a model missing; what was finished is
             committed, and the manifest written if the store still takes it.
     """
-    with prepared(source, store, settings, progress, model, describe, stop) as sweep:
+    with prepared(source, store, settings, progress, model, weights, describe, stop) as sweep:
         try:
             _sweep(sweep)
         except BaseException as problem:
@@ -80,45 +70,6 @@ def run_sweep(
                 _keep(sweep, final=False)
             raise
         return _keep(sweep, final=True)
-
-
-@contextmanager
-def prepared(
-    source: str,
-    store: str,
-    settings: Settings,
-    progress: Progress,
-    model: Path | None = None,
-    describe: Describe | None = None,
-    stop: Stop | None = None,
-) -> Iterator[Sweep]:
-    """A sweep that has not begun; see `run_sweep`."""
-    predictor = Predictor(model) if model else None
-    answer, labels = None, tuple[str, ...]()
-    if model and predictor:
-        extract = predictor.settings(settings.extract.landmarks.model)
-        settings = settings.model_copy(update={"extract": extract})
-        answer, labels = Answering(model.resolve(), predictor.sha256), predictor.labels
-    recipe = recipe_of(settings, predictor.sha256 if predictor else None)
-    opened, kept = open_source(source), Store(store)
-    record = Record(_name(), opened.uri, kept.uri, recipe)
-    chosen = describe or DescribeImage(settings.extract, settings.sweep.faces, answer)
-    listed_ns, gone = time.time_ns(), settings.sweep.gone
-    with tempfile.TemporaryDirectory(prefix="fer-ray-") as scratch:
-        ledger = Ledger(Path(scratch), recipe.fingerprint, record.sweep, listed_ns, gone)
-        try:
-            yield Sweep(
-                opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
-                schema_of(settings.extract, labels), stop or Stop(),
-            )  # fmt: skip
-        except duckdb.IOException as problem:
-            reason = str(problem).splitlines()[0]
-            raise UserError(
-                f"The temporary folder {scratch} cannot be written any more: {reason}\nSet TMPDIR "
-                "to a folder with room and run the same again."
-            ) from None
-        finally:
-            ledger.close()
 
 
 def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
@@ -137,11 +88,6 @@ def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
     figures = {name: told[name] for name in LOGGED}
     logger.info("sweep %s ended", told["sweep"], extra={"figures": figures})
     return told
-
-
-def _name() -> str:
-    """Sorts by time; random at its end, for two at once."""
-    return f"{name_at(datetime.now(UTC))}-{secrets.token_hex(3)}"
 
 
 def _sweep(sweep: Sweep) -> None:

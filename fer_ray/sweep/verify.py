@@ -9,12 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.bundle.networks import Asked, require_weights
+from fer_ray.bundle.predictor import Predictor
 from fer_ray.config import ExtractSettings, Settings, SweepSettings
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
 from fer_ray.sweep.describe import DescribeImage, completed, schema_of
 from fer_ray.sweep.guard import Fault, Guard
+from fer_ray.sweep.prepare import describing
 from fer_ray.sweep.recipe import recipe_of
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.store import Store
@@ -30,6 +32,7 @@ def verify_store(
     source: str | None = None,
     landmark_model: Path | None = None,
     model: Path | None = None,
+    weights: Asked = (),
 ) -> dict[str, Any]:
     """Compute a random sample of a store's images anew, bit for bit.
 
@@ -40,6 +43,7 @@ def verify_store(
         source: Where the images lie now; None: where the last sweep found them.
         landmark_model: The landmark model's file, if it is not the usual one.
         model: The bundle, if the store has a model's answers.
+        weights: Files of weights by backbone of the bundle; others are the backbone's own.
 
     Returns:
         Counts, `differing` with the columns of each, and `recipe_here`: whether settings, models
@@ -54,7 +58,7 @@ def verify_store(
         raise UserError(f"{store} holds no finished sweep.")
     if told["recipe_content"]["bundle"] and model is None:
         raise UserError("The store has a model's answers: name its bundle with --model.")
-    describe, schema, recipe = _recipe(told, landmark_model, model)
+    describe, schema, recipe = _recipe(told, landmark_model, model, weights)
     opened = open_source(source or told["source"])
     chosen = _sample(kept, sample, seed, told["recipe"])
     rows = _rows(kept, chosen, schema, told["recipe"])
@@ -78,22 +82,27 @@ def verify_store(
 
 
 def _recipe(
-    told: Row, landmark_model: Path | None, model: Path | None
+    told: Row, landmark_model: Path | None, model: Path | None, weights: Asked
 ) -> tuple[DescribeImage, pa.Schema, str]:
     """What makes rows as that sweep did, and the fingerprint that they would have here."""
     content = told["recipe_content"]
     extract = ExtractSettings.model_validate(content["extract"])
     landmarks = extract.landmarks.model_copy(update={"model": landmark_model})
     extract = extract.model_copy(update={"landmarks": landmarks})
-    settings = Settings(extract=extract, sweep=SweepSettings(faces=content["faces"]))
+    swept = SweepSettings(faces=content["faces"])
+    settings = Settings().model_copy(update={"extract": extract, "sweep": swept})
     predictor = Predictor(model) if model else None
-    answer = Answering(model.resolve(), predictor.sha256) if model and predictor else None
-    describe = DescribeImage(extract, content["faces"], answer)
-    schema = schema_of(extract, predictor.labels if predictor else ())
+    if predictor and predictor.sha256 != content["bundle"]:
+        raise UserError(
+            f"The store's answers are of the bundle {str(content['bundle'])[:16]}…; {model} is "
+            f"{predictor.sha256[:16]}…. Name the bundle that made them with --model."
+        )
+    if predictor:
+        require_weights(predictor.bundle, weights)
     return (
-        describe,
-        schema,
-        recipe_of(settings, predictor.sha256 if predictor else None).fingerprint,
+        describing(settings, predictor, weights),
+        schema_of(extract, predictor.labels if predictor else ()),
+        recipe_of(settings, predictor.bundle if predictor else None).fingerprint,
     )
 
 

@@ -1,0 +1,89 @@
+"""A sweep made ready: models looked at, source and store opened, the ledger made."""
+
+import pickle
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from fer_ray.bundle.networks import Asked, require_weights
+from fer_ray.bundle.predictor import Answering, Predictor
+from fer_ray.config import Settings
+from fer_ray.errors import UserError
+from fer_ray.progress import Progress
+from fer_ray.sweep.describe import DescribeImage, schema_of
+from fer_ray.sweep.guard import Describe
+from fer_ray.sweep.ledger import Ledger
+from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.record import Record, name_at
+from fer_ray.sweep.source import open_source
+from fer_ray.sweep.state import Stop, Sweep
+from fer_ray.sweep.store import Store
+
+
+@contextmanager
+def prepared(
+    source: str,
+    store: str,
+    settings: Settings,
+    progress: Progress,
+    model: Path | None = None,
+    weights: Asked = (),
+    describe: Describe | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Sweep]:
+    """A sweep that has not begun; see `run_sweep`."""
+    predictor = Predictor(model) if model else None
+    if predictor:
+        require_weights(predictor.bundle, weights)
+        extract = predictor.settings(settings.extract.landmarks.model)
+        settings = settings.model_copy(update={"extract": extract})
+    chosen = describe or describing(settings, predictor, weights)
+    recipe = recipe_of(settings, predictor.bundle if predictor else None)
+    opened, kept = open_source(source), Store(store)
+    record = Record(_name(), opened.uri, kept.uri, recipe)
+    schema = schema_of(settings.extract, predictor.labels if predictor else ())
+    listed_ns, gone = time.time_ns(), settings.sweep.gone
+    with _scratch() as scratch:
+        ledger = Ledger(scratch, recipe.fingerprint, record.sweep, listed_ns, gone)
+        try:
+            yield Sweep(
+                opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
+                schema, stop or Stop(),
+            )  # fmt: skip
+        finally:
+            ledger.close()
+
+
+def describing(
+    settings: Settings, predictor: Predictor | None, weights: Asked = ()
+) -> DescribeImage:
+    """The steps of extraction, and the answers of a model if there is one."""
+    answer = None
+    if predictor:
+        folder = predictor.bundle.folder.resolve()
+        answer = Answering(folder, predictor.sha256, weights=weights)
+    return DescribeImage(settings.extract, settings.sweep.faces, answer)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fer-ray-") as folder:
+        try:
+            yield Path(folder)
+        except duckdb.IOException as problem:
+            reason = str(problem).splitlines()[0]
+            raise UserError(
+                f"The temporary folder {folder} cannot be written any more: {reason}\nSet TMPDIR "
+                "to a folder with room and run the same again."
+            ) from None
+
+
+def _name() -> str:
+    """Sorts by time; random at its end, for two at once."""
+    return f"{name_at(datetime.now(UTC))}-{secrets.token_hex(3)}"
