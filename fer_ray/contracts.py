@@ -234,6 +234,11 @@ IMAGES_SCHEMA = pa.schema(
     ]
 )
 
+# `STORE/readings` (Delta Lake): what sweeps have read and not published yet.
+READINGS_SCHEMA = pa.schema(
+    [*(IMAGES_SCHEMA.field(name) for name in ("path", "size", "mtime_ns", "sha256"))]
+)
+
 # Of `STORE/results`: one row per face of each content under a recipe, or one that says why not.
 RESULT_FIELDS = (
     pa.field("sha256", pa.string(), nullable=False),

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     TOO_MANY_ERRORS = 4  # a sweep: committed, but more images failed than --max-error-share
     SOURCE_LOST = 5  # a sweep: the source cannot be listed or read, or is suspiciously empty
     STORE_LOST = 6  # a sweep: the store cannot be read or written
+    FUSE = 7  # a sweep: the first images all raised the same error; nothing was committed
     STOPPED = 75  # a sweep: SIGTERM; what was finished is committed (EX_TEMPFAIL: try again)
     INTERRUPTED = 130
     TERMINATED = 143

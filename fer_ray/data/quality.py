@@ -10,6 +10,9 @@ MEANINGS = {
     "not_an_image": "other files that are no images by their name; ignored",
     "undecodable_name": "files and folders whose name is no UTF-8, so no table can name them; left "
     "out: rename them",
+    "unaddressable": "folders of a bucket whose name is empty, . or .. (a//b.jpg): their keys "
+    "cannot be asked for; left out",
+    "linked_folder": "links to folders that are listed elsewhere; not followed again",
     "unreadable_label": "label files that cannot be read: taken as unlabelled",
     "no_emotion_folder": "images that lie in no folder named after an emotion; left out",
     "no_label": "rows without a label: unlabelled",
@@ -30,6 +33,7 @@ MEANINGS = {
     "path_outside": "paths that lead out of the source folder; left out",
     "duplicate_path": "rows that name a file a second time; the first is kept",
     "missing_path": "rows without a path; left out",
+    "unknown_path": "rows that name no image of the source",
 }
 
 

@@ -1,6 +1,8 @@
 """What a task does with a block of images: read and hash them, or describe them under a guard."""
 
 import hashlib
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -8,40 +10,63 @@ import pyarrow as pa
 from fer_ray.contracts import Stage, Status
 from fer_ray.sweep.describe import failed_rows
 from fer_ray.sweep.guard import Fault, Guard
+from fer_ray.sweep.places import told
+from fer_ray.sweep.reading import HungError, Reader
 from fer_ray.sweep.source import Source
 
 # A child that dies may have been killed by the system; one image does not kill three by chance.
 ATTEMPTS = 3
 
 FOUND = pa.schema(
-    [pa.field(name, pa.string()) for name in ("path", "sha256", "status", "stage", "error")]
+    [
+        *(pa.field(name, pa.string()) for name in ("path", "sha256", "status", "stage", "error")),
+        *(pa.field(name, pa.int64()) for name in ("size", "mtime_ns")),  # as listed, where known
+    ]
 )
 Row = dict[str, Any]
 
 _guards: dict[tuple[bytes, float], Guard] = {}  # at most one a process: that of the last task
 
 
-def hash_block(block: pa.Table, source: Source, max_bytes: int) -> pa.Table:
+@dataclass(frozen=True)
+class Limits:
+    """What an image may cost.
+
+    Attributes:
+        max_bytes: Larger files are not read.
+        image_seconds: After which reading or describing it is given up.
+    """
+
+    max_bytes: int
+    image_seconds: float
+
+
+def hash_block(block: pa.Table, source: Source, limits: Limits) -> pa.Table:
     """SHA-256 of each image's content, or why it cannot be read: `FOUND`.
 
     Args:
-        block: `path` and `size`.
+        block: `path`, `size` and `mtime_ns`, as listed.
         source: Where they lie.
-        max_bytes: Larger files are not read.
+        limits: What each may cost.
     """
-    rows = [_hashed(row, source, max_bytes) for row in block.to_pylist()]
+    with closing(Reader(source, limits.max_bytes, limits.image_seconds)) as read:
+        rows = [{**row, **_looked_at(read, row["path"], limits)[0]} for row in block.to_pylist()]
     return pa.Table.from_pylist(rows, schema=FOUND)
 
 
-def _hashed(row: Row, source: Source, max_bytes: int) -> Row:
-    if row["size"] > max_bytes:
-        reason = f"{row['size']} bytes; decode.max_bytes is {max_bytes}"
-        return _unread(row["path"], Status.TOO_LARGE, reason)
+def _looked_at(read: Reader, path: str, limits: Limits) -> tuple[Row, bytes]:
+    """What a path holds, as `FOUND`, and its content where it could be read."""
     try:
-        content = source.read(row["path"])
+        content = read(path)
+    except HungError:
+        reason = f"could not be read within {limits.image_seconds:g} s"
+        return _unread(path, Status.TIMED_OUT, reason), b""
     except OSError as problem:
-        return _unread(row["path"], Status.UNREADABLE, problem.strerror or str(problem))
-    return {"path": row["path"], "sha256": hashlib.sha256(content).hexdigest()}
+        return _unread(path, Status.UNREADABLE, told(problem)), b""
+    if len(content) > limits.max_bytes:
+        reason = f"more than {limits.max_bytes} bytes: decode.max_bytes"
+        return _unread(path, Status.TOO_LARGE, reason), b""
+    return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}, content
 
 
 def _unread(path: str, status: Status, error: str) -> Row:
@@ -49,35 +74,32 @@ def _unread(path: str, status: Status, error: str) -> Row:
 
 
 def describe_block(
-    block: pa.Table, source: Source, describe: bytes, image_seconds: float
-) -> tuple[pa.Table, pa.Table]:
+    block: pa.Table, source: Source, describe: bytes, limits: Limits
+) -> tuple[pa.Table, pa.Table, set[str]]:
     """The rows of each image's content, and what each path was found to hold.
 
     Args:
         block: `path` and `sha256`, as it was planned.
         source: Where they lie.
         describe: Pickled, for `Guard`.
-        image_seconds: After which an image is given up.
+        limits: What each may cost.
 
     Returns:
-        Results without bookkeeping, and `FOUND` of the paths whose content is another by now, or
-        that cannot be read any more.
+        Results without bookkeeping, `FOUND` of the paths whose content is another by now, or that
+        cannot be read any more, and the contents that were planned.
     """
-    guard = _guard(describe, image_seconds)
+    guard = _guard(describe, limits.image_seconds)
     results, found = [], []
-    for row in block.to_pylist():
-        try:
-            content = source.read(row["path"])
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            found.append(_unread(row["path"], Status.UNREADABLE, reason))
-            continue
-        sha256 = hashlib.sha256(content).hexdigest()
-        if sha256 != row["sha256"]:
-            found.append({"path": row["path"], "sha256": sha256})
-        results.append(_described(guard, content, sha256))
+    with closing(Reader(source, limits.max_bytes, limits.image_seconds)) as read:
+        for row in block.to_pylist():
+            now, content = _looked_at(read, row["path"], limits)
+            if now.get("sha256") != row["sha256"]:
+                found.append(now)
+            if "sha256" in now:
+                results.append(_described(guard, content, now["sha256"]))
     merged = pa.concat_tables(results, promote_options="default") if results else failed_none()
-    return merged, pa.Table.from_pylist(found, schema=FOUND)
+    planned = set(block["sha256"].to_pylist())
+    return merged, pa.Table.from_pylist(found, schema=FOUND), planned
 
 
 def failed_none() -> pa.Table:

@@ -4,13 +4,13 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.contracts import IMAGES_SCHEMA
+from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.errors import StoreLostError
 from fer_ray.sweep.describe import completed
 from fer_ray.sweep.record import name_at
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20  # of a commit, while other sweeps are quicker
 MOST_PAUSE_S = 0.5
+MOST_READINGS = 1 << 18  # held at once
+READERS = timedelta(hours=1)  # for which results stay that an image had: a reader may be at it
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class ResultCommits:
 
     Another sweep may have described the same contents meanwhile: Delta Lake refuses a commit that
     does not follow the version known here. Then what the other one has is dropped, and the rest
-    tried again.
+    tried again. Results of contents that are tried again take the place of those of before.
     """
 
     def __init__(self, sweep: "Sweep", committed: Callable[[], None]) -> None:
@@ -38,53 +40,110 @@ class ResultCommits:
         self._sweep = sweep
         self._known = sweep.store.snapshot("results")
         self._alone = True  # until another sweep has committed
-        self._held: list[pa.Table] = []
+        self._retried = pa.array(sorted(sweep.ledger.retried()), pa.string())
+        self._surprises: set[str] = set()  # contents that were found in the place of others
+        self._fresh: list[pa.Table] = []
+        self._again: list[pa.Table] = []
         self._rows = 0
         self._since = time.monotonic()
 
-    def add(self, results: pa.Table) -> None:
-        """Take rows, and commit all held ones once they are many or old."""
-        settings = self._sweep.settings.sweep
-        results = self._sweep.ledger.unknown(results)
+    def add(self, results: pa.Table, planned: set[str]) -> pa.Table:
+        """Take the rows of contents that have none yet; commit once they are many or old.
+
+        Args:
+            results: Of a block.
+            planned: Contents that the block was planned to hold.
+
+        Returns:
+            The rows that were taken.
+        """
+        settings, ledger = self._sweep.settings.sweep, self._sweep.ledger
+        contents = set(results["sha256"].to_pylist())
+        surprises = contents - planned
+        doubled = (ledger.known(surprises) if surprises else set()) | contents & self._surprises
+        self._surprises |= surprises
+        if doubled:
+            doubles = pc.is_in(results["sha256"], pa.array(doubled, pa.string()))
+            results = results.filter(pc.invert(doubles))
         recipe = self._sweep.recipe.fingerprint
-        self._held.append(completed(results, self._sweep.schema, recipe, self._sweep.record.sweep))
-        self._rows += results.num_rows
-        self._sweep.ledger.described(self._held[-1])
+        rows = completed(results, self._sweep.schema, recipe, self._sweep.record.sweep)
+        again = pc.is_in(rows["sha256"], self._retried)
+        self._again.append(rows.filter(again))
+        self._fresh.append(rows.filter(pc.invert(again)))
+        self._rows += rows.num_rows
+        ledger.described(rows)
         late = time.monotonic() - self._since >= settings.commit_seconds
-        if self._rows >= settings.commit_rows or late:
+        if (self._rows >= settings.commit_rows or late) and not self._sweep.fuse.armed:
             self.flush()
+        return rows
 
     def flush(self) -> None:
         """Commit what is held."""
-        rows = pa.concat_tables(self._held) if self._held else None
-        if rows is not None and not self._alone:
-            rows = without(rows, self._known)
+        if self._fresh:
+            rows = pa.concat_tables(self._fresh)
+            self._commit(rows if self._alone else without(rows, self._known), self._append)
+            self._commit(pa.concat_tables(self._again), self._replace)
+        self._fresh, self._again, self._rows = [], [], 0
+        self._since = time.monotonic()
+
+    def _commit(self, rows: pa.Table, how: Callable[[pa.Table], None]) -> None:
         for attempt in range(ATTEMPTS):
-            if rows is None or not rows.num_rows:
-                break
+            if not rows.num_rows:
+                return
             try:
-                self._known = self._sweep.store.append(
-                    self._known, rows, self._sweep.schema, self._sweep.meta
-                )
+                how(rows)
                 self._sweep.record.commits += 1
                 self._committed()
-                break
+                return
             except ConflictError:
                 _pause(attempt)
                 self._alone = False
                 self._known = self._sweep.store.snapshot("results")
-                rows = without(rows, self._known)
-        else:
-            raise StoreLostError(_CROWDED.format(self._sweep.store.uri))
-        self._held, self._rows, self._since = [], 0, time.monotonic()
+                if how == self._append:
+                    rows = without(rows, self._known)
+        raise StoreLostError(_CROWDED.format(self._sweep.store.uri))
 
-    def forget_failed(self) -> None:
-        """Remove the results of contents that are to be tried again."""
-        contents = self._sweep.ledger.failed_contents()
-        if contents.num_rows:
-            remove(self._sweep, contents)
-            self._sweep.ledger.forget(contents)
-            self._known = self._sweep.store.snapshot("results")
+    def _append(self, rows: pa.Table) -> None:
+        sweep = self._sweep
+        self._known = sweep.store.append(self._known, rows, sweep.schema, sweep.meta)
+
+    def _replace(self, rows: pa.Table) -> None:
+        """A failed content has one row; its first row takes that one's place."""
+        put = rows.append_column("operation", pa.array(["put"] * rows.num_rows, pa.string()))
+        key = ("sha256", "recipe", "face_index")
+        self._sweep.store.merge(self._known, put, key, self._sweep.meta)
+        self._known = self._sweep.store.snapshot("results")
+
+
+class ReadingCommits:
+    """Commits what was read, now and then, so that a sweep that is cut short goes on there."""
+
+    def __init__(self, sweep: "Sweep") -> None:
+        self._sweep = sweep
+        self._held: list[pa.Table] = []
+        self._rows = 0
+        self._since = time.monotonic()
+
+    def add(self, found: pa.Table) -> None:
+        """Take what was found; commit once it is many or old."""
+        rows = found.filter(pc.is_valid(found["sha256"])).select(READINGS_SCHEMA.names)
+        self._held.append(rows)
+        self._rows += rows.num_rows
+        late = time.monotonic() - self._since >= self._sweep.settings.sweep.commit_seconds
+        if late or self._rows >= MOST_READINGS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what is held; where other sweeps are always quicker, it is left."""
+        rows = pa.concat_tables(self._held).cast(READINGS_SCHEMA) if self._rows else None
+        for attempt in range(ATTEMPTS if rows else 0):
+            try:
+                store = self._sweep.store
+                store.append(store.snapshot("readings"), rows, READINGS_SCHEMA, self._sweep.meta)
+                break
+            except ConflictError:
+                _pause(attempt)
+        self._held, self._rows, self._since = [], 0, time.monotonic()
 
 
 _CROWDED = "The store {}: other sweeps kept committing before this one. Run it again later."
@@ -112,7 +171,6 @@ def publish(sweep: "Sweep") -> dict[str, int]:
         counts = ledger.count_changes()
         if not counts["put"] and not counts["delete"]:
             return counts
-        ledger.release()
         try:
             _commit_images(sweep, base, counts)
             ledger.load_images(sweep.store.snapshot("images"))
@@ -140,17 +198,29 @@ def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> No
     sweep.store.append(base, rows, IMAGES_SCHEMA, sweep.meta)
 
 
-def remove_orphans(sweep: "Sweep") -> None:
-    """Remove the results that this sweep's commit left without an image."""
+def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
+    """Remove results that no image has any more, but those that a reader may still look for.
+
+    Args:
+        sweep: This sweep, which has published.
+        finished: Sweeps that came to their end.
+    """
+    since = datetime.now(UTC) - READERS
+    seen = sweep.store.snapshot("images").files()
+    for version in sweep.store.versions("images", since):
+        before = sweep.store.snapshot("images", version)
+        sweep.ledger.in_use(before.batches(["sha256", "recipe"], but=seen))
+        seen |= before.files()
     results = sweep.store.snapshot("results")
     keep = timedelta(hours=sweep.settings.sweep.retention_hours)
-    keys = sweep.ledger.orphans(results, name_at(sweep.record.started - keep))
+    oldest = name_at(sweep.record.started - keep)
+    keys, sweep.record.orphans_kept = sweep.ledger.orphans(results, oldest, finished)
     if keys.num_rows:
-        remove(sweep, keys)
+        _remove(sweep, keys)
         sweep.record.orphans = keys.num_rows
 
 
-def remove(sweep: "Sweep", keys: Any) -> None:
+def _remove(sweep: "Sweep", keys: Any) -> None:
     """Commit the removal of results, by `sha256` and `recipe`."""
     for attempt in range(ATTEMPTS):
         try:

@@ -89,7 +89,7 @@ def _tables_of(run: str) -> Iterator[tuple[str, tuple[str, ...], Iterator[pa.Rec
 
 
 def _versions(store: Store, sweep: str) -> dict[str, int]:
-    known = {one["sweep"]: one["tables"] for one in store.manifests() if one["finished"]}
+    known = {one["sweep"]: one["tables"] for one in store.archive.manifests() if one["finished"]}
     if sweep not in known:
         raise UserError(f"{store.uri} has no finished sweep {sweep}; it has: {', '.join(known)}.")
     return {name: table["version"] for name, table in known[sweep].items()}

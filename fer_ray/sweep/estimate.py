@@ -9,12 +9,12 @@ from fer_ray.config import Settings
 from fer_ray.progress import Progress
 from fer_ray.sweep.guard import Guard
 from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.run import look, make_plan
 from fer_ray.sweep.state import Sweep
 
 PROBED = 16  # images that are tried
 PROBE_SECONDS = 30.0  # or as many as this takes
-HASH_BLOCK = 256
 
 
 def estimate(
@@ -40,7 +40,8 @@ def estimate(
     """
     with prepared(source, store, settings, progress, model, weights) as sweep:
         look(sweep)
-        planned = make_plan(sweep)
+        sweep.record.planned = planned = make_plan(sweep)
+        refuse_another_source(sweep)
         to_read, known = sweep.ledger.count_to_hash(), sweep.ledger.count_to_describe()
         probed = _probe(sweep)
     todo = to_read + known
@@ -62,12 +63,15 @@ def estimate(
 def _probe(sweep: Sweep) -> dict[str, Any]:
     """Seconds that an image takes one process, over a few of those to do."""
     guard = Guard(sweep.describe, sweep.settings.sweep.image_seconds)
+    most = sweep.settings.extract.decode.max_bytes
     done, started = 0, 0.0
     try:
-        for path in _some_paths(sweep):
+        for path in sweep.ledger.some_to_do(PROBED):
             try:
-                content = sweep.source.read(path)
+                content = sweep.source.read(path, most)
             except OSError:
+                continue
+            if len(content) > most:
                 continue
             if not started:  # the first one loads the models
                 guard(content)
@@ -80,14 +84,6 @@ def _probe(sweep: Sweep) -> dict[str, Any]:
         guard.close()
     seconds = (time.monotonic() - started) / done if done else 0.0
     return {"images": done, "seconds_an_image": round(seconds, 4)}
-
-
-def _some_paths(sweep: Sweep) -> list[str]:
-    for blocks in (sweep.ledger.to_hash(HASH_BLOCK), sweep.ledger.to_describe(HASH_BLOCK)):
-        for block in blocks:
-            paths: list[str] = block["path"].to_pylist()
-            return paths[:: max(1, len(paths) // PROBED)]
-    return []
 
 
 def _processors() -> int:

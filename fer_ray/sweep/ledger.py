@@ -6,13 +6,13 @@ way of the disk: the driver's memory stays flat, however many images there are.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.contracts import IMAGES_SCHEMA
+from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.sweep import queries
 from fer_ray.sweep.store import Snapshot
 
@@ -21,14 +21,37 @@ AT_ONCE = 8_192  # rows held outside the database
 LISTING = pa.schema(
     [
         *(IMAGES_SCHEMA.field(name) for name in ("path", "size", "mtime_ns")),
+        pa.field("problem", pa.string()),  # why it cannot be read, if that shows already
         *(IMAGES_SCHEMA.field(name) for name in ("subject", "emotion", "label")),
     ]
 )
 IMAGE_COLUMNS = [
-    *("path", "size", "mtime_ns", "sha256", "recipe", "status", "faces"),
+    *("path", "size", "mtime_ns", "sha256", "recipe", "status", "error", "faces"),
     *("subject", "emotion", "label", "listed_ns"),
 ]
 RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error", "predicted"]
+
+
+class This(NamedTuple):
+    """What a sweep's queries ask of it.
+
+    Attributes:
+        recipe: Fingerprint that rows are to have.
+        sweep: Its name.
+        listed_ns: When its listing began; later than that of any sweep that has published.
+        gone: Whether rows of images that are gone are deleted or kept.
+        retry: Which failed images are tried again.
+        max_bytes: Larger files are not read.
+        reread: Share of the images that look unchanged and are read again.
+    """
+
+    recipe: str
+    sweep: str
+    listed_ns: int
+    gone: str
+    retry: str
+    max_bytes: int
+    reread: float
 
 
 class Ledger:
@@ -36,21 +59,17 @@ class Ledger:
 
     Args:
         folder: For the database and what does not fit into memory.
-        recipe: Fingerprint that rows are to have.
-        sweep: Name of this sweep.
-        listed_ns: When its listing began.
-        gone: Whether rows of images that are gone are deleted or kept.
+        this: Of this sweep.
     """
 
-    def __init__(self, folder: Path, recipe: str, sweep: str, listed_ns: int, gone: str) -> None:
+    def __init__(self, folder: Path, this: This) -> None:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY, "temp_directory": str(folder), "threads": "2",
         }  # fmt: skip
         self._db = duckdb.connect(str(folder / "ledger.duckdb"), config=settings)
-        self._recipe = recipe
         self.images_version = -1
         self._run(queries.TABLES)
-        self._run("INSERT INTO this VALUES (?, ?, ?, ?)", [recipe, sweep, listed_ns, gone])
+        self._run("INSERT INTO this VALUES (?, ?, ?, ?, ?, ?, ?)", this)
 
     def take_listing(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take up the listing: tuples of `LISTING`'s columns, as a stream."""
@@ -75,63 +94,64 @@ class Ledger:
         for batch in results.batches(RESULT_COLUMNS):
             self.described(pa.table(batch))
 
+    def load_readings(self, readings: Snapshot) -> None:
+        """Take up what other sweeps have read and did not come to publish."""
+        for batch in readings.batches(READINGS_SCHEMA.names):
+            self._insert("readings", pa.table(batch))
+
     def described(self, rows: pa.Table) -> None:
         """Take up results; those of other recipes are passed over."""
         known = [name for name in RESULT_COLUMNS if name in rows.column_names]
         self._insert("result_rows", rows.select(known), "recipe = (SELECT recipe FROM this)")
 
-    def plan(self, retry: str) -> dict[str, tuple[int, int]]:
+    def plan(self) -> dict[str, tuple[int, int]]:
         """Decide what is to be done; images and bytes by reason."""
-        self._run(queries.PLAN, [self._recipe, retry, retry])
+        self._run(queries.PLAN)
         self._run(queries.CHANGES)
+        self._run(queries.RETRIED)
         query = "SELECT kind, count(*), sum(size)::BIGINT FROM plan GROUP BY kind"
         return {kind: (count, size) for kind, count, size in self._rows(query)}
 
     def to_hash(self, block: int) -> Iterator[pa.Table]:
-        """`path` and `size` of the images whose content is not known, in blocks."""
-        return self._blocks(
-            "SELECT path, size FROM plan WHERE kind NOT IN ('same', 'gone') AND sha256 IS NULL "
-            "AND status IS NULL ORDER BY path", block
-        )  # fmt: skip
+        """`path`, `size`, `mtime_ns` of the images whose content is not known, in blocks."""
+        query = f"SELECT path, size, mtime_ns {queries.TO_READ} ORDER BY path"
+        return self._blocks(query, block)
 
     def to_describe(self, block: int) -> Iterator[pa.Table]:
         """`path` and `sha256` of one image of each content without results, in blocks."""
-        return self._blocks(
-            f"SELECT min(path) AS path, sha256 {queries.WANTED} ORDER BY path", block
-        )
+        query = f"SELECT min(path) AS path, sha256 {queries.TO_DESCRIBE} ORDER BY path"
+        return self._blocks(query, block)
 
     def count_to_hash(self) -> int:
         """How many images `to_hash` gives."""
-        return int(self._one(
-            "SELECT count(*) FROM plan WHERE kind NOT IN ('same', 'gone') AND sha256 IS NULL "
-            "AND status IS NULL"
-        ))  # fmt: skip
+        return int(self._one(f"SELECT count(*) {queries.TO_READ}"))
 
     def count_to_describe(self) -> int:
         """How many images `to_describe` gives."""
-        return int(self._one(f"SELECT count(*) FROM (SELECT sha256 {queries.WANTED})"))
+        return int(self._one(f"SELECT count(*) FROM (SELECT sha256 {queries.TO_DESCRIBE})"))
+
+    def some_to_do(self, count: int) -> list[str]:
+        """Paths of images to do, drawn by chance, the same ones each time."""
+        query = (
+            f"SELECT path FROM (SELECT path {queries.TO_READ} UNION ALL "
+            f"SELECT min(path) {queries.TO_DESCRIBE}) ORDER BY hash(path), path LIMIT {count}"
+        )
+        return [path for (path,) in self._rows(query)]
 
     def settle(self, found: pa.Table) -> None:
-        """What reading gave: `path`, `sha256`, and status, stage, error where it failed."""
-        self._db.register("found", found)
-        self._run(
-            "UPDATE plan SET sha256 = f.sha256, status = f.status, stage = f.stage, "
-            "error = f.error FROM found f WHERE plan.path = f.path"
-        )
-        self._db.unregister("found")
+        """What reading gave: `path`, `sha256`, and status, stage, error where it failed.
 
-    def failed_contents(self) -> pa.Table:
-        """`sha256` and `recipe` of what is to be tried again and has results."""
-        return self._arrow(
-            "SELECT DISTINCT sha256, (SELECT recipe FROM this) AS recipe FROM plan JOIN known "
-            "USING (sha256) WHERE kind = 'failed'"
-        )
+        The plan knows of it after `take_found`.
+        """
+        self._insert("found", found)
 
-    def forget(self, contents: pa.Table) -> None:
-        """Drop the results of these contents."""
-        self._db.register("contents", contents)
-        self._run("DELETE FROM result_rows WHERE sha256 IN (SELECT sha256 FROM contents)")
-        self._db.unregister("contents")
+    def take_found(self) -> None:
+        """Write into the plan all that was settled."""
+        self._run(queries.TAKE_FOUND)
+
+    def retried(self) -> frozenset[str]:
+        """Contents that are tried again; the store has results of them."""
+        return frozenset(sha256 for (sha256,) in self._rows("SELECT sha256 FROM retried"))
 
     def count_changes(self) -> dict[str, int]:
         """Rows to put or delete, and `replaced`: those of them that the store has."""
@@ -146,13 +166,10 @@ class Ledger:
         """The rows to publish, with their `operation`, as a stream."""
         return self._db.cursor().sql("SELECT * FROM changes").to_arrow_reader(AT_ONCE)
 
-    def unknown(self, rows: pa.Table) -> pa.Table:
-        """Those of some results whose content has none yet."""
-        self._db.register("results", rows.select(["sha256"]))
-        query = "SELECT DISTINCT sha256 FROM results JOIN result_rows USING (sha256)"
-        known = self._arrow(query)["sha256"]
-        self._db.unregister("results")
-        return rows.filter(pc.invert(pc.is_in(rows["sha256"], known)))
+    def known(self, contents: set[str]) -> set[str]:
+        """Those of some contents that have results; looks at all that are known."""
+        query = "SELECT DISTINCT sha256 FROM result_rows WHERE sha256 IN (SELECT unnest(?))"
+        return {sha256 for (sha256,) in self._db.execute(query, [sorted(contents)]).fetchall()}
 
     def stored(self) -> int:
         """Images that the store has."""
@@ -174,29 +191,42 @@ class Ledger:
         names = ("status", "error", "images", "examples")
         return [dict(zip(names, row, strict=True)) for row in self._rows(queries.EXAMPLES)]
 
-    def release(self) -> None:
-        """Keep in mind which contents the changes take an image from."""
-        self._run(
-            "CREATE OR REPLACE TABLE released AS SELECT DISTINCT i.sha256, i.recipe "
-            "FROM changes c JOIN images i ON i.path = c.path WHERE i.sha256 IS NOT NULL"
+    def labelled(self) -> tuple[int, int]:
+        """Images with a label or subject: as listed, and in the store."""
+        return (
+            int(self._one(f"SELECT {queries.LABELLED} FROM listing")),
+            int(self._one(f"SELECT {queries.LABELLED} FROM images")),
         )
 
-    def orphans(self, results: Snapshot, before: str) -> pa.Table:
-        """`sha256` and `recipe` of results that no image has.
+    def gone_examples(self, count: int) -> list[str]:
+        """Some paths of images that are gone from the source."""
+        query = f"SELECT path FROM plan WHERE kind = 'gone' ORDER BY path LIMIT {count}"
+        return [path for (path,) in self._rows(query)]
+
+    def in_use(self, rows: Iterable[pa.RecordBatch]) -> None:
+        """Keep in mind contents (`sha256`, `recipe`) that readers of the store may look for."""
+        self._run("CREATE TABLE IF NOT EXISTS in_use (sha256 VARCHAR, recipe VARCHAR)")
+        for batch in rows:
+            self._insert("in_use", pa.table(batch))
+
+    def orphans(self, results: Snapshot, before: str, finished: list[str]) -> tuple[pa.Table, int]:
+        """`sha256` and `recipe` of results that no image has, and how many more are `in_use`.
 
         Args:
             results: That the store has.
-            before: Name of a sweep. What an older one left counts; of younger ones, only what was
-                released, since another sweep may be about to publish the rest.
+            before: Name of a sweep. What older ones left counts.
+            finished: Sweeps that came to their end: what these left counts, too. Another one may
+                be about to publish the rest.
         """
-        self._run("CREATE OR REPLACE TEMP TABLE keys (sha256 VARCHAR, recipe VARCHAR, old BOOLEAN)")
+        self.in_use(())
+        self._run("CREATE OR REPLACE TEMP TABLE keys (sha256 VARCHAR, recipe VARCHAR)")
+        done = pa.array(finished, pa.string())
         for batch in results.batches(["sha256", "recipe", "sweep"]):
-            rows = pa.table(batch)
-            self._insert("keys", rows.append_column("old", pc.less(rows["sweep"], before)))
-        return self._arrow(
-            "SELECT DISTINCT sha256, recipe FROM keys ANTI JOIN images USING (sha256, recipe) "
-            "WHERE old OR (sha256, recipe) IN (SELECT (sha256, recipe) FROM released)"
-        )
+            settled = pc.or_(pc.less(batch["sweep"], before), pc.is_in(batch["sweep"], done))
+            self._insert("keys", pa.table(batch.filter(settled)))
+        query = "SELECT DISTINCT sha256, recipe FROM keys ANTI JOIN images USING (sha256, recipe)"
+        free = self._arrow(f"{query} ANTI JOIN in_use USING (sha256, recipe)")
+        return free, int(self._one(f"SELECT count(*) FROM ({query})")) - free.num_rows
 
     def _blocks(self, query: str, block: int) -> Iterator[pa.Table]:
         reader = self._db.cursor().sql(query).to_arrow_reader(AT_ONCE)

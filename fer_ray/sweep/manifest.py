@@ -37,11 +37,13 @@ def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
         "planned": {
             kind: {"images": count, "bytes": size} for kind, (count, size) in record.planned.items()
         },
+        "quality": sweep.quality.records(),
         "read": record.read,
         "described": record.described,
         "outcomes": dict(record.outcomes),
         "result_commits": record.commits,
         "results_removed": record.orphans,
+        "results_waiting": record.orphans_kept,
         "published": record.published,
         "statuses": record.statuses,
         "error_share": round(record.error_share, 6),

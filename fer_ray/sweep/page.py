@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 640, 180  # of the course of throughput, in its own units
 
 
 def sweep_page(told: dict[str, Any]) -> str:
-    """The HTML of a finished sweep's manifest; self-contained."""
+    """The HTML of a sweep's manifest, also of one that failed or was stopped; self-contained."""
     total = sum(told["statuses"].values())
     context = {
         "told": told,
@@ -38,12 +38,13 @@ def throughput(course: list[list[float]]) -> dict[str, Any] | None:
         course: Seconds since the start, and images described by then.
     """
     pairs = pairwise(course)
-    rates = [(b[0], (b[1] - a[1]) / (b[0] - a[0])) for a, b in pairs if b[0] > a[0]]
-    if len(rates) < 2:
+    rates = [(a[0], b[0], (b[1] - a[1]) / (b[0] - a[0])) for a, b in pairs if b[0] > a[0]]
+    if not rates:
         return None
-    start, end, most = rates[0][0], rates[-1][0], max(rate for _, rate in rates)
+    start, end, most = rates[0][0], rates[-1][1], max(rate for _, _, rate in rates)
     points = " ".join(
         f"{(at - start) / (end - start) * WIDTH:.1f},{HEIGHT - rate / (most or 1) * HEIGHT:.1f}"
-        for at, rate in rates
+        for since, until, rate in rates
+        for at in (since, until)
     )
     return {"points": points, "most": most, "start": start, "end": end}

@@ -17,8 +17,9 @@ from fer_ray.config import Settings
 from fer_ray.errors import UserError
 from fer_ray.progress import Progress
 from fer_ray.sweep.describe import DescribeImage, schema_of
+from fer_ray.sweep.fuse import Fuse
 from fer_ray.sweep.guard import Describe
-from fer_ray.sweep.ledger import Ledger
+from fer_ray.sweep.ledger import Ledger, This
 from fer_ray.sweep.recipe import recipe_of
 from fer_ray.sweep.record import Record, name_at
 from fer_ray.sweep.source import open_source
@@ -45,16 +46,20 @@ def prepared(
         settings = settings.model_copy(update={"extract": extract})
     chosen = describe or describing(settings, predictor, weights)
     recipe = recipe_of(settings, predictor.bundle if predictor else None)
-    opened, kept = open_source(source), Store(store)
+    opened, kept = open_source(source), Store(store, settings.sweep.retention_hours)
     record = Record(_name(), opened.uri, kept.uri, recipe)
     schema = schema_of(settings.extract, predictor.labels if predictor else ())
-    listed_ns, gone = time.time_ns(), settings.sweep.gone
+    policy = settings.sweep
+    this = This(
+        recipe.fingerprint, record.sweep, _now(kept), policy.gone, policy.retry,
+        settings.extract.decode.max_bytes, policy.reread_share,
+    )  # fmt: skip
     with _scratch() as scratch:
-        ledger = Ledger(scratch, recipe.fingerprint, record.sweep, listed_ns, gone)
+        ledger = Ledger(scratch, this)
         try:
             yield Sweep(
                 opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
-                schema, stop or Stop(),
+                schema, Fuse(policy.fuse_images), stop or Stop(),
             )  # fmt: skip
         finally:
             ledger.close()
@@ -82,6 +87,11 @@ def _scratch() -> Iterator[Path]:
                 f"The temporary folder {folder} cannot be written any more: {reason}\nSet TMPDIR "
                 "to a folder with room and run the same again."
             ) from None
+
+
+def _now(store: Store) -> int:
+    """This moment, or one after all that the store has, should another clock have been ahead."""
+    return max(time.time_ns(), (store.snapshot("images").largest("listed_ns") or 0) + 1)
 
 
 def _name() -> str:

@@ -31,7 +31,7 @@ class Record:
         planned: Images and bytes by what was to be done about them.
         published: Rows of `images` put and deleted.
         statuses: Images of the store by status, at the end.
-        course: Seconds since the start and images described by then.
+        course: Seconds since the start and images described by then; describing begins at 0.
     """
 
     sweep: str
@@ -51,6 +51,7 @@ class Record:
     described: int = 0
     commits: int = 0
     orphans: int = 0
+    orphans_kept: int = 0
     workers: int = 0
     exit_code: int = ExitCode.FAILED
     problem: str | None = None
@@ -70,12 +71,17 @@ class Record:
         found = Counter[str](first["status"].to_pylist())
         self.described += found.total()
         self.outcomes += found
-        now = time.monotonic() - self.clock
-        if not self.course or now - self.course[-1][0] >= SAMPLE_S:
-            self.course.append([round(now, 1), self.described])
-        if len(self.course) > MOST_SAMPLES:
-            del self.course[1::2]
+        self.sample()
         return found
+
+    def sample(self) -> None:
+        """Note how far it is; the last point moves on until the one before it is old enough."""
+        now = time.monotonic() - self.clock
+        if len(self.course) > 1 and now - self.course[-2][0] < SAMPLE_S:
+            self.course.pop()
+        self.course.append([round(now, 1), self.described])
+        if len(self.course) > MOST_SAMPLES:
+            del self.course[1:-1:2]
 
     @property
     def error_share(self) -> float:

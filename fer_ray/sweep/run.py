@@ -6,24 +6,26 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from fer_ray.bundle.networks import Asked
 from fer_ray.config import Settings
-from fer_ray.errors import ExitCode, SourceLostError, StoreLostError
+from fer_ray.errors import ExitCode, StoreLostError
 from fer_ray.progress import Progress
+from fer_ray.sweep.archive import SWEEPS
 from fer_ray.sweep.commits import publish, remove_orphans
 from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
-from fer_ray.sweep.labels import labels_of
+from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.manifest import manifest
 from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.record import name_at
+from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.state import Stop, Sweep, stop_here
 from fer_ray.sweep.work import work
-
-FEWEST_GONE = 100  # so many rows may be gone at once, whatever share of the store they are
 
 # Of the manifest, in the last line of a log.
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
@@ -78,13 +80,13 @@ def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
     told["drift"] = []
     if final:
         alert_from = sweep.settings.sweep.drift_alert
-        told["drift"] = drift(told, sweep.store.manifests(), alert_from)
+        told["drift"] = drift(told, sweep.store.archive.manifests(), alert_from)
         for one in told["drift"]:
             if one["alert"]:
                 logger.warning("drift: %s is %.3f, was %.3f", *list(one.values())[:3])
-        sweep.store.write_text(f"{sweep.record.sweep}.html", sweep_page(told))
+    sweep.store.archive.write(f"{SWEEPS}/{sweep.record.sweep}.html", sweep_page(told))
     text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    sweep.store.write_text(f"{sweep.record.sweep}.json", text)
+    sweep.store.archive.write(f"{SWEEPS}/{sweep.record.sweep}.json", text)
     figures = {name: told[name] for name in LOGGED}
     logger.info("sweep %s ended", told["sweep"], extra={"figures": figures})
     return told
@@ -96,14 +98,15 @@ def _sweep(sweep: Sweep) -> None:
         look(sweep)
     with record.timed("plan"):
         record.planned = make_plan(sweep)
-        refuse_an_emptied_source(sweep)
+        refuse_another_source(sweep)
     todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
-    if todo or record.planned.get("failed"):
+    if todo:
         with _on_ray(sweep):
             work(sweep)
     stop_here(sweep)
     with record.timed("publish"):
         record.published = publish(sweep)
+        sweep.store.archive.keep_source(sweep.source.uri)
     with record.timed("tidy"):
         _tidy(sweep)
     record.statuses = sweep.ledger.statuses()
@@ -112,45 +115,24 @@ def _sweep(sweep: Sweep) -> None:
 
 def look(sweep: Sweep) -> None:
     """List the source into the ledger."""
-    labels = labels_of(sweep.source)
+    labels = labels_of(sweep.source, sweep.quality)
     with sweep.progress("list", "images", 0) as advance:
 
         def rows() -> Iterator[tuple[Any, ...]]:
-            for entry in sweep.source.entries():
+            for entry in sweep.source.entries(sweep.quality):
                 advance(1)
                 yield (*entry, *labels(entry.path))
 
         sweep.ledger.take_listing(rows())
+    note_unused(labels, sweep.quality)
 
 
 def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
     """Hold the listing against the store; images and bytes by what is to be done about them."""
     sweep.ledger.load_images(sweep.store.snapshot("images"))
     sweep.ledger.load_results(sweep.store.snapshot("results"))
-    return sweep.ledger.plan(sweep.settings.sweep.retry)
-
-
-def refuse_an_emptied_source(sweep: Sweep) -> None:
-    """A folder that is not mounted looks as if every image had been removed.
-
-    Raises:
-        SourceLostError: Nothing is listed, or too much of what the store has is gone.
-    """
-    planned, settings = sweep.record.planned, sweep.settings.sweep
-    gone = planned.get("gone", (0, 0))[0]
-    listed = sum(count for count, _ in planned.values()) - gone
-    stored = sweep.ledger.stored()
-    if not listed:
-        raise SourceLostError(
-            f"{sweep.source.uri} holds no images. Is it mounted? Nothing was changed."
-            if stored
-            else f"{sweep.source.uri} holds no images; they are looked for by their endings."
-        )
-    if settings.gone == "delete" and gone > max(FEWEST_GONE, settings.max_gone_share * stored):
-        raise SourceLostError(
-            f"{gone} of the store's {stored} images are gone from {sweep.source.uri}. Is all of it "
-            "mounted? If it is right: --set sweep.max_gone_share=1. Nothing was changed."
-        )
+    sweep.ledger.load_readings(sweep.store.snapshot("readings"))
+    return sweep.ledger.plan()
 
 
 @contextmanager
@@ -168,13 +150,21 @@ def _on_ray(sweep: Sweep) -> Iterator[None]:
 
 def _tidy(sweep: Sweep) -> None:
     """Drop what no image needs, join small files; another sweep at work may be quicker."""
-    hours = sweep.settings.sweep.retention_hours
-    if sweep.record.published.get("replaced") or sweep.record.published.get("delete"):
-        remove_orphans(sweep)
-    sweep.record.tables = {
-        name: sweep.store.tidy(name, hours) | {"version": sweep.store.snapshot(name).version}
+    store, published, record = sweep.store, sweep.record.published, sweep.record
+    finished = [one for one in store.archive.manifests() if one["finished"]]
+    waiting = finished and finished[0].get("results_waiting")
+    if published.get("replaced") or published.get("delete") or waiting:
+        remove_orphans(sweep, [one["sweep"] for one in finished])
+    readings = store.snapshot("readings")
+    if readings.table is not None and readings.table.count():
+        store.clear(readings)
+    record.tables = {
+        name: store.tidy(name) | {"version": store.snapshot(name).version}
         for name in ("images", "results")
     }
+    store.tidy("readings")
+    keep = timedelta(hours=sweep.settings.sweep.retention_hours)
+    store.archive.prune(name_at(record.started - keep))
 
 
 def _verdict(sweep: Sweep) -> ExitCode:

@@ -15,6 +15,7 @@ MEANINGS = {
     "recipe": "made under another recipe",
     "failed": "failed before, tried again",
     "missing": "without their results",
+    "reread": "as they were by size and time, read all the same",
     "relabelled": "labelled anew",
     "same": "as they were",
     "gone": "gone from the source",

@@ -1,29 +1,25 @@
 """Where the images lie: a folder, or a bucket through pyarrow's file systems."""
 
+import errno
+import io
 import os
 import random
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 from pyarrow import fs
 
 from fer_ray.data.decode import STORAGE_LOST
-from fer_ray.data.walk import is_image, is_junk
+from fer_ray.data.quality import Quality
 from fer_ray.errors import SourceLostError, UserError
+from fer_ray.sweep.listing import NO_FILE, Entry, on_disk, on_objects
+from fer_ray.sweep.places import UNUSABLE, opened, told, without_secret
 
 READ_ATTEMPTS = 4  # of an object, where the store answers with an error
+AT_ONCE = 1 << 20  # bytes of a file that has grown
 FIRST_PAUSE_S = 0.5  # doubled after each attempt
-
-
-class Entry(NamedTuple):
-    """An image as it was listed: path relative to the source, bytes, nanoseconds since 1970."""
-
-    path: str
-    size: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Source:
     """A tree of images; goes to workers as it is.
 
     Attributes:
-        uri: As it was given.
+        uri: Where it is, as records tell it: a folder's whole path, a URI without its user's key.
         filesystem: That of its scheme.
         root: Its folder, or bucket and prefix, within the file system.
     """
@@ -45,80 +41,54 @@ class Source:
         """Whether it is a folder that is mounted here."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
-    def entries(self) -> Iterator[Entry]:
-        """All images, folder by folder; files of other kinds are passed over.
+    def entries(self, quality: Quality) -> Iterator[Entry]:
+        """All images, folder by folder; files of other kinds are counted.
 
         Raises:
             SourceLostError: A folder cannot be listed. One that vanishes meanwhile is only gone.
         """
-        listed = self._scan() if self.local else self._select()
         try:
-            for entry in listed:
-                if entry.path.isascii() or _encodable(entry.path):
-                    yield entry
+            if self.local:
+                yield from on_disk(self.root, quality)
+            else:
+                yield from on_objects(self.filesystem, self.root, quality)
         except OSError as problem:
-            raise SourceLostError(f"Cannot list {self.uri}: {_told(problem)}.") from None
+            raise SourceLostError(f"Cannot list {self.uri}: {told(problem)}.") from None
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most: int | None = None) -> bytes:
         """The content of one image.
+
+        Args:
+            path: Relative to the source.
+            most: Bytes that are of use; of a larger one these and one more are read.
 
         Raises:
             FileNotFoundError: It is not there any more.
             OSError: It cannot be read, though its storage is there.
             SourceLostError: The storage itself is gone.
         """
-        return self._read_local(path) if self.local else self._read_object(path)
+        size = None if most is None else most + 1
+        return self._read_local(path, size) if self.local else self._read_object(path, size)
 
-    def _scan(self) -> Iterator[Entry]:
-        pending = [("", frozenset((os.path.realpath(self.root),)))]
-        while pending:
-            relative, above = pending.pop()
-            try:
-                found = os.scandir(f"{self.root}/{relative}")
-            except FileNotFoundError:
-                if not relative:
-                    raise
-                continue
-            with found:
-                for entry in found:
-                    if is_junk(entry.name):
-                        continue
-                    if entry.is_dir():
-                        real = os.path.realpath(entry.path)
-                        if real not in above:  # a link into a folder that holds it
-                            pending.append((f"{relative}{entry.name}/", above | {real}))
-                    elif is_image(entry.name) and (stat := _stat(entry)):
-                        yield Entry(f"{relative}{entry.name}", stat.st_size, stat.st_mtime_ns)
-
-    def _select(self) -> Iterator[Entry]:
-        pending = [self.root]
-        while pending:
-            for info in self.filesystem.get_file_info(fs.FileSelector(pending.pop())):
-                if info.type == fs.FileType.Directory:
-                    pending.append(info.path)
-                elif is_image(info.base_name) and not is_junk(info.base_name):
-                    relative = info.path[len(self.root) :].lstrip("/")
-                    yield Entry(relative, info.size, info.mtime_ns or 0)
-
-    def _read_local(self, path: str) -> bytes:
+    def _read_local(self, path: str, size: int | None) -> bytes:
         try:
-            return Path(self.root, path).read_bytes()
+            return _read_file(f"{self.root}/{path}", size)
         except OSError as problem:
             if problem.errno in STORAGE_LOST or not _holds_anything(self.root):
-                raise SourceLostError(f"{self.uri} is gone: {_told(problem)}.") from None
+                raise SourceLostError(f"{self.uri} is gone: {told(problem)}.") from None
             raise
 
-    def _read_object(self, path: str) -> bytes:
+    def _read_object(self, path: str, size: int | None) -> bytes:
         for attempt in range(READ_ATTEMPTS):
             try:
                 with self.filesystem.open_input_file(f"{self.root}/{path}") as opened:
-                    return bytes(opened.read())
+                    return bytes(opened.read(size))
             except FileNotFoundError:
                 raise
             except OSError as problem:
                 last = problem
                 time.sleep(FIRST_PAUSE_S * 2**attempt * (0.5 + random.random()))
-        raise SourceLostError(f"{self.uri} does not answer: {_told(last)}.") from None
+        raise SourceLostError(f"{self.uri} does not answer: {told(last)}.") from None
 
 
 def open_source(uri: str) -> Source:
@@ -128,29 +98,39 @@ def open_source(uri: str) -> Source:
         UserError: There is none, or its scheme is unknown.
     """
     try:
-        if "://" not in uri:
-            return _existing(uri, fs.LocalFileSystem(), str(Path(uri).resolve()))
-        filesystem, root = fs.FileSystem.from_uri(uri)
-    except (ValueError, OSError) as problem:
-        raise UserError(f"--source {uri}: {_told(problem)}.") from None
-    return _existing(uri, filesystem, root.rstrip("/"))
+        filesystem, root = opened(uri)
+    except UNUSABLE as problem:
+        raise UserError(f"--source {without_secret(uri)}: {told(problem)}.") from None
+    local = isinstance(filesystem, fs.LocalFileSystem)
+    return _existing(Source(root if local else without_secret(uri).rstrip("/"), filesystem, root))
 
 
-def _existing(uri: str, filesystem: fs.FileSystem, root: str) -> Source:
+def _existing(source: Source) -> Source:
     try:
-        kind = filesystem.get_file_info(root).type
-    except OSError as problem:
-        raise SourceLostError(f"--source {uri} does not answer: {_told(problem)}.") from None
+        kind = source.filesystem.get_file_info(source.root).type
+    except UNUSABLE as problem:
+        raise SourceLostError(f"--source {source.uri} does not answer: {told(problem)}.") from None
     if kind != fs.FileType.Directory:
-        raise SourceLostError(f"--source {uri}: there is no such folder.")
-    return Source(uri, filesystem, root)
+        raise SourceLostError(f"--source {source.uri}: there is no such folder.")
+    return source
 
 
-def _stat(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    try:
-        return entry.stat()
-    except FileNotFoundError:  # removed since, or a link to nothing
-        return None
+def _read_file(file: str, size: int | None) -> bytes:
+    """A regular file's bytes; a pipe that took its place does not make this wait."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as content:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, NO_FILE)
+        return content.readall() if size is None else _up_to(content, size)
+
+
+def _up_to(content: io.FileIO, size: int) -> bytes:
+    """So many bytes, or as many as there are; no room is made for more than there are."""
+    parts, at_once = [], os.fstat(content.fileno()).st_size + 1
+    while size > 0 and (part := content.read(min(size, at_once))):
+        parts.append(part)
+        size, at_once = size - len(part), AT_ONCE
+    return b"".join(parts)
 
 
 def _holds_anything(root: str) -> bool:
@@ -160,16 +140,3 @@ def _holds_anything(root: str) -> bool:
             return any(True for _ in found)
     except OSError:
         return False
-
-
-def _encodable(path: str) -> bool:
-    """Whether a name can be written into a table; not one of bytes that are no UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _told(problem: Exception) -> str:
-    return getattr(problem, "strerror", None) or str(problem).splitlines()[0][:300]

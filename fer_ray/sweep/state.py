@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from fer_ray.config import Settings
+from fer_ray.data.quality import Quality
 from fer_ray.errors import StoppedError
 from fer_ray.progress import Progress
+from fer_ray.sweep.fuse import Fuse
 from fer_ray.sweep.ledger import Ledger
 from fer_ray.sweep.recipe import Recipe
 from fer_ray.sweep.record import Record
@@ -43,7 +45,9 @@ class Sweep:
     progress: Progress
     record: Record
     schema: pa.Schema  # of results
+    fuse: Fuse
     stop: Stop = field(default_factory=Stop)
+    quality: Quality = field(default_factory=Quality)  # what is odd about the source
 
     @property
     def meta(self) -> dict[str, str]:

@@ -1,26 +1,26 @@
-"""The store: two Delta Lake tables and what sweeps tell of themselves. docs/architecture.md: why.
+"""The store: Delta Lake tables and what sweeps tell of themselves. docs/architecture.md: why.
 
 `results` holds what each content gave under a recipe, and grows while a sweep runs. `images` says
 which image has which content, and is changed by one commit at a sweep's end; until then no reader
-sees any of it.
+sees any of it. `readings` holds which contents a sweep has read, should it not come to its end.
 """
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from pyarrow import fs
 
-from fer_ray.errors import StoreLostError
+from fer_ray.sweep.archive import Archive
+from fer_ray.sweep.places import lost_on_error, opened, require_store, without_secret
 
-Name = Literal["images", "results"]
-SWEEPS = "sweeps"
+Name = Literal["images", "results", "readings"]
 # Commits of sweeps carry this id and the next number: of two at once Delta Lake refuses the later.
 WRITER = "fer-ray-sweep"
 ROW_GROUP = 4_096
@@ -28,6 +28,8 @@ WRITING = WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP)
 COMPACT_FROM = 8  # files, where half of them would do
 SMALL_FILE_BYTES = 33_554_432
 TARGET_FILE_BYTES = 268_435_456
+MOST_VERSIONS = 1_000  # of the last hour that are looked at
+RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
 
 class ConflictError(Exception):
@@ -46,33 +48,69 @@ class Snapshot:
         """Its number, -1 for a table that is not there yet."""
         return -1 if self.table is None else self.table.version()
 
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """The named columns, as a stream; those that the table lacks are left out."""
+    def files(self) -> frozenset[str]:
+        """The names of its files."""
+        if self.table is None:
+            return frozenset()
+        return frozenset(pa.table(self.table.get_add_actions())["path"].to_pylist())
+
+    def batches(
+        self, columns: list[str], but: frozenset[str] = frozenset()
+    ) -> Iterator[pa.RecordBatch]:
+        """The named columns, as a stream; those that the table lacks are left out.
+
+        Args:
+            columns: Names.
+            but: Files that are passed over.
+        """
         if self.table is None:
             return
-        with _lost_on_error(self.table.table_uri):
+        with lost_on_error(self.table.table_uri):
             dataset = self.table.to_pyarrow_dataset()
             known = [name for name in columns if name in dataset.schema.names]
-            yield from dataset.scanner(
-                columns=known, batch_readahead=2, fragment_readahead=2
-            ).to_batches()
+            reading = {"columns": known, "batch_readahead": 2}
+            if not but:
+                yield from dataset.scanner(**reading, fragment_readahead=2).to_batches()
+                return
+            for fragment in dataset.get_fragments():
+                if fragment.path not in but:
+                    yield from fragment.scanner(schema=dataset.schema, **reading).to_batches()
+
+    def largest(self, column: str) -> int | None:
+        """The largest number of a column, by the files' own statistics where they have any."""
+        if self.table is None:
+            return None
+        actions = pa.table(self.table.get_add_actions(flatten=True))
+        known = actions.column(f"max.{column}") if f"max.{column}" in actions.column_names else None
+        if known is not None and not known.null_count:
+            return None if not len(known) else int(pc.max(known).as_py())
+        found = [pc.max(batch[column]).as_py() for batch in self.batches([column])]
+        return max((one for one in found if one is not None), default=None)
 
 
 class Store:
     """A store at a path or URI (`s3://bucket/prefix`, …).
 
+    Args:
+        uri: Where it is.
+        retention_hours: For which earlier versions can be read again.
+
     Raises:
+        UserError: No store can be made at such a place.
         StoreLostError: By any method: it cannot be read or written.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/") if "://" in uri else str(Path(uri).resolve())
-        with _lost_on_error(self.uri):
-            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
+    def __init__(self, uri: str, retention_hours: int = 168) -> None:
+        require_store(uri)
+        self._at = uri.rstrip("/") if "://" in uri else str(Path(uri).resolve())
+        self.uri = without_secret(self._at)
+        self._hours = retention_hours
+        with lost_on_error(self.uri):
+            self.archive = Archive(self.uri, *opened(self._at))
 
     def snapshot(self, name: Name, version: int | None = None) -> Snapshot:
         """The newest version of a table, or the one asked for."""
-        with _lost_on_error(self.uri):
+        with lost_on_error(self.uri):
             try:
                 return Snapshot(name, DeltaTable(self._table_uri(name), version=version))
             except TableNotFoundError:
@@ -132,57 +170,59 @@ class Store:
                 writer_properties=WRITING, commit_properties=_stamp(since, meta),
             ).when_matched_delete().execute()  # fmt: skip
 
-    def tidy(self, name: Name, retention_hours: int) -> dict[str, int]:
+    def clear(self, since: Snapshot) -> None:
+        """Commit that a table has no rows any more; if another sweep is quicker, they stay."""
+        if since.table is not None:
+            with lost_on_error(self.uri), suppress(CommitFailedError):
+                since.table.delete()
+
+    def tidy(self, name: Name) -> dict[str, int]:
         """Join small files, drop those that no version within the retention needs."""
+        known = self.snapshot(name)
+        if known.table is None:
+            return {}
+        gone: list[str] = []
+        with lost_on_error(self.uri), suppress(CommitFailedError):
+            self._keep_retention(known.table)
+            if _scattered(known.table):
+                known.table.optimize.compact(
+                    target_size=TARGET_FILE_BYTES, writer_properties=WRITING
+                )
+            gone = known.table.vacuum(self._hours, dry_run=False, enforce_retention_duration=False)
+            known.table.cleanup_metadata()
+        return {"files": len(self.snapshot(name).files()), "files_vacuumed": len(gone)}
+
+    def versions(self, name: Name, since: datetime) -> list[int]:
+        """Versions of a table that were the newest one at any moment since then."""
         table = self.snapshot(name).table
         if table is None:
-            return {}
-        with _lost_on_error(self.uri):
-            gone: list[str] = []
-            try:
-                if _scattered(table):
-                    table.optimize.compact(target_size=TARGET_FILE_BYTES, writer_properties=WRITING)
-                gone = table.vacuum(
-                    retention_hours, dry_run=False, enforce_retention_duration=False
-                )
-                table.cleanup_metadata()
-            except CommitFailedError:  # another sweep was quicker; the next one tidies
-                table = DeltaTable(self._table_uri(name))
-            return {"files": len(table.file_uris()), "files_vacuumed": len(gone)}
-
-    def write_text(self, name: str, text: str) -> str:
-        """Write `sweeps/NAME` whole; where it is."""
-        folder = f"{self._root}/{SWEEPS}"
-        file, partial = f"{folder}/{name}", f"{folder}/.{name}.tmp"
-        with _lost_on_error(self.uri):
-            self._fs.create_dir(folder, recursive=True)
-            local = isinstance(self._fs, fs.LocalFileSystem)
-            with self._fs.open_output_stream(partial if local else file) as opened:
-                opened.write(text.encode())
-            if local:
-                self._fs.move(partial, file)
-        return f"{self.uri}/{SWEEPS}/{name}"
-
-    def manifests(self) -> Iterator[dict[str, Any]]:
-        """What sweeps told of themselves, the newest first."""
-        folder = fs.FileSelector(f"{self._root}/{SWEEPS}", allow_not_found=True)
-        with _lost_on_error(self.uri):
-            names = (info.path for info in self._fs.get_file_info(folder))
-            newest = sorted((name for name in names if name.endswith(".json")), reverse=True)
-        for path in newest:
-            with _lost_on_error(self.uri), self._fs.open_input_file(path) as opened:
-                text = opened.read()
-            yield json.loads(text)
+            return []
+        with lost_on_error(self.uri):
+            found = []
+            for told in table.history(MOST_VERSIONS):
+                found.append(int(told["version"]))
+                if told.get("timestamp", 0) / 1e3 <= since.timestamp():
+                    break
+            return found
 
     def _table_uri(self, name: Name) -> str:
-        return f"{self.uri}/{name}"
+        return f"{self._at}/{name}"
+
+    def _retention(self) -> dict[str, str]:
+        return dict.fromkeys(RETENTION, f"interval {self._hours} hours")
+
+    def _keep_retention(self, table: DeltaTable) -> None:
+        """See that Delta Lake's own logs are kept as long as files are, and no longer."""
+        wanted = self._retention()
+        if not wanted.items() <= table.metadata().configuration.items():
+            table.alter.set_table_properties(wanted)
 
     def _create(self, name: Name, rows: Any, schema: pa.Schema, meta: dict[str, str]) -> Snapshot:
         """Make the table empty, then append: of two sweeps at once one makes it."""
         try:
             made = DeltaTable.create(
                 self._table_uri(name), schema, mode="error",
-                configuration={"delta.checkpointInterval": "20"},
+                configuration={"delta.checkpointInterval": "20", **self._retention()},
             )  # fmt: skip
         except DeltaError:
             if self.snapshot(name).table is None:
@@ -192,7 +232,7 @@ class Store:
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
-        with _lost_on_error(self.uri):
+        with lost_on_error(self.uri):
             try:
                 yield
             except CommitFailedError as problem:
@@ -209,17 +249,3 @@ def _scattered(table: DeltaTable) -> bool:
 def _stamp(since: Snapshot, meta: dict[str, str]) -> CommitProperties:
     number = Transaction(WRITER, since.version + 1)
     return CommitProperties(custom_metadata=meta, app_transactions=[number])
-
-
-@contextmanager
-def _lost_on_error(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, DeltaError, pa.ArrowInvalid) as problem:
-        if isinstance(problem, CommitFailedError | TableNotFoundError):
-            raise
-        reason = str(problem).strip().splitlines()[0][:300]
-        raise StoreLostError(
-            f"The store {uri} cannot be read or written: {reason}\nWhat was committed is kept; "
-            "mend that and run the same again."
-        ) from None

@@ -53,7 +53,7 @@ def verify_store(
         UserError: There is no finished sweep, or its source or a model is missing.
     """
     kept = Store(store)
-    told = next((one for one in kept.manifests() if one["finished"]), None)
+    told = next((one for one in kept.archive.manifests() if one["finished"]), None)
     if told is None:
         raise UserError(f"{store} holds no finished sweep.")
     if told["recipe_content"]["bundle"] and model is None:

@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from fer_ray.contracts import Stage, Status
 from fer_ray.progress import Advance
-from fer_ray.sweep.blocks import FOUND, describe_block, hash_block
-from fer_ray.sweep.commits import ResultCommits
+from fer_ray.sweep.blocks import FOUND, Limits, describe_block, hash_block
+from fer_ray.sweep.commits import ReadingCommits, ResultCommits
 from fer_ray.sweep.describe import failed_rows
+from fer_ray.sweep.fuse import FuseError
 from fer_ray.sweep.state import Sweep, stop_here
 
 if TYPE_CHECKING:
@@ -31,14 +32,21 @@ def work(sweep: Sweep) -> None:
 
 def _hash(sweep: Sweep) -> None:
     """Read every image whose content is not known."""
-    work = partial(
-        hash_block, source=sweep.source, max_bytes=sweep.settings.extract.decode.max_bytes
-    )
+    work = partial(hash_block, source=sweep.source, limits=_limits(sweep))
+    commits = ReadingCommits(sweep)
     with sweep.progress("read", "images", sweep.ledger.count_to_hash()) as advance:
-        for found in _run(sweep, work, sweep.ledger.to_hash(HASH_BLOCK), _unread_block):
-            sweep.ledger.settle(found)
-            sweep.record.read += found.num_rows
-            advance(found.num_rows)
+        try:
+            for found in _run(sweep, work, sweep.ledger.to_hash(HASH_BLOCK), _unread_block):
+                sweep.ledger.settle(found)
+                commits.add(found)
+                sweep.record.read += found.num_rows
+                advance(found.num_rows)
+        except BaseException:
+            commits.flush()
+            raise
+    if sweep.stop():
+        commits.flush()
+    sweep.ledger.take_found()
 
 
 def _describe_all(sweep: Sweep) -> None:
@@ -51,13 +59,17 @@ def _describe_all(sweep: Sweep) -> None:
 
     metrics = Metrics()
     commits = ResultCommits(sweep, metrics.committed)
-    commits.forget_failed()
+    sweep.record.sample()
     with sweep.progress("describe", "images", sweep.ledger.count_to_describe()) as advance:
         try:
             while sweep.ledger.count_to_describe() and not sweep.stop():
                 _describe_round(sweep, commits, metrics, advance)
-        finally:  # also where the source is lost, or a person ends it: what is done is kept
+        except FuseError:  # nothing of it is kept
+            raise
+        except BaseException:  # the source is lost, or a person ends it: what is done is kept
             commits.flush()
+            raise
+        commits.flush()
 
 
 def _describe_round(
@@ -66,20 +78,25 @@ def _describe_round(
     from fer_ray.pipeline import block_size
 
     work = partial(
-        describe_block, source=sweep.source, describe=sweep.describe,
-        image_seconds=sweep.settings.sweep.image_seconds,
-    )  # fmt: skip
+        describe_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep)
+    )
     total, workers = sweep.ledger.count_to_describe(), sweep.record.workers
     size = sweep.settings.execution.block_images or block_size(total, workers)
     blocks = sweep.ledger.to_describe(size)
-    for results, found in _run(sweep, work, blocks, _crashed_block):
+    for results, found, planned in _run(sweep, work, blocks, _crashed_block):
         sweep.ledger.settle(found)
-        commits.add(results)
-        outcomes = sweep.record.note(results)
+        sweep.fuse.note(results)
+        taken = commits.add(results, planned)
+        outcomes = sweep.record.note(taken)
         total -= outcomes.total()
         metrics.described(outcomes, total)
         so_far = sweep.record.outcomes.most_common()
         advance(outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far))
+    sweep.ledger.take_found()
+
+
+def _limits(sweep: Sweep) -> Limits:
+    return Limits(sweep.settings.extract.decode.max_bytes, sweep.settings.sweep.image_seconds)
 
 
 def _run(
@@ -101,6 +118,7 @@ def _unread_block(block: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FOUND)
 
 
-def _crashed_block(block: pa.Table) -> tuple[pa.Table, pa.Table]:
-    failed = failed_rows(block["sha256"].to_pylist(), Status.CRASHED, Stage.DECODE, KILLED)
-    return failed, FOUND.empty_table()
+def _crashed_block(block: pa.Table) -> tuple[pa.Table, pa.Table, set[str]]:
+    contents = block["sha256"].to_pylist()
+    failed = failed_rows(contents, Status.CRASHED, Stage.DECODE, KILLED)
+    return failed, FOUND.empty_table(), set(contents)

@@ -13,9 +13,10 @@ from deltalake import DeltaTable
 
 from benchmarks.chaos import Chaos
 from fer_ray.config import Settings
+from fer_ray.data.quality import Quality
 from fer_ray.errors import ExitCode, StoreLostError
 from fer_ray.progress import silent
-from fer_ray.sweep.blocks import describe_block
+from fer_ray.sweep.blocks import Limits, describe_block
 from fer_ray.sweep.run import run_sweep
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.store import Store
@@ -176,7 +177,7 @@ def test_a_reader_keeps_its_version_while_a_sweep_publishes(
 def test_a_source_may_change_while_it_is_listed(tmp_path: Path) -> None:
     for number in range(20):
         tiny_image(tmp_path / f"folder{number}" / "one.png", seed=number)
-    listing = open_source(str(tmp_path)).entries()
+    listing = open_source(str(tmp_path)).entries(Quality())
     first = next(listing).path
     for number in range(20):
         if not first.startswith(f"folder{number}/"):
@@ -195,8 +196,8 @@ def test_an_image_that_changes_or_goes_after_it_was_read_gets_what_it_holds_then
     from tests.sweep.conftest import FAST
 
     planned = {"path": ["day0/face0.png", "gone.png"], "sha256": ["0" * 64, "1" * 64]}
-    results, found = describe_block(
-        pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), 60
+    results, found, _ = describe_block(
+        pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), Limits(2**20, 60)
     )
     content = hashlib.sha256(faces[0].read_bytes()).hexdigest()
     assert results["sha256"].to_pylist() == [content]

@@ -58,12 +58,16 @@ def test_shares_are_held_against_the_last_sweeps_under_the_same_recipe() -> None
 
 def test_the_course_of_throughput_fits_its_picture() -> None:
     assert throughput([]) is None
-    assert throughput([[0, 0], [5, 10]]) is None
-    course = throughput([[0, 0], [5, 10], [10, 30], [15, 30]])
+    assert throughput([[0, 0]]) is None
+    course = throughput([[0, 0], [5, 10], [10, 30]])
     assert course is not None
     assert course["most"] == 4
     points = [tuple(map(float, point.split(","))) for point in course["points"].split()]
-    assert points == [(0, HEIGHT / 2), (WIDTH / 2, 0), (WIDTH, HEIGHT)]
+    half = (WIDTH / 2, HEIGHT / 2)
+    assert points == [(0, HEIGHT / 2), half, (WIDTH / 2, 0), (WIDTH, 0)]
+    short = throughput([[2, 0], [3.5, 3]])
+    assert short is not None
+    assert short["most"] == 2
 
 
 def test_logs_are_one_json_object_a_line() -> None:

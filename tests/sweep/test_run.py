@@ -1,4 +1,7 @@
+import os
 import shutil
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -8,9 +11,12 @@ import pytest
 from deltalake import DeltaTable
 
 from fer_ray.errors import ExitCode, SourceLostError
+from fer_ray.sweep import commits, prepare
+from fer_ray.sweep.fuse import FuseError
 from tests.sweep.conftest import FAST, Swept, rows, tiny_image
+from tests.sweep.poison import Poisoned
 
-KINDS = ("new", "changed", "gone", "recipe", "failed", "missing", "relabelled", "same")
+KINDS = ("new", "changed", "gone", "recipe", "failed", "missing", "reread", "relabelled", "same")
 
 
 def planned(told: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
@@ -82,14 +88,21 @@ def test_only_what_has_changed_is_worked_on(
     assert planned(swept()) == {"same": 7}
 
 
-def test_results_that_no_image_has_any_more_are_removed(
-    swept: Swept, source: Path, store: Path
+def test_results_that_no_image_has_any_more_are_removed_once_no_reader_looks_for_them(
+    swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept()
     (source / "day0" / "face2.png").unlink()
     (source / "day1" / "twin.png").unlink()  # face0 still has that content
-    assert swept()["results_removed"] == 1
+    told = swept()
+    assert (told["results_removed"], told["results_waiting"]) == (0, 1)
+    assert len(rows(store, "results")) == 6
+    monkeypatch.setattr(commits, "READERS", timedelta(0))  # an hour later
+    told = swept()
+    assert planned(told) == {"same": 5}
+    assert (told["results_removed"], told["results_waiting"]) == (1, 0)
     assert len(rows(store, "results")) == 5
+    assert swept()["results_removed"] == 0
 
 
 def test_rows_of_images_that_are_gone_are_kept_if_asked_for(
@@ -102,8 +115,11 @@ def test_rows_of_images_that_are_gone_are_kept_if_asked_for(
     assert swept()["published"]["delete"] == 1
 
 
-def test_another_recipe_makes_all_rows_anew(swept: Swept, store: Path) -> None:
+def test_another_recipe_makes_all_rows_anew(
+    swept: Swept, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = swept()["recipe"]
+    monkeypatch.setattr(commits, "READERS", timedelta(0))
     crop = FAST.crop.model_copy(update={"size_px": 200})
     told = swept(extract=FAST.model_copy(update={"crop": crop}))
     assert planned(told) == {"recipe": 7}
@@ -170,6 +186,91 @@ def test_an_emptied_source_changes_nothing(swept: Swept, source: Path, store: Pa
     assert len(rows(store, "images")) == 7
 
 
+def test_a_source_that_lost_most_images_or_all_labels_or_is_another_one_changes_nothing(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    (source / "labels.csv").write_text("path,emotion,person\nnoise.png,fear,P2\n")
+    swept()
+    before = rows(store, "images")
+    (source / "labels.csv").unlink()
+    with pytest.raises(SourceLostError, match=r"labels\.csv gone.*labels_gone=true"):
+        swept()
+    for path in ("day0/face0.png", "day0/face2.png", "day1/face1.png", "day1/face3.png"):
+        (source / path).unlink()
+    with pytest.raises(SourceLostError, match=r"4 of the store's 7 .*day0/face0\.png"):
+        swept()
+    other = source.parent / "other"
+    source.rename(other)
+    source.symlink_to(other)
+    with pytest.raises(SourceLostError, match=rf"images of {source}, and .*source_moved=true"):
+        swept()
+    assert rows(store, "images") == before
+    told = swept(source_moved=True, labels_gone=True, max_gone_share=1)
+    assert planned(told) == {"gone": 4, "relabelled": 1, "same": 2}
+    assert planned(swept()) == {"same": 3}  # the new place is remembered
+
+
+def test_content_that_changed_under_its_old_time_is_found_if_asked_for(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    swept()
+    noise = source / "noise.png"
+    seen, content = noise.stat(), bytearray(noise.read_bytes())
+    content[-6] ^= 1
+    noise.write_bytes(content)
+    os.utime(noise, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert planned(swept()) == {"same": 7}
+    told = swept(reread_share=1)
+    assert planned(told) == {"reread": 7}
+    assert (told["read"], told["described"], told["published"]["put"]) == (7, 1, 1)
+
+
+def test_what_was_listed_by_a_clock_that_is_ahead_is_overtaken(
+    swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = time.time_ns() + 10**15
+    monkeypatch.setattr(prepare.time, "time_ns", lambda: ahead)
+    swept()
+    monkeypatch.undo()
+    tiny_image(source / "noise.png", seed=9)
+    assert swept()["published"]["put"] == 1
+    assert planned(swept()) == {"same": 7}
+
+
+def test_images_that_are_tried_again_keep_their_results_until_there_are_others(
+    swept: Swept, source: Path, store: Path, faces: list[Path]
+) -> None:
+    (source / "poison.png").write_bytes(faces[1].read_bytes() + b"crash")
+    swept(describe=Poisoned(FAST))
+    before = rows(store, "results")
+    version = DeltaTable(str(store / "results")).version()
+    told = swept(retry="all")
+    assert planned(told)["failed"] == 2
+    assert told["statuses"]["ok"] == 6
+    after = rows(store, "results")
+    assert len(after) == len(before) == 7
+    states = [rows(store, "results", one) for one in range(version, version + 2)]
+    assert [len(state) for state in states] == [7, 7]
+    [replaced] = [row for row in before if row not in after and row["status"] == "crashed"]
+    [mended] = [row for row in after if row["sha256"] == replaced["sha256"]]
+    assert (replaced["status"], mended["status"]) == ("crashed", "ok")
+
+
+def test_an_error_that_all_first_images_raise_ends_the_sweep_and_changes_nothing(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    for file in [*source.rglob("*.png"), *source.rglob("*.jpg")]:
+        file.write_bytes(file.read_bytes() + b"raise")
+    with pytest.raises(FuseError, match=r"first 6 images failed alike: ArithmeticError"):
+        swept(describe=Poisoned(FAST), fuse_images=4, commit_rows=1)
+    assert not (store / "images").exists()
+    assert not (store / "results").exists()
+    [page] = (store / "sweeps").glob("*.html")
+    assert "exit code 7" in page.read_text()
+    assert "failed alike" in page.read_text()
+    assert swept(describe=Poisoned(FAST), fuse_images=0)["statuses"] == {"crashed": 7}
+
+
 def test_all_faces_or_the_largest_have_rows_of_their_own(
     swept: Swept, source: Path, store: Path, faces: list[Path]
 ) -> None:
@@ -183,8 +284,9 @@ def test_all_faces_or_the_largest_have_rows_of_their_own(
     cv2.imwrite(str(source / "pair.png"), np.hstack([one, ground]))
 
     def of_pair() -> list[dict[str, object]]:
-        [sha256] = [row["sha256"] for row in rows(store, "images") if row["path"] == "pair.png"]
-        return [row for row in rows(store, "results") if row["sha256"] == sha256]
+        [image] = [row for row in rows(store, "images") if row["path"] == "pair.png"]
+        key = {name: image[name] for name in ("sha256", "recipe")}
+        return [row for row in rows(store, "results") if key.items() <= row.items()]
 
     swept(extract=Exhaustive)
     assert [row["status"] for row in of_pair()] == ["several_faces"]

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from pyarrow import fs
 
+from fer_ray.data.quality import Quality
 from fer_ray.errors import ExitCode, SourceLostError
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.store import ConflictError, Store
@@ -84,11 +86,22 @@ def test_a_bucket_that_is_not_there_and_a_server_that_is_gone_are_told(server: i
     assert "Traceback" not in missing.stderr
 
 
+def test_keys_with_empty_segments_are_counted_and_end_no_listing(client: fs.FileSystem) -> None:
+    bucket = boto3.client("s3")
+    for key in ("odd/a//b.png", "odd//c.png", "odd/d.png", "odd/e/f.png"):
+        bucket.put_object(Bucket="fer", Key=key, Body=b"1")
+    quality = Quality()
+    found = sorted(entry.path for entry in open_source("s3://fer/odd").entries(quality))
+    assert found == ["d.png", "e/f.png"]
+    [odd] = quality.records()
+    assert (odd["kind"], odd["count"]) == ("unaddressable", 2)
+
+
 def test_an_object_that_goes_is_no_lost_source(client: fs.FileSystem) -> None:
     with client.open_output_stream("fer/few/one.png") as opened:
         opened.write(b"1")
     found = open_source("s3://fer/few")
-    assert [entry.path for entry in found.entries()] == ["one.png"]
+    assert [entry.path for entry in found.entries(Quality())] == ["one.png"]
     client.delete_file("fer/few/one.png")
     with pytest.raises(FileNotFoundError):
         found.read("one.png")
