@@ -2,10 +2,8 @@
 
 import json
 import logging
-import signal
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
 from fer_ray.sweep.record import name_at
 from fer_ray.sweep.refuse import refuse_another_source
+from fer_ray.sweep.signals import answered, answered_later, terminate
 from fer_ray.sweep.state import Stop, Sweep, stop_here
 from fer_ray.sweep.work import work
 
@@ -62,16 +61,27 @@ def run_sweep(
         UserError: The source or the store is lost, or a model missing; what was finished is
             committed, and the manifest written if the store still takes it.
     """
-    with prepared(source, store, settings, progress, model, weights, describe, stop) as sweep:
+    with (
+        answered(terminate),
+        prepared(source, store, settings, progress, model, weights, describe, stop) as sweep,
+    ):
         try:
             _sweep(sweep)
         except BaseException as problem:
-            sweep.record.exit_code = int(getattr(problem, "exit_code", ExitCode.FAILED))
+            sweep.record.exit_code = _code(problem)
             sweep.record.problem = str(problem) or type(problem).__name__
             if not isinstance(problem, StoreLostError):
                 _keep(sweep, final=False)
             raise
         return _keep(sweep, final=True)
+
+
+def _code(problem: BaseException) -> int:
+    if isinstance(problem, SystemExit):
+        return int(problem.code or 0)
+    if isinstance(problem, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return int(getattr(problem, "exit_code", ExitCode.FAILED))
 
 
 def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
@@ -140,11 +150,9 @@ def _on_ray(sweep: Sweep) -> Iterator[None]:
     """Ray is there, and SIGTERM asks the sweep to end; Ray sets a handler of its own on start."""
     from fer_ray.runtime import ensure_ray
 
-    with ExitStack() as after:
+    with answered_later():
         sweep.record.workers = ensure_ray(sweep.settings.execution)
-        if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGTERM, sweep.stop.set)
-            after.callback(signal.signal, signal.SIGTERM, before)
+    with answered(sweep.stop.set):
         yield
 
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import subprocess
@@ -5,21 +6,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psutil
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from benchmarks.chaos import Chaos
 from fer_ray.config import Settings
 from fer_ray.data.quality import Quality
-from fer_ray.errors import ExitCode, StoreLostError
+from fer_ray.errors import ExitCode, StoppedError, StoreLostError
 from fer_ray.progress import silent
 from fer_ray.sweep.blocks import Limits, describe_block
+from fer_ray.sweep.pool import run_blocks
 from fer_ray.sweep.run import run_sweep
 from fer_ray.sweep.source import open_source
+from fer_ray.sweep.state import Stop
 from fer_ray.sweep.store import Store
+from fer_ray.sweep.work import _crashed_block, _unread_block
 from tests.sweep.conftest import FAST, Swept, rows, tiny_image
 from tests.sweep.poison import Poisoned
 
@@ -108,6 +116,80 @@ def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
     assert f'"described": {15 - kept},' in out
     assert len(rows(store, "images")) == 20
     assert results_of(store) == 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)],
+)
+def test_a_signal_while_ray_starts_ends_the_sweep_by_its_own_code(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
+) -> None:
+    sweep = start(tmp_path / "store", "--log-format", "json")
+    for _ in range(600):
+        if any("gcs_server" in child.name() for child in psutil.Process(sweep.pid).children()):
+            break
+        time.sleep(0.05)
+    sweep.send_signal(number)
+    _, said = sweep.communicate(timeout=90)
+    assert sweep.returncode == code, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_what_was_read_is_not_read_again_after_an_interruption(
+    many: Path, store: Path, local_ray: int
+) -> None:
+    stop = Stop()
+    settings = Settings(extract=FAST)
+
+    def until_read(*_: object) -> None:
+        stop.set()
+
+    with pytest.raises(StoppedError):
+        run_sweep(str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop)
+    assert DeltaTable(str(store / "readings")).count() == 20
+    told = run_sweep(str(many), str(store), settings, silent)
+    assert (told["read"], told["described"], told["planned"]["new"]["images"]) == (0, 15, 20)
+    assert DeltaTable(str(store / "readings")).count() == 0
+
+
+@contextmanager
+def _counting(step: str, wanted: str, then: Callable[[], None]) -> Iterator[Callable[..., None]]:
+    done = 0
+
+    def advance(count: int, *_: object) -> None:
+        nonlocal done
+        done += count
+        if step == wanted and done == 20:
+            then()
+
+    yield advance
+
+
+def at_the_end_of(wanted: str, then: Callable[[], None]) -> Any:
+    """A progress display that calls `then` once a step has done all 20 images."""
+    return lambda step, unit, total: _counting(step, wanted, then)
+
+
+def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(local_ray: int) -> None:
+    block = pa.table({"path": ["a", "b"], "sha256": ["1", "2"]})
+    answers = list(run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block))
+    [alive] = [one for one in answers if isinstance(one, list)]
+    [(results, found, planned)] = [one for one in answers if not isinstance(one, list)]
+    assert alive == ["a"]
+    assert (results["sha256"].to_pylist(), results["status"].to_pylist()) == (["2"], ["crashed"])
+    assert (found.num_rows, planned) == (0, {"2"})
+    read = _unread_block(block.slice(1))
+    assert (read["path"].to_pylist(), read["status"].to_pylist()) == (["b"], ["crashed"])
+
+
+def _die_on_b(block: pa.Table) -> list[str]:
+    paths: list[str] = block["path"].to_pylist()
+    if "b" in paths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return paths
 
 
 @pytest.mark.slow
