@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from fer_ray.contracts import DESCRIBED, ERRORS
+
 COMPARED = 5  # sweeps before this one
 FACE_FOUND = "face found"
 
@@ -29,26 +31,48 @@ class Drift:
 def drift(
     told: dict[str, Any], earlier: Iterable[dict[str, Any]], threshold: float
 ) -> list[dict[str, Any]]:
-    """Each share of a manifest beside its mean over the last sweeps under the same recipe.
+    """Each share of a sweep's new contents beside its mean over the last sweeps of the same recipe.
+
+    Sweeps that described nothing are no measure. A change counts where it is beyond the threshold
+    and beyond twice the standard error of a share of so few images.
 
     Args:
         told: The manifest of this sweep.
         earlier: Manifests before it, the newest first.
         threshold: Change of a share that is worth an alert.
     """
+    now = shares(told)
+    if not now:
+        return []
     same = (one for one in earlier if one["finished"] and one["recipe"] == told["recipe"])
-    before = [shares(one) for one in islice(same, COMPARED)]
-    found = []
-    for name, share in shares(told).items():
+    before = list(islice((found for one in same if (found := shares(one))), COMPARED))
+    drifts = []
+    for name in dict.fromkeys([*now, *(name for one in before for name in one)]):
+        share = now.get(name, 0.0)
         known = [one.get(name, 0.0) for one in before]
         mean = sum(known) / len(known) if known else None
-        moved = mean is not None and abs(share - mean) > threshold
-        found.append(asdict(Drift(name, share, mean, moved)))
-    return found
+        moved = mean is not None and abs(share - mean) > max(threshold, _chance(mean, told))
+        drifts.append(asdict(Drift(name, share, mean, moved)))
+    return drifts
 
 
 def shares(told: dict[str, Any]) -> dict[str, float]:
-    """The share of images with a face, and that of each class among the answers."""
-    found = {} if told["face_share"] is None else {FACE_FOUND: float(told["face_share"])}
+    """Of what a sweep described: the share with a face, and of each class among the answers."""
+    seen = _seen(told)
+    if not seen:
+        return {}
+    faces = sum(told["outcomes"].get(status, 0) for status in DESCRIBED)
     total = sum(told["classes"].values())
-    return found | {name: count / total for name, count in told["classes"].items()}
+    classes = {name: count / total for name, count in told["classes"].items()}
+    return {FACE_FOUND: faces / seen} | classes
+
+
+def _seen(told: dict[str, Any]) -> int:
+    return sum(count for status, count in told["outcomes"].items() if status not in set(ERRORS))
+
+
+def _chance(share: float, told: dict[str, Any]) -> float:
+    """Twice the standard error; a share of 0 or 1 counts as one image off it."""
+    count = _seen(told)
+    inner = min(max(share, 1 / (count + 1)), count / (count + 1))
+    return float(2 * (inner * (1 - inner) / count) ** 0.5)

@@ -29,7 +29,7 @@ IMAGE_COLUMNS = [
     *("path", "size", "mtime_ns", "sha256", "recipe", "status", "error", "faces"),
     *("subject", "emotion", "label", "listed_ns"),
 ]
-RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error", "predicted"]
+RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error"]
 
 
 class This(NamedTuple):
@@ -178,13 +178,6 @@ class Ledger:
     def statuses(self) -> dict[str, int]:
         """Images that the store has, by status."""
         return dict(self._rows("SELECT status, count(*) FROM images GROUP BY ALL ORDER BY ALL"))
-
-    def classes(self) -> dict[str, int]:
-        """Images that the store has, by the class that the model sees in the largest face."""
-        return dict(self._rows(
-            "SELECT predicted, count(*) FROM images JOIN result_rows USING (sha256) "
-            "WHERE predicted IS NOT NULL AND face_index = 0 GROUP BY ALL ORDER BY ALL"
-        ))  # fmt: skip
 
     def examples(self) -> list[dict[str, Any]]:
         """Images that could not be looked at: how many of each kind, with a few of them."""

@@ -48,7 +48,7 @@ def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
         "statuses": record.statuses,
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
-        "classes": sweep.ledger.classes() if final else {},
+        "classes": dict(record.classes),
         "errors": sweep.ledger.examples() if final else [],
         "tables": record.tables,
         "course": record.course,

@@ -12,7 +12,7 @@ CREATE TABLE images (path VARCHAR, size BIGINT, mtime_ns BIGINT, sha256 VARCHAR,
     listed_ns BIGINT);
 CREATE TABLE readings (path VARCHAR, size BIGINT, mtime_ns BIGINT, sha256 VARCHAR);
 CREATE TABLE result_rows (sha256 VARCHAR, face_index SMALLINT, status VARCHAR, stage VARCHAR,
-    error VARCHAR, predicted VARCHAR);
+    error VARCHAR);
 CREATE TABLE retried (sha256 VARCHAR);
 CREATE TABLE found (path VARCHAR, sha256 VARCHAR, status VARCHAR, stage VARCHAR, error VARCHAR);
 CREATE VIEW known AS

@@ -31,6 +31,8 @@ class Record:
         planned: Images and bytes by what was to be done about them.
         published: Rows of `images` put and deleted.
         statuses: Images of the store by status, at the end.
+        outcomes: Contents described, by status.
+        classes: Likewise, by the class that the model sees in the largest face.
         course: Seconds since the start and images described by then; describing begins at 0.
     """
 
@@ -47,6 +49,7 @@ class Record:
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
     course: list[list[float]] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
     read: int = 0
     described: int = 0
     commits: int = 0
@@ -69,6 +72,8 @@ class Record:
         """Count the images of some results by their outcomes, and give these counts."""
         first = results.filter(pc.equal(results["face_index"], 0))
         found = Counter[str](first["status"].to_pylist())
+        if "predicted" in first.column_names:
+            self.classes += Counter(filter(None, first["predicted"].to_pylist()))
         self.described += found.total()
         self.outcomes += found
         self.sample()

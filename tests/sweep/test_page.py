@@ -14,8 +14,9 @@ from tests.sweep.conftest import Swept, tiny_image
 from tests.sweep.s3 import free_port
 
 
-def told(face_share: float, recipe: str = "r", **classes: int) -> dict[str, object]:
-    return {"finished": True, "recipe": recipe, "face_share": face_share, "classes": classes}
+def told(faces: int, seen: int, recipe: str = "r", **classes: int) -> dict[str, object]:
+    outcomes = {"ok": faces, "no_face": seen - faces, "unreadable": 7} if seen else {}
+    return {"finished": True, "recipe": recipe, "outcomes": outcomes, "classes": classes}
 
 
 def test_a_sweep_leaves_a_page_of_what_it_found(swept: Swept, source: Path, store: Path) -> None:
@@ -35,25 +36,36 @@ def test_a_share_that_moves_is_an_alert(
 ) -> None:
     first = swept()
     assert [(one["before"], one["alert"]) for one in first["drift"]] == [(None, False)]
+    assert swept()["drift"] == []  # nothing was described
     for number in range(12):
         tiny_image(source / f"faceless{number}.png", seed=100 + number)
     with caplog.at_level(logging.WARNING):
-        second = swept()
-    [face_found] = second["drift"]
-    assert face_found["before"] == pytest.approx(5 / 6)
-    assert face_found["share"] == pytest.approx(5 / 18)
+        third = swept()
+    [face_found] = third["drift"]
+    assert face_found["before"] == pytest.approx(4 / 5)
+    assert face_found["share"] == 0
     assert face_found["alert"] is True
     assert "face found" in caplog.text
-    assert "Drift" in (store / "sweeps" / f"{second['sweep']}.html").read_text()
+    assert "Drift" in (store / "sweeps" / f"{third['sweep']}.html").read_text()
 
 
 def test_shares_are_held_against_the_last_sweeps_under_the_same_recipe() -> None:
-    earlier = [told(0.5, "other"), told(0.8, happy=1, anger=1), told(0.6, happy=2)]
-    found = {one["name"]: one for one in drift(told(0.7, happy=1), earlier, threshold=0.2)}
+    nothing = [told(0, 0)] * 9
+    earlier = [
+        *nothing, told(50, 100, "other"), told(80, 100, happy=40, anger=40), told(60, 100, happy=60)
+    ]  # fmt: skip
+    found = {one["name"]: one for one in drift(told(70, 100, happy=70), earlier, threshold=0.2)}
     assert found["face found"]["before"] == pytest.approx(0.7)
     assert found["face found"]["alert"] is False
     assert found["happy"]["before"] == pytest.approx(0.75)
     assert found["happy"]["alert"] is True
+    assert (found["anger"]["share"], found["anger"]["alert"]) == (0, True)  # it has vanished
+
+
+def test_a_share_of_few_images_is_no_alert_by_chance() -> None:
+    earlier = [told(80, 100)]
+    assert not drift(told(2, 3), earlier, threshold=0.1)[0]["alert"]
+    assert drift(told(67, 100), earlier, threshold=0.1)[0]["alert"]
 
 
 def test_the_course_of_throughput_fits_its_picture() -> None:
