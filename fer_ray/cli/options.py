@@ -164,6 +164,9 @@ SWEEP = _options(
                  "[default: unread]"),
     click.option("--max-error-share", type=click.FloatRange(0, 1),
                  help="More failed images than this fail the sweep.  [default: 0.5]"),
+    click.option("--check", type=click.Choice(["time", "content"]), default="time",
+                 help="What tells that an image has changed: size and time, or reading all images "
+                 "again.  [default: time]"),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text",
                  help="json: one object a line, on the error stream."),
     COMMON,

@@ -33,41 +33,48 @@ def retry_failed(**options: Any) -> None:
     _run(**{**options, "retry": "all"})
 
 
-def _run(source: str, store: str, model: Path | None, weights: tuple[str, ...], log_format: str,
-         as_json: bool, **options: Any) -> None:  # fmt: skip
-    settings = settings_of(options)
+def _run(as_json: bool, **options: Any) -> None:
     from fer_ray.runtime import ray_closed_after
     from fer_ray.sweep import show
     from fer_ray.sweep.run import run_sweep
 
-    show.log_as(log_format)
-    with ray_closed_after():
-        told = run_sweep(source, store, settings, progress_on(as_json), model, named_files(weights))
-    if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False))
-    else:
-        show.print_sweep(told)
-    if told["exit_code"]:
-        click.echo(f"fer-ray: {told['problem']}", err=True)
-        sys.exit(told["exit_code"])
+    log_format = options["log_format"]
+    with show.logged_as(log_format), ray_closed_after():
+        told = run_sweep(**_asked(as_json, **options))
+        if as_json:
+            click.echo(json.dumps(told, ensure_ascii=False))
+        elif log_format == "text":
+            show.print_sweep(told)
+        if told["exit_code"]:
+            show.tell_problem(told["problem"], told["exit_code"], log_format)
+            sys.exit(told["exit_code"])
 
 
 @click.command()
 @SWEEP
-def plan(source: str, store: str, model: Path | None, weights: tuple[str, ...], log_format: str,
-         as_json: bool, **options: Any) -> None:  # fmt: skip
+def plan(as_json: bool, **options: Any) -> None:
     """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
-    settings = settings_of(options)
     from fer_ray.sweep import show
     from fer_ray.sweep.estimate import estimate
 
-    show.log_as(log_format)
-    told = estimate(source, store, settings, progress_on(as_json), model, named_files(weights))
-    if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False))
-    else:
-        show.print_plan(told["planned"])
-        show.print_estimate(told)
+    with show.logged_as(options["log_format"]):
+        told = estimate(**_asked(as_json, **options))
+        if as_json:
+            click.echo(json.dumps(told, ensure_ascii=False))
+        else:
+            show.print_plan(told["planned"])
+            show.print_estimate(told)
+
+
+def _asked(as_json: bool, source: str, store: str, model: Path | None, weights: tuple[str, ...],
+           log_format: str, check: str, **options: Any) -> dict[str, Any]:  # fmt: skip
+    """What `run_sweep` and `estimate` take."""
+    if check == "content":
+        options["overrides"] = (*options["overrides"], "sweep.reread_share=1")
+    return {
+        "source": source, "store": store, "settings": settings_of(options), "model": model,
+        "weights": named_files(weights), "progress": progress_on(as_json or log_format == "json"),
+    }  # fmt: skip
 
 
 @click.command()
@@ -103,7 +110,10 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
 @WEIGHTS
 @JSON
 def verify(store: str, weights: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Compute a sample of a store anew and hold it against its rows. Ends with 1 if any differs."""
+    """Compute a sample of a store anew and hold it against its rows.
+
+    Ends with 1 if any differs, or if none could be computed.
+    """
     from fer_ray.sweep import show
     from fer_ray.sweep.verify import verify_store
 
@@ -112,4 +122,4 @@ def verify(store: str, weights: tuple[str, ...], as_json: bool, **options: Any) 
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
         show.print_verified(found)
-    sys.exit(ExitCode.FAILED if found["differing"] else ExitCode.DONE)
+    sys.exit(ExitCode.FAILED if found["differing"] or not found["same"] else ExitCode.DONE)

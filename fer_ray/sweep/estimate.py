@@ -14,6 +14,7 @@ from fer_ray.sweep.run import look, make_plan
 from fer_ray.sweep.state import Sweep
 
 PROBED = 16  # images that are tried
+RAY_STARTS_S = 6.0  # until it takes work, on two processors; a cluster that runs takes none
 PROBE_SECONDS = 30.0  # or as many as this takes
 
 
@@ -27,8 +28,8 @@ def estimate(
 ) -> dict[str, Any]:
     """Images and bytes by what is to be done, and the time it takes by a short probe.
 
-    The probe reads and describes a few of the images in one process. Contents that are there twice
-    are found only by reading: until then each image counts.
+    The probe reads and describes a few of the images, drawn by chance, in one process. Contents
+    that are there twice are found only by reading: until then each image counts.
 
     Args:
         source: As for `run_sweep`.
@@ -47,6 +48,7 @@ def estimate(
     todo = to_read + known
     seconds = todo * probed["seconds_an_image"] if todo else 0.0
     workers = settings.execution.workers or _processors()
+    started = round(RAY_STARTS_S + probed["seconds_to_start"], 1) if todo else 0.0
     return {
         "source": source,
         "store": store,
@@ -56,7 +58,8 @@ def estimate(
         "probe": probed,
         "core_hours": round(seconds / 3600, 4),
         "workers": workers,
-        "seconds_expected": round(seconds / workers, 1),
+        "seconds_to_start": started,
+        "seconds_expected": round(started + seconds / workers, 1) if todo else 0.0,
     }
 
 
@@ -64,7 +67,7 @@ def _probe(sweep: Sweep) -> dict[str, Any]:
     """Seconds that an image takes one process, over a few of those to do."""
     guard = Guard(sweep.describe, sweep.settings.sweep.image_seconds)
     most = sweep.settings.extract.decode.max_bytes
-    done, started = 0, 0.0
+    done, began, started = 0, time.monotonic(), 0.0
     try:
         for path in sweep.ledger.some_to_do(PROBED):
             try:
@@ -83,7 +86,11 @@ def _probe(sweep: Sweep) -> dict[str, Any]:
     finally:
         guard.close()
     seconds = (time.monotonic() - started) / done if done else 0.0
-    return {"images": done, "seconds_an_image": round(seconds, 4)}
+    return {
+        "images": done,
+        "seconds_an_image": round(seconds, 4),
+        "seconds_to_start": round(started - began, 1) if done else 0.0,
+    }
 
 
 def _processors() -> int:

@@ -40,7 +40,7 @@ def opened(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def without_secret(uri: str) -> str:
-    """A URI without keys and passwords (`s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?secret_key=`)."""
+    """A URI without keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)

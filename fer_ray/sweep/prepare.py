@@ -13,7 +13,7 @@ import duckdb
 
 from fer_ray.bundle.networks import Asked, require_weights
 from fer_ray.bundle.predictor import Answering, Predictor
-from fer_ray.config import Settings
+from fer_ray.config import ExtractSettings, Selection, Settings
 from fer_ray.errors import UserError
 from fer_ray.progress import Progress
 from fer_ray.sweep.describe import DescribeImage, schema_of
@@ -42,6 +42,7 @@ def prepared(
     predictor = Predictor(model) if model else None
     if predictor:
         require_weights(predictor.bundle, weights)
+        _refuse_own_settings(settings)
         extract = predictor.settings(settings.extract.landmarks.model)
         settings = settings.model_copy(update={"extract": extract})
     chosen = describe or describing(settings, predictor, weights)
@@ -87,6 +88,18 @@ def _scratch() -> Iterator[Path]:
                 f"The temporary folder {folder} cannot be written any more: {reason}\nSet TMPDIR "
                 "to a folder with room and run the same again."
             ) from None
+
+
+def _refuse_own_settings(settings: Settings) -> None:
+    """A bundle's rows are extracted by its own settings, so others would not be used."""
+    extract = settings.extract
+    landmarks = extract.landmarks.model_copy(update={"model": None})
+    asked = extract.model_copy(update={"landmarks": landmarks, "selection": Selection()})
+    if settings.profile != "reference" or asked != ExtractSettings():
+        raise UserError(
+            "--model brings the settings of extraction that it was made with: leave out --profile "
+            "and what begins with extract., or leave out --model."
+        )
 
 
 def _now(store: Store) -> int:

@@ -3,11 +3,17 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from fer_ray.errors import ExitCode, UserError
+
+logger = logging.getLogger(__name__)
 
 MEANINGS = {
     "new": "new",
@@ -39,15 +45,41 @@ class JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False, default=str)
 
 
-def log_as(log_format: str) -> None:
-    """Log this package's doings on the error stream in that format; text: as it was set up."""
+@contextmanager
+def logged_as(log_format: str) -> Iterator[None]:
+    """Log this package's doings on the error stream; as JSON, also what goes wrong.
+
+    Raises:
+        SystemExit: With the code of what went wrong, where it was logged as JSON.
+    """
     if log_format != "json":
+        yield
         return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     logging.getLogger("fer_ray").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    except UserError as mistake:
+        tell_problem(str(mistake), mistake.exit_code, log_format)
+        sys.exit(mistake.exit_code)
+    except KeyboardInterrupt:
+        tell_problem("stopped", ExitCode.INTERRUPTED, log_format)
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception:
+        logger.exception("a bug", extra={"figures": {"exit_code": int(ExitCode.FAILED)}})
+        sys.exit(ExitCode.FAILED)
+
+
+def tell_problem(problem: str, code: int, log_format: str) -> None:
+    """Say on the error stream why a command ends with this code."""
+    if log_format == "json":
+        logger.error("%s", problem, extra={"figures": {"exit_code": int(code)}})
+    else:
+        print(f"fer-ray: {problem}", file=sys.stderr)  # noqa: T201
 
 
 def print_sweep(told: dict[str, Any]) -> None:
@@ -66,6 +98,8 @@ def print_sweep(told: dict[str, Any]) -> None:
     for status, count in told["statuses"].items():
         counts.add_row(status, str(count))
     console.print(counts)
+    for odd in told["quality"]:
+        console.print(f"{odd['count']} {odd['meaning']} ({odd['examples'][0]} …)", markup=False)
     for kind in told["errors"][:5]:
         console.print(
             f"{kind['images']} {kind['status']}: {kind['error']} ({kind['examples'][0]} …)",
@@ -87,7 +121,8 @@ def print_estimate(told: dict[str, Any]) -> None:
     console.print(
         f"{told['images_to_do']} images to do at {probe['seconds_an_image']:.3f} s each (probe of "
         f"{probe['images']}): {told['core_hours']:.2f} core-hours, "
-        f"{told['seconds_expected']:.0f} s with {told['workers']} workers"
+        f"{told['seconds_expected']:.0f} s with {told['workers']} workers, "
+        f"{told['seconds_to_start']:.0f} s of it to start"
     )
 
 
@@ -115,6 +150,8 @@ def print_verified(found: dict[str, Any]) -> None:
                   f"{found['changed_since']} have changed since or are gone")  # fmt: skip
     for one in found["differing"][:20]:
         console.print(f"{one['path']} differs in {', '.join(one['columns'])}", markup=False)
+    if not found["same"] and not found["differing"]:
+        console.print("Nothing was verified: is --source where the images are now?")
     if not found["recipe_here"]:
         console.print("Settings, models or versions are not those that the store was made with.")
 

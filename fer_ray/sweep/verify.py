@@ -18,7 +18,7 @@ from fer_ray.sweep.describe import DescribeImage, completed, schema_of
 from fer_ray.sweep.guard import Fault, Guard
 from fer_ray.sweep.prepare import describing
 from fer_ray.sweep.recipe import recipe_of
-from fer_ray.sweep.source import open_source
+from fer_ray.sweep.source import Source, open_source
 from fer_ray.sweep.store import Store
 
 Row = dict[str, Any]
@@ -60,13 +60,14 @@ def verify_store(
         raise UserError("The store has a model's answers: name its bundle with --model.")
     describe, schema, recipe = _recipe(told, landmark_model, model, weights)
     opened = open_source(source or told["source"])
+    most = told["recipe_content"]["extract"]["decode"]["max_bytes"]
     chosen = _sample(kept, sample, seed, told["recipe"])
     rows = _rows(kept, chosen, schema, told["recipe"])
     found: dict[str, Any] = {"same": 0, "changed_since": 0, "differing": []}
     guard = Guard(pickle.dumps(describe), told["settings"]["sweep"]["image_seconds"])
     try:
         for path, sha256 in chosen:
-            content = _read(opened, path)
+            content = _read(opened, path, most)
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
                 found["changed_since"] += 1
                 continue
@@ -133,9 +134,9 @@ def _rows(
     return {key: sorted(found, key=lambda row: row["face_index"]) for key, found in rows.items()}
 
 
-def _read(source: Any, path: str) -> bytes | None:
+def _read(source: Source, path: str, most: int) -> bytes | None:
     try:
-        return source.read(path)  # type: ignore[no-any-return]
+        return source.read(path, most)
     except OSError:
         return None
 

@@ -1,9 +1,14 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner, Result
+from deltalake import write_deltalake
 
 from fer_ray.cli.main import cli
 from fer_ray.errors import UserError
@@ -77,6 +82,93 @@ def test_two_sweeps_are_held_against_each_other(
     }
     assert found["statuses"] == [{"a": "unreadable", "b": "ok", "images": 1}]
     assert not compare_runs(str(store), f"{store}@{second['sweep']}")["differing"]
+
+
+def test_labels_features_and_further_faces_are_held_against_each_other(
+    swept: Swept, source: Path, tmp_path: Path
+) -> None:
+    from deltalake import DeltaTable
+
+    swept()
+    store = tmp_path / "store"
+    one, two = tmp_path / "a@b" / "one", tmp_path / "two"
+    for target in (one, two):
+        shutil.copytree(store, target)
+    assert compare_runs(str(one), str(two))["differing"] == {}
+    images, results = (DeltaTable(str(two / name)) for name in ("images", "results"))
+    images.update({"emotion": "'fear'"}, predicate="path = 'noise.png'")
+    results.update({"features_hog": "make_array(1.0)"}, predicate="status = 'ok'")
+    found = compare_runs(str(one), str(two))
+    assert {kind: one["images"] for kind, one in found["differing"].items()} == {
+        "labels": 1, "features": 5
+    }  # fmt: skip
+    assert "features_hog" in found["feature_sets"]
+    found = results.to_pyarrow_table()
+    another = found.filter(pc.equal(found["status"], "ok")).slice(0, 1)
+    at = another.column_names.index("face_index")
+    second = another.set_column(at, "face_index", pa.array([1], pa.int16()))
+    write_deltalake(results, second, mode="append")
+    assert compare_runs(str(one), str(two))["differing"].keys() == {
+        *("labels", "faces", "landmarks", "features")
+    }
+
+
+def test_an_unfinished_run_folder_and_an_unknown_sweep_are_told(tmp_path: Path) -> None:
+    (tmp_path / "run" / "frames").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds no finished frames"):
+        compare_runs(str(tmp_path / "run"), str(tmp_path / "run"))
+    with pytest.raises(UserError, match="STORE@SWEEP"):
+        compare_runs(f"{tmp_path}@yesterday", str(tmp_path))
+
+
+def test_a_verification_that_could_verify_nothing_is_no_success(
+    swept: Swept, source: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    swept()
+    monkeypatch.chdir("/")  # the source is remembered by its whole path
+    assert called("verify", store, "--sample", 2).exit_code == 0
+    elsewhere = tmp_path / "elsewhere"
+    tiny_image(elsewhere / "a.png", seed=1)
+    done = called("verify", store, "--source", elsewhere)
+    assert done.exit_code == 1
+    assert "Nothing was verified" in done.stdout
+
+
+def test_with_json_logs_every_line_is_json_and_errors_too(source: Path, store: Path) -> None:
+    options = ("--store", store, "--profile", "fast", "--log-format", "json")
+    command = [sys.executable, "-m", "fer_ray", "sweep", *map(str, options)]
+    for asked, code in ((("--source", str(source), "--workers", "1"), 0),
+                        (("--source", str(source / "none")), 5),
+                        (("--source", str(source), "--set", "sweep.nonsense=1"), 2)):  # fmt: skip
+        done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        lines = [json.loads(line) for line in done.stderr.splitlines()]
+        assert lines[-1]["exit_code"] == code
+        assert done.stdout == ""
+
+
+def test_settings_of_extraction_beside_a_model_are_refused(tmp_path: Path) -> None:
+    from fer_ray.config import Settings
+    from fer_ray.sweep.prepare import _refuse_own_settings
+
+    _refuse_own_settings(Settings())
+    for asked in ({"profile": "fast"}, {"extract": {"crop": {"size_px": 200}}}):
+        with pytest.raises(UserError, match="leave out --profile"):
+            _refuse_own_settings(Settings.model_validate(asked))
+
+
+def test_a_plan_counts_what_is_tried_again_and_the_start(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    swept()
+    options = ("--source", source, "--store", store, "--profile", "fast", "--workers", 1, "--json")
+    assert json.loads(called("plan", *options).stdout)["images_to_do"] == 0
+    told = json.loads(called("plan", *options, "--retry", "all").stdout)
+    assert (told["images_to_do"], told["probe"]["images"]) == (1, 1)
+    assert told["seconds_expected"] >= told["seconds_to_start"] > 6
+    told = json.loads(called("plan", *options, "--check", "content").stdout)
+    assert told["images_to_do"] == 7
 
 
 def test_a_sweep_gives_what_extraction_gives(
