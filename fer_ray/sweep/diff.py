@@ -28,8 +28,8 @@ CREATE TABLE {0}_results (sha256 VARCHAR, recipe VARCHAR, face_index SMALLINT,
     landmarks_xy FLOAT[], predicted VARCHAR, features UBIGINT);
 CREATE VIEW {0} AS SELECT i.*, r.* EXCLUDE (sha256, recipe) FROM {0}_images i LEFT JOIN (
     SELECT sha256, recipe, count(landmarks_xy) AS faces,
-        list(landmarks_xy ORDER BY face_index) AS landmarks,
-        list(predicted ORDER BY face_index) AS predicted,
+        list(landmarks_xy ORDER BY face_index) FILTER (landmarks_xy IS NOT NULL) AS landmarks,
+        list(predicted ORDER BY face_index) FILTER (predicted IS NOT NULL) AS predicted,
         list(features ORDER BY face_index) AS features
     FROM (SELECT DISTINCT ON (sha256, recipe, face_index) * FROM {0}_results) GROUP BY ALL
 ) r ON r.sha256 = i.sha256 AND r.recipe = i.recipe;
