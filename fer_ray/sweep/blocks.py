@@ -1,4 +1,4 @@
-"""What a task does with a block of images: read and hash them, or describe them under a guard."""
+"""What a task does with a block of images: read them, and describe them under a guard."""
 
 import hashlib
 from contextlib import closing
@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from fer_ray.contracts import Stage, Status
+from fer_ray.sweep.claims import Claim
 from fer_ray.sweep.describe import failed_rows
 from fer_ray.sweep.guard import Fault, Guard
 from fer_ray.sweep.places import told
@@ -41,17 +42,33 @@ class Limits:
     image_seconds: float
 
 
-def hash_block(block: pa.Table, source: Source, limits: Limits) -> pa.Table:
-    """SHA-256 of each image's content, or why it cannot be read: `FOUND`.
+def read_block(
+    block: pa.Table, source: Source, describe: bytes, limits: Limits, claim: Claim
+) -> tuple[pa.Table, pa.Table]:
+    """What each path holds, and the rows of each content that is new.
 
     Args:
         block: `path`, `size` and `mtime_ns`, as listed.
         source: Where they lie.
+        describe: Pickled, for `Guard`.
         limits: What each may cost.
+        claim: Tells whether a content is this block's to describe.
+
+    Returns:
+        Results without bookkeeping, and `FOUND`: SHA-256 of each image's content, or why it cannot
+        be read.
     """
+    guard, owner = _guard(describe, limits.image_seconds), str(block["path"][0])
+    results: dict[str, pa.Table] = {}
+    found = []
     with closing(Reader(source, limits.max_bytes, limits.image_seconds)) as read:
-        rows = [{**row, **_looked_at(read, row["path"], limits)[0]} for row in block.to_pylist()]
-    return pa.Table.from_pylist(rows, schema=FOUND)
+        for row in block.to_pylist():
+            now, content = _looked_at(read, row["path"], limits)
+            found.append({**row, **now})
+            sha256 = now.get("sha256")
+            if sha256 and sha256 not in results and claim(owner, sha256):
+                results[sha256] = _described(guard, content, sha256)
+    return _joined([*results.values()]), pa.Table.from_pylist(found, schema=FOUND)
 
 
 def _looked_at(read: Reader, path: str, limits: Limits) -> tuple[Row, bytes]:
@@ -97,14 +114,14 @@ def describe_block(
                 found.append(now)
             if "sha256" in now:
                 results.append(_described(guard, content, now["sha256"]))
-    merged = pa.concat_tables(results, promote_options="default") if results else failed_none()
     planned = set(block["sha256"].to_pylist())
-    return merged, pa.Table.from_pylist(found, schema=FOUND), planned
+    return _joined(results), pa.Table.from_pylist(found, schema=FOUND), planned
 
 
-def failed_none() -> pa.Table:
-    """No rows of results."""
-    return failed_rows([], Status.CRASHED, "", "")
+def _joined(results: list[pa.Table]) -> pa.Table:
+    if not results:
+        return failed_rows([], Status.CRASHED, "", "")
+    return pa.concat_tables(results, promote_options="default")
 
 
 def _described(guard: Guard, content: bytes, sha256: str) -> pa.Table:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.sweep import queries
@@ -165,6 +167,15 @@ class Ledger:
     def changes(self) -> pa.RecordBatchReader:
         """The rows to publish, with their `operation`, as a stream."""
         return self._db.cursor().sql("SELECT * FROM changes").to_arrow_reader(AT_ONCE)
+
+    def keys(self, most: int) -> NDArray[np.uint64] | None:
+        """The first 64 bits of all contents with results, sorted; None if they are too many."""
+        count = int(self._one("SELECT count(DISTINCT sha256) FROM result_rows"))
+        if count > most:
+            return None
+        query = "SELECT DISTINCT ('0x' || left(sha256, 16))::UBIGINT AS key FROM result_rows"
+        found: NDArray[np.uint64] = self._arrow(query)["key"].to_numpy()
+        return np.sort(found)
 
     def known(self, contents: set[str]) -> set[str]:
         """Those of some contents that have results; looks at all that are known."""

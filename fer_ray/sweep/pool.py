@@ -3,13 +3,17 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
 from fer_ray.runtime import processor_share
+from fer_ray.sweep.claims import Claim, Claims
 
 LOOK_S = 0.5  # how often it is asked whether to stop
 FINISH_S = 3.0  # what tasks under way are given to end, once told to stop
@@ -73,6 +77,19 @@ def run_blocks(
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
+
+
+def asking(known: NDArray[np.uint64] | None) -> Claim:
+    """What tells each block's contents that are new, on whatever node it is asked."""
+    keeper = ray.remote(num_cpus=0)(Claims).remote(known)
+    return partial(_ask, keeper)
+
+
+def _ask(keeper: Any, owner: str, content: str) -> bool:
+    try:
+        return bool(ray.get(keeper.claim.remote(owner, content)))
+    except ray.exceptions.RayActorError:  # lost with its node: a later round describes the rest
+        return False
 
 
 def _most(workers: int | None) -> int:

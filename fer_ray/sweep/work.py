@@ -2,97 +2,128 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from fer_ray.contracts import Stage, Status
 from fer_ray.progress import Advance
-from fer_ray.sweep.blocks import FOUND, Limits, describe_block, hash_block
+from fer_ray.sweep.blocks import FOUND, Limits, describe_block, read_block
+from fer_ray.sweep.claims import MOST_KNOWN
 from fer_ray.sweep.commits import ReadingCommits, ResultCommits
 from fer_ray.sweep.describe import failed_rows
 from fer_ray.sweep.fuse import FuseError
 from fer_ray.sweep.state import Sweep, stop_here
 
-if TYPE_CHECKING:
-    from fer_ray.sweep.metrics import Metrics
-
-HASH_BLOCK = 256  # images: some 0.1 s of reading from a disk, 10 s from an object store
 KILLED = "its worker died again and again"
 
 
+class _Work:
+    """What the steps of the work share."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        from fer_ray.sweep.metrics import Metrics
+
+        self.sweep = sweep
+        self.metrics = Metrics()
+        self.commits = ResultCommits(sweep, self.metrics.committed)
+
+    def take(self, results: pa.Table, planned: set[str], left: int) -> tuple[int, str]:
+        """Keep the results of a block; how many contents that were, and a line of counts so far."""
+        sweep = self.sweep
+        sweep.fuse.note(results)
+        outcomes = sweep.record.note(self.commits.add(results, planned))
+        self.metrics.described(outcomes, left - outcomes.total())
+        so_far = sweep.record.outcomes.most_common()
+        return outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far)
+
+
 def work(sweep: Sweep) -> None:
-    """Read what is not known, then describe what has no results."""
-    with sweep.record.timed("read"):
-        _hash(sweep)
-    stop_here(sweep)
-    with sweep.record.timed("describe"):
-        _describe_all(sweep)
+    """Read what is not known and describe what is new of it; then what else has no results."""
+    at_work = _Work(sweep)
+    sweep.record.sample()
+    try:
+        with sweep.record.timed("read"):
+            _read_all(at_work)
+        stop_here(sweep)
+        with sweep.record.timed("describe"):
+            _describe_all(at_work)
+    except FuseError:  # nothing of it is kept
+        raise
+    except BaseException:  # the source is lost, or a person ends it: what is done is kept
+        at_work.commits.flush()
+        raise
+    at_work.commits.flush()
 
 
-def _hash(sweep: Sweep) -> None:
-    """Read every image whose content is not known."""
-    work = partial(hash_block, source=sweep.source, limits=_limits(sweep))
-    commits = ReadingCommits(sweep)
-    with sweep.progress("read", "images", sweep.ledger.count_to_hash()) as advance:
+def _read_all(at_work: _Work) -> None:
+    """Read every image whose content is not known, and describe it then if it is new."""
+    from fer_ray.sweep.pool import asking
+
+    sweep = at_work.sweep
+    total = sweep.ledger.count_to_hash()
+    if not total:
+        return
+    work = partial(
+        read_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep),
+        claim=asking(sweep.ledger.keys(MOST_KNOWN)),
+    )  # fmt: skip
+    readings = ReadingCommits(sweep)
+    with sweep.progress("read", "images", total) as advance:
         try:
-            for found in _run(sweep, work, sweep.ledger.to_hash(HASH_BLOCK), _unread_block):
+            blocks = sweep.ledger.to_hash(_block(sweep, total))
+            for results, found in _run(sweep, work, blocks, _unread_block):
                 sweep.ledger.settle(found)
-                commits.add(found)
+                readings.add(found)
                 sweep.record.read += found.num_rows
-                advance(found.num_rows)
+                total -= found.num_rows
+                contents = set(results["sha256"].to_pylist())
+                _, told = at_work.take(results, contents, total + len(contents))
+                advance(found.num_rows, told)
+        except FuseError:
+            raise
         except BaseException:
-            commits.flush()
+            readings.flush()
             raise
     if sweep.stop():
-        commits.flush()
+        readings.flush()
     sweep.ledger.take_found()
 
 
-def _describe_all(sweep: Sweep) -> None:
-    """Describe each content that has no results, and commit as it goes.
+def _describe_all(at_work: _Work) -> None:
+    """Describe each content that has no results still, and commit as it goes.
 
     Contents that change meanwhile are found on the way: their paths are looked at again, until
     every path has its result. Each round settles at least the paths that it tried.
     """
-    from fer_ray.sweep.metrics import Metrics
-
-    metrics = Metrics()
-    commits = ResultCommits(sweep, metrics.committed)
-    sweep.record.sample()
-    with sweep.progress("describe", "images", sweep.ledger.count_to_describe()) as advance:
-        try:
-            while sweep.ledger.count_to_describe() and not sweep.stop():
-                _describe_round(sweep, commits, metrics, advance)
-        except FuseError:  # nothing of it is kept
-            raise
-        except BaseException:  # the source is lost, or a person ends it: what is done is kept
-            commits.flush()
-            raise
-        commits.flush()
+    sweep = at_work.sweep
+    total = sweep.ledger.count_to_describe()
+    if not total:
+        return
+    with sweep.progress("describe", "images", total) as advance:
+        while total and not sweep.stop():
+            _describe_round(at_work, total, advance)
+            total = sweep.ledger.count_to_describe()
 
 
-def _describe_round(
-    sweep: Sweep, commits: ResultCommits, metrics: "Metrics", advance: Advance
-) -> None:
-    from fer_ray.pipeline import block_size
-
+def _describe_round(at_work: _Work, total: int, advance: Advance) -> None:
+    sweep = at_work.sweep
     work = partial(
         describe_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep)
     )
-    total, workers = sweep.ledger.count_to_describe(), sweep.record.workers
-    size = sweep.settings.execution.block_images or block_size(total, workers)
-    blocks = sweep.ledger.to_describe(size)
+    blocks = sweep.ledger.to_describe(_block(sweep, total))
     for results, found, planned in _run(sweep, work, blocks, _crashed_block):
         sweep.ledger.settle(found)
-        sweep.fuse.note(results)
-        taken = commits.add(results, planned)
-        outcomes = sweep.record.note(taken)
-        total -= outcomes.total()
-        metrics.described(outcomes, total)
-        so_far = sweep.record.outcomes.most_common()
-        advance(outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far))
+        done, told = at_work.take(results, planned, total)
+        total -= done
+        advance(done, told)
     sweep.ledger.take_found()
+
+
+def _block(sweep: Sweep, total: int) -> int:
+    from fer_ray.pipeline import block_size
+
+    return sweep.settings.execution.block_images or block_size(total, sweep.record.workers)
 
 
 def _limits(sweep: Sweep) -> Limits:
@@ -110,12 +141,10 @@ def _run(
     return run_blocks(work, blocks, sweep.settings.execution.workers, sweep.stop, lost)
 
 
-def _unread_block(block: pa.Table) -> pa.Table:
-    rows = [
-        {"path": path, "status": Status.CRASHED.value, "stage": Stage.DECODE.value, "error": KILLED}
-        for path in block["path"].to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, schema=FOUND)
+def _unread_block(block: pa.Table) -> tuple[pa.Table, pa.Table]:
+    told = {"status": Status.CRASHED.value, "stage": Stage.DECODE.value, "error": KILLED}
+    rows = [{**row, **told} for row in block.to_pylist()]
+    return failed_rows([], Status.CRASHED, "", ""), pa.Table.from_pylist(rows, schema=FOUND)
 
 
 def _crashed_block(block: pa.Table) -> tuple[pa.Table, pa.Table, set[str]]:

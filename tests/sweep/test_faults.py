@@ -151,7 +151,8 @@ def test_what_was_read_is_not_read_again_after_an_interruption(
         run_sweep(str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop)
     assert DeltaTable(str(store / "readings")).count() == 20
     told = run_sweep(str(many), str(store), settings, silent)
-    assert (told["read"], told["described"], told["planned"]["new"]["images"]) == (0, 15, 20)
+    assert (told["read"], told["described"], told["planned"]["new"]["images"]) == (0, 0, 20)
+    assert len(rows(store, "images")) == 20
     assert DeltaTable(str(store / "readings")).count() == 0
 
 
@@ -181,7 +182,7 @@ def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(local_ray: int)
     assert alive == ["a"]
     assert (results["sha256"].to_pylist(), results["status"].to_pylist()) == (["2"], ["crashed"])
     assert (found.num_rows, planned) == (0, {"2"})
-    read = _unread_block(block.slice(1))
+    _, read = _unread_block(block.slice(1))
     assert (read["path"].to_pylist(), read["status"].to_pylist()) == (["b"], ["crashed"])
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fer_ray.data.quality import Quality
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.sweep.blocks import Limits, hash_block
+from fer_ray.sweep.blocks import Limits, read_block
 from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.places import require_store, without_secret
 from fer_ray.sweep.reading import HANGS, HungError, Reader
@@ -82,7 +82,10 @@ def test_no_more_than_max_bytes_is_read_however_large_a_file_has_become(tmp_path
     (tmp_path / "large.png").write_bytes(bytes(1_000))
     (tmp_path / "small.png").write_bytes(bytes(100))
     block = pa.table({"path": ["large.png", "small.png"], "size": [1, 1], "mtime_ns": [2, 2]})
-    large, small = hash_block(block, open_source(str(tmp_path)), Limits(100, 5)).to_pylist()
+    source = open_source(str(tmp_path))
+    results, found = read_block(block, source, b"", Limits(100, 5), lambda owner, content: False)
+    assert results.num_rows == 0
+    large, small = found.to_pylist()
     assert (large["status"], large["sha256"]) == ("too_large", None)
     assert small["sha256"] == hashlib.sha256(bytes(100)).hexdigest()
     assert (small["size"], small["mtime_ns"]) == (1, 2)

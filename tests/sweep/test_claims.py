@@ -1,0 +1,57 @@
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import fs
+
+from fer_ray.sweep import claims
+from fer_ray.sweep.blocks import Limits, read_block
+from fer_ray.sweep.claims import Claims
+from fer_ray.sweep.describe import DescribeImage
+from fer_ray.sweep.source import Source
+from tests.sweep.conftest import FAST
+
+ONE, TWO, KNOWN = (hashlib.sha256(name).hexdigest() for name in (b"1", b"2", b"3"))
+KEYS = np.sort(np.array([int(KNOWN[:16], 16), 0, 2**64 - 1], np.uint64))
+
+
+def test_a_new_content_is_given_to_the_first_block_that_asks_and_to_it_again() -> None:
+    kept = Claims(KEYS)
+    assert kept.claim("a", ONE)
+    assert not kept.claim("b", ONE)
+    assert kept.claim("a", ONE)  # its worker was lost meanwhile
+    assert kept.claim("b", TWO)
+    assert not kept.claim("a", KNOWN)
+    assert not kept.claim("a", "f" * 64)
+
+
+def test_what_cannot_be_held_is_left_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not Claims(None).claim("a", ONE)
+    monkeypatch.setattr(claims, "MOST_CLAIMED", 1)
+    kept = Claims(KEYS)
+    assert kept.claim("a", ONE)
+    assert not kept.claim("a", TWO)
+    assert kept.claim("a", ONE)
+
+
+def test_a_new_image_is_read_once_and_described_then(source: Path) -> None:
+    reads: list[str] = []
+
+    class Counting(Source):
+        def read(self, path: str, most: int | None = None) -> bytes:
+            reads.append(path)
+            return super().read(path, most)
+
+    paths = ["day0/face0.png", "day1/twin.png", "noise.png"]
+    block = pa.table({"path": paths, "size": [1] * 3, "mtime_ns": [1] * 3})
+    counting = Counting(str(source), fs.LocalFileSystem(), str(source))
+    kept = Claims(KEYS)
+    results, found = read_block(
+        block, counting, pickle.dumps(DescribeImage(FAST)), Limits(10**6, 60), kept.claim
+    )
+    assert reads == paths
+    assert len(set(found["sha256"].to_pylist())) == 2
+    assert results["status"].to_pylist() == ["ok", "no_face"]  # the twin is described once
