@@ -38,7 +38,7 @@ def test_a_models_answers_come_in_the_same_pass(
         assert sum(row[f"p_{name}"] for name in predictor.labels) == pytest.approx(1)
     unseen = [row for row in rows(store, "results") if not row["landmarks_xy"]]
     assert {row["predicted"] for row in unseen} == {None}
-    assert sum(told["classes"].values()) == sum(row["faces"] for row in rows(store, "images"))
+    assert sum(told["classes"].values()) == told["outcomes"]["ok"] == 4  # contents
     assert {one["name"] for one in told["drift"]} == {"face found", *told["classes"]}
     assert verify_store(str(store), sample=10, seed=0, model=bundle)["same"] == 7
     again = run_sweep(str(source), str(store), Settings(), silent)
