@@ -86,8 +86,8 @@ def asking(known: NDArray[np.uint64] | None) -> Claim:
 
 
 def _ask(keeper: Any, owner: str, content: str) -> bool:
-    try:
-        return bool(ray.get(keeper.claim.remote(owner, content)))
+    try:  # `ray.get` would give the task's processor to another task while it waits
+        return bool(keeper.claim.remote(owner, content).future().result())
     except ray.exceptions.RayActorError:  # lost with its node: a later round describes the rest
         return False
 

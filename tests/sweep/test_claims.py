@@ -1,18 +1,25 @@
 import hashlib
 import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
+import ray
 from pyarrow import fs
 
+from fer_ray.config import Execution, Settings
+from fer_ray.progress import silent
 from fer_ray.sweep import claims
 from fer_ray.sweep.blocks import Limits, read_block
 from fer_ray.sweep.claims import Claims
 from fer_ray.sweep.describe import DescribeImage
+from fer_ray.sweep.pool import asking
+from fer_ray.sweep.run import run_sweep
 from fer_ray.sweep.source import Source
-from tests.sweep.conftest import FAST
+from tests.sweep.conftest import FAST, tiny_image
 
 ONE, TWO, KNOWN = (hashlib.sha256(name).hexdigest() for name in (b"1", b"2", b"3"))
 KEYS = np.sort(np.array([int(KNOWN[:16], 16), 0, 2**64 - 1], np.uint64))
@@ -55,3 +62,43 @@ def test_a_new_image_is_read_once_and_described_then(source: Path) -> None:
     assert reads == paths
     assert len(set(found["sha256"].to_pylist())) == 2
     assert results["status"].to_pylist() == ["ok", "no_face"]  # the twin is described once
+
+
+def test_a_claim_whose_keeper_is_lost_is_none(local_ray: int) -> None:
+    claim = asking(KEYS)
+    assert claim("a", ONE)
+    assert not claim("b", ONE)
+    ray.kill(claim.args[0])  # type: ignore[attr-defined]
+    assert not claim("a", TWO)
+
+
+@pytest.mark.slow
+def test_asking_gives_no_processor_away(local_ray: int, tmp_path: Path) -> None:
+    for number in range(60):
+        tiny_image(tmp_path / "source" / f"{number}.png", seed=number)
+    own, most, done = guarded(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.1):
+            most = max(most, len(guarded() - own))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    settings = Settings(extract=FAST, execution=Execution(workers=local_ray))
+    run_sweep(str(tmp_path / "source"), str(tmp_path / "store"), settings, silent)
+    done.set()
+    watcher.join()
+    assert 1 <= most <= local_ray
+
+
+def guarded() -> set[int]:
+    """Processes that describe images, of this one's workers or its own."""
+    return {one.pid for one in psutil.Process().children(recursive=True) if is_guarded(one)}
+
+
+def is_guarded(process: psutil.Process) -> bool:
+    try:
+        return "fer_ray.sweep.child" in process.cmdline()
+    except psutil.Error:
+        return False
