@@ -33,6 +33,9 @@ class ResultCommits:
     Another sweep may have described the same contents meanwhile: Delta Lake refuses a commit that
     does not follow the version known here. Then what the other one has is dropped, and the rest
     tried again. Results of contents that are tried again take the place of those of before.
+
+    Attributes:
+        retried: The contents that are tried again.
     """
 
     def __init__(self, sweep: "Sweep", committed: Callable[[], None]) -> None:
@@ -40,7 +43,7 @@ class ResultCommits:
         self._sweep = sweep
         self._known = sweep.store.snapshot("results")
         self._alone = True  # until another sweep has committed
-        self._retried = pa.array(sorted(sweep.ledger.retried()), pa.string())
+        self.retried = pa.array(sorted(sweep.ledger.retried()), pa.string())
         self._surprises: set[str] = set()  # contents that were found in the place of others
         self._fresh: list[pa.Table] = []
         self._again: list[pa.Table] = []
@@ -67,7 +70,7 @@ class ResultCommits:
             results = results.filter(pc.invert(doubles))
         recipe = self._sweep.recipe.fingerprint
         rows = completed(results, self._sweep.schema, recipe, self._sweep.record.sweep)
-        again = pc.is_in(rows["sha256"], self._retried)
+        again = pc.is_in(rows["sha256"], self.retried)
         self._again.append(rows.filter(again))
         self._fresh.append(rows.filter(pc.invert(again)))
         self._rows += rows.num_rows

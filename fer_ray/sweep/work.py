@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_ray.contracts import Stage, Status
 from fer_ray.progress import Advance
@@ -12,7 +13,7 @@ from fer_ray.sweep.blocks import FOUND, Limits, describe_block, read_block
 from fer_ray.sweep.claims import MOST_KNOWN
 from fer_ray.sweep.commits import ReadingCommits, ResultCommits
 from fer_ray.sweep.describe import failed_rows
-from fer_ray.sweep.fuse import FuseError
+from fer_ray.sweep.fuse import FAULTS, FuseError
 from fer_ray.sweep.state import Sweep, stop_here
 
 KILLED = "its worker died again and again"
@@ -31,11 +32,17 @@ class _Work:
     def take(self, results: pa.Table, planned: set[str], left: int) -> tuple[int, str]:
         """Keep the results of a block; how many contents that were, and a line of counts so far."""
         sweep = self.sweep
-        sweep.fuse.note(results)
+        sweep.fuse.note(self._not_failed_again(results))
         outcomes = sweep.record.note(self.commits.add(results, planned))
         self.metrics.described(outcomes, left - outcomes.total())
         so_far = sweep.record.outcomes.most_common()
         return outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far)
+
+    def _not_failed_again(self, results: pa.Table) -> pa.Table:
+        """Without what failed before: that it does again is no sign of a broken installation."""
+        again = pc.is_in(results["sha256"], self.commits.retried)
+        failed = pc.is_in(results["status"], pa.array([str(one) for one in FAULTS]))
+        return results.filter(pc.invert(pc.and_(again, failed)))
 
 
 def work(sweep: Sweep) -> None:

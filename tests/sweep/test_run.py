@@ -269,6 +269,8 @@ def test_an_error_that_all_first_images_raise_ends_the_sweep_and_changes_nothing
     assert "exit code 7" in page.read_text()
     assert "failed alike" in page.read_text()
     assert swept(describe=Poisoned(FAST), fuse_images=0)["statuses"] == {"crashed": 7}
+    again = swept(describe=Poisoned(FAST), fuse_images=4, retry="all")
+    assert (again["described"], again["statuses"]) == (6, {"crashed": 7})  # as known before
 
 
 def test_all_faces_or_the_largest_have_rows_of_their_own(
