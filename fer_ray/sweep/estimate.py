@@ -54,6 +54,7 @@ def estimate(
         "store": store,
         "recipe": sweep.recipe.fingerprint,
         "planned": {kind: {"images": n, "bytes": size} for kind, (n, size) in planned.items()},
+        "quality": sweep.quality.records(),
         "images_to_do": todo,
         "probe": probed,
         "core_hours": round(seconds / 3600, 4),
