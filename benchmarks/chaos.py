@@ -25,7 +25,7 @@ import psutil
 from deltalake import DeltaTable
 
 from benchmarks.report import Table, write_result
-from fer_ray.runtime import prepare_token
+from fer_ray.access import prepare_token
 
 NODES = 3
 BOOKKEEPING = {"sweep", "listed_ns"}

@@ -12,23 +12,30 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 from numpy.typing import NDArray
 from ray.data import TaskPoolStrategy
+from ray.data.exceptions import ExecutionTimeoutError
 
 from fer_ray.config import Decode, ExtractSettings
-from fer_ray.contracts import frames_schema
+from fer_ray.contracts import Status, frames_schema
 from fer_ray.data.holding import unreachable
 from fer_ray.data.store import StagedRows
 from fer_ray.errors import UserError
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS
-from fer_ray.runtime import not_shared, processor_share, require_shared
+from fer_ray.placement import WAIT_S, Patience, processor_share
+from fer_ray.runtime import not_shared, require_shared, seen_from
 
 POSITION = "position"  # of a row in the listing
 LEAST_BLOCK_IMAGES = 8  # a block of fewer is mostly overhead
 TAPER = 4  # a block towards the end is at least this part of the others
 BATCH_IMAGES = 8  # decoded images that a task holds at a time
+STUCK = (
+    "Nothing has come of the work for {:g} minutes. `ray status` on the cluster's head says what "
+    "it waits for. What was finished is kept; run the same again."
+)
 
 
 def extract_blocks(
@@ -59,7 +66,11 @@ def extract_blocks(
     Raises:
         UserError: The storage is not shared by all nodes, or a model cannot answer.
     """
-    decode = partial(decode_shared, root=root, limits=settings.decode, kept=staged.folder)
+    batch_images = min(batch_images, max(block.num_rows for block in blocks))  # else Ray joins them
+    here = ray.get_runtime_context().get_node_id()
+    decode = partial(
+        decode_shared, root=root, limits=settings.decode, kept=staged.folder, driver=here
+    )
     crop = partial(steps.crop, settings=settings.crop)
     landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
     features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
@@ -79,20 +90,38 @@ def extract_blocks(
     )
     try:
         yield from rows_kept(receipts)
-    except ray.exceptions.RayTaskError:
+    except ray.exceptions.RayTaskError as problem:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was
+        if not_shared(root) in str(problem):
+            raise UserError(not_shared(root)) from None
         raise
 
 
-def decode_shared(table: pa.Table, root: Path, limits: Decode, kept: Path) -> pa.Table:
+def decode_shared(table: pa.Table, root: Path, limits: Decode, kept: Path, driver: str) -> pa.Table:
     """`steps.decode`, on a node that sees the images and the run folder.
+
+    Args:
+        table: Listed rows.
+        root: Folder that their `path` is relative to.
+        limits: What may be decoded.
+        kept: Folder of finished rows.
+        driver: Id of the node that has listed the images.
 
     Raises:
         UserError: It does not: its rows would be wrong, or lost.
     """
     for folder in unreachable([root, kept.parent]):
         raise UserError(not_shared(folder))
-    return steps.decode(table, root, limits)
+    decoded = steps.decode(table, root, limits)
+    missing = unreachable([root / path for path in _unreadable(decoded)])
+    if missing and seen_from(driver, missing):
+        raise UserError(not_shared(root))
+    return decoded
+
+
+def _unreadable(decoded: pa.Table) -> list[str]:
+    unreadable = pc.equal(decoded["status"], Status.UNREADABLE.value)
+    return decoded.filter(unreadable)["path"].to_pylist()  # type: ignore[no-any-return]
 
 
 def schema(settings: ExtractSettings) -> pa.Schema:
@@ -139,12 +168,16 @@ def rows_kept(receipts: ray.data.Dataset) -> Iterator[int]:
     """The numbers of rows that receipts tell of, as they come.
 
     Raises:
-        UserError: One tells of a mistake.
+        UserError: One tells of a mistake, or none has come for too long.
     """
-    for some in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for told in some["told"].drop_null().to_pylist():
-            raise UserError(told)
-        yield sum(some["rows"].to_pylist())
+    try:
+        with Patience().telling():
+            for some in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for told in some["told"].drop_null().to_pylist():
+                    raise UserError(told)
+                yield sum(some["rows"].to_pylist())
+    except ExecutionTimeoutError:
+        raise UserError(STUCK.format(WAIT_S / 60)) from None
 
 
 def block_size(images: int, workers: int, each: int = 8) -> int:

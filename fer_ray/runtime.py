@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -12,17 +11,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from fer_ray.access import cannot_join, prepare_token
 from fer_ray.config import Execution
 from fer_ray.data.holding import unreachable
 from fer_ray.errors import ExitCode, UserError
+from fer_ray.placement import CPU, LEAST_SHARE, WAIT_S, there, wait_for
 
 # Holds the blocks in flight many times over: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
-NO_PROGRESS_TIMEOUT_S = 600  # a job that stands still this long ends with an error
 NODE_ANSWER_TIMEOUT_S = 120  # a node that joined starts its first worker within seconds
-SETTLED_S = 5  # after which processors that were given back count as free
-LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
+NOTICE_S = 3  # within which a file that was made or removed elsewhere shows (NFS: actimeo=1)
 
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -39,11 +39,13 @@ logger = logging.getLogger(__name__)
 def ensure_ray(execution: Execution) -> int:
     """Start Ray unless it runs: on the cluster that RAY_ADDRESS names, else on this machine.
 
+    Waits for a cluster's first processor.
+
     Returns:
         The number of tasks at a time that the cluster, as it is now, has processors for.
 
     Raises:
-        UserError: Ray cannot be started or reached.
+        UserError: Ray cannot be started or reached, or no processor comes.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -55,45 +57,10 @@ def ensure_ray(execution: Execution) -> int:
         _configure_data()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)  # Ray sets its own on start
-    processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    if not there(CPU):
+        wait_for(CPU, LEAST_SHARE)
+    processors = max(1, int(there(CPU)))
     return min(processors, execution.workers or processors)
-
-
-def processor_share() -> float:
-    """Processors to ask for per task: one, or what is left where the cluster has less than one.
-
-    A job that itself holds half a processor (`--entrypoint-num-cpus 0.5`) of a cluster of one would
-    wait for a whole one for ever. What the last step's workers held may be counted as theirs for a
-    moment longer.
-    """
-    import ray
-
-    there = float(ray.cluster_resources().get("CPU", 0))
-    free, end = 0.0, time.monotonic() + SETTLED_S
-    while free < LEAST_SHARE and time.monotonic() < end:
-        free = float(ray.available_resources().get("CPU", 0))
-        if not 0 < there < 2:  # none yet, or a whole one to be had
-            break
-        time.sleep(0.1)
-    return free if LEAST_SHARE <= free < 1 else 1.0
-
-
-def gpu_workers(gpus_per_worker: float, asked: int | None) -> int:
-    """How many workers the cluster has GPUs for.
-
-    Raises:
-        UserError: For none.
-    """
-    import ray
-
-    there = float(ray.cluster_resources().get("GPU", 0))
-    workers = int(there / gpus_per_worker + 1e-9)
-    if not workers:
-        raise UserError(
-            f"--gpus-per-worker {gpus_per_worker}: the cluster has {there:g} GPUs. Leave it out to "
-            "compute on processors."
-        )
-    return min(workers, asked or workers)
 
 
 @contextlib.contextmanager
@@ -135,13 +102,9 @@ def require_shared(out: Path, *sources: Path) -> None:
 def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
     """Those of `paths` that one of `nodes` does not see; a node that is lost meanwhile sees all."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    look = ray.remote(num_cpus=0)(unreachable)
-    answers = [look.options(scheduling_strategy=On(node, soft=False)).remote(paths)
-               for node in nodes]  # fmt: skip
     missing: list[Path] = []
-    for answer in answers:
+    for answer in [_ask(node, paths) for node in nodes]:
         try:
             missing += ray.get(answer, timeout=NODE_ANSWER_TIMEOUT_S)
         except ray.exceptions.RayError as problem:
@@ -149,11 +112,46 @@ def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
     return missing
 
 
+def several_nodes() -> bool:
+    """Whether the cluster has more than this node."""
+    import ray
+
+    return [node["Alive"] for node in ray.nodes()].count(True) > 1
+
+
+def seen_from(node: str, paths: list[Path]) -> bool:
+    """Whether `node` sees any of `paths`: then they are not gone, and the disks are not the same.
+
+    Called in a task that misses them. Its own node may only have been slow to see what is new.
+    """
+    import ray
+
+    if node == ray.get_runtime_context().get_node_id():
+        return False
+    try:
+        hidden = ray.get(_ask(node, paths), timeout=NODE_ANSWER_TIMEOUT_S)
+    except ray.exceptions.RayError:  # then the job is about to end
+        return False
+    seen = [path for path in paths if path not in hidden]
+    if seen:
+        time.sleep(NOTICE_S)
+    return bool(unreachable(seen))
+
+
+def _ask(node: str, paths: list[Path]) -> Any:
+    """What `unreachable` answers on `node`, to be."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    look = ray.remote(num_cpus=0)(unreachable)
+    return look.options(scheduling_strategy=On(node, soft=False)).remote(paths)
+
+
 def not_shared(folder: Path) -> str:
     """What to tell a user whose cluster does not see `folder` everywhere."""
     return (
-        f"{folder} is not there on every node of the cluster. Give a folder of storage that all "
-        "nodes mount at the same place (NFS, EFS, a ReadWriteMany volume)."
+        f"{folder} is not there on every node of the cluster, or not the same. Give a folder of "
+        "storage that all nodes mount at the same place (NFS, EFS, a ReadWriteMany volume)."
     )
 
 
@@ -176,45 +174,10 @@ def _start(execution: Execution) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
         if address:
-            raise UserError(
-                f"Cannot join the cluster at {address}: {problem}.\nIs it running, and is "
-                "RAY_AUTH_TOKEN_PATH (by default ~/.ray/auth_token) a file with its token?"
-            ) from problem
+            raise UserError(cannot_join(address, str(problem))) from problem
         raise UserError(
             f"Cannot start Ray on this machine: {problem}\n`fer-ray doctor` looks into it."
         ) from problem
-
-
-def prepare_token() -> None:
-    """See that Ray asks for a token, and that nobody but its owner can read its file.
-
-    A cluster of this machine's own gets a token by default; Ray would write it for all to read.
-    A client of a cluster sends a token only if it is told to.
-
-    Raises:
-        UserError: RAY_AUTH_TOKEN_PATH names a file that is not there: Ray would abort.
-    """
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE") == "disabled":
-        pass
-    elif named and not file.is_file():
-        raise UserError(f"RAY_AUTH_TOKEN_PATH names {named}, which is not there.")
-    elif not os.environ.get("RAY_ADDRESS"):
-        _make_token(file)
-    if os.environ.get("RAY_ADDRESS") and (os.environ.get("RAY_AUTH_TOKEN") or file.is_file()):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    with contextlib.suppress(OSError):
-        file.chmod(0o600)
-
-
-def _make_token(file: Path) -> None:
-    """Write a new token for its owner alone, unless there is one."""
-    with contextlib.suppress(OSError):  # then Ray says what is wrong with its own
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as opened:
-            opened.write(secrets.token_hex(32))
 
 
 def _configure_data() -> None:
@@ -223,8 +186,8 @@ def _configure_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False  # one bar, ours
     context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.execution_no_progress_timeout_s = WAIT_S
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised is told here
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

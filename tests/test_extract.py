@@ -201,3 +201,16 @@ def test_execution_settings_never_reach_the_fingerprint(tiny_corpus: Path, tmp_p
     one = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     other = Settings(execution=Execution(workers=1, block_images=3)).extract
     assert extraction.plan(tiny_corpus, tmp_path, other, fresh=False).fingerprint == one.fingerprint
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_blocks_hold_as_many_images_as_was_asked_for(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int, size: int
+) -> None:
+    planned = extraction.plan(
+        tiny_corpus, tmp_path, load_settings(None, ("profile=fast",)).extract, False
+    )
+    staged = store.StagedRows(tmp_path / "kept")
+    count = extraction.run_blocks(planned, staged, Execution(block_images=size), lambda _: None)
+    kept = sorted(pq.read_metadata(file).num_rows for file in staged.folder.rglob("*.parquet"))
+    assert kept == sorted(min(size, count - start) for start in range(0, count, size))

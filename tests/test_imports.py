@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fer_ray"
 MAY_IMPORT_RAY = {
-    *("runtime.py", "pipeline.py", "learn/search.py", "doctor.py"),
+    *("runtime.py", "placement.py", "pipeline.py", "learn/search.py", "doctor.py"),
     *("deep/pipeline.py", "learn/race.py", "sweep/pool.py", "sweep/metrics.py"),
     "sweep/signals.py",  # one function of Ray, while it starts
 }

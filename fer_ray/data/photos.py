@@ -151,7 +151,11 @@ def _column(file: Path, names: dict[str, str], wanted: tuple[str, ...]) -> str:
 
 
 def _inside(root: Path, path: str) -> str | None:
-    """`path` relative to `root`, or None if it leads out of it."""
+    """`path` relative to `root`, or None if it leads out of it, by itself or through a link."""
     relative = os.path.relpath(root / path, root)
-    outside = relative == ".." or relative.startswith("../")
-    return None if outside else Path(relative).as_posix()
+    outside = relative == ".." or relative.startswith("../") or "\0" in path
+    if outside or not Path(os.path.realpath(root / relative)).is_relative_to(
+        os.path.realpath(root)
+    ):
+        return None
+    return Path(relative).as_posix()

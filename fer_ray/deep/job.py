@@ -15,8 +15,9 @@ from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.tables import forget_experiments, record_file
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
+from fer_ray.placement import gpu_workers
 from fer_ray.progress import Progress
-from fer_ray.runtime import ensure_ray, gpu_workers, require_shared
+from fer_ray.runtime import ensure_ray, require_shared
 
 logger = logging.getLogger(__name__)
 
@@ -84,4 +85,4 @@ def _run(
         workers = gpu_workers(gpus, execution.workers)
     size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
     blocks = split_blocks(rows, staged, size)
-    yield from bottleneck_blocks(blocks, root, wanted, staged, workers, gpus)
+    yield from bottleneck_blocks(blocks, root, wanted, staged, workers, execution.workers, gpus)

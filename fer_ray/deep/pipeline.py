@@ -21,7 +21,8 @@ from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
 from fer_ray.pipeline import POSITION, keep_rows, receipt, rows_kept
-from fer_ray.runtime import not_shared, processor_share, require_shared
+from fer_ray.placement import processor_share
+from fer_ray.runtime import not_shared, require_shared, seen_from
 
 CROPS = "crops"  # (size × size) bytes
 BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
@@ -30,8 +31,11 @@ BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
 class _NetworkWorker:
     """A backbone in a worker: from listed rows, with or without their crops, to a receipt."""
 
-    def __init__(self, wanted: Bottleneck, root: Path, staged: StagedRows, gpus: float) -> None:
-        self._wanted, self._root, self._staged, self._gpus = wanted, root, staged, gpus
+    def __init__(
+        self, wanted: Bottleneck, root: Path, staged: StagedRows, driver: str, gpus: float
+    ) -> None:
+        self._wanted, self._root, self._staged = wanted, root, staged
+        self._driver, self._gpus = driver, gpus
 
     @cached_property
     def _network(self) -> Backbone:
@@ -47,7 +51,7 @@ class _NetworkWorker:
 
     def _rows(self, table: pa.Table) -> pa.Table:
         if CROPS not in table.column_names:
-            table = cut_shared(table, self._root, self._wanted, self._staged)
+            table = cut_shared(table, self._root, self._wanted, self._staged, self._driver)
         crops = pixels(table[CROPS], self._wanted.crop_px)
         return bottleneck.rows_of(table, crops, self._wanted, self._network)
 
@@ -58,6 +62,7 @@ def bottleneck_blocks(
     wanted: Bottleneck,
     staged: StagedRows,
     workers: int,
+    most: int | None,
     gpus_per_worker: float,
 ) -> Iterator[int]:
     """Compute the features of listed rows, block by block, and keep them in `staged`.
@@ -67,7 +72,8 @@ def bottleneck_blocks(
         root: Folder that their `path` is relative to, the same on every node.
         wanted: What to compute.
         staged: Where finished rows are kept.
-        workers: Actors at most.
+        workers: Actors to begin with, at most one for each block.
+        most: Actors at most. None: as many as there are blocks, as the cluster grows.
         gpus_per_worker: Of each; 0: processors.
 
     Yields:
@@ -76,17 +82,19 @@ def bottleneck_blocks(
     Raises:
         UserError: An image, the weights or the storage is not as it was.
     """
-    data = ray.data.from_blocks(blocks)
+    data, rows = ray.data.from_blocks(blocks), max(block.num_rows for block in blocks)
+    here = ray.get_runtime_context().get_node_id()
     if gpus_per_worker:
-        cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged)
-        data = data.map_batches(cut, batch_format="pyarrow", batch_size=blocks[0].num_rows)
-    pool = min(workers, len(blocks))
+        cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged, driver=here)
+        data = data.map_batches(cut, batch_format="pyarrow", batch_size=rows)
+    first = min(workers, len(blocks))
+    most = max(first, min(most or len(blocks), len(blocks)))
     receipts = data.map_batches(
         _NetworkWorker,
         batch_format="pyarrow",
-        batch_size=blocks[0].num_rows,
-        fn_constructor_args=(wanted, root, staged, gpus_per_worker),
-        compute=ActorPoolStrategy(min_size=1, max_size=pool, initial_size=pool),
+        batch_size=rows,
+        fn_constructor_args=(wanted, root, staged, here, gpus_per_worker),
+        compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=first),
         num_cpus=0 if gpus_per_worker else processor_share(),
         num_gpus=gpus_per_worker,
     )
@@ -97,15 +105,19 @@ def bottleneck_blocks(
         raise
 
 
-def cut_ahead(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
+def cut_ahead(
+    table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows, driver: str
+) -> pa.Table:
     """`cut_shared`, or the rows as they are where it fails: the worker meets the same and tells."""
     try:
-        return cut_shared(table, root, wanted, staged)
+        return cut_shared(table, root, wanted, staged, driver)
     except UserError:
         return table
 
 
-def cut_shared(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows) -> pa.Table:
+def cut_shared(
+    table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows, driver: str
+) -> pa.Table:
     """Rows with their crops, on a node that sees the images and the run folder.
 
     Raises:
@@ -113,7 +125,13 @@ def cut_shared(table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRo
     """
     for folder in unreachable([root, staged.folder.parent]):
         raise UserError(not_shared(folder))
-    crops = bottleneck.cut_crops(table, root, wanted)
+    try:
+        crops = bottleneck.cut_crops(table, root, wanted)
+    except UserError:
+        missing = unreachable([root / path for path in table["path"].to_pylist()])
+        if missing and seen_from(driver, missing):
+            raise UserError(not_shared(root)) from None
+        raise
     column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
     return table.append_column(CROPS, column)
 

@@ -14,8 +14,8 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
+from fer_ray.placement import Patience, processor_share
 from fer_ray.progress import Advance
-from fer_ray.runtime import processor_share
 
 LOSS, TIME = "loss", "epochs"  # what a runner reports: its least loss so far, and how far it is
 
@@ -70,10 +70,14 @@ class _Kept(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, keep: Callable[[dict[str, Any]], None], advance: Advance) -> None:
         self._keep, self._advance = keep, advance
+        self._patience = Patience()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune keeps a copy of its settings on disk, and a progress bar has no copy."""
         return {}
+
+    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+        self._patience.check()
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         result = trial.last_result
@@ -114,6 +118,7 @@ def _run(
 
     Raises:
         RuntimeError: A configuration failed; what the others kept stays.
+        UserError: The cluster has had no processors for too long; likewise.
         KeyboardInterrupt: The job was interrupted; likewise.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)

@@ -19,10 +19,11 @@ from ray import tune
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fer_ray.placement import CPU, Patience, processor_share, there
 from fer_ray.progress import Advance
-from fer_ray.runtime import processor_share
 
 LANES_PER_PROCESSOR = 4  # so that processors that join meanwhile have lanes to run
+LEAST_LANES = 256  # nothing says how far the cluster may grow
 ROUNDS = 3  # a piece that was lost with its process is done again
 LOST_PROCESSES = 10  # that a lane outlives
 
@@ -58,10 +59,14 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
         self.problems: dict[int, str | None] = {}
         self._pieces = pieces
         self._advance = advance
+        self._patience = Patience()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune keeps a copy of its settings on disk, and a progress bar has no copy."""
         return {}
+
+    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+        self._patience.check()
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
@@ -97,6 +102,7 @@ def run_pieces(
 
     Raises:
         RuntimeError: A piece failed, or was lost time and again; what the others kept stays.
+        UserError: The cluster has had no processors for too long.
         KeyboardInterrupt: The job was interrupted; what was finished stays.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -150,5 +156,4 @@ def _run_round(
 
 
 def _lanes(pieces: int, workers: int | None) -> int:
-    processors = int(ray.cluster_resources().get("CPU", 0))
-    return min(pieces, workers or LANES_PER_PROCESSOR * max(processors, 8))
+    return min(pieces, workers or max(LEAST_LANES, LANES_PER_PROCESSOR * int(there(CPU))))

@@ -83,6 +83,9 @@ class Guard:
             return Fault(Status.TIMED_OUT, stage, f"no end after {self._seconds:g} s")
         except (EOFError, BrokenPipeError):
             return Fault(Status.CRASHED, stage, self._bury())
+        except KeyboardInterrupt:  # the next image would be given the answer to this one
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the child, if there is one."""

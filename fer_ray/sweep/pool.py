@@ -12,11 +12,11 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from fer_ray.runtime import processor_share
+from fer_ray.placement import CPU, Patience, processor_share, there
 from fer_ray.sweep.claims import Claim, Claims
 
 LOOK_S = 0.5  # how often it is asked whether to stop
-FINISH_S = 3.0  # what tasks under way are given to end, once told to stop
+FINISH_S = 10.0  # what tasks under way are given to end, once told to stop
 LOSSES = 5  # of its worker or node, that a block survives
 BLOCKS_PER_WORKER = 2  # under way: one in work, one waiting
 
@@ -27,6 +27,7 @@ def run_blocks(
     workers: int | None,
     stopped: Callable[[], bool],
     lost: Callable[[pa.Table], Any],
+    stopping: Callable[[], None],
 ) -> Iterator[Any]:
     """Run `work` on each block, and give what it returns, in any order.
 
@@ -39,8 +40,11 @@ def run_blocks(
         workers: Tasks at a time. None: as many as the cluster has processors, also as it grows.
         stopped: Asked now and then; once true no more blocks are begun.
         lost: What to give for a block of one image that no worker survives.
+        stopping: Called once `stopped` is true, before tasks under way are waited for: who stopped
+            the job may not wait as long.
 
     Raises:
+        UserError: The cluster has had no processors for too long.
         Exception: What `work` raised.
     """
 
@@ -50,6 +54,7 @@ def run_blocks(
     task = ray.remote(num_cpus=processor_share(), max_retries=LOSSES)(answer)
     pending: dict[Any, pa.Table] = {}
     again: deque[pa.Table] = deque()
+    patience = Patience()
     try:
         while True:
             while not stopped() and len(pending) < _most(workers):
@@ -60,8 +65,10 @@ def run_blocks(
             if not pending:
                 return
             if stopped():
+                stopping()
                 yield from _finished(pending)
                 return
+            patience.check()
             done, _ = ray.wait(list(pending), timeout=LOOK_S)
             for reference in done:
                 block = pending.pop(reference)
@@ -76,7 +83,7 @@ def run_blocks(
                         again.extend(block.slice(row, 1) for row in range(block.num_rows))
     finally:
         for reference in pending:
-            ray.cancel(reference, force=True)
+            ray.cancel(reference)  # by force, and as it ends, Ray would end this process
 
 
 def asking(known: NDArray[np.uint64] | None) -> Claim:
@@ -93,7 +100,7 @@ def _ask(keeper: Any, owner: str, content: str) -> bool:
 
 
 def _most(workers: int | None) -> int:
-    processors = int(ray.cluster_resources().get("CPU", 1))
+    processors = int(there(CPU))
     return BLOCKS_PER_WORKER * max(1, min(processors, workers or processors))
 
 

@@ -1,14 +1,20 @@
 """The work of a sweep: images are read and hashed, and each new content described."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.contracts import Stage, Status
+from fer_ray.data.holding import unreachable
+from fer_ray.errors import SourceLostError, UserError
 from fer_ray.progress import Advance
+from fer_ray.runtime import not_shared, several_nodes
 from fer_ray.sweep.blocks import FOUND, Limits, describe_block, read_block
 from fer_ray.sweep.claims import MOST_KNOWN
 from fer_ray.sweep.commits import ReadingCommits, ResultCommits
@@ -17,6 +23,7 @@ from fer_ray.sweep.fuse import FAULTS, FuseError
 from fer_ray.sweep.state import Sweep, stop_here
 
 KILLED = "its worker died again and again"
+NO_FILE = os.strerror(errno.ENOENT)  # as the row of an image says that is not there
 
 
 class _Work:
@@ -76,10 +83,16 @@ def _read_all(at_work: _Work) -> None:
         claim=asking(sweep.ledger.keys(MOST_KNOWN)),
     )  # fmt: skip
     readings = ReadingCommits(sweep)
+
+    def stopping() -> None:
+        at_work.commits.flush()
+        readings.flush()
+
     with sweep.progress("read", "images", total) as advance:
         try:
             blocks = sweep.ledger.to_hash(_block(sweep, total))
-            for results, found in _run(sweep, work, blocks, _unread_block):
+            for results, found in _run(sweep, work, blocks, _unread_block, stopping):
+                _require_shared(sweep, found)
                 sweep.ledger.settle(found)
                 readings.add(found)
                 sweep.record.read += found.num_rows
@@ -119,7 +132,9 @@ def _describe_round(at_work: _Work, total: int, advance: Advance) -> None:
         describe_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep)
     )
     blocks = sweep.ledger.to_describe(_block(sweep, total))
-    for results, found, planned in _run(sweep, work, blocks, _crashed_block):
+    stopping = at_work.commits.flush
+    for results, found, planned in _run(sweep, work, blocks, _crashed_block, stopping):
+        _require_shared(sweep, found)
         sweep.ledger.settle(found)
         done, told = at_work.take(results, planned, total)
         total -= done
@@ -142,10 +157,41 @@ def _run(
     work: Callable[[pa.Table], Any],
     blocks: Iterator[pa.Table],
     lost: Callable[[pa.Table], Any],
+    stopping: Callable[[], None],
 ) -> Iterator[Any]:
     from fer_ray.sweep.pool import run_blocks
 
-    return run_blocks(work, blocks, sweep.settings.execution.workers, sweep.stop, lost)
+    workers = sweep.settings.execution.workers
+    try:
+        yield from run_blocks(work, blocks, workers, sweep.stop, lost, stopping)
+    except SourceLostError:
+        root = Path(sweep.source.root)
+        if sweep.source.local and several_nodes() and not unreachable([root]):
+            raise UserError(not_shared(root)) from None
+        raise
+
+
+def _require_shared(sweep: Sweep, found: pa.Table) -> None:
+    """See that images that a node could not read are not there for the driver either.
+
+    Raises:
+        UserError: They are: that node's disk is another.
+    """
+    unread = found.filter(pc.equal(found["error"], NO_FILE))["path"].to_pylist()
+    if not unread or not sweep.source.local or not several_nodes():
+        return
+    root = Path(sweep.source.root)
+    if any(_opens(root / path) for path in unread):
+        raise UserError(not_shared(root))
+
+
+def _opens(file: Path) -> bool:
+    """Whether it is there: opening asks the server, where a look may be answered from memory."""
+    try:
+        with file.open("rb"):
+            return True
+    except OSError:
+        return False
 
 
 def _unread_block(block: pa.Table) -> tuple[pa.Table, pa.Table]:

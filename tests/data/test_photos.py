@@ -66,6 +66,33 @@ def test_a_csv_names_paths_labels_and_subjects(tmp_path: Path) -> None:
     assert list_source(tmp_path / "labels.csv", Selection()).table.equals(listing.table)
 
 
+def test_a_csv_leads_out_of_its_folder_through_no_link(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(tmp_path, "secret/b.jpg", "root/in/a.jpg")
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "c.jpg").symlink_to("../secret/b.jpg")
+    (root / "link").symlink_to("in")
+    (root / "loop").symlink_to("loop")
+    named = (
+        "in/a.jpg",
+        "link/a.jpg",
+        "out/b.jpg",
+        "c.jpg",
+        "link/../../secret/b.jpg",
+        "in/\0.jpg",
+        "loop/a.jpg",
+    )
+    lines = [f"{name},happy\n" for name in named]
+    (root / "labels.csv").write_text("path,label\n" + "".join(lines))
+    linked = tmp_path / "linked"
+    linked.symlink_to(root)
+    for data in (root, linked):
+        listing = list_source(data, Selection())
+        assert listing.table["path"].to_pylist() == ["in/a.jpg", "link/a.jpg", "loop/a.jpg"]
+        [outside] = listing.summary["quality"]
+        assert (outside["kind"], outside["count"]) == ("path_outside", 4)
+
+
 def test_a_csv_without_the_columns_is_refused_with_its_header(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("name,mood\na.jpg,happy\n")
     with pytest.raises(UserError, match=r"column path or file.*header has: name, mood"):

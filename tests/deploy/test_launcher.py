@@ -1,7 +1,12 @@
 """What `ray up` and `docker build` are given, judged offline."""
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +46,28 @@ def test_what_is_copied_to_a_node_is_here_and_the_token_comes_from_the_users_hom
 @LAUNCHED
 def test_nodes_ask_for_a_token_and_the_dashboard_stays_on_loopback(name: str) -> None:
     launched = config(name)
-    head, worker = (
-        launched["head_start_ray_commands"][-1],
-        launched["worker_start_ray_commands"][-1],
-    )
-    assert "RAY_AUTH_MODE=token" in head
-    assert "RAY_AUTH_MODE=token" in worker
-    assert "--dashboard-host=127.0.0.1" in head
+    assert "--dashboard-host=127.0.0.1" in launched["head_start_ray_commands"][-1]
     assert any("chmod 600 ~/.ray/auth_token" in step for step in launched["setup_commands"])
+
+
+@LAUNCHED
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_ray_starts_with_what_jobs_need_in_its_environment(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    installed = tmp_path / "venv" / "bin"
+    installed.mkdir(parents=True)
+    (installed / "ray").write_text("#!/bin/sh\nenv\n")
+    (installed / "ray").chmod(0o755)
+    start = config(name)[f"{kind}_start_ray_commands"][-1]
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "RAY_HEAD_IP": "192.0.2.1"}
+    done = subprocess.run(
+        ["bash", "-c", start], env=home, capture_output=True, text=True, check=True
+    )
+    seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert seen["PATH"].split(":")[0] == str(installed)  # else a job's `python` is the system's
+    assert seen["RAY_AUTH_MODE"] == "token"
+    assert seen["RAY_JOB_STOP_WAIT_TIME_S"] == "60"
 
 
 @LAUNCHED
@@ -63,15 +82,28 @@ def test_on_aws_no_node_is_open_to_the_world() -> None:
     assert launched["provider"]["use_internal_ips"] is True
     for group in launched["available_node_types"].values():
         node = group["node_config"]
+        assert node["IamInstanceProfile"]["Name"].startswith("fer-ray-")
         assert node["SecurityGroupIds"]  # else Ray makes a group with SSH from everywhere
         assert node["MetadataOptions"]["HttpTokens"] == "required"
         assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+
+
+def test_on_aws_instances_are_asked_for_in_ec2s_own_words() -> None:
+    session = pytest.importorskip("botocore.session", reason="botocore is not installed")
+    validate = pytest.importorskip("botocore.validate")
+    wanted = session.get_session().get_service_model("ec2").operation_model("RunInstances")
+    for group in config("cluster.yaml")["available_node_types"].values():
+        request = {**group["node_config"], "MinCount": 1, "MaxCount": 1}
+        subnet = {"SubnetId": request.pop("SubnetIds")[0]}  # as Ray does
+        report = validate.ParamValidator().validate({**request, **subnet}, wanted.input_shape)
+        assert not report.has_errors(), report.generate_report()
 
 
 def test_on_aws_workers_grow_from_nothing_and_are_spot() -> None:
     launched = config("cluster.yaml")
     groups = launched["available_node_types"]
     assert groups["head"]["resources"] == {"CPU": 0}
+    assert groups["gpu"]["resources"] == {"CPU": 0}  # else the autoscaler starts it for any task
     assert "InstanceMarketOptions" not in groups["head"]["node_config"]
     for name in ("cpu", "gpu"):
         assert groups[name]["min_workers"] == 0 < groups[name]["max_workers"]
@@ -100,6 +132,21 @@ def test_the_image_is_built_in_two_pinned_stages() -> None:
     installs = [rest for name, rest in instructions() if "pip install" in rest]
     assert installs
     assert all("--constraint constraints.txt" in rest for rest in installs)
+
+
+def test_the_images_packages_are_those_of_the_project_and_come_before_its_sources(
+    tmp_path: Path,
+) -> None:
+    steps = instructions()
+    [written] = [rest.split(" && ")[0] for _, rest in steps if "> needs.txt" in rest]
+    shutil.copy(REPO / "pyproject.toml", tmp_path)
+    python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", written], cwd=tmp_path, env=python, check=True)
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [*project["dependencies"], *project["optional-dependencies"]["dlib-bin"]]
+    assert (tmp_path / "needs.txt").read_text().splitlines() == needs
+    installed = next(i for i, (_, rest) in enumerate(steps) if "--requirement needs.txt" in rest)
+    assert installed < steps.index(("COPY", "fer_ray ./fer_ray"))
 
 
 def test_the_image_runs_as_a_user_from_its_last_stage_on() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FerRay, made_once
-from tests.jobs.head import Head
+from tests.jobs.head import Head, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,15 @@ def bare_head() -> Iterator[Head]:
     head = Head(processors=0)
     yield head
     head.close()
+
+
+@pytest.fixture
+def empty_head(bare_head: Head) -> Iterator[Head]:
+    """A head that runs no tasks; the nodes that a test adds go with it."""
+    yield bare_head
+    while len(bare_head.nodes) > 1:
+        bare_head.nodes.pop().kill()
+    wait_until(lambda: bare_head.nodes_alive() == 1)
 
 
 @pytest.fixture(scope="session")

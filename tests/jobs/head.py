@@ -1,5 +1,6 @@
 """A Ray cluster on loopback, asking for a token: nodes of its own, ended by their process alone."""
 
+import json
 import os
 import secrets
 import shutil
@@ -11,12 +12,32 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 REPO = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).with_name("ray"))
 OBJECT_STORE_BYTES = 100_000_000
 # A node that is gone is missed within seconds; by default it takes a quarter of a minute.
 WATCHFUL = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+
+FAKE_ID = "f" * 51 + "00000"  # as Ray's provider of such nodes calls the head
+# Of a head whose nodes an autoscaler starts on this machine.
+AUTOSCALED = {
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": FAKE_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_ID,
+}
+NODES_HERE = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+COMMANDS = (
+    "initialization",
+    "setup",
+    "head_setup",
+    "worker_setup",
+    "head_start_ray",
+    "worker_start_ray",
+)
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -75,9 +96,18 @@ class Node:
 
 
 class Head:
-    """A cluster's head, and further nodes on this machine."""
+    """A cluster's head, and further nodes on this machine.
 
-    def __init__(self, processors: int) -> None:
+    Args:
+        processors: Of the head.
+        groups: Nodes that an autoscaler starts here on demand, as in a cluster file.
+        auth: token, or disabled.
+    """
+
+    def __init__(
+        self, processors: int, groups: dict[str, Any] | None = None, auth: str = "token"
+    ) -> None:
+        self._auth = auth
         self.folder = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp"))  # socket paths are short
         self.token = self.folder / "token"
         self.token.touch(mode=0o600)
@@ -90,16 +120,42 @@ class Head:
                  "dashboard-agent-listen-port": agent}  # fmt: skip
         options = [f"--{name}={number}" for name, number in ports.items()]
         options += [f"--num-cpus={processors}", f"--temp-dir={self.folder / 'ray'}"]
-        self.nodes = [Node(["--head", *options], self.env(**WATCHFUL))]
+        growing = {}
+        if groups is not None:
+            options.append(f"--autoscaling-config={self._growth(groups)}")
+            growing = AUTOSCALED
+        self.nodes = [Node(["--head", *options], self.env(**WATCHFUL, **growing))]
         wait_until(lambda: self.ray("job", "list", timeout=60).returncode == 0)
+
+    def _growth(self, groups: dict[str, Any]) -> Path:
+        """A cluster file whose nodes are processes of this machine."""
+        file = self.folder / "cluster.yaml"
+        head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+        provider = {
+            "type": "external", "module": NODES_HERE, "launch_multiple": True,
+            "use_node_id_as_ip": True, "disable_node_updaters": True,
+            "disable_launch_config_check": True, "head_node_id": FAKE_ID,
+            "gcs_address": self.address,
+        }  # fmt: skip
+        launched = {
+            "cluster_name": "fake", "provider": provider, "head_node_type": "ray.head.default",
+            "max_workers": sum(group["max_workers"] for group in groups.values()),
+            "available_node_types": {"ray.head.default": head, **groups},
+            "idle_timeout_minutes": 5, "upscaling_speed": 1.0, "auth": {}, "docker": {},
+            "file_mounts": {}, "cluster_synced_files": [], "rsync_exclude": [], "rsync_filter": [],
+            **{f"{when}_commands": [] for when in COMMANDS},
+        }  # fmt: skip
+        file.write_text(json.dumps(launched))
+        return file
 
     def env(self, **changes: str) -> dict[str, str]:
         """What nodes and clients of this cluster have in their environment: this one, active."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return own | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_MODE": self._auth,
             "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "RAY_JOB_STOP_WAIT_TIME_S": "60",
             "RAY_COLOR_PREFIX": "0",
             **changes,
         }

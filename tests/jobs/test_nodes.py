@@ -1,8 +1,8 @@
 """A cluster whose nodes come, go and see different disks, under a job that runs."""
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,21 +13,17 @@ from tests.jobs.head import Head, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 BLOCKS_OF_ONE = ("--set", "execution.block_images=1")
-# A node whose disk is its own: the named folder is there, and empty.
+# A node whose disk is its own: the named folder is there, and empty, or holds another image.
 HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
+OTHER = 'mount -t tmpfs none "$0" && touch "$0/other.png" && exec "$@"'
+JOBS = {"extract": ("--data", "--out"), "sweep": ("--source", "--store")}
+EACH_JOB = pytest.mark.parametrize(
+    "job", ["extract", pytest.param("sweep", marks=pytest.mark.thorough)]
+)
 
 
 def kept(out: Path) -> int:
     return len(list(out.glob("frames.partial/*/*.parquet")))
-
-
-@pytest.fixture
-def empty_head(bare_head: Head) -> Iterator[Head]:
-    """A head that runs no tasks; the nodes that a test adds go with it."""
-    yield bare_head
-    while len(bare_head.nodes) > 1:
-        bare_head.nodes.pop().kill()
-    wait_until(lambda: bare_head.nodes_alive() == 1)
 
 
 def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
@@ -46,6 +42,13 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
+def apart(mount: str, folder: Path) -> tuple[str, ...]:
+    """What starts a node with a mount of its own."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("no mounts of one's own here")
+    return ("unshare", "-m", "sh", "-c", mount, str(folder))
+
+
 @pytest.mark.thorough
 def test_half_a_processor_is_enough(empty_head: Head, corpus: Path, tmp_path: Path) -> None:
     empty_head.add_node(processors=1)
@@ -58,12 +61,10 @@ def test_half_a_processor_is_enough(empty_head: Head, corpus: Path, tmp_path: Pa
 def test_a_folder_that_a_node_does_not_see_is_refused(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path, hidden: str
 ) -> None:
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
-        pytest.skip("no mounts of one's own here")
     folders = {"data": tmp_path / "data", "out": tmp_path / "out"}
     shutil.copytree(tiny_corpus, folders["data"])
     folders["out"].mkdir()
-    empty_head.add_node(1, ("unshare", "-m", "sh", "-c", HIDE, str(folders[hidden])))
+    empty_head.add_node(1, apart(HIDE, folders[hidden]))
     wait_until(lambda: empty_head.nodes_alive() == 2)
     driver = empty_head.drive("extract", "--data", folders["data"], "--out", folders["out"])
     said, _ = driver.communicate(timeout=120)
@@ -71,3 +72,40 @@ def test_a_folder_that_a_node_does_not_see_is_refused(
     assert f"{folders[hidden]}" in said
     assert "not there on every node" in said
     assert "Traceback" not in said
+
+
+@EACH_JOB
+def test_a_node_with_other_images_is_refused(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path, job: str
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(tiny_corpus, data)
+    empty_head.add_node(1, apart(OTHER, data))
+    wait_until(lambda: empty_head.nodes_alive() == 2)
+    source, target = JOBS[job]
+    driver = empty_head.drive(job, source, data, target, out)
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 2, said
+    assert f"{data} is not there on every node of the cluster, or not the same" in said
+    assert "Traceback" not in said
+
+
+@EACH_JOB
+def test_a_job_waits_for_a_node_and_an_image_removed_meanwhile_is_a_row(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path, job: str
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(tiny_corpus, data)
+    source, target = JOBS[job]
+    driver = empty_head.drive(job, source, data, target, out, "--json")
+    assert driver.stdout is not None
+    said = driver.stdout.readline()
+    while said and "waiting for processors" not in said:
+        said = driver.stdout.readline()
+    assert said, "the job does not say that it waits"
+    labelled = min(data.rglob("*_emotion.txt")).name.replace("_emotion.txt", ".png")
+    next(data.rglob(labelled)).unlink()
+    empty_head.add_node(1)
+    said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert re.search(r'"unreadable": 1\b', said), said

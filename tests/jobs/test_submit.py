@@ -1,14 +1,17 @@
 """The jobs, through `ray job submit` to a head on loopback that asks for a token."""
 
 import re
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
 
+from tests.conftest import FerRay
 from tests.jobs.head import REPO, Head, wait_until
+from tests.sweep.conftest import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,6 +25,22 @@ def trials_of(out: Path) -> list[dict[str, object]]:
     return pq.read_table(out / "trials").drop_columns(["seconds"]).to_pylist()  # type: ignore[no-any-return]
 
 
+STEPS = ("extract_features", "run_svm_trials", "search_classifiers", "search_heads")
+
+
+def submit_line(job: str) -> str:
+    """The guide's, on its small corpus."""
+    [line] = re.findall(rf"^ray job submit .* jobs/{job}\.py .*/tmp/fer-ray/.*$", GUIDE, re.M)
+    return line  # type: ignore[no-any-return]
+
+
+def local_command(job: str, out: Path) -> list[str]:
+    """`fer-ray` with the options of a submit line, in a folder of its own."""
+    [command] = re.findall(r'main\(\["([\w-]+)"', (REPO / "jobs" / f"{job}.py").read_text())
+    options = shlex.split(submit_line(job).partition(f"{job}.py")[2])
+    return [command, *(str(out) if one == "/tmp/fer-ray/frames" else one for one in options)]
+
+
 Paste = Callable[..., Path]
 
 
@@ -32,10 +51,7 @@ def paste(head: Head, corpus: Path, tmp_path: Path) -> Paste:
     def call(*jobs: str) -> Path:
         (tmp_path / "corpus").symlink_to(corpus)
         for job in jobs:
-            [line] = re.findall(
-                rf"^ray job submit .* jobs/{job}\.py .*/tmp/fer-ray/.*$", GUIDE, re.M
-            )
-            done = head.paste(line.replace("/tmp/fer-ray", str(tmp_path)))
+            done = head.paste(submit_line(job).replace("/tmp/fer-ray", str(tmp_path)))
             assert done.returncode == 0, done.stdout
         return tmp_path
 
@@ -54,22 +70,32 @@ def test_a_submitted_study_gives_what_a_local_run_gives(paste: Paste, run_dir: P
     assert (study / "report" / "index.html").is_file()
 
 
-@pytest.mark.thorough
-def test_submitted_steps_give_what_a_local_run_gives(paste: Paste, run_dir: Path) -> None:
-    frames = paste("extract_features", "run_svm_trials", "search_heads") / "frames"
+def test_submitted_steps_give_what_local_ones_give(
+    paste: Paste, run_dir: Path, tmp_path_factory: pytest.TempPathFactory, fer_ray: FerRay
+) -> None:
+    frames = paste(*STEPS) / "frames"
     assert pq.read_table(frames / "frames").equals(pq.read_table(run_dir / "frames"))
-    folds = [str(trial["experiment"]) for trial in trials_of(frames)]
-    svms = [experiment for experiment in folds if experiment.startswith("svm")]
+    local = tmp_path_factory.mktemp("local")
+    shutil.copytree(frames / "frames", local / "frames")
+    shutil.copy(frames / "extract.json", local)
+    done = fer_ray(*local_command("run_svm_trials", local))
+    assert done.returncode == 0, done.stderr
+    submitted, svms = trials_of(frames), trials_of(local)
+    assert [trial for trial in svms if trial in submitted] == svms
     assert len(svms) == 2 * 10  # kernels × folds
-    assert all("subject-10fold" in experiment for experiment in svms)
-    assert len(folds) - len(svms) == 2  # trials of the head search
+    assert len(submitted) - len(svms) == 2 + 2  # trials of either search
     assert len(list((frames / "heads").glob("head-search-geometry-*.keras"))) == 1
 
 
-@pytest.mark.thorough
-def test_a_submitted_sweep_gives_each_image_a_row(paste: Paste, corpus: Path) -> None:
-    images = DeltaTable(str(paste("reprocess_dump") / "store" / "images")).to_pyarrow_table()
-    assert set(images["path"].to_pylist()) == {
+def test_a_submitted_sweep_gives_what_a_local_one_gives(
+    paste: Paste, corpus: Path, tmp_path: Path, fer_ray: FerRay
+) -> None:
+    submitted, local = paste("reprocess_dump") / "store", tmp_path / "local"
+    done = fer_ray("sweep", "--source", corpus, "--store", local, "--profile", "fast")
+    assert done.returncode == 0, done.stderr
+    for table in ("images", "results"):
+        assert rows(submitted, table) == rows(local, table)
+    assert {row["path"] for row in rows(local, "images")} == {
         file.relative_to(corpus).as_posix() for file in corpus.rglob("*.png")
     }
 

@@ -176,7 +176,9 @@ def at_the_end_of(wanted: str, then: Callable[[], None]) -> Any:
 
 def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(local_ray: int) -> None:
     block = pa.table({"path": ["a", "b"], "sha256": ["1", "2"]})
-    answers = list(run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block))
+    answers = list(
+        run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block, lambda: None)
+    )
     [alive] = [one for one in answers if isinstance(one, list)]
     [(results, found, planned)] = [one for one in answers if not isinstance(one, list)]
     assert alive == ["a"]
