@@ -25,7 +25,8 @@ from fer_ray.config import Execution
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
 from fer_ray.deep.bottleneck import Bottleneck, plan_bottleneck
-from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
+from fer_ray.deep.head import HeadTraining, train_head
+from fer_ray.deep.head_data import Floats, head_data, validation_split
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import HEADS, Augmentation

@@ -4,10 +4,8 @@ Batches are fed to Keras one by one: `fit` costs some 100 ms an epoch on so litt
 its own 2 ms.
 """
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,89 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.contracts import EMOTIONS
+from fer_ray.deep.head_data import Floats, HeadData
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
 from fer_ray.learn import metrics
-from fer_ray.learn.nested import inner_folds
-from fer_ray.learn.samples import Samples
-from fer_ray.learn.splits import Split
 
-Floats = NDArray[np.float32]
 History = list[dict[str, float]]
 
 RATE_FACTOR = 0.1  # of the study's reduce-on-plateau
-
-
-@dataclass(frozen=True)
-class HeadData:
-    """What one head is trained and validated on.
-
-    Attributes:
-        features: Of the images that are fitted: (n, width), or (draws, n, width) augmented.
-        labels: Their class codes (n,).
-        validation: Features of the images that choose the epoch (m, width).
-        validation_labels: Their class codes (m,).
-    """
-
-    features: Floats
-    labels: NDArray[np.int8]
-    validation: Floats
-    validation_labels: NDArray[np.int8]
-
-    @cached_property
-    def one_hot(self) -> Floats:
-        """The labels as (n, 8)."""
-        return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels]
-
-    def of_epoch(self, epoch: int) -> Floats:
-        """Features of the fitted images in one epoch (n, width): of the next draw, if drawn."""
-        drawn = self.features
-        return drawn if drawn.ndim == 2 else drawn[epoch % len(drawn)]
-
-
-def head_data(samples: Samples, draws: Floats | None, inner: Split) -> HeadData:
-    """The fitted and validation images of `inner`, indices into `samples`.
-
-    Args:
-        samples: Features as they are.
-        draws: Augmented ones (draws, n, width), for the fitted images alone. None: none.
-        inner: What is fitted, and what validates.
-    """
-    plain = samples.features.astype(np.float32)
-    fitted = plain[inner.train] if draws is None else draws[:, inner.train]
-    return HeadData(
-        fitted, samples.labels[inner.train], plain[inner.test], samples.labels[inner.test]
-    )
-
-
-def validation_split(
-    samples: Samples, train: NDArray[np.int64], protocol: str, share: float, seed: int, trial: int
-) -> Split:
-    """A trial's training part, cut into what is fitted and what validates.
-
-    Random trials: shuffled and cut, as the study. Other protocols: no subject on both sides.
-
-    Returns:
-        Indices into `samples`.
-    """
-    if protocol == "random":
-        shuffled = np.random.default_rng([seed, trial, 1]).permutation(train)
-        kept = round((1 - share) * len(shuffled))
-        return Split(shuffled[:kept], shuffled[kept:])
-    folds = max(2, round(1 / share))
-    fold = inner_folds(samples, train, folds, seed)[trial % folds]
-    return Split(train[fold.train], train[fold.test])
-
-
-def fitted_rows(
-    samples: Samples, splits: Sequence[Split], protocol: str, share: float, seed: int
-) -> NDArray[np.bool_]:
-    """Which of the samples (n,) some trial fits; arguments as of `validation_split`."""
-    fitted = np.zeros(len(samples.labels), np.bool_)
-    for trial, split in enumerate(splits):
-        inner = validation_split(samples, split.train, protocol, share, seed, trial)
-        fitted[inner.train] = True
-    return fitted
 
 
 class HeadTraining:
@@ -135,11 +58,13 @@ class HeadTraining:
         loss, accuracy = self._fit(epoch)
         guessed = self.probabilities(self._data.validation)
         truth = self._data.validation_labels
+        validation_loss = metrics.log_loss(truth, guessed)
         record = {
             "epoch": epoch,
             "train_loss": loss,
             "train_accuracy": accuracy,
-            "validation_loss": metrics.log_loss(truth, guessed),
+            # Weights that have run away give no number: worse than any, so that no epoch hides it.
+            "validation_loss": validation_loss if math.isfinite(validation_loss) else math.inf,
             "validation_accuracy": metrics.accuracy(truth, guessed.argmax(axis=1)),
             "learning_rate": rate,
         }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fer_ray.config import Execution
 from fer_ray.data import store
-from fer_ray.deep.head import Floats, fitted_rows
+from fer_ray.deep.head_data import Floats, fitted_rows
 from fer_ray.deep.heads import (
     HEADS_FOLDER,
     HeadStore,

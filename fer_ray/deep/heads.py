@@ -1,5 +1,6 @@
 """Heads as experiments beside the SVM trials: the same splits, tables and figures. No Ray."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import pyarrow as pa
 from fer_ray.config import fingerprint
 from fer_ray.contracts import EMOTIONS, HISTORY_SCHEMA
 from fer_ray.data import store
-from fer_ray.deep.head import Floats, HeadTraining, head_data, train_head, validation_split
+from fer_ray.deep.head import HeadTraining, train_head
+from fer_ray.deep.head_data import Floats, head_data, validation_split
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HeadSettings
+from fer_ray.errors import UserError
 from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
 from fer_ray.learn.folds import Folds
 from fer_ray.learn.samples import Samples
@@ -111,11 +114,15 @@ class HeadStore:
         """Write histories, the head of least validation loss and its card, then the trials.
 
         No test image takes part in choosing the head.
+
+        Raises:
+            UserError: The loss of one of them was never a number.
         """
-        folder = self.out / HEADS_FOLDER
-        folder.mkdir(exist_ok=True)
         kept = [store.read_json(file) for file in sorted(self._partial.glob("[0-9]*.json"))]
         trials = [one for one in kept if one is not None]
+        _require_finite(trials)
+        folder = self.out / HEADS_FOLDER
+        folder.mkdir(exist_ok=True)
         best = min(trials, key=lambda one: (one["best"]["validation_loss"], one["trial"]))
         name = self.experiment.name
         history = [{"experiment": name, "trial": one["trial"], **epoch}
@@ -131,6 +138,18 @@ class HeadStore:
     @property
     def _partial(self) -> Path:
         return self.out / PARTIAL / self.experiment.fingerprint[:16]
+
+
+def _require_finite(trials: list[dict[str, Any]]) -> None:
+    """See that each trial has a head that has learned: its figures would be of the start's."""
+    lost = [one["trial"] for one in trials if not math.isfinite(one["best"]["validation_loss"])]
+    if lost:
+        raise UserError(
+            "No epoch gave a finite validation loss in trial "
+            f"{', '.join(map(str, lost))}: the weights have run away, so there is no head. The "
+            "features may be very large: `fer-ray search-heads` tries standardised ones and lower "
+            "learning rates."
+        )
 
 
 def head_result(

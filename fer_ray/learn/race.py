@@ -1,6 +1,7 @@
 """Configurations raced on Ray Tune: drawn by a searcher, stopped early where they fall behind."""
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,14 +18,15 @@ from ray.tune.search.optuna import OptunaSearch
 from fer_ray.placement import Patience, processor_share
 from fer_ray.progress import Advance
 
-LOSS, TIME = "loss", "epochs"  # what a runner reports: its least loss so far, and how far it is
+# What a runner reports: its least loss so far, how far it is, and the seconds that this took.
+LOSS, TIME, COST = "loss", "epochs", "seconds"
 
 
 class Runner(Protocol):
     """One configuration under way."""
 
     def advance(self) -> dict[str, Any]:
-        """Do some more: `LOSS`, `TIME` and `done`."""
+        """Do some more: `LOSS`, `TIME`, `COST` and `done`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
 
 
 class _Kept(tune.Callback):  # type: ignore[misc]
-    """Hands on each configuration that has ended, by itself or stopped early."""
+    """Hands on each configuration that has ended, by itself or stopped early.
+
+    A loss that is not finite is handed on as None: JSON knows no other.
+    """
 
     def __init__(self, keep: Callable[[dict[str, Any]], None], advance: Advance) -> None:
         self._keep, self._advance = keep, advance
@@ -82,7 +87,9 @@ class _Kept(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         result = trial.last_result
         configuration = trial.config.get("drawn", trial.config)
-        self._keep({"configuration": configuration, LOSS: result[LOSS], TIME: result[TIME]})
+        loss = result[LOSS] if math.isfinite(result[LOSS]) else None
+        told = {LOSS: loss, TIME: result[TIME], COST: result[COST]}
+        self._keep({"configuration": configuration, **told})
         self._advance(1)
 
 
@@ -100,13 +107,19 @@ def race_suggested(
     known: list[dict[str, Any]], out: Path,
     keep: Callable[[dict[str, Any]], None], advance: Advance,
 ) -> None:  # fmt: skip
-    """Race `left` more configurations that Optuna suggests, told of those known already."""
+    """Race `left` more configurations that Optuna suggests, told of those known already.
+
+    With the same seed it would suggest again what it did at first: the seed moves on by their
+    number.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    finite = [one for one in known if one[LOSS] is not None]
     told = {
-        "points_to_evaluate": [one["configuration"] for one in known],
-        "evaluated_rewards": [one[LOSS] for one in known],
+        "points_to_evaluate": [one["configuration"] for one in finite],
+        "evaluated_rewards": [one[LOSS] for one in finite],
     }
-    searcher = OptunaSearch(space, metric=LOSS, mode="min", seed=seed, **(told if known else {}))
+    seed += len(known)
+    searcher = OptunaSearch(space, metric=LOSS, mode="min", seed=seed, **(told if finite else {}))
     _run(race, searcher, None, left, out, keep, advance)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.augmented import PassedEachTime
 from fer_ray.deep import augment
-from fer_ray.deep.head import head_data, train_head
+from fer_ray.deep.head import train_head
+from fer_ray.deep.head_data import head_data
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation, HeadSettings
 from fer_ray.learn.samples import Samples

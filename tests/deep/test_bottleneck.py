@@ -12,7 +12,7 @@ from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
 from fer_ray.deep.bottleneck import plan_bottleneck
-from fer_ray.deep.head import validation_split
+from fer_ray.deep.head_data import validation_split
 from fer_ray.deep.head_job import fitted_images, run_heads
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.network import Backbone

@@ -1,6 +1,10 @@
 """The search of heads, on drawn features and a real local Ray."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,15 +86,26 @@ def two_folds(out: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_optuna_searches_and_the_finalists_decide_by_validation_alone(
+def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_decides(
     drawn_frames: Path, fer_ray: FerRay
 ) -> None:
-    done = fer_ray(
-        "search-heads", "--out", drawn_frames, "--backbone", "geometry+landmarks", "--trials", 1,
-        "--json", *(part for one in SMALL for part in ("--set", one)),
-    )  # fmt: skip
+    few = [part for one in SMALL for part in ("--set", one)]
+    where = ["--out", drawn_frames, "--backbone", "geometry+landmarks"]
+    command = ["search-heads", *where, "--trials", 1, "--json", *few]
+    known = interrupted_after(2, command, drawn_frames)
+    assert 2 <= len(known) < 6
+    done = fer_ray(*command)
     assert done.returncode == 0, done.stderr
     card = json.loads(done.stdout)
+    searched = drawn_frames / "heads" / f"{card['experiment']}.search.json"
+    raced = json.loads(searched.read_text())["trials"]["0"]
+    assert raced[: len(known)] == known
+    assert len({json.dumps(one["configuration"]) for one in raced}) == len(raced) == 6
+    assert card["configurations_raced"] == 6 - len(known)
+    trial = pq.read_table(drawn_frames / "trials" / f"{card['experiment']}.parquet")
+    assert trial["seconds"][0].as_py() > sum(one["seconds"] for one in raced) > 0
+    tried = [one["configuration"] for one in card["finalists"]]
+    assert tried[0] != tried[1]
     assert card["input_width"] == 44 + 136
     means = [np.mean(one["validation_losses"]) for one in card["finalists"]]
     assert card["finalists"][int(np.argmin(means))]["configuration"] == card["head"]
@@ -101,8 +116,46 @@ def test_optuna_searches_and_the_finalists_decide_by_validation_alone(
     loaded = load_keras().models.load_model(heads / f"{card['experiment']}.keras")
     assert loaded.input_shape == (None, 180)
     logs = list((heads / f"{card['experiment']}.tensorboard").rglob("events*"))
-    assert len(logs) == 6
+    assert len(logs) >= 6
     assert not list(drawn_frames.glob(".tune-*"))
+
+
+def interrupted_after(
+    configurations: int, command: list[object], out: Path
+) -> list[dict[str, object]]:
+    """The records of a search that is interrupted once it has kept so many."""
+    words = [sys.executable, "-m", "fer_ray", *map(str, command)]
+    search = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    end, kept = time.monotonic() + 200, list[dict[str, object]]()
+    while len(kept) < configurations and search.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+        for file in out.glob("trials.partial/*/search-*.json"):
+            kept = json.loads(file.read_text())["configurations"]
+    search.send_signal(signal.SIGINT)
+    assert search.wait(timeout=100) == 130
+    (file,) = out.glob("trials.partial/*/search-*.json")
+    return list(json.loads(file.read_text())["configurations"])
+
+
+def test_a_configuration_that_was_tried_twice_is_one_and_losses_of_none_come_last(
+    drawn_frames: Path,
+) -> None:
+    wanted = settings("trials.n_trials=1", "head_search.repeats=1")
+    ready = prepare(drawn_frames, wanted.trials, "geometry")
+    experiment = plan_head_search(
+        wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
+    )
+    search = TrialSearch(experiment, 0, ready.samples, None, drawn_frames)
+    for loss, epochs in ((None, 3), (1.0, 2), (1.0, 2), (1.5, 1)):
+        search.keep({"configuration": {"epochs": epochs}, "loss": loss, "seconds": 100.0})
+    assert [one["loss"] for one in search.done()] == [None, 1.0, 1.5]
+    answers = Answers(experiment, ready.samples, None, drawn_frames)
+    answers(0)
+    partial = drawn_frames / "trials.partial" / experiment.fingerprint[:16]
+    kept = json.loads((partial / "000000.json").read_text())["details"]["finalists"]
+    assert [one["configuration"]["epochs"] for one in kept] == [2, 1]
+    figures = pq.read_schema(partial / "000000.parquet").metadata[b"trial"]
+    assert 300 < json.loads(figures)["seconds"] < 400  # the race is part of the cost
 
 
 def test_what_a_trial_has_to_answer_is_known_from_what_is_kept(drawn_frames: Path) -> None:

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.config import Execution
-from fer_ray.deep.head import HeadData, HeadTraining, head_data, train_head, validation_split
+from fer_ray.data import store
+from fer_ray.deep.head import HeadTraining, train_head
+from fer_ray.deep.head_data import HeadData, head_data, validation_split
 from fer_ray.deep.head_job import run_heads
 from fer_ray.deep.network import load_keras
 from fer_ray.deep.settings import HEADS, HeadSettings
@@ -88,6 +91,32 @@ def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
     one, other = (train_head(settings, data, seed=2) for _ in range(2))
     assert one.history == other.history
     assert train_head(settings, data, seed=3).history != one.history
+
+
+def test_an_epoch_without_a_finite_loss_is_never_the_best(data: HeadData) -> None:
+    training = HeadTraining(HeadSettings(epochs=3), data, seed=1)
+    start, answer = training.probabilities(data.validation), training.probabilities
+    gone = np.full_like(start, np.nan)
+    training.probabilities = lambda features: gone  # type: ignore[method-assign]
+    assert training.run_epoch()["validation_loss"] == np.inf
+    training.probabilities = answer  # type: ignore[method-assign]
+    assert training.run_epoch()["validation_loss"] < np.inf
+    assert training.best["epoch"] == 1
+
+
+@pytest.mark.slow
+def test_a_head_whose_weights_run_away_in_every_epoch_ends_with_one_message(
+    drawn_frames: Path, local_ray: int
+) -> None:
+    rows = pq.read_table(drawn_frames / "frames")
+    at = rows.column_names.index("features_geometry")
+    huge = pa.array([[3e38] * 44] * rows.num_rows, rows.schema.field(at).type)
+    store.write_table(rows.set_column(at, "features_geometry", huge),
+                      drawn_frames / "frames" / "part-0.parquet")  # fmt: skip
+    splitting = TrialSettings(n_trials=1)
+    with pytest.raises(UserError, match="No epoch gave a finite validation loss in trial 0"):
+        run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
+    assert not (drawn_frames / "heads").exists()
 
 
 def test_probabilities_of_a_sigmoid_add_up_to_one(data: HeadData) -> None:
