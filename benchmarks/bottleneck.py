@@ -24,7 +24,8 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.job import run_bottleneck
-from fer_ray.deep.network import Backbone, load_keras
+from fer_ray.deep.keras_backend import load_keras
+from fer_ray.deep.network import Backbone
 from fer_ray.experiments import frames_record
 from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent

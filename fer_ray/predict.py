@@ -120,11 +120,12 @@ def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> di
         advance: Told the number of images each time that more are done.
 
     Returns:
-        The record, as `predict.json` holds it.
+        The record, as `predict.json` holds it; with `already_finished`, true, where nothing was
+        left to do.
     """
     extraction, predictor = plan.extraction, plan.predictor
     if extraction.finished is not None:
-        return extraction.finished
+        return {**extraction.finished, "already_finished": True}
     for name in (RECORD, REPORT, SHEET):
         store.remove(out / name)
     key = f"{extraction.fingerprint[:16]}-{extraction.source_digest[:16]}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.deep.head import as_probabilities
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.errors import UserError
 
 CONFIG = "config.json"  # of a .keras file

@@ -32,7 +32,8 @@ BACKBONE = click.option(
 @SPLITS
 @click.option("--data", type=click.Path(path_type=Path), help="Where the images lie now.")
 @click.option("--gpus-per-worker", type=float, help="[default: 0, processors]")
-@click.option("--fresh", is_flag=True, help="Replace features that were made otherwise.")
+@click.option("--fresh", is_flag=True, help="Replace features that were made otherwise, once the "
+              "new ones are there; what was trained on them goes too.")  # fmt: skip
 @COMMON
 def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws: int,
                fitted_only: bool, data: Path | None, fresh: bool, as_json: bool,
@@ -60,13 +61,15 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
         record = run_bottleneck(out, root, wanted, settings.execution, progress, fresh)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
-    else:
-        click.echo(
-            f"{record['rows']} rows of {record['numbers']} numbers in "
-            f"{out / 'bottleneck' / wanted.table_name} ({record['rows_done']} computed now, "
-            f"{record['seconds']:.1f} s); weights: {record['weights']['origin']}, "
-            f"SHA-256 {record['weights']['sha256'][:12]}…"
-        )
+        return
+    done = f"{record['rows_done']} computed now, {record['seconds']:.1f} s"
+    if record.get("already_finished"):
+        done = "all there before; nothing was computed"
+    click.echo(
+        f"{record['rows']} rows of {record['numbers']} numbers in "
+        f"{out / 'bottleneck' / wanted.table_name} ({done}); weights: "
+        f"{record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…"
+    )
 
 
 @click.command()
@@ -122,6 +125,8 @@ def _tell(out: Path, card: dict[str, Any], summaries: Any, console: Any, as_json
     if as_json:
         click.echo(json.dumps(card, ensure_ascii=False))
         return
+    if card.get("already_finished"):
+        click.echo("These trials were finished before; nothing was done again.")
     console.print_trials(summaries, card["warnings"])
     console.print_leakage(card["leakage"])
     click.echo(f"best head: {out / 'heads' / card['experiment']}.keras")

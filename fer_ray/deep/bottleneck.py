@@ -21,6 +21,7 @@ from fer_ray.data.decode import decode_file
 from fer_ray.data.tables import read_table
 from fer_ray.deep import augment
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
+from fer_ray.deep.keras_backend import require_backend
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation
 from fer_ray.deep.tables import BOTTLENECK, record_file, table_name
@@ -29,7 +30,6 @@ from fer_ray.errors import MismatchError, UserError
 from fer_ray.features.crop import cut
 
 PARTIAL = "bottleneck.partial"
-FILE_BYTES = 268_435_456  # of a finished file's features
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,11 @@ def plan_bottleneck(
     """What is asked for, of the frames that `record` (extract.json) tells of.
 
     Raises:
-        UserError: The weights cannot be had, or the backbone has no maps.
+        UserError: The weights or Keras's backend cannot be had, or the backbone has no maps.
     """
     spec, settings = BACKBONES[name], record["settings"]
+    if spec.application:
+        require_backend()
     if maps and spec.map_shape is None:
         raise UserError(f"{name} has no feature maps: leave out --maps.")
     return Bottleneck(
@@ -131,7 +133,8 @@ def finished_record(out: Path, wanted: Bottleneck, fresh: bool) -> dict[str, Any
     what = f"weights {old}…, not {new}…" if old != new else "other draws, or of other images"
     raise MismatchError(
         f"{out} holds features of {wanted.table_name} made with {what}.\n"
-        "Give another --out to keep them, or --fresh to replace them."
+        "Give another --out to keep them, or --fresh to replace them, and with them what was "
+        "trained on them."
     )
 
 
@@ -220,29 +223,3 @@ def load_backbone(wanted: Bottleneck, threads: int | None, gpu_share: float) -> 
     if weights.sha256 != wanted.weights.sha256:
         raise UserError(f"{weights.file} is another file on one of the nodes than on the first.")
     return Backbone(wanted.name, weights.file, wanted.maps, threads, gpu_share)
-
-
-def finish(out: Path, wanted: Bottleneck, staged: store.StagedRows, run: dict[str, Any]) -> dict[str, Any]:  # fmt: skip  # noqa: E501
-    """Join the blocks into the table and write its record."""
-    spec, folder = wanted.spec, out / BOTTLENECK
-    folder.mkdir(exist_ok=True)
-    bytes_per_row = 4 * spec.numbers(wanted.maps)
-    rows = min(store.ROWS_PER_FILE, max(1, FILE_BYTES // bytes_per_row))
-    staged.assemble(folder / wanted.table_name, wanted.schema, rows)
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "key": wanted.key,
-        "backbone": wanted.name,
-        "numbers": spec.numbers(wanted.maps),
-        "map_shape": spec.map_shape if wanted.maps else None,
-        "input_px": spec.input_px,
-        "preprocessing": spec.preprocessing,
-        "weights": {**wanted.weights.record(), "licence": spec.licence},
-        "draws": wanted.draws,
-        "drawn": None if wanted.drawn is None else len(wanted.drawn),
-        "augmentation": wanted.augmentation.model_dump() if wanted.draws else None,
-        **run,
-    }
-    store.write_json(record, record_file(out, wanted.table_name))
-    staged.remove()
-    return record

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.head_data import Floats, HeadData
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HeadSettings
 from fer_ray.learn import metrics
 

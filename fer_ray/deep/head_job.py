@@ -5,12 +5,9 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fer_ray.config import Execution
 from fer_ray.data import store
-from fer_ray.deep.head_data import Floats, fitted_rows
+from fer_ray.deep.drawn import Drawn, drawn_features, fitted_of
 from fer_ray.deep.heads import (
     HEADS_FOLDER,
     HeadStore,
@@ -18,11 +15,11 @@ from fer_ray.deep.heads import (
     head_card,
     plan_heads,
 )
-from fer_ray.deep.settings import HEADS, HeadSettings
-from fer_ray.deep.tables import read_draws, trained_record
-from fer_ray.errors import UserError
+from fer_ray.deep.keras_backend import require_backend
+from fer_ray.deep.settings import HEADS
+from fer_ray.deep.tables import trained_record
 from fer_ray.experiments import Prepared, prepare, run_work
-from fer_ray.features.table import backbones_of, stored_sets
+from fer_ray.features.table import backbones_of
 from fer_ray.learn import leakage, samples
 from fer_ray.learn.experiment import Experiment
 from fer_ray.learn.nested import require_subjects
@@ -53,23 +50,24 @@ def run_heads(
         strict: Refuse splits that leak.
 
     Returns:
-        The card of the best head, as `heads/EXPERIMENT.json` holds it.
+        The card of the best head, as `heads/EXPERIMENT.json` holds it; with `already_finished`,
+        true, where nothing was left to do.
 
     Raises:
         UserError: Features are missing, they do not allow these trials, or the splits leak.
     """
     settings = HEADS[head]
     ready = prepare_heads(out, feature_set, splitting, strict)
-    key, draws = drawn_features(out, feature_set, ready, splitting.seed, settings.draws)
-    experiment = plan_heads(head, settings, feature_set, splitting, ready.folds, key)
+    drawn = drawn_features(out, feature_set, ready, splitting, settings.draws)
+    experiment = plan_heads(head, settings, feature_set, splitting, ready.folds, drawn.key)
     before = finished_card(out, experiment)
     if before is not None:
-        return before
+        return {**before, "already_finished": True}
     started = time.monotonic()
-    work = HeadTrials(experiment, ready.samples, draws, out.resolve())
+    work = HeadTrials(experiment, ready.samples, drawn.features, out.resolve())
     missing = TrialStore(out, experiment).missing()
     run_work(work, missing, out, execution, progress, "heads", "trials")
-    card = card_of(out, experiment, ready, splitting)
+    card = card_of(out, experiment, ready, splitting, drawn)
     HeadStore(out, experiment).assemble(
         {**card, "trials_run": len(missing), "seconds": round(time.monotonic() - started, 3)}
     )
@@ -78,6 +76,7 @@ def run_heads(
 
 def prepare_heads(out: Path, feature_set: str, splitting: TrialSettings, strict: bool) -> Prepared:
     """Samples and splits for heads; arguments and errors as of `run_heads`."""
+    require_backend()
     ready = prepare(out, splitting, feature_set)
     if strict:
         leakage.refuse_leaks(ready.folds.leakage)
@@ -100,47 +99,16 @@ def fitted_images(out: Path, splitting: TrialSettings) -> frozenset[str]:
         UserError: There are no finished frames, or they do not allow these trials.
     """
     ready = prepare(out, splitting, splitting.feature_set)
-    return frozenset(compress(ready.samples.image_ids, _fitted(ready, splitting.seed)))
-
-
-def _fitted(ready: Prepared, seed: int) -> NDArray[np.bool_]:
-    share = HeadSettings().validation_share
-    return fitted_rows(ready.samples, ready.folds.splits, ready.folds.protocol, share, seed)
-
-
-def drawn_features(
-    out: Path, feature_set: str, ready: Prepared, seed: int, draws: int
-) -> tuple[str, Floats | None]:
-    """What names the features that a head takes, and its augmented ones (draws, n, width), if any.
-
-    Raises:
-        UserError: There are too few draws or of too few images, or the feature set is not one
-            backbone alone.
-    """
-    if not draws:
-        return ready.frames_key, None
-    names = backbones_of(feature_set)
-    if len(names) != 1 or stored_sets(feature_set):
-        raise UserError(f"An augmented head stands on one backbone alone, not on {feature_set}.")
-    key = trained_record(out, names[0], augmented=True)["key"]
-    features = read_draws(out, names[0], ready.samples.image_ids, draws)
-    lacking = np.isnan(features[0, :, 0])
-    if lacking.any() and (_fitted(ready, seed) & lacking).any():
-        raise UserError(
-            f"{out} holds draws of the images alone that other trials fit. Draw those of these "
-            "trials (--fitted-only with their --protocol, --trials, --seed or --folds), or all: "
-            f"fer-ray bottleneck --out {out} --backbone {names[0]} --draws {draws} --fresh"
-        )
-    return f"{ready.frames_key}-{key}", features
+    return frozenset(compress(ready.samples.image_ids, fitted_of(ready, splitting.seed)))
 
 
 def card_of(
-    out: Path, experiment: Experiment, ready: Prepared, splitting: TrialSettings
+    out: Path, experiment: Experiment, ready: Prepared, splitting: TrialSettings, drawn: Drawn
 ) -> dict[str, Any]:
     """The card of a head, its settings and figures still to come."""
     names = backbones_of(experiment.feature_set)
     backbones = {name: trained_record(out, name) for name in names}
-    card = head_card(experiment, ready.samples, backbones)
+    card = head_card(experiment, ready.samples, backbones, drawn.record)
     notes = [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes]
     return {**card, "warnings": notes, "leakage": ready.folds.leakage}
 

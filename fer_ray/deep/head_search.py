@@ -18,7 +18,7 @@ from fer_ray.deep.head import HeadTraining, train_head
 from fer_ray.deep.head_data import Floats, HeadData, head_data, validation_split
 from fer_ray.deep.head_space import Configuration, head_settings
 from fer_ray.deep.heads import HEADS_FOLDER, HeadStore, head_fingerprint
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HeadSearchSettings, HeadSettings
 from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
 from fer_ray.learn.folds import Folds

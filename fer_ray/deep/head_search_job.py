@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.config import Execution, Settings
-from fer_ray.deep.head_job import (
-    card_of,
-    drawn_features,
-    finished_card,
-    prepare_heads,
-    with_figures,
-)
+from fer_ray.deep.drawn import drawn_features
+from fer_ray.deep.head_job import card_of, finished_card, prepare_heads, with_figures
 from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
 from fer_ray.deep.head_space import distributions, draw_configuration
 from fer_ray.experiments import run_work
@@ -33,30 +28,30 @@ def run_head_search(
         strict: Refuse splits that leak.
 
     Returns:
-        The card of the best head, as `heads/EXPERIMENT.json` holds it.
+        The card of the best head, as `heads/EXPERIMENT.json` holds it; with `already_finished`,
+        true, where nothing was left to do.
 
     Raises:
         UserError: Features are missing, they do not allow these trials, or the splits leak.
     """
     ready = prepare_heads(out, feature_set, settings.trials, strict)
-    seed, asked = settings.trials.seed, settings.head_search.draws
-    key, draws = drawn_features(out, feature_set, ready, seed, asked)
+    drawn = drawn_features(out, feature_set, ready, settings.trials, settings.head_search.draws)
     experiment = plan_head_search(
-        settings.head_search, feature_set, settings.trials, ready.folds, key
+        settings.head_search, feature_set, settings.trials, ready.folds, drawn.key
     )
     before = finished_card(out, experiment)
     if before is not None:
-        return before
+        return {**before, "already_finished": True}
     started = time.monotonic()
-    answers = Answers(experiment, ready.samples, draws, out.resolve())
+    answers = Answers(experiment, ready.samples, drawn.features, out.resolve())
     left = answers.missing()
     raced = sum(
-        _race(TrialSearch(experiment, trial, ready.samples, draws, out.resolve()),
+        _race(TrialSearch(experiment, trial, ready.samples, drawn.features, out.resolve()),
               settings.execution, progress)
         for trial in left
     )  # fmt: skip
     run_work(answers, left, out, settings.execution, progress, "answers", "trials")
-    card = card_of(out, experiment, ready, settings.trials)
+    card = card_of(out, experiment, ready, settings.trials, drawn)
     seconds = round(time.monotonic() - started, 3)
     answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
     return with_figures(out, experiment)

@@ -14,7 +14,7 @@ from fer_ray.contracts import EMOTIONS, HISTORY_SCHEMA
 from fer_ray.data import store
 from fer_ray.deep.head import HeadTraining, train_head
 from fer_ray.deep.head_data import Floats, head_data, validation_split
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HeadSettings
 from fer_ray.errors import UserError
 from fer_ray.learn.experiment import Experiment, differences, file_name, splitting_settings
@@ -193,7 +193,10 @@ class HeadTrials:
 
 
 def head_card(
-    experiment: Experiment, samples: Samples, backbones: dict[str, dict[str, Any]]
+    experiment: Experiment,
+    samples: Samples,
+    backbones: dict[str, dict[str, Any]],
+    drawn: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What must be known to use a saved head; its settings and figures are added to it.
 
@@ -201,7 +204,9 @@ def head_card(
         experiment: Whose head it is.
         samples: What it was trained and tested on.
         backbones: Records of the features that it stands on, by backbone.
+        drawn: Record of the augmented ones that it is trained on. None: none.
     """
+    told = ("weights", "draws", "drawn", "augmentation")
     return {
         "experiment": experiment.name,
         "feature_set": experiment.feature_set,
@@ -211,5 +216,6 @@ def head_card(
             name: {part: record[part] for part in ("weights", "preprocessing", "input_px")}
             for name, record in backbones.items()
         },
+        "augmented": drawn and {part: drawn[part] for part in told},
         "figures": {},
     }

@@ -12,7 +12,7 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
-from fer_ray.deep.tables import forget_experiments, record_file
+from fer_ray.deep.finishing import finish
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
 from fer_ray.placement import gpu_workers
@@ -38,23 +38,22 @@ def run_bottleneck(
         wanted: From `bottleneck.plan_bottleneck`.
         execution: Workers, block size, GPUs.
         progress: Shows how far it is.
-        fresh: Replace features of the same backbone that were made otherwise.
+        fresh: Replace features of the same backbone that were made otherwise, once these are
+            there.
 
     Returns:
-        The record, as `bottleneck/TABLE.json` holds it.
+        The record, as `bottleneck/TABLE.json` holds it; with `already_finished`, true, where
+        nothing was left to do.
 
     Raises:
         UserError: There is nothing to work on, or images, weights or storage are not as they were.
     """
     before = bottleneck.finished_record(out, wanted, fresh)
     if before is not None:
-        return before
+        return {**before, "already_finished": True}
     rows = bottleneck.usable_rows(out / FRAMES, wanted)
     if not rows.num_rows:
         raise UserError(f"No image of {out} is usable: there is nothing to compute features of.")
-    if record_file(out, wanted.table_name).is_file():
-        forget_experiments(out, wanted.name)
-    store.remove(record_file(out, wanted.table_name))
     place = out.resolve() / bottleneck.PARTIAL / wanted.table_name / wanted.key[:16]
     staged = store.StagedRows(place)
     started = time.monotonic()
@@ -66,7 +65,7 @@ def run_bottleneck(
     seconds = time.monotonic() - started
     logger.info("%s: %d rows in %.1f s", wanted.table_name, done, seconds)
     run = {"rows": rows.num_rows, "rows_done": done, "seconds": round(seconds, 3)}
-    return bottleneck.finish(out, wanted, staged, run)
+    return finish(out, wanted, staged, run)
 
 
 def _run(

@@ -1,10 +1,6 @@
 """A backbone in memory: from face crops to bottleneck features. No Ray here."""
 
-import contextlib
-import importlib
-import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -13,7 +9,8 @@ from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
-from fer_ray.deep.weights import wrong_file
+from fer_ray.deep.keras_backend import load_keras
+from fer_ray.deep.weights import named_for_keras, wrong_file
 from fer_ray.errors import UserError
 from fer_ray.features.landmarks import import_dlib
 
@@ -59,11 +56,11 @@ class Backbone:
         self.batch_images = batch_images or (
             max(1, round(GPU_BATCH_IMAGES * min(gpu_share, 1))) if gpu_share else spec.batch_images
         )
-        self._numbers = spec.numbers(maps)
+        self._numbers, self._file = spec.numbers(maps), Path(weights)
         if spec.application:
-            self._network: Any = _KerasNetwork(spec, Path(weights), maps, threads, gpu_share)
+            self._network: Any = _KerasNetwork(spec, self._file, maps, threads, gpu_share)
         else:
-            self._network = _DlibNetwork(spec, Path(weights))
+            self._network = _DlibNetwork(spec, self._file)
 
     def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None = None) -> Features:
         """Features of gray crops.
@@ -75,6 +72,9 @@ class Backbone:
 
         Returns:
             (n, width) float32; of whole maps (n, rows · columns · channels), channels last.
+
+        Raises:
+            UserError: Some of them are no finite numbers.
         """
         step = self.batch_images
         parts = [
@@ -85,6 +85,11 @@ class Backbone:
         features = np.concatenate(parts) if parts else np.zeros((0, self._numbers), np.float32)
         if features.shape != (len(crops), self._numbers):
             raise RuntimeError(f"{self.spec.name}: {features.shape} for {len(crops)} crops")
+        if not np.isfinite(features).all():
+            raise UserError(
+                f"{self.spec.name} gives features that are no finite numbers with the weights of "
+                f"{self._file}. Give another file."
+            )
         return features
 
 
@@ -98,7 +103,8 @@ class _KerasNetwork:
         application = getattr(keras.applications, spec.application)
         base = application(include_top=False, weights=None, input_shape=(*side, 3), **spec.options)
         try:
-            base.load_weights(file)
+            with named_for_keras(file) as named:
+                base.load_weights(named)
         except Exception as problem:  # Keras raises many kinds
             raise wrong_file(spec, file, problem) from None
         gray = keras.Input((*side, 1), dtype="float32")
@@ -162,56 +168,3 @@ class _DlibNetwork:
         shape = dlib.full_object_detection(box, points)
         rgb = np.repeat(crop[..., None], 3, axis=2)
         return np.asarray(dlib.get_face_chip(rgb, shape, self._px, CHIP_PADDING), np.uint8)
-
-
-def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
-    """The module keras, on the backend that KERAS_BACKEND names, TensorFlow by default.
-
-    Args:
-        threads: Processors that it may use, if this process has not loaded it before. None: all.
-        gpu_share: Of a GPU that this process may use; memory is then taken as it is needed. 0: GPUs
-            are hidden, since another process may own them.
-
-    Raises:
-        UserError: Keras or its backend is missing, or the backend sees no GPU where it may use one.
-    """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if threads is not None:
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-            os.environ[name] = str(threads)
-    if not gpu_share:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    try:
-        import keras
-    except ImportError as problem:
-        backend = os.environ["KERAS_BACKEND"]
-        raise UserError(
-            f"Keras on {backend} cannot be loaded ({problem}). Install it, pip install {backend}, "
-            "or name another backend in KERAS_BACKEND."
-        ) from None
-    if gpu_share:
-        _require_gpu(keras.backend.backend())
-    return keras  # type: ignore[no-any-return]
-
-
-def _require_gpu(backend: str) -> None:
-    """See that a GPU that Ray has given is used: all backends would go on without, slowly."""
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        seen = tf.config.list_physical_devices("GPU")
-        with contextlib.suppress(RuntimeError):  # already in use: then it was set before
-            for gpu in seen:
-                tf.config.experimental.set_memory_growth(gpu, True)
-    elif backend == "torch":
-        seen = [None] * importlib.import_module("torch").cuda.device_count()
-    else:
-        jax = importlib.import_module("jax")
-        seen = [device for device in jax.devices() if device.platform == "gpu"]
-    if not seen:
-        raise UserError(
-            f"Ray has given a GPU, and {backend} sees none. Install its libraries, "
-            'pip install "fer_ray[gpu]" for TensorFlow, or leave out --gpus-per-worker.'
-        )

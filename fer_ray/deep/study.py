@@ -10,6 +10,7 @@ from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.head_job import run_heads
 from fer_ray.deep.job import run_bottleneck
+from fer_ray.deep.keras_backend import require_backend
 from fer_ray.deep.weights import Origin, UnreachableError, find_weights
 from fer_ray.experiments import frames_record, run_trials
 from fer_ray.progress import Progress
@@ -23,8 +24,11 @@ def look_for_weights(settings: Settings) -> dict[str, str]:
     """Backbones of these settings whose published weights are not to be had, and why.
 
     Raises:
-        UserError: A file of weights is missing or is not the backbone's.
+        UserError: A file of weights is missing or is not the backbone's, or Keras, which heads are
+            trained with, has not the backend that was asked for.
     """
+    if settings.deep.backbones:
+        require_backend()
     absent = {}
     for name, asked in settings.deep.weights().items():
         try:

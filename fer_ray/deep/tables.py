@@ -1,6 +1,6 @@
 """Reading the bottleneck features that a run folder holds."""
 
-import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fer_ray.data import store
 from fer_ray.data.tables import read_table
-from fer_ray.deep.weights import Origin
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.weights import Origin, is_cached
 from fer_ray.errors import UserError
 
 BOTTLENECK = "bottleneck"
-DERIVED = ("trials", "predictions", "heads", "search")
 
 
 def table_name(backbone: str, maps: bool = False, augmented: bool = False) -> str:
@@ -35,19 +35,24 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
     return {name: record for name, record in records.items() if record is not None}
 
 
-def trained_record(out: Path, backbone: str, augmented: bool = False) -> dict[str, Any]:
+def trained_record(out: Path, backbone: str, draws: int = 0) -> dict[str, Any]:
     """The record of a backbone's pooled features, fit to train and test on.
+
+    Args:
+        out: Run folder.
+        backbone: Its name.
+        draws: Augmented ones, of which so many are needed; 0: those of the images as they are.
 
     Raises:
         UserError: They are not there, or come from weights that were never trained.
     """
-    table = table_name(backbone, augmented=augmented)
+    table, other = (table_name(backbone, augmented=one) for one in (draws > 0, draws == 0))
     record = store.read_json(record_file(out, table))
     if record is None or not (out / BOTTLENECK / table).is_dir():
-        draws = " --draws 10" if augmented else ""
+        beside = store.read_json(record_file(out, other))
         raise UserError(
             f"{out} holds no features of {table}. Compute them: "
-            f"fer-ray bottleneck --out {out} --backbone {backbone}{draws}"
+            f"{command(out, backbone, beside, draws)}"
         )
     if record["weights"]["origin"] == Origin.UNTRAINED:
         raise UserError(
@@ -58,14 +63,26 @@ def trained_record(out: Path, backbone: str, augmented: bool = False) -> dict[st
     return record
 
 
-def forget_experiments(out: Path, backbone: str) -> None:
-    """Remove what was trained on a backbone's features, which are about to be replaced.
+def command(out: Path, backbone: str, like: dict[str, Any] | None, draws: int = 0) -> str:
+    """The command that computes features with the weights of some that are there.
 
-    An experiment's name holds its feature sets.
+    Args:
+        out: Run folder.
+        backbone: Its name.
+        like: The record of the features whose weights are to be taken. None: the backbone's own.
+        draws: Of each image.
     """
-    for file in (file for folder in DERIVED for file in (out / folder).glob("*")):
-        if backbone in re.split(r"[-+=,.]", file.name):
-            store.remove(file)
+    words = ["fer-ray", "bottleneck", "--out", str(out), "--backbone", backbone]
+    if like is not None and not _found_without_a_name(backbone, like["weights"]["origin"]):
+        words += ["--weights", like["weights"]["file"]]
+    words += ["--draws", str(draws)] if draws else []
+    return shlex.join(words)
+
+
+def _found_without_a_name(backbone: str, origin: str) -> bool:
+    if origin == Origin.IMAGENET:
+        return is_cached(BACKBONES[backbone])
+    return origin == Origin.EMBEDDED
 
 
 def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.float32]:
@@ -74,29 +91,31 @@ def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.
     Raises:
         UserError: They are not there, or not to be trained on.
     """
-    trained_record(out, backbone)
-    return _in_order(_read(out, table_name(backbone)), image_ids)
+    record = trained_record(out, backbone)
+    return _in_order(_read(out, table_name(backbone), record), image_ids)
 
 
 def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> NDArray[np.float32]:
     """Pooled features (draws, n, width) of augmented draws; NaN of images that were not drawn.
 
     Raises:
-        UserError: There are fewer draws, or not to be trained on.
+        UserError: They are not there, or not to be trained on.
     """
-    record = trained_record(out, backbone, augmented=True)
-    if record["draws"] < draws:
-        raise UserError(
-            f"{out} holds {record['draws']} draws of {backbone}, and {draws} are needed: "
-            f"fer-ray bottleneck --out {out} --backbone {backbone} --draws {draws} --fresh"
-        )
-    table = _read(out, table_name(backbone, augmented=True))
+    record = trained_record(out, backbone, draws)
+    table = _read(out, table_name(backbone, augmented=True), record)
     by_draw = [table.filter(pc.equal(table["draw"], number)) for number in range(draws)]
     return np.stack([_in_order(one, image_ids, lacking=True) for one in by_draw])
 
 
-def _read(out: Path, table: str) -> pa.Table:
-    return read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
+def _read(out: Path, table: str, record: dict[str, Any]) -> pa.Table:
+    rows = read_table(out / BOTTLENECK / table, columns=["image_id", "draw", "features"])
+    if not np.isfinite(rows["features"].combine_chunks().flatten().to_numpy()).all():
+        raise UserError(
+            f"The features of {table} in {out} are not all finite numbers, so nothing can be "
+            f"trained on them. Their weights: {record['weights']['file']}. Compute them with "
+            "others and --fresh."
+        )
+    return rows
 
 
 def _in_order(table: pa.Table, image_ids: list[str], lacking: bool = False) -> NDArray[np.float32]:

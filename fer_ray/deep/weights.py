@@ -7,6 +7,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
@@ -136,12 +139,27 @@ def _expected(spec: BackboneSpec, file: Path, found: str) -> str:
     return f"{file} does not hold what {spec.name} needs: {found}. Expected: {what}."
 
 
+@contextmanager
+def named_for_keras(file: Path) -> Iterator[Path]:
+    """The file under a name by which Keras tells its format, whatever its own name is."""
+    import h5py
+
+    with h5py.File(file, "r") as opened:
+        by_layer = "layer_names" in opened.attrs or "model_weights" in opened
+    with tempfile.TemporaryDirectory() as scratch:
+        named = Path(scratch) / ("weights.h5" if by_layer else "of.weights.h5")
+        named.symlink_to(file.resolve())
+        yield named
+
+
 def _imagenet_file(spec: BackboneSpec) -> Path:
     """Keras's own file, downloaded unless it is in Keras's cache of this node.
 
     A lock beside it lets one process of the node download while the others wait.
     """
     file = _cache_file(spec)
+    if is_cached(spec):  # the cache may be one that only others write to
+        return file
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.with_name(f".{file.name}.lock").open("w") as lock:

@@ -18,7 +18,7 @@ from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.head_job import run_heads
 from fer_ray.deep.job import run_bottleneck
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record

@@ -10,7 +10,7 @@ import pytest
 
 from fer_ray.data import store
 from fer_ray.deep.backbones import BACKBONES
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from tests.conftest import PHOTOS
 from tests.learn.conftest import draw_frames
 

@@ -1,9 +1,12 @@
 """Bottleneck features on a real local Ray: equal to a plain loop, resumable, noticing change."""
 
+import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,10 +21,11 @@ from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.experiments import frames_record, prepare
+from fer_ray.experiments import frames_record, prepare, run_trials
 from fer_ray.features.crop import cut
 from fer_ray.learn.samples import read_samples
 from fer_ray.learn.settings import TrialSettings
+from fer_ray.learn.trials import RECIPE
 from fer_ray.progress import silent
 from tests.conftest import FerRay
 from tests.deep.conftest import RandomWeights, first_frames
@@ -55,11 +59,13 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
     assert table.image_id.tolist() == usable.image_id.tolist()
     np.testing.assert_allclose(np.stack(table.features), expected, rtol=1e-4, atol=1e-6)
     assert set(table.weights_sha256) == {record["weights"]["sha256"]}  # type: ignore[index]
+    assert record["weights"]["licence"] == "that of the file's owner"  # type: ignore[index]
     assert table.draw.isna().all()
 
     before = (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns
     assert computed(frames, corpus, None, "dlib_resnet")["rows_done"] == len(usable)
-    assert computed(frames, corpus, trained_mobilenet) == record
+    again = computed(frames, corpus, trained_mobilenet)
+    assert again == {**record, "already_finished": True}
     assert (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns == before
 
     whole = pq.read_table(frames / "bottleneck" / "mobilenet")
@@ -121,16 +127,32 @@ def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
     assert card["chosen"]["images_fitted"] == len(fitted)
     history = pq.read_table(frames / "heads" / f"{card['experiment']}.history.parquet")
     assert np.isfinite(history["train_loss"].to_numpy()).all()
-    with pytest.raises(UserError, match="--fitted-only"):
+    drawn_with = card["augmented"]
+    assert drawn_with["weights"] == card["backbones"]["dlib_resnet"]["weights"]
+    assert (drawn_with["draws"], drawn_with["drawn"]) == (10, len(fitted))
+    with pytest.raises(UserError, match=f"--fresh --fitted-only --folds {both}"):
         run_heads(frames, *head, TrialSettings(folds=both), SMALL, silent)
+    record_file = frames / "bottleneck" / "dlib_resnet-augmented.json"
+    record = json.loads(record_file.read_text())
+    others = {**record["weights"], "sha256": "0" * 64}
+    for part, says in (({"weights": others}, "with the weights 000000"),
+                       ({"frames": "others"}, "of other frames"),
+                       ({"draws": 9}, "holds 9 draws")):  # fmt: skip
+        record_file.write_text(json.dumps({**record, **part}))
+        with pytest.raises(UserError, match=f"{says}.*--fresh --fitted-only --folds {one}"):
+            run_heads(frames, *head, splitting, SMALL, silent)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerRay) -> None:
-    done = fer_ray("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
+    command = ("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
+    done = fer_ray(*command)
     assert done.returncode == 0, done.stderr
     assert "weights: embedded" in done.stdout
+    assert "computed now" in done.stdout
+    again = fer_ray(*command)
+    assert "nothing was computed" in again.stdout
 
 
 def test_other_weights_are_noticed_and_replaced_only_when_asked_to(
@@ -142,13 +164,98 @@ def test_other_weights_are_noticed_and_replaced_only_when_asked_to(
         read_samples(frames / "frames", "mobilenet")
     with pytest.raises(MismatchError, match="--fresh"):
         computed(frames, corpus, trained_mobilenet)
-    for name in ("svm-linear-hog+mobilenet-random", "svm-linear-hog-random"):
-        (frames / "trials").mkdir(exist_ok=True)
-        (frames / "trials" / f"{name}.parquet").touch()
+    experiments = {"svm-linear-hog+mobilenet-random": "hog+mobilenet", "svm-linear-hog": "hog"}
+    for name, feature_set in experiments.items():
+        kept_experiment(frames, name, feature_set)
+    before = pq.read_table(frames / "bottleneck" / "mobilenet")
+    with pytest.raises(UserError, match="does not hold what mobilenet needs"):
+        computed(frames, corpus, random_weights("vgg16"), fresh=True)
+    wish = Execution(gpus_per_worker=64)
+    with pytest.raises(UserError, match="the cluster has 0 GPUs"):
+        computed(frames, corpus, trained_mobilenet, fresh=True, execution=wish)
+    assert pq.read_table(frames / "bottleneck" / "mobilenet").equals(before)
+    assert left_in(frames) == set(experiments)  # mistakes cost nothing
     computed(frames, corpus, trained_mobilenet, fresh=True)
-    left = [file.name for file in (frames / "trials").iterdir()]
-    assert left == ["svm-linear-hog-random.parquet"]  # what was trained on the others is gone
+    assert left_in(frames) == {"svm-linear-hog"}  # what was trained on the others is gone
     assert read_samples(frames / "frames", "mobilenet").features.shape[1] == 256
+
+
+def kept_experiment(out: Path, name: str, feature_set: str, **recipe: object) -> None:
+    """An experiment as a run folder keeps it, of what tells what it rests on."""
+    table = pa.table({"feature_set": [feature_set]})
+    for folder in ("trials", "predictions"):
+        (out / folder).mkdir(exist_ok=True)
+        kept = table.replace_schema_metadata({RECIPE: json.dumps(recipe)})
+        store.write_table(kept, out / folder / f"{name}.parquet")
+    (out / "heads" / f"{name}.tensorboard").mkdir(parents=True)
+    (out / "heads" / f"{name}.keras").touch()
+
+
+def left_in(out: Path) -> set[str]:
+    """Names of the experiments that are kept, the same in all folders."""
+    names = {file.stem for file in (out / "trials").glob("*.parquet")}
+    assert {file.stem for file in (out / "predictions").glob("*.parquet")} == names
+    assert {file.stem for file in (out / "heads").iterdir()} == names
+    return names
+
+
+@pytest.mark.slow
+def test_new_draws_or_maps_leave_what_was_trained_on_the_plain_features(
+    frames: Path, corpus: Path, local_ray: int
+) -> None:
+    for draws in (0, 1):
+        computed(frames, corpus, None, "dlib_resnet", draws=draws)
+    of_draws: dict[str, dict[str, object]] = {
+        "head-augmented": {"head": {"draws": 10}},
+        "head-search-draws": {"head_search": {"draws": 1}},
+    }
+    plain: dict[str, dict[str, object]] = {
+        "head-search": {"head_search": {"draws": 0}},
+        "svm-linear": {"kernel": "linear"},
+    }
+    for name, recipe in (of_draws | plain).items():
+        kept_experiment(frames, name, "hog+dlib_resnet", **recipe)
+    kept_experiment(frames, "search", "chosen", search={"feature_sets": ["hog", "dlib_resnet"]})
+    kept_experiment(frames, "svm-linear-hog", "hog", kernel="linear")
+    computed(frames, corpus, None, "dlib_resnet", fresh=True)  # the very same features
+    assert left_in(frames) == {*of_draws, *plain, "search", "svm-linear-hog"}
+    computed(frames, corpus, None, "dlib_resnet", draws=2, fresh=True)
+    assert left_in(frames) == {*plain, "search", "svm-linear-hog"}
+    record = frames / "bottleneck" / "dlib_resnet.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "key": "of others"}))
+    computed(frames, corpus, None, "dlib_resnet", fresh=True)
+    assert left_in(frames) == {"svm-linear-hog"}
+
+
+def test_stored_features_that_are_no_numbers_are_not_trained_on(drawn_frames: Path) -> None:
+    ids = pq.read_table(drawn_frames / "frames")["image_id"]
+    features = np.ones((len(ids), 128), np.float32)
+    features[7, 3] = np.nan
+    values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), 128)
+    table = pa.table({"image_id": ids, "draw": pa.nulls(len(ids), pa.int16()), "features": values})
+    (drawn_frames / "bottleneck" / "dlib_resnet").mkdir(parents=True)
+    store.write_table(table, drawn_frames / "bottleneck" / "dlib_resnet" / "part-0.parquet")
+    record = {"key": "k", "weights": {"origin": "file", "file": "own.dat", "sha256": "0"}}
+    store.write_json(record, drawn_frames / "bottleneck" / "dlib_resnet.json")
+    with pytest.raises(UserError, match=r"not all finite numbers.*own\.dat.*--fresh"):
+        run_trials(drawn_frames, TrialSettings(feature_set="dlib_resnet"), SMALL, silent)
+
+
+@pytest.mark.parametrize(
+    ("backend", "says"),
+    [("nonsense", "Take one of tensorflow, jax, torch"), ("torch", "pip install torch")],
+)
+def test_a_backend_that_is_not_there_is_told_before_any_work(
+    backend: str, says: str, drawn_frames: Path, trained_mobilenet: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if find_spec(backend) is not None:
+        pytest.skip(f"{backend} is here")
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(UserError, match=says):
+        run_heads(drawn_frames, "reference", "geometry", TrialSettings(), SMALL, silent)
+    with pytest.raises(UserError, match=says):
+        plan_bottleneck({"settings": {}}, "mobilenet", str(trained_mobilenet))
 
 
 @pytest.mark.slow

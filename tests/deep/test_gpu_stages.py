@@ -59,7 +59,7 @@ def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
 def test_a_gpu_that_the_backend_does_not_see_is_told() -> None:
-    program = "from fer_ray.deep.network import load_keras; load_keras(gpu_share=1)"
+    program = "from fer_ray.deep.keras_backend import load_keras; load_keras(gpu_share=1)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )

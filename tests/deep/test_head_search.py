@@ -15,7 +15,7 @@ from fer_ray.config import Settings
 from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
 from fer_ray.deep.head_search_job import run_head_search
 from fer_ray.deep.head_space import distributions, draw_configuration, head_settings, space
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HeadSearchSettings
 from fer_ray.experiments import prepare
 from fer_ray.loading import load_settings
@@ -69,7 +69,8 @@ def test_an_interrupted_search_goes_on_and_tests_one_head_a_trial(
     )
     predictions = pq.read_table(drawn_frames / "predictions" / f"{name}.parquet")
     assert predictions.num_rows == sum(len(split.test) for split in ready.folds.splits)
-    assert run_head_search(drawn_frames, "geometry", wanted, silent) == card
+    again = run_head_search(drawn_frames, "geometry", wanted, silent)
+    assert again == {**card, "already_finished": True}
 
 
 def two_folds(out: Path) -> Path:

@@ -13,7 +13,7 @@ from fer_ray.data import store
 from fer_ray.deep.head import HeadTraining, train_head
 from fer_ray.deep.head_data import HeadData, head_data, validation_split
 from fer_ray.deep.head_job import run_heads
-from fer_ray.deep.network import load_keras
+from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HEADS, HeadSettings
 from fer_ray.errors import UserError
 from fer_ray.experiments import run_trials
@@ -187,6 +187,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     assert loaded.input_shape == (None, 44)
 
     again = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
+    assert again.pop("already_finished")
     assert again == card == json.loads((drawn_frames / "heads" / f"{name}.json").read_text())
 
 

@@ -1,10 +1,15 @@
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
-from fer_ray.deep.network import Backbone, load_keras
+from fer_ray.deep.keras_backend import load_keras
+from fer_ray.deep.network import Backbone
 from fer_ray.deep.weights import embedded_file
 from fer_ray.errors import UserError
 from fer_ray.features.landmarks import import_dlib
@@ -37,6 +42,51 @@ def test_features_do_not_depend_on_the_batch(
     whole = mobilenet(crops)
     mobilenet.batch_images = batch
     np.testing.assert_allclose(mobilenet(crops), whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["published", "published.hdf5", "published.weights.h5"])
+def test_a_file_is_known_by_its_content_whatever_it_is_called(
+    name: str, mobilenet: Backbone, trained_mobilenet: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    renamed = shutil.copy(trained_mobilenet, tmp_path / name)
+    assert np.array_equal(Backbone("mobilenet", renamed, threads=1)(crops), mobilenet(crops))
+
+
+def test_weights_as_keras_saves_them_today_serve_as_well(
+    mobilenet: Backbone, trained_mobilenet: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    side = (224, 224, 3)
+    model = load_keras().applications.MobileNet(
+        alpha=0.25, include_top=False, weights=str(trained_mobilenet), input_shape=side
+    )
+    model.save_weights(tmp_path / "own.weights.h5")
+    for file in (tmp_path / "own.weights.h5", tmp_path / "own.h5"):
+        (tmp_path / "own.weights.h5").rename(file)
+        again = Backbone("mobilenet", file, threads=1)(crops)
+        np.testing.assert_allclose(again, mobilenet(crops), rtol=1e-5)
+
+
+def test_features_that_are_no_numbers_name_backbone_and_file(
+    trained_mobilenet: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    file = Path(shutil.copy(trained_mobilenet, tmp_path / "gone.h5"))
+    with h5py.File(file, "r+") as opened:
+        opened["conv1"]["0:0"][0, 0, 0, 0] = np.nan
+    network = Backbone("mobilenet", file, threads=1)
+    with pytest.raises(UserError, match=r"mobilenet gives features .* no finite .*gone\.h5"):
+        network(crops)
+
+
+def test_loading_keras_says_nothing_and_keeps_what_others_say() -> None:
+    program = (
+        "import os; from fer_ray.deep.keras_backend import load_keras, _without_notices as quiet\n"
+        "with quiet(): os.write(2, b'I0000 00:00 a notice\\nE0000 00:00 a mistake\\n')\n"
+        "load_keras(); os.write(2, b'after\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stderr == "E0000 00:00 a mistake\nafter\n"
 
 
 def test_no_crops_give_no_features(mobilenet: Backbone, crops: np.ndarray) -> None:

@@ -71,6 +71,18 @@ def test_weights_that_cannot_be_fetched_name_the_file_to_fetch(
         find_weights(nowhere, None)
 
 
+def test_a_cache_that_holds_the_file_is_left_as_it_is(
+    served: BackboneSpec, trained_mobilenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    cache = tmp_path / "keras" / "models"
+    cache.mkdir(parents=True)
+    shutil.copy(trained_mobilenet, cache / "weights.h5")
+    found = find_weights(served, None)
+    assert (found.file, found.origin) == (cache / "weights.h5", Origin.IMAGENET)
+    assert [file.name for file in cache.iterdir()] == ["weights.h5"]  # not even a lock
+
+
 def test_another_file_in_the_place_of_the_published_one_is_not_kept(
     served: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
