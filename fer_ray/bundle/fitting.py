@@ -155,13 +155,12 @@ def _key(chosen: dict[str, Any]) -> str:
 
 def _recipe(out: Path, experiment: str) -> dict[str, Any]:
     metadata = pq.read_schema(out / trials.TRIALS / f"{experiment}.parquet").metadata or {}
-    text = metadata.get(trials.RECIPE.encode())
-    if text is None:
+    recipe: dict[str, Any] = json.loads(metadata.get(trials.RECIPE.encode(), b"{}"))
+    if "classes" not in recipe.get("settings", recipe):
         raise UserError(
             f"The trials of {experiment} are of a version of fer_ray that did not keep their "
             "settings with them. Run them again: remove that file below trials/ and repeat."
         )
-    recipe: dict[str, Any] = json.loads(text)
     return recipe
 
 
@@ -171,21 +170,23 @@ def _head(out: Path, item: Experiment) -> Fitted:
     card = store.read_json(file.with_suffix(".json"))
     if card is None:
         raise UserError(f"The card of {file} is gone: run `fer-ray heads` again.")
-    samples, chosen = read_samples(out / FRAMES, card["feature_set"]), card["chosen"]
-    settings = card.get("head", {})
+    classes = _recipe(out, item.summary.experiment)["classes"]
+    samples = of_classes(read_samples(out / FRAMES, card["feature_set"]), classes)
+    chosen = card["chosen"]
     saved = Model(
         file=HEAD_FILE,
         classifier=item.summary.classifier,
         feature_set=card["feature_set"],
-        parameters=settings,
+        parameters=card["head"],
     )
     how = (
         f"the head of trial {chosen['trial']}, chosen by {chosen['by']}: fitted on "
         f"{chosen['images_fitted']} and validated on {chosen['images_validated']} of them"
     )
     content = file.read_bytes()
-    model = load_head(content, str(file))
-    return Fitted("head", saved, content, model, tuple(card["labels"]), samples, how)
+    labels = tuple(card["labels"])
+    model = load_head(content, str(file), labels)
+    return Fitted("head", saved, content, model, labels, samples, how)
 
 
 def _head_file(out: Path, experiment: str) -> Path:

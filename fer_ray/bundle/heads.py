@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.head import as_probabilities
 from fer_ray.deep.keras_backend import load_keras
 from fer_ray.errors import UserError
@@ -23,10 +24,16 @@ PARTS = {"DTypePolicy", "GlorotUniform", "Zeros", "L2"}
 
 
 class KerasHead:
-    """A head: features in, class codes and probabilities out, as `CalibratedSvm`."""
+    """A head: features in, class codes and probabilities out, as `CalibratedSvm`.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        model: A Keras model of 8 outputs.
+        labels: Emotions that it was trained on.
+    """
+
+    def __init__(self, model: Any, labels: tuple[str, ...]) -> None:
         self._model = model
+        self._codes = np.array([EMOTIONS.index(name) for name in labels], np.int8)
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
         """Class codes (n,): the most probable ones."""
@@ -34,17 +41,18 @@ class KerasHead:
         return codes
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities (n, 8) by class code."""
+        """Probabilities (n, 8) by class code; 0 for classes that were not trained."""
         raw = self._model(features.astype(np.float32), training=False)
-        return as_probabilities(np.asarray(raw, dtype=np.float64))
+        return as_probabilities(np.asarray(raw, dtype=np.float64), self._codes)
 
 
-def load_head(content: bytes, name: str) -> KerasHead:
+def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:
     """The head in a `.keras` file.
 
     Args:
         content: The file.
         name: What a message calls it.
+        labels: Emotions that it was trained on.
 
     Raises:
         UserError: It is no such file, or holds a layer that no head of ours has. Nothing of it has
@@ -64,9 +72,12 @@ def load_head(content: bytes, name: str) -> KerasHead:
         file = Path(scratch) / "model.keras"
         file.write_bytes(content)
         try:
-            return KerasHead(keras.saving.load_model(file, compile=False, safe_mode=True))
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as problem:  # Keras raises many kinds
             raise UserError(f"{name} cannot be loaded as a Keras model: {problem}") from None
+    if model.output_shape != (None, len(EMOTIONS)):
+        raise UserError(f"{name} answers with {model.output_shape}, not with {len(EMOTIONS)} each.")
+    return KerasHead(model, labels)
 
 
 def _strange_classes(content: bytes) -> list[str]:

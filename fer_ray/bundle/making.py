@@ -54,7 +54,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     Args:
         out: Run folder, held by the caller.
         target: Folder of the bundle, which must not exist or be empty.
-        experiment: Its name. None: the one that leads the report.
+        experiment: Its name. None: the one that leads the report, of those with several trials.
 
     Returns:
         The bundle, read back.
@@ -68,7 +68,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already. Give a folder that is not there yet as --to.")
     run = read_run(out)
-    chosen = _chosen(run, out, experiment)
+    chosen = chosen_experiment(run, out, experiment)
     fitted = fit(out, chosen)
     files = {
         fitted.saved.file: fitted.content,
@@ -102,13 +102,20 @@ def _landmark_model(record: dict[str, Any], settings: ExtractSettings) -> str:
     return here
 
 
-def _chosen(run: RunFolder, out: Path, name: str | None) -> Experiment:
+def chosen_experiment(run: RunFolder, out: Path, name: str | None) -> Experiment:
     """The experiment of that name, or the best one under the protocol that counts most."""
     if name is None:
         fit_for_use = tuple(item for item in run.experiments if can_fit(out, item))
         if not fit_for_use:
             raise UserError("The run folder holds no trials: run `fer-ray trials` first.")
-        return grouped(fit_for_use)[0].best
+        several = tuple(item for item in fit_for_use if item.summary.n_trials > 1)
+        if not several:
+            names = ", ".join(item.summary.experiment for item in fit_for_use)
+            raise UserError(
+                "Each experiment has a single trial, which is too few to say which one leads. Name "
+                f"one with --experiment: {names}."
+            )
+        return grouped(several)[0].best
     found = {item.summary.experiment: item for item in run.experiments}
     if name not in found:
         known = ", ".join(found) or "none"

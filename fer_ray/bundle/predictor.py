@@ -153,7 +153,7 @@ def _load(bundle: Bundle) -> CalibratedSvm | KerasHead:
     file = bundle.manifest.model.file
     name = str(bundle.folder / file)
     if bundle.manifest.kind == "head":
-        return load_head(bundle.content[file], name)
+        return load_head(bundle.content[file], name, bundle.manifest.labels)
     try:
         model = CalibratedSvm.of(load_estimator(bundle.content[file], name))
         fits = model.classes == bundle.manifest.labels

@@ -22,7 +22,7 @@ from fer_ray.cli.options import FACES, JSON, OUT, WEIGHTS, holding, named_files,
 @click.option(
     "--experiment",
     metavar="NAME",
-    help="Which one.  [default: the SVM or head that leads the report]",
+    help="Which one.  [default: the SVM or head of several trials that leads]",
 )
 @JSON
 def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:  # fmt: skip

@@ -56,7 +56,7 @@ class HeadTraining:
         epoch = len(self.history)
         rate = float(self._model.optimizer.learning_rate)
         loss, accuracy = self._fit(epoch)
-        guessed = self.probabilities(self._data.validation)
+        guessed = self.outputs(self._data.validation)
         truth = self._data.validation_labels
         validation_loss = metrics.log_loss(truth, guessed)
         record = {
@@ -94,10 +94,14 @@ class HeadTraining:
         loss, accuracy = sums / len(order)
         return float(loss), float(accuracy)
 
-    def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Class probabilities (n, 8) by the head as it now is."""
+    def outputs(self, features: Floats) -> NDArray[np.float64]:
+        """Shares of 1 (n, 8) among all outputs of the head as it now is: what losses are of."""
         raw = np.asarray(self._model.predict_on_batch(features), dtype=np.float64)
-        return as_probabilities(raw)
+        return as_probabilities(raw, np.arange(len(EMOTIONS), dtype=np.int8))
+
+    def probabilities(self, features: Floats) -> NDArray[np.float64]:
+        """Class probabilities (n, 8); 0 for classes that the experiment does not have."""
+        return as_probabilities(self.outputs(features), self._data.codes)
 
     def take_best(self) -> "HeadTraining":
         """Go back to the weights of the best epoch."""
@@ -111,13 +115,13 @@ class HeadTraining:
         temporary.replace(file)
 
 
-def as_probabilities(raw: NDArray[np.float64]) -> NDArray[np.float64]:
+def as_probabilities(raw: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.float64]:
     """A head's outputs (n, 8) as shares of 1: those of a sigmoid need not add up to it.
 
-    It is what Keras's own cross-entropy does with them.
+    It is what Keras's own cross-entropy does with them. Classes that are none of `codes` have 0.
     """
-    floor = np.finfo(np.float32).tiny
-    shares = np.maximum(raw, floor)
+    shares = np.zeros_like(raw)
+    shares[:, codes] = np.maximum(raw[:, codes], np.finfo(np.float32).tiny)
     scaled: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
     return scaled
 

@@ -24,12 +24,14 @@ class HeadData:
         labels: Their class codes (n,).
         validation: Features of the images that choose the epoch (m, width).
         validation_labels: Their class codes (m,).
+        codes: Classes that there are in the experiment: a head answers with no others.
     """
 
     features: Floats
     labels: NDArray[np.int8]
     validation: Floats
     validation_labels: NDArray[np.int8]
+    codes: NDArray[np.int8]
 
     @cached_property
     def one_hot(self) -> Floats:
@@ -52,8 +54,9 @@ def head_data(samples: Samples, draws: Floats | None, inner: Split) -> HeadData:
     """
     plain = samples.features.astype(np.float32)
     fitted = plain[inner.train] if draws is None else draws[:, inner.train]
+    labels = samples.labels
     return HeadData(
-        fitted, samples.labels[inner.train], plain[inner.test], samples.labels[inner.test]
+        fitted, labels[inner.train], plain[inner.test], labels[inner.test], np.unique(labels)
     )
 
 

@@ -57,7 +57,7 @@ def plan_head_search(
         seed=splitting.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe={"head_search": content},
+        recipe={"head_search": content, "classes": splitting.classes},
         settings=settings,
     )
 

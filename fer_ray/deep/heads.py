@@ -51,8 +51,8 @@ def plan_heads(
     """
     classifier = "head" if head == "reference" else f"head-{head}"
     split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
-    recipe = {"head": settings.model_dump(mode="json")}
-    key = head_fingerprint(recipe, feature_set, splitting, folds, frames_key)
+    own = {"head": settings.model_dump(mode="json")}
+    key = head_fingerprint(own, feature_set, splitting, folds, frames_key)
     return HeadExperiment(
         name=file_name([classifier, feature_set, folds.protocol, *split], key),
         fingerprint=key,
@@ -62,7 +62,7 @@ def plan_heads(
         seed=splitting.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe=recipe,
+        recipe={**own, "classes": splitting.classes},
         settings=settings,
     )
 
@@ -211,7 +211,7 @@ def head_card(
         "experiment": experiment.name,
         "feature_set": experiment.feature_set,
         "input_width": samples.features.shape[1],
-        "labels": list(EMOTIONS),
+        "labels": [EMOTIONS[code] for code in np.unique(samples.labels)],
         "backbones": {
             name: {part: record[part] for part in ("weights", "preprocessing", "input_px")}
             for name, record in backbones.items()

@@ -1,20 +1,25 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fer_ray.bundle.fitting import settings_of_space
-from fer_ray.bundle.making import make_bundle
+from fer_ray.bundle.making import chosen_experiment, make_bundle
 from fer_ray.config import Execution
-from fer_ray.experiments import run_search
+from fer_ray.errors import UserError
+from fer_ray.experiments import run_search, run_trials
 from fer_ray.features.table import widths_of
 from fer_ray.learn.candidates import Configuration
 from fer_ray.learn.settings import Kernel, SearchSettings, TrialSettings
 from fer_ray.learn.space import Space, class_scores
 from fer_ray.learn.svm import CalibratedSvm
 from fer_ray.progress import silent
+from fer_ray.report.run_folder import RunFolder
+from tests.bundle.conftest import experiment_of
 
 UNION = "geometry+landmarks"
 
@@ -41,6 +46,25 @@ def test_a_searched_svm_decides_the_same_on_weighted_standard_scores(
     model = CalibratedSvm(kernel, settings).fit(features, labels)
     decided = model.calibrated.calibrated_classifiers_[0].estimator.decision_function(scored)
     np.testing.assert_allclose(decided, searched[:, :4], atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_single_trial_is_bundled_where_it_is_named_and_never_as_the_leader(
+    drawn_frames: Path, local_ray: int
+) -> None:
+    for trials in (1, 3):
+        settings = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=trials)
+        run_trials(drawn_frames, settings, Execution(workers=1), silent)
+    names = [file.stem for file in sorted((drawn_frames / "trials").glob("*.parquet"))]
+    items = {item.summary.n_trials: item
+             for item in (experiment_of(drawn_frames, name) for name in names)}  # fmt: skip
+    items[1] = replace(items[1], summary=replace(items[1].summary, test_accuracy=1.0))
+    run = RunFolder(pd.DataFrame(), {}, tuple(items.values()), {})
+    single = items[1].summary.experiment
+    assert chosen_experiment(run, drawn_frames, None) is items[3]
+    assert chosen_experiment(run, drawn_frames, single) is items[1]
+    with pytest.raises(UserError, match=f"too few to say which one leads.*--experiment: {single}"):
+        chosen_experiment(replace(run, experiments=(items[1],)), drawn_frames, None)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fer_ray.bundle.fitting import fit
 from fer_ray.bundle.heads import load_head
 from fer_ray.bundle.making import make_bundle
 from fer_ray.bundle.networks import require_weights
@@ -22,10 +23,13 @@ from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.tables import read_features
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record
-from fer_ray.learn.settings import TrialSettings
+from fer_ray.learn.samples import read_samples
+from fer_ray.learn.settings import LEFT_OUT, TrialSettings
 from fer_ray.predict import plan, predict
 from fer_ray.progress import silent
+from tests.bundle.conftest import experiment_of
 
+LEFT = LEFT_OUT["6"]
 HEAD = "head-dlib_resnet-random-n_trials=2"
 
 
@@ -42,11 +46,41 @@ def test_a_head_answers_after_saving_as_before(tmp_path: Path) -> None:
              layers.Dropout(0.5), layers.Dense(8, activation="softmax")]  # fmt: skip
     model = load_keras().Sequential([load_keras().Input((4,)), *parts])
     model.save(tmp_path / "head.keras")
-    head = load_head((tmp_path / "head.keras").read_bytes(), "model.keras")
+    head = load_head((tmp_path / "head.keras").read_bytes(), "model.keras", EMOTIONS)
     features = np.random.default_rng(1).normal(size=(5, 4))
     expected = np.asarray(model(features.astype(np.float32), training=False))
     np.testing.assert_allclose(head.probabilities(features), expected, atol=1e-6)
     assert head.predict(features).tolist() == expected.argmax(axis=1).tolist()
+
+
+def test_a_head_that_was_trained_on_some_emotions_answers_with_these_alone(tmp_path: Path) -> None:
+    content = saved(tmp_path / "head.keras", load_keras().layers.Dense(8, activation="softmax"))
+    labels = ("anger", "happy", "surprise")
+    head = load_head(content, "model.keras", labels)
+    features = np.random.default_rng(1).normal(size=(40, 4))
+    known = [EMOTIONS.index(name) for name in labels]
+    whole = load_head(content, "model.keras", EMOTIONS).probabilities(features)[:, known]
+    found = head.probabilities(features)
+    np.testing.assert_allclose(found[:, known], whole / whole.sum(axis=1, keepdims=True))
+    assert not np.delete(found, known, axis=1).any()
+    assert set(head.predict(features)) <= set(known)
+
+
+@pytest.mark.slow
+def test_the_head_of_fewer_classes_is_bundled_with_their_labels_and_images(
+    drawn_frames: Path, local_ray: int
+) -> None:
+    splitting = TrialSettings(n_trials=2, classes="6")
+    execution = Execution(workers=2)
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
+    samples = read_samples(drawn_frames / "frames", "geometry")
+    six = tuple(EMOTIONS[code] for code in np.unique(samples.labels) if EMOTIONS[code] not in LEFT)
+    assert tuple(card["labels"]) == six
+    fitted = fit(drawn_frames, experiment_of(drawn_frames, card["experiment"]))
+    assert fitted.labels == six
+    assert set(np.unique(fitted.samples.labels)) == {EMOTIONS.index(name) for name in six}
+    probabilities = fitted.model.probabilities(fitted.samples.features)
+    assert not probabilities[:, [EMOTIONS.index(name) for name in LEFT]].any()
 
 
 def test_a_layer_that_carries_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
@@ -59,14 +93,14 @@ def test_a_layer_that_carries_code_is_refused_and_does_not_run(tmp_path: Path) -
     content = saved(tmp_path / "head.keras", load_keras().layers.Lambda(touch))
     trace.unlink(missing_ok=True)  # building it above has run it
     with pytest.raises(UserError, match=r"Lambda.*Nothing of it was loaded"):
-        load_head(content, "model.keras")
+        load_head(content, "model.keras", EMOTIONS)
     assert not trace.exists()
 
 
 def test_a_layer_or_class_of_another_origin_is_refused(tmp_path: Path) -> None:
     keras = load_keras()
     with pytest.raises(UserError, match="Rescaling"):
-        load_head(saved(tmp_path / "a.keras", keras.layers.Rescaling(2.0)), "model.keras")
+        load_head(saved(tmp_path / "a.keras", keras.layers.Rescaling(2.0)), "model.keras", EMOTIONS)
     content = saved(tmp_path / "b.keras", keras.layers.Dense(8))
     buffer = BytesIO()
     with ZipFile(BytesIO(content)) as old, ZipFile(buffer, "w") as new:
@@ -76,9 +110,9 @@ def test_a_layer_or_class_of_another_origin_is_refused(tmp_path: Path) -> None:
                 text = text.replace(b'"module": "keras.layers"', b'"module": "os"')
             new.writestr(name, text)
     with pytest.raises(UserError, match=r"os\.Dense"):
-        load_head(buffer.getvalue(), "model.keras")
+        load_head(buffer.getvalue(), "model.keras", EMOTIONS)
     with pytest.raises(UserError, match="is no Keras file"):
-        load_head(b"\x80\x04 a pickle, say", "model.keras")
+        load_head(b"\x80\x04 a pickle, say", "model.keras", EMOTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +152,7 @@ def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
         tables.append(pq.read_table(out / "predictions"))
     assert tables[0].equals(tables[1])
     features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
-    head = load_head((head_run / "heads" / f"{HEAD}.keras").read_bytes(), "kept")
+    head = load_head((head_run / "heads" / f"{HEAD}.keras").read_bytes(), "kept", EMOTIONS)
     expected = dict(zip(frames["path"], head.probabilities(features), strict=True))
     rows = tables[0].to_pandas()
     for _, row in rows.iterrows():

@@ -72,7 +72,7 @@ def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
     losses = [epoch["validation_loss"] for epoch in training.history]
     assert len(losses) == 30
     assert training.best["validation_loss"] == min(losses) < losses[-1]
-    answers = training.probabilities(data.validation)
+    answers = training.outputs(data.validation)
     again = metrics.log_loss(data.validation_labels, answers)
     assert again == pytest.approx(min(losses), rel=1e-6)
 
@@ -80,7 +80,7 @@ def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
 def test_training_figures_are_means_over_all_images_of_an_epoch(data: HeadData) -> None:
     training = HeadTraining(HeadSettings(learning_rate=1e-12, batch_size=7), data, seed=1)
     record = training.run_epoch()
-    answers = training.probabilities(data.features)
+    answers = training.outputs(data.features)
     assert record["train_loss"] == pytest.approx(metrics.log_loss(data.labels, answers), rel=1e-4)
     right = metrics.accuracy(data.labels, answers.argmax(axis=1))
     assert record["train_accuracy"] == pytest.approx(right)
@@ -95,11 +95,11 @@ def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
 
 def test_an_epoch_without_a_finite_loss_is_never_the_best(data: HeadData) -> None:
     training = HeadTraining(HeadSettings(epochs=3), data, seed=1)
-    start, answer = training.probabilities(data.validation), training.probabilities
+    start, answer = training.outputs(data.validation), training.outputs
     gone = np.full_like(start, np.nan)
-    training.probabilities = lambda features: gone  # type: ignore[method-assign]
+    training.outputs = lambda features: gone  # type: ignore[method-assign]
     assert training.run_epoch()["validation_loss"] == np.inf
-    training.probabilities = answer  # type: ignore[method-assign]
+    training.outputs = answer  # type: ignore[method-assign]
     assert training.run_epoch()["validation_loss"] < np.inf
     assert training.best["epoch"] == 1
 
@@ -144,7 +144,7 @@ def test_a_saved_head_answers_as_the_trained_one(data: HeadData, tmp_path: Path)
     training.save(tmp_path / "head.keras")
     loaded = load_keras().models.load_model(tmp_path / "head.keras", safe_mode=True)
     again = np.asarray(loaded.predict_on_batch(data.validation))
-    np.testing.assert_allclose(again, training.probabilities(data.validation), atol=1e-6)
+    np.testing.assert_allclose(again, training.outputs(data.validation), atol=1e-6)
 
 
 def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -> None:
@@ -152,7 +152,7 @@ def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -
         [np.flatnonzero(samples.labels != 7), np.flatnonzero(samples.labels == 7)[:3]]
     )
     labels, features = samples.labels[rare], samples.features[rare].astype(np.float32)
-    data = HeadData(features, labels, features, labels)
+    data = HeadData(features, labels, features, labels, np.unique(labels))
     means = []
     for weights in ("none", "balanced"):
         settings = HeadSettings.model_validate({"class_weights": weights, "epochs": 15})
@@ -179,7 +179,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     assert history.groupby("trial").size().tolist() == [20, 20, 20]
     best = history.loc[history.validation_loss.idxmin()]
     assert (card["chosen"]["trial"], card["chosen"]["epoch"]) == (best.trial, best.epoch)
-    assert card["labels"][0] == "neutral"
+    assert card["labels"] == ["anger", "disgust", "happy", "surprise"]
     assert card["input_width"] == 44
     trials = found[name][0]
     assert card["figures"]["test_accuracy"] == pytest.approx(trials.test_accuracy.mean())
