@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from fer_ray.errors import UserError
 
@@ -68,14 +68,17 @@ def load_estimator(content: bytes, name: str) -> Any:
 
     try:
         strange = _strange_types(content)
-    except (BadZipFile, KeyError, ValueError) as problem:
+    except Exception as problem:  # a stranger's archive may be broken in many ways
         raise UserError(f"{name} is no skops file ({problem}). Nothing of it was loaded.") from None
     if strange:
         raise UserError(
             f"{name} holds types that no fer_ray model has: {', '.join(strange)}. "
             "Nothing of it was loaded."
         )
-    return loads(content, trusted=list(PRIVATE_TYPES))
+    try:
+        return loads(content, trusted=list(PRIVATE_TYPES))
+    except Exception as problem:  # of whatever type the first part that does not fit raises
+        raise UserError(f"{name} cannot be loaded as a skops file: {problem}") from None
 
 
 def _strange_types(content: bytes) -> list[str]:

@@ -1,5 +1,7 @@
 """What a bundle tells of its model: the images that it has seen, and how well it did."""
 
+from pydantic import field_validator
+
 from fer_ray.strict import Strict
 
 
@@ -35,6 +37,13 @@ class Evidence(Strict):
     test_subject_in_train: float | None
     recall_by_class: dict[str, ClassRecall]
     recall_interval_method: str
+
+    @field_validator("interval_95")
+    @classmethod
+    def _both_ends(cls, ends: tuple[float | None, float | None]) -> tuple[float | None, ...]:
+        if (ends[0] is None) != (ends[1] is None):
+            raise ValueError("one end of it is missing")
+        return ends
 
 
 class Training(Strict):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from fer_ray.deep.keras_backend import load_keras
 from fer_ray.errors import UserError
 
 CONFIG = "config.json"  # of a .keras file
+CONFIG_BYTES = 1_048_576  # more than any head of ours has
 MODEL = "Sequential"
 LAYERS = {"InputLayer", "Normalization", "Dense", "Dropout"}  # what a head of ours is made of
 # What these are made of besides.
@@ -60,7 +61,7 @@ def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:
     """
     try:
         strange = _strange_classes(content)
-    except (BadZipFile, KeyError, TypeError, ValueError) as problem:
+    except Exception as problem:  # a stranger's archive may be broken in many ways
         raise UserError(f"{name} is no Keras file ({problem}). Nothing of it was loaded.") from None
     if strange:
         raise UserError(
@@ -83,6 +84,8 @@ def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:
 def _strange_classes(content: bytes) -> list[str]:
     """Classes in a `.keras` file that are not let through; how it was compiled is never read."""
     with ZipFile(BytesIO(content)) as opened:
+        if opened.getinfo(CONFIG).file_size > CONFIG_BYTES:
+            raise ValueError("its configuration is too large")
         tree = json.loads(opened.read(CONFIG))
     if tree["class_name"] != MODEL:
         return [str(tree["class_name"])]

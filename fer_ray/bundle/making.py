@@ -23,6 +23,7 @@ from fer_ray.bundle.manifest import (
     BackboneRecipe,
     Manifest,
     Recipe,
+    extracted_sets,
     sha256_of,
 )
 from fer_ray.bundle.predictor import Predictor
@@ -34,7 +35,7 @@ from fer_ray.environment import library_versions
 from fer_ray.errors import UserError
 from fer_ray.experiments import frames_record
 from fer_ray.features.landmarks import model_file, model_sha256
-from fer_ray.features.table import backbones_of, stored_sets
+from fer_ray.features.table import backbones_of
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.summary import figures_of
 from fer_ray.report.groups import grouped
@@ -43,7 +44,6 @@ from fer_ray.report.splits import split
 
 CHECK_ROWS = 8  # made-up faces whose answers a bundle must give again
 CHECK_SEED = 68
-SMALLEST_SET = "geometry"
 
 logger = logging.getLogger(__name__)
 
@@ -159,14 +159,12 @@ def _vectors(values: NDArray[np.float64]) -> pa.Array:
 def _feature_recipe(
     out: Path, settings: ExtractSettings, feature_set: str, landmark_model: str
 ) -> Recipe:
-    # Extraction always stores a set: the smallest one where the model reads backbones alone.
-    sets = stored_sets(feature_set) or (SMALLEST_SET,)
     records = {name: trained_record(out, name) for name in backbones_of(feature_set)}
     return Recipe(
         decode=settings.decode,
         crop=settings.crop,
         landmarks=settings.landmarks.model_copy(update={"model": None}),
-        features=settings.features.model_copy(update={"sets": sets}),
+        features=settings.features.model_copy(update={"sets": extracted_sets(feature_set)}),
         landmark_model_sha256=landmark_model,
         backbones={
             name: BackboneRecipe(

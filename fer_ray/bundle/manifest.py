@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fer_ray.bundle.evidence import Evidence, Training
 from fer_ray.config import Crop, Decode, ExtractSettings, Features, Landmarks, Selection
 from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.errors import UserError
-from fer_ray.features.table import sets_of
+from fer_ray.features.table import backbones_of, needs_sequence, sets_of, stored_sets
 from fer_ray.strict import Strict
 
 SCHEMA_VERSION = 1
@@ -21,6 +21,7 @@ MANIFEST = "bundle.json"
 CARD = "CARD.md"
 CHECK = "check.parquet"
 TRAINED_ON = "trained_on.parquet"
+SMALLEST_SET = "geometry"
 
 
 class BackboneRecipe(Strict):
@@ -88,6 +89,8 @@ class Model(Strict):
     @classmethod
     def _known_set(cls, name: str) -> str:
         sets_of(name)
+        if needs_sequence(name):
+            raise ValueError("an image alone has no delta")
         return name
 
 
@@ -122,9 +125,22 @@ class Manifest(Strict):
     @classmethod
     def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
-            if PurePosixPath(name).name != name or name in {MANIFEST, "..", "."}:
+            if PurePosixPath(name).name != name or name in {MANIFEST, "..", "."} or "\0" in name:
                 raise ValueError(f"{name!r} is no name of a file beside {MANIFEST}")
         return files
+
+    @model_validator(mode="after")
+    def _features_of_recipe(self) -> "Manifest":
+        read = self.model.feature_set
+        made = (self.recipe.features.sets, {*self.recipe.backbones})
+        if made != (extracted_sets(read), {*backbones_of(read)}):
+            raise ValueError(f"the recipe does not make the features that the model reads, {read}")
+        return self
+
+
+def extracted_sets(feature_set: str) -> tuple[str, ...]:
+    """The sets that extraction stores for a model; where it reads backbones alone, the smallest."""
+    return stored_sets(feature_set) or (SMALLEST_SET,)
 
 
 @dataclass(frozen=True)
@@ -173,7 +189,7 @@ def read_bundle(folder: Path) -> Bundle:
 def _parsed(folder: Path, text: bytes) -> Manifest:
     try:
         tree = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise UserError(f"Bundle {folder}: {MANIFEST} is no JSON: {problem}.") from None
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if version != SCHEMA_VERSION:

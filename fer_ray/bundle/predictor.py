@@ -10,10 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from fer_ray.bundle.card import card
 from fer_ray.bundle.estimators import load_estimator
 from fer_ray.bundle.heads import KerasHead, load_head
 from fer_ray.bundle.manifest import (
+    CARD,
     CHECK,
+    MANIFEST,
     TRAINED_ON,
     Bundle,
     read_bundle,
@@ -47,6 +50,7 @@ class Predictor:
     Attributes:
         sha256: Hex digest that names the bundle.
         labels: Emotions that it answers with, in the order of its probabilities.
+        trained_on: Hex SHA-256 of the files that the model was fitted on.
         fields: Columns that it appends: `predicted` (string), `p_<emotion>` of each label
             (float64, adding up to 1) and `bundle_sha256`.
 
@@ -57,10 +61,12 @@ class Predictor:
     def __init__(self, bundle: Path) -> None:
         self._bundle = read_bundle(bundle)
         manifest = self._bundle.manifest
+        _require_own_card(self._bundle)
         self.sha256 = self._bundle.sha256
         self.labels = manifest.labels
         self.fields = answer_fields(manifest.labels)
         self._model = _load(self._bundle)
+        self.trained_on = _trained_on(self._bundle)
         self._threads = ThreadpoolController()  # looks for libraries, which takes its time
         self._require_same_answers()
 
@@ -68,12 +74,6 @@ class Predictor:
     def bundle(self) -> Bundle:
         """What was read."""
         return self._bundle
-
-    @property
-    def trained_on(self) -> set[str]:
-        """Hex SHA-256 of the files that the model was fitted on."""
-        table = read_table(BytesIO(self._bundle.content[TRAINED_ON]))
-        return set(table["sha256"].to_pylist())
 
     def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
         """Settings of extraction that make the rows which the model reads.
@@ -126,7 +126,7 @@ class Predictor:
             check = read_table(BytesIO(self._bundle.content[CHECK]))
             _, found = self._of_features(_matrix(check["features"]))
             gap = float(np.abs(found - _matrix(check["probabilities"])).max())
-        except (AttributeError, KeyError, ValueError, pa.ArrowException) as problem:
+        except Exception as problem:  # Keras and scikit-learn raise many kinds
             raise UserError(
                 f"Bundle {self._bundle.folder}: its model and {CHECK} do not fit ({problem})."
             ) from None
@@ -146,6 +146,25 @@ class Predictor:
             if here.get(name) != was
         ]
         return f"It was made with {'; '.join(told)}." if told else "Versions are the same."
+
+
+def _require_own_card(bundle: Bundle) -> None:
+    """See that people and programs are told the same."""
+    if bundle.content[CARD] != card(bundle.manifest).encode():
+        raise UserError(
+            f"Bundle {bundle.folder}: {CARD} does not tell what {MANIFEST} tells, so one of them "
+            "was edited, or another version of fer_ray wrote them. Make the bundle again."
+        )
+
+
+def _trained_on(bundle: Bundle) -> set[str]:
+    try:
+        hashes = read_table(BytesIO(bundle.content[TRAINED_ON]))["sha256"].to_pylist()
+    except (KeyError, pa.ArrowException) as problem:
+        raise UserError(
+            f"Bundle {bundle.folder}: {TRAINED_ON} is not readable ({problem})."
+        ) from None
+    return set(hashes)
 
 
 def _load(bundle: Bundle) -> CalibratedSvm | KerasHead:

@@ -12,8 +12,8 @@ import pytest
 from fer_ray.bundle.fitting import fit
 from fer_ray.bundle.heads import load_head
 from fer_ray.bundle.making import make_bundle
+from fer_ray.bundle.manifest import read_bundle
 from fer_ray.bundle.networks import require_weights
-from fer_ray.bundle.predictor import Predictor
 from fer_ray.config import Execution
 from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.bottleneck import plan_bottleneck
@@ -174,4 +174,4 @@ def test_other_weights_of_a_backbone_are_refused(head_run: Path, tmp_path: Path)
     digest = bundle.manifest.recipe.backbones["dlib_resnet"].weights_sha256
     forged.write_text(forged.read_text().replace(digest, "0" * 64))
     with pytest.raises(UserError, match=r"other weights of dlib_resnet .*--weights dlib_resnet="):
-        require_weights(Predictor(tmp_path / "model").bundle, ())
+        require_weights(read_bundle(tmp_path / "model"), ())

@@ -9,6 +9,8 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -28,11 +30,17 @@ def change(bundle: Path, **entries: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
 
 
-def forge(bundle: Path, content: bytes) -> None:
-    """Put another model in, and its hash into `bundle.json`."""
-    (bundle / "model.skops").write_bytes(content)
+def parquet_of(**columns: list[Any]) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def forge(bundle: Path, content: bytes, name: str = "model.skops") -> None:
+    """Put another model or table in, and its hash into `bundle.json`."""
+    (bundle / name).write_bytes(content)
     files = json.loads((bundle / "bundle.json").read_text())["files"]
-    change(bundle, files={**files, "model.skops": hashlib.sha256(content).hexdigest()})
+    change(bundle, files={**files, name: hashlib.sha256(content).hexdigest()})
 
 
 class Payload:
@@ -140,6 +148,7 @@ def test_a_model_of_another_width_is_refused(bundle: Path) -> None:
         ({"author": "x"}, "author: Extra inputs"),
         ({"labels": ["happy", "neutral"]}, "labels: .*in this order"),
         ({"files": {"../model.skops": "0" * 64}}, "no name of a file beside"),
+        ({"files": {"a\0": "0" * 64}}, "no name of a file beside"),
         ({"files": {}}, "does not list CARD.md, check.parquet, model.skops, trained_on.parquet"),
     ],
 )
@@ -151,15 +160,60 @@ def test_a_foreign_manifest_is_refused_with_the_reason(
         read_bundle(bundle)
 
 
+@pytest.mark.parametrize(
+    ("part", "entries"),
+    [
+        ("evidence", {"test_accuracy": 0.999}),
+        ("evidence", {"protocol": "leave one subject out"}),
+        ("training", {"how": "fitted on all"}),
+        ("model", {"classifier": "svm-rbf"}),
+    ],
+)
+def test_a_manifest_that_tells_other_than_its_card_is_refused(
+    bundle: Path, part: str, entries: dict[str, Any]
+) -> None:
+    was = json.loads((bundle / "bundle.json").read_text())[part]
+    change(bundle, **{part: {**was, **entries}})
+    with pytest.raises(UserError, match=r"CARD\.md does not tell what bundle\.json tells"):
+        Predictor(bundle)
+
+
+@pytest.mark.parametrize(
+    ("feature_set", "reason"),
+    [
+        ("landmarks", "does not make the features that the model reads, landmarks"),
+        ("reference+mobilenet", "does not make the features"),
+        ("delta", "an image alone has no delta"),
+        ("nonsense", "take one of"),
+    ],
+)
+def test_a_recipe_that_does_not_make_what_the_model_reads_is_refused(
+    bundle: Path, feature_set: str, reason: str
+) -> None:
+    was = json.loads((bundle / "bundle.json").read_text())["model"]
+    change(bundle, model={**was, "feature_set": feature_set})
+    with pytest.raises(UserError, match=reason):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["check.parquet", "trained_on.parquet"])
+@pytest.mark.parametrize("content", [b"", b"no table", parquet_of(other=[1.0])])
+def test_a_table_that_is_none_or_another_is_told(bundle: Path, name: str, content: bytes) -> None:
+    forge(bundle, content, name)
+    with pytest.raises(UserError, match=f"{name.replace('.', '[.]')}"):
+        Predictor(bundle)
+
+
 def test_what_is_missing_is_named(bundle: Path, tmp_path: Path) -> None:
     (bundle / "CARD.md").unlink()
     with pytest.raises(UserError, match=r"lacks CARD\.md"):
         read_bundle(bundle)
     with pytest.raises(UserError, match="is no model bundle"):
         read_bundle(tmp_path)
-    (bundle / "bundle.json").write_text("{")
-    with pytest.raises(UserError, match="is no JSON"):
-        read_bundle(bundle)
+    for text in ("{", "[" * 100_000, "\ud800"):
+        (bundle / "bundle.json").write_text(text, errors="surrogatepass")
+        with pytest.raises(UserError, match="is no JSON"):
+            read_bundle(bundle)
 
 
 def test_another_landmark_model_is_refused(bundle: Path, tmp_path: Path) -> None:
