@@ -87,6 +87,45 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
     assert "the source has changed since" in other.stderr
 
 
+def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
+    done = fer_ray(*command)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    evidence = read_bundle(kept_bundle).manifest.evidence
+    figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]
+    assert "7 of 9 labelled images have a face; 3 more were left out" in told
+    assert f"Here: accuracy {figures['accuracy']:.3f} (95 %" in told
+    assert f"({evidence.data}, {evidence.protocol}): accuracy {evidence.test_accuracy:.3f}" in told
+    for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
+        assert f": {out / name}" in done.stdout
+        assert (out / name).exists()
+    assert "answered before" in fer_ray(*command).stdout
+    listed = images / "paths.csv"
+    listed.write_text("path\n" + "\n".join(sorted(str(one) for one in images.rglob("*.png"))[:2]))
+    try:
+        done = fer_ray("predict", kept_bundle, listed, "--out", tmp_path / "unlabelled")
+    finally:
+        listed.unlink()
+    assert done.returncode == 0, done.stderr
+    assert "No image is labelled, so the answers are not evaluated." in done.stdout
+    assert "without a label" not in done.stdout
+    assert "report:" not in done.stdout
+
+
+def test_a_csv_of_files_elsewhere_says_what_to_do(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    listed = tmp_path / "paths.csv"
+    listed.write_text("path\n" + "\n".join(str(one) for one in images.rglob("*.png")))
+    done = fer_ray("predict", kept_bundle, listed, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Put it into the folder that holds the images, or name them yourself" in done.stderr
+
+
 def test_the_page_compares_with_training_and_shows_faces_only_where_asked(
     images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
 ) -> None:

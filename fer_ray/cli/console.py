@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from fer_ray.bundle.manifest import CARD
-from fer_ray.cli import closing
+from fer_ray.cli import answers, closing
 from fer_ray.cli.closing import number, share
 from fer_ray.learn import leakage
 from fer_ray.progress import Advance
@@ -157,18 +157,21 @@ def print_bundle(bundle: "Bundle") -> None:
 
 
 def print_predictions(record: dict[str, Any], out: Path) -> None:
-    """Counts by status and by answer, and where the rows are."""
+    """Counts by status and by answer, how good the answers are, and what was written."""
     console = _console()
+    if record.get("already_finished"):
+        console.print("These images were answered before; nothing was done again.")
     counts = Table("status", "images", box=None, pad_edge=False)
     for status, count in record["counts"].items():
         counts.add_row(status, str(count))
-    answers = Table("answer", "images", box=None, pad_edge=False)
+    predicted = Table("answer", "images", box=None, pad_edge=False)
     for name, count in record["predicted"].items():
-        answers.add_row(name, str(count))
+        predicted.add_row(name, str(count))
     console.print(counts)
-    console.print(answers)
+    console.print(predicted)
     _print_oddities(record["data"])
-    console.print(f"rows: {out / 'predictions'}", markup=False)
+    for line in answers.lines(record, out):
+        console.print(line, markup=False)
 
 
 def print_outcomes(outcomes: "list[Outcome]") -> None:

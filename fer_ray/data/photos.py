@@ -56,7 +56,9 @@ def list_photos(
         UserError: A CSV that cannot be read or lacks a column.
     """
     if layout == "csv":
-        rows = rows_of_csv(data if data.is_file() else data / LABELS_FILE, quality)
+        rows = rows_of_csv(
+            data if data.is_file() else data / LABELS_FILE, quality, not keep_unlabelled
+        )
     else:
         labelled = layout == "folders"
         rows = [
@@ -96,15 +98,21 @@ def _row(path: str, label: int | None, subject: str | None) -> Row:
     }
 
 
-def rows_of_csv(file: Path, quality: Quality) -> list[Row]:
+def rows_of_csv(file: Path, quality: Quality, labels_needed: bool = True) -> list[Row]:
     """Rows of the images that a CSV file names, once each; what is odd is noted.
 
+    Args:
+        file: It.
+        quality: Told what is odd.
+        labels_needed: Whether it must have a column of labels.
+
     Raises:
-        UserError: It cannot be read, or lacks a column.
+        UserError: It cannot be read, lacks a column, or names only files outside its folder.
     """
     rows: dict[str, Row] = {}
-    for number, record in enumerate(_read_csv(file), start=2):
-        path = _inside(file.parent, record["path"])
+    records = _read_csv(file, labels_needed)
+    for number, record in enumerate(records, start=2):
+        path = _inside(file.parent, record["path"] or "")
         if not record["path"]:
             quality.note("missing_path", f"line {number}")
         elif path is None:
@@ -112,28 +120,38 @@ def rows_of_csv(file: Path, quality: Quality) -> list[Row]:
         elif path in rows:
             quality.note("duplicate_path", f"line {number}: {path}")
         else:
-            label = parse_emotion(record["label"])
-            if not record["label"]:
+            label = parse_emotion(record["label"] or "")
+            if record["label"] == "":
                 quality.note("no_label", f"line {number}: {path}")
-            elif label is None:
+            elif label is None and record["label"]:
                 quality.note("invalid_label", f"line {number}: {record['label'][:40]!r}")
             rows[path] = _row(path, label, record["subject"] or None)
+    if records and not rows:
+        raise UserError(
+            f"{file} names no file in its own folder or below, and paths that lead out of it are "
+            "not followed. Put it into the folder that holds the images, or name them yourself."
+        )
     return list(rows.values())
 
 
-def _read_csv(file: Path) -> list[dict[str, str]]:
-    """Records with `path`, `label` and `subject`, stripped; a missing cell is an empty string."""
+def _read_csv(file: Path, labels_needed: bool) -> list[dict[str, str | None]]:
+    """Records with `path`, `label` and `subject`, stripped; a missing cell is an empty string.
+
+    The label is None where there is no such column, nor need of it.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
             names = {name.strip().lower(): name for name in reader.fieldnames or ()}
             path = _column(file, names, PATH_COLUMNS)
-            label = _column(file, names, LABEL_COLUMNS)
+            label = None
+            if labels_needed or not names.keys().isdisjoint(LABEL_COLUMNS):
+                label = _column(file, names, LABEL_COLUMNS)
             subject = next((names[name] for name in SUBJECT_COLUMNS if name in names), None)
             return [
                 {
                     "path": (row[path] or "").strip(),
-                    "label": (row[label] or "").strip(),
+                    "label": None if label is None else (row[label] or "").strip(),
                     "subject": (row[subject] or "").strip() if subject else "",
                 }
                 for row in reader
