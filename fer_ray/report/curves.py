@@ -68,25 +68,39 @@ def reliability(item: Experiment) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def learning(history: pd.DataFrame, theme: Theme) -> Figure:
-    """Loss and accuracy of training and validation by epoch: means over trials, and their range."""
+    """Loss and accuracy of training and validation by epoch: means over trials, and their range.
+
+    Only of epochs that all trials have had; where some go on, each has a thin line of its own.
+    """
+    whole = shared_epochs(history)
     figure = canvas(theme, 4.6)
     above, below = figure.subplots(2, 1, sharex=True)
     for axes, what in ((above, "loss"), (below, "accuracy")):
         _curve_axes(axes, theme)
         for part, colour, style in (("train", theme.accent, "-"),
                                     ("validation", theme.second, "--")):  # fmt: skip
-            by_epoch = history.groupby("epoch")[f"{part}_{what}"]
+            by_epoch = whole.groupby("epoch")[f"{part}_{what}"]
             mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
             epochs = mean.index.to_numpy() + 1
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(epochs, mean, color=colour, linestyle=style, linewidth=1.8,
                       label=part if axes is above else None)  # fmt: skip
+            for _, trial in history[history["epoch"] >= len(mean) - 1].groupby("trial"):
+                axes.plot(trial["epoch"] + 1, trial[f"{part}_{what}"], color=colour,
+                          linestyle=style, linewidth=0.6, alpha=0.6)  # fmt: skip
         axes.set_ylabel(what, color=theme.muted, fontsize=9.5)
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     below.set_xlabel("epoch", color=theme.muted, fontsize=9.5)
     _legend(figure, theme, columns=2)
     return figure
+
+
+def shared_epochs(history: pd.DataFrame) -> pd.DataFrame:
+    """The epochs that every trial has had: a mean over the rest would be over fewer and fewer."""
+    shortest = history.groupby("trial")["epoch"].max().min()
+    kept: pd.DataFrame = history[history["epoch"] <= shortest]
+    return kept
 
 
 def _curve_axes(axes: Axes, theme: Theme) -> Axes:

@@ -3,6 +3,7 @@
 from fer_ray.contracts import EMOTIONS
 from fer_ray.deep.weights import Origin
 from fer_ray.features.table import UNION, is_delta
+from fer_ray.learn.summary import ExperimentSummary
 from fer_ray.report import wording
 from fer_ray.report.run_folder import Experiment, RunFolder
 from fer_ray.report.splits import split
@@ -46,28 +47,40 @@ LUCEY = (
     "mean class recall 83.3\u00a0%",
     "leave one subject out, 7 classes without neutral",
 )
+SINGLE = "-n_trials=1"  # ending of an experiment's name
 LUCEY_CLASSES = set(EMOTIONS) - {"neutral"}
 
 
 def published_rows(run: RunFolder) -> list[tuple[str, str, str, list[str]]]:
     """Published method, figure and protocol, and our own figures beside them, a line each."""
     study = [
-        (method, figure, protocol, [_ours(run, wanted)])
+        (method, figure, protocol, _ours(run, wanted))
         for method, figure, protocol, wanted in PUBLISHED
     ]
     return [*study, (*LUCEY, _as_lucey(run))]
 
 
-def _ours(run: RunFolder, experiment: str) -> str:
-    for item in run.experiments:
-        made = item.summary
-        if made.experiment == experiment and _published_weights(run, made.feature_set):
-            accuracy = wording.percent(made.test_accuracy)
-            return f"mean accuracy {accuracy} ({wording.provenance(made, run.data_name)})"
+def _ours(run: RunFolder, experiment: str) -> list[str]:
+    """Of the experiment of that name, and of the same on a single split, as the study's heads."""
+    names = (experiment, f"{experiment}{SINGLE}")
+    lines = [
+        _figures(item.summary, run.data_name)
+        for item in run.experiments
+        if item.summary.experiment in names and _published_weights(run, item.summary.feature_set)
+    ]
+    if lines:
+        return lines
     backbone = next((name for name in NETWORKS if f"-{name}-" in experiment), None)
     if backbone is None or backbone in run.backbones:
-        return "not in this run"
-    return "weights not available" if backbone in run.absent else "not in this run"
+        return ["not in this run"]
+    return ["weights not available" if backbone in run.absent else "not in this run"]
+
+
+def _figures(made: ExperimentSummary, data_name: str) -> str:
+    mean = "" if made.n_trials == 1 else "mean "
+    loss = f", log loss {wording.loss(made.test_log_loss)}" if "head" in made.classifier else ""
+    accuracy = wording.percent(made.test_accuracy)
+    return f"{mean}accuracy {accuracy}{loss} ({wording.provenance(made, data_name)})"
 
 
 def _as_lucey(run: RunFolder) -> list[str]:

@@ -156,12 +156,13 @@ def learning_pictures(run: RunFolder) -> list[Picture]:
         history = run.histories.get(item.summary.experiment)
         if history is None:
             continue
-        last = history.groupby("epoch")[["train_loss", "validation_loss"]].mean()
-        lowest = int(last["validation_loss"].argmin())
+        shared = curves.shared_epochs(history)
+        losses = shared.groupby("epoch")["validation_loss"].mean()
+        some = "" if len(shared) == len(history) else f" of the {len(losses)} epochs that all had"
         alt = (
             f"Learning curves of {item.label} ({run.data_name}; {split(item.summary)}), "
-            f"means over trials: validation loss is least in epoch {lowest + 1}, "
-            f"{last['validation_loss'].min():.3f} nats."
+            f"means over trials{some}: validation loss is least in epoch "
+            f"{int(losses.argmin()) + 1}, {losses.min():.3f} nats."
         )
         name = f"learning-{len(made)}"
         made.append(picture(name, alt, partial(curves.learning, history)))

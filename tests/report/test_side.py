@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 
 from fer_ray.contracts import HISTORY_SCHEMA
 from fer_ray.learn.compare import compare
-from fer_ray.report import published, side, tables
+from fer_ray.report import curves, published, side, tables
 from fer_ray.report.curves import reliability
 from fer_ray.report.groups import grouped
 from fer_ray.report.page import write_report
 from fer_ray.report.run_folder import read_run
+from fer_ray.report.theme import LIGHT
 
 
 @pytest.fixture
@@ -131,6 +133,35 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
     assert ours["The study: VGG16, pooled, softmax head"] == ["weights not available"]
     assert ours["The study: Xception, pooled, softmax head"] == ["not in this run"]
     assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"][0]
+
+
+def test_beside_the_studys_networks_stand_ours_with_log_loss_also_of_one_split(
+    build_run,
+) -> None:
+    one = {"feature_set": "vgg16", "n_trials": 1, "settings": "-n_trials=1"}
+    built = build_run(experiments=[
+        ("head", "random", 0.7, {"feature_set": "vgg16"}), ("head", "random", 0.6, one)
+    ])  # fmt: skip
+    (built.run_dir / "bottleneck").mkdir()
+    record = {"weights": {"origin": "imagenet"}}
+    (built.run_dir / "bottleneck" / "vgg16.json").write_text(json.dumps(record))
+    run = read_run(built.run_dir)
+    ours = {row[0]: row[3] for row in published.published_rows(run)}
+    single, ten = ours["The study: VGG16, pooled, softmax head"]
+    assert re.match(r"mean accuracy \S+.%, log loss \d\.\d{3} \(", ten)
+    assert re.match(r"accuracy \S+.%, log loss \d\.\d{3} \(.*1 random split", single)
+
+
+def test_curves_are_means_over_the_epochs_that_all_trials_had(run_dir: Path) -> None:
+    (history,) = read_run(run_dir).histories.values()
+    assert curves.shared_epochs(history).equals(history)
+    early = history[(history["trial"] != 1) | (history["epoch"] < 3)]
+    assert sorted(curves.shared_epochs(early)["epoch"].unique()) == [0, 1, 2]
+    figure = curves.learning(early, LIGHT)
+    means = [line for line in figure.axes[0].lines if line.get_linewidth() > 1]
+    assert [len(line.get_xdata()) for line in means] == [3, 3]
+    own = [line for line in figure.axes[0].lines if line.get_linewidth() < 1]
+    assert sorted({len(line.get_xdata()) for line in own}) == [1, 6]
 
 
 def test_beside_lucey_et_al_stands_every_experiment_of_their_protocol_and_classes(
