@@ -167,7 +167,10 @@ def _imagenet_file(spec: BackboneSpec) -> Path:
             if not is_cached(spec):
                 _download(spec, file)
     except OSError as problem:
-        raise UserError(f"The weights cannot be kept in {file.parent}: {problem}.") from None
+        raise UserError(
+            f"The weights of {spec.name} cannot be kept in {file.parent}: {problem}. Name another "
+            "folder in KERAS_HOME, or give the file."
+        ) from None
     return file
 
 

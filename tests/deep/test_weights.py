@@ -83,6 +83,15 @@ def test_a_cache_that_holds_the_file_is_left_as_it_is(
     assert [file.name for file in cache.iterdir()] == ["weights.h5"]  # not even a lock
 
 
+def test_a_cache_that_cannot_be_written_to_is_told_with_what_to_do(
+    served: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keras").touch()  # no folder
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    with pytest.raises(UserError, match=r"cannot be kept in .* Name another folder in KERAS_HOME"):
+        find_weights(served, None)
+
+
 def test_another_file_in_the_place_of_the_published_one_is_not_kept(
     served: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
