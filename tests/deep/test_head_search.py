@@ -90,19 +90,19 @@ def two_folds(out: Path) -> Path:
 def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_decides(
     drawn_frames: Path, fer_ray: FerRay
 ) -> None:
-    few = [part for one in SMALL for part in ("--set", one)]
+    few = [part for one in (*SMALL, "head_search.configurations=8") for part in ("--set", one)]
     where = ["--out", drawn_frames, "--backbone", "geometry+landmarks"]
     command = ["search-heads", *where, "--trials", 1, "--json", *few]
-    known = interrupted_after(2, command, drawn_frames)
-    assert 2 <= len(known) < 6
+    known = interrupted_after(1, command, drawn_frames)
+    assert 1 <= len(known) < 8
     done = fer_ray(*command)
     assert done.returncode == 0, done.stderr
     card = json.loads(done.stdout)
     searched = drawn_frames / "heads" / f"{card['experiment']}.search.json"
     raced = json.loads(searched.read_text())["trials"]["0"]
     assert raced[: len(known)] == known
-    assert len({json.dumps(one["configuration"]) for one in raced}) == len(raced) == 6
-    assert card["configurations_raced"] == 6 - len(known)
+    assert len({json.dumps(one["configuration"]) for one in raced}) == len(raced) == 8
+    assert card["configurations_raced"] == 8 - len(known)
     trial = pq.read_table(drawn_frames / "trials" / f"{card['experiment']}.parquet")
     assert trial["seconds"][0].as_py() > sum(one["seconds"] for one in raced) > 0
     tried = [one["configuration"] for one in card["finalists"]]
@@ -117,7 +117,7 @@ def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_d
     loaded = load_keras().models.load_model(heads / f"{card['experiment']}.keras")
     assert loaded.input_shape == (None, 180)
     logs = list((heads / f"{card['experiment']}.tensorboard").rglob("events*"))
-    assert len(logs) >= 6
+    assert len(logs) >= 8
     assert not list(drawn_frames.glob(".tune-*"))
 
 

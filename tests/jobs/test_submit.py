@@ -48,8 +48,8 @@ Paste = Callable[..., Path]
 def paste(head: Head, corpus: Path, tmp_path: Path) -> Paste:
     """Pastes the guide's submit lines of some jobs one after another; the folder they work in."""
 
-    def call(*jobs: str) -> Path:
-        (tmp_path / "corpus").symlink_to(corpus)
+    def call(*jobs: str, tree: Path = corpus) -> Path:
+        (tmp_path / "corpus").symlink_to(tree)
         for job in jobs:
             done = head.paste(submit_line(job).replace("/tmp/fer-ray", str(tmp_path)))
             assert done.returncode == 0, done.stdout
@@ -70,6 +70,7 @@ def test_a_submitted_study_gives_what_a_local_run_gives(paste: Paste, run_dir: P
     assert (study / "report" / "index.html").is_file()
 
 
+@pytest.mark.thorough
 def test_submitted_steps_give_what_local_ones_give(
     paste: Paste, run_dir: Path, tmp_path_factory: pytest.TempPathFactory, fer_ray: FerRay
 ) -> None:
@@ -88,15 +89,15 @@ def test_submitted_steps_give_what_local_ones_give(
 
 
 def test_a_submitted_sweep_gives_what_a_local_one_gives(
-    paste: Paste, corpus: Path, tmp_path: Path, fer_ray: FerRay
+    paste: Paste, tiny_corpus: Path, tmp_path: Path, fer_ray: FerRay
 ) -> None:
-    submitted, local = paste("reprocess_dump") / "store", tmp_path / "local"
-    done = fer_ray("sweep", "--source", corpus, "--store", local, "--profile", "fast")
+    submitted, local = paste("reprocess_dump", tree=tiny_corpus) / "store", tmp_path / "local"
+    done = fer_ray("sweep", "--source", tiny_corpus, "--store", local, "--profile", "fast")
     assert done.returncode == 0, done.stderr
     for table in ("images", "results"):
         assert rows(submitted, table) == rows(local, table)
     assert {row["path"] for row in rows(local, "images")} == {
-        file.relative_to(corpus).as_posix() for file in corpus.rglob("*.png")
+        file.relative_to(tiny_corpus).as_posix() for file in tiny_corpus.rglob("*.png")
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 import ray
 from pyarrow import fs
 
-from fer_ray.config import Execution, Settings
+from fer_ray.config import Execution, Settings, SweepSettings
 from fer_ray.progress import silent
 from fer_ray.sweep import claims
 from fer_ray.sweep.blocks import Limits, read_block
@@ -85,7 +85,8 @@ def test_asking_gives_no_processor_away(local_ray: int, tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    settings = Settings(extract=FAST, execution=Execution(workers=local_ray))
+    limits = SweepSettings(image_seconds=59)  # no other test's, whose children go on living
+    settings = Settings(extract=FAST, execution=Execution(workers=local_ray), sweep=limits)
     run_sweep(str(tmp_path / "source"), str(tmp_path / "store"), settings, silent)
     done.set()
     watcher.join()

@@ -30,7 +30,7 @@ def test_it_commits_before_it_waits_for_tasks_under_way(
 
     @contextmanager
     def stopping(name: str, unit: str, total: int) -> Iterator[Advance]:
-        yield lambda *_: stop.set() if name == "describe" else None
+        yield lambda *_: stop.set() if name == "read" else None
 
     def finished(pending: dict[Any, pa.Table]) -> Iterator[Any]:
         kept_then.append(DeltaTable(str(store / "results")).count())
