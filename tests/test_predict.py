@@ -76,8 +76,9 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
     accuracy = float((asked["emotion"] == asked["predicted"]).mean())
     assert found["figures"]["accuracy"] == accuracy < 1
     assert found["figures"]["accuracy_counting_no_face_as_wrong"] == pytest.approx(accuracy * 7 / 9)
-    again = fer_ray("predict", kept_bundle, images, "--out", out, "--json", "--workers", 1)
-    assert json.loads(again.stdout)["timings"] == record["timings"]
+    again = fer_ray("predict", kept_bundle, images, "--out", out, "--workers", 1)
+    assert "answered before" in again.stdout
+    assert json.loads((out / "predict.json").read_text())["timings"] == record["timings"]
     (images / "happy" / "another.png").write_bytes(b"none either")
     try:
         other = fer_ray("predict", kept_bundle, images, "--out", out)
@@ -91,8 +92,7 @@ def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
     images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = ("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
-    done = fer_ray(*command)
+    done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     evidence = read_bundle(kept_bundle).manifest.evidence
@@ -103,7 +103,6 @@ def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
     for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
         assert f": {out / name}" in done.stdout
         assert (out / name).exists()
-    assert "answered before" in fer_ray(*command).stdout
     listed = images / "paths.csv"
     listed.write_text("path\n" + "\n".join(sorted(str(one) for one in images.rglob("*.png"))[:2]))
     try:

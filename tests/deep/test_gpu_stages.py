@@ -32,7 +32,8 @@ Span = tuple[float, float]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processors", [1, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("processors", [1, 2])
 def test_crops_are_cut_while_the_network_works(frames: Path, corpus: Path, processors: int) -> None:
     command = [sys.executable, "-c", PROGRAM, frames, corpus, processors]
     done = subprocess.run(

@@ -87,6 +87,7 @@ def two_folds(out: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_decides(
     drawn_frames: Path, fer_ray: FerRay
 ) -> None:
@@ -126,7 +127,10 @@ def interrupted_after(
 ) -> list[dict[str, object]]:
     """The records of a search that is interrupted once it has kept so many."""
     words = [sys.executable, "-m", "fer_ray", *map(str, command)]
-    search = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    search = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` ignores it
+    )  # fmt: skip
     end, kept = time.monotonic() + 200, list[dict[str, object]]()
     while len(kept) < configurations and search.poll() is None and time.monotonic() < end:
         time.sleep(0.1)

@@ -54,12 +54,14 @@ def test_a_cluster_that_asks_for_another_token_is_told(
     assert says in client(bare_head, **changes).stdout
 
 
+@pytest.mark.thorough
 def test_no_token_goes_to_a_cluster_that_asks_for_none(open_head: Head) -> None:
     done = client(open_head, RAY_AUTH_MODE="")
     assert done.stdout == "not sent\n"
     assert "asks for no token: who reaches it runs code" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_cluster_without_a_token_is_not_joined_with_one(open_head: Head) -> None:
     said = client(open_head, RAY_AUTH_MODE="token").stdout
     assert "asks for no token, and RAY_AUTH_MODE=token is set here" in said

@@ -91,6 +91,7 @@ def test_a_node_with_other_images_is_refused(
 
 
 @EACH_JOB
+@pytest.mark.thorough
 def test_a_job_waits_for_a_node_and_an_image_removed_meanwhile_is_a_row(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path, job: str
 ) -> None:

@@ -88,6 +88,7 @@ def test_submitted_steps_give_what_local_ones_give(
     assert len(list((frames / "heads").glob("head-search-geometry-*.keras"))) == 1
 
 
+@pytest.mark.thorough
 def test_a_submitted_sweep_gives_what_a_local_one_gives(
     paste: Paste, tiny_corpus: Path, tmp_path: Path, fer_ray: FerRay
 ) -> None:

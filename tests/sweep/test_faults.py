@@ -78,6 +78,7 @@ def wait_for_results(store: Path, count: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_sweeps_at_once_give_the_rows_of_one(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:

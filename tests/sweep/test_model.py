@@ -88,6 +88,7 @@ def answers_are_those_of_predict(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_model_on_a_backbones_features_answers_as_predict_does(
     bundled: Bundled, source: Path, store: Path, tmp_path: Path
 ) -> None:
