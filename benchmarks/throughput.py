@@ -21,6 +21,7 @@ import pyarrow as pa
 from benchmarks.report import Table, write_result
 from fer_ray import job
 from fer_ray import predict as prediction
+from fer_ray.bundle.manifest import read_bundle
 from fer_ray.config import Execution, ExtractSettings, Selection, Settings
 from fer_ray.data.holding import run_folder
 from fer_ray.data.listing import list_source
@@ -42,6 +43,10 @@ def main() -> None:
     settings = Settings.model_validate(
         {"profile": options.profile, "extract": {"selection": {"frames": options.frames}}}
     ).extract
+    if options.model:
+        selection = settings.selection
+        settings = read_bundle(options.model).manifest.recipe.settings()
+        settings = settings.model_copy(update={"selection": selection})
     listing = list_source(options.data, settings.selection)
     processors = os.cpu_count() or 1
     bare = [bare_rate(listing.root, listing.table, settings, n) for n in (1, processors)]
@@ -52,7 +57,8 @@ def main() -> None:
     again = [bare_rate(listing.root, listing.table, settings, n) for n in (1, processors)]
     alone, at_once = ((one + other) / 2 for one, other in zip(bare, again, strict=True))
     what = "prediction" if options.model else "extraction"
-    table = Table(f"{what}, {options.profile} settings", "images/s", "ratio")
+    whose = "the bundle's" if options.model else options.profile
+    table = Table(f"{what}, {whose} settings", "images/s", "ratio")
     rates = (processors * alone, at_once)
     names = (f"bare steps of extraction, one process alone, × {processors}",
              f"the same, {processors} processes at once")  # fmt: skip
@@ -60,7 +66,8 @@ def main() -> None:
         table.add(f"{name}: mean of before and after", f"{rate:.2f}", f"**{measured / rate:.2f}**")
     table.add(f"the job, {images} images", f"{measured:.2f}", "")
     protocol = f"{options.data.name}, {options.frames} frames."
-    write_result(f"throughput-{what}-{options.profile}", protocol, table)
+    name = options.model.name if options.model else options.profile
+    write_result(f"throughput-{what}-{name}", protocol, table)
 
 
 def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes: int) -> float:
