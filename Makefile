@@ -13,7 +13,7 @@ run: $(STAMP)
 	$(BIN)/fer-ray run --data corpus --out runs/corpus --beyond --backbone dlib_resnet
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m ""

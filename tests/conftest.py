@@ -21,12 +21,8 @@ FerRay = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, then the longest files, so that no process is left with one at the end."""
-
-    def rank(item: pytest.Item) -> tuple[bool, bool]:
-        return item.get_closest_marker("slow") is not None, "jobs" not in item.path.parts
-
-    items.sort(key=rank)
+    """Fast tests first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.fixture(scope="session")

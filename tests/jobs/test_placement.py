@@ -44,6 +44,7 @@ def run(head: Head, program: str, *arguments: object) -> Completed:
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_task_asks_for_no_more_than_one_node_has_free(empty_head: Head) -> None:
     for there in (2, 3):
         empty_head.add_node(processors=1)
@@ -52,6 +53,7 @@ def test_a_task_asks_for_no_more_than_one_node_has_free(empty_head: Head) -> Non
     assert done.stdout.split() == ["0.5"], done.stderr
 
 
+@pytest.mark.thorough
 def test_a_cluster_that_stays_without_processors_ends_a_job_with_one_message(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path
 ) -> None:
