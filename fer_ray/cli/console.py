@@ -19,6 +19,7 @@ from rich.table import Table
 from fer_ray.bundle.manifest import CARD
 from fer_ray.cli import answers, closing
 from fer_ray.cli.closing import number, share
+from fer_ray.data.quality import counted
 from fer_ray.learn import leakage
 from fer_ray.progress import Advance
 from fer_ray.progress import Progress as ProgressDisplay
@@ -72,14 +73,10 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
     counts.add_row("sum", str(sum(record["counts"].values())))
     console.print(counts)
     if data.get("sizes") and data.get("modes"):
-        kinds = f"sizes: {_counted(data['sizes'])}; pixels: {_counted(data['modes'])}"
+        kinds = f"sizes: {counted(data['sizes'])}; pixels: {counted(data['modes'])}"
         console.print(kinds, markup=False)
     _print_oddities(data)
     console.print(f"rows: {out / 'frames'}", markup=False)
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
 
 
 def _print_oddities(data: dict[str, Any]) -> None:

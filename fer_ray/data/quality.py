@@ -62,3 +62,8 @@ class Quality:
             for kind, meaning in MEANINGS.items()
             if self._counts.get(kind)
         ]
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Names with their counts, as `640×490 (185), 640×480 (42)`."""
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())

@@ -9,6 +9,7 @@ from fer_ray.learn.settings import Kernel, TrialSettings
 from fer_ray.learn.splits import Split
 
 MOST_NAME_BYTES = 180  # of 255 that a file's name may have, endings included
+CUT_AT = MOST_NAME_BYTES - 60  # letters of a longer name that stay, before its digest
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def file_name(parts: list[str], key: str) -> str:
     name = "-".join(parts)
     if len(name.encode()) <= MOST_NAME_BYTES:
         return name
-    return f"{name[: MOST_NAME_BYTES - 60]}-{key[:12]}"
+    return f"{name[:CUT_AT]}-{key[:12]}"
 
 
 def differences(settings: TrialSettings, shown: set[str]) -> list[str]:

@@ -79,18 +79,14 @@ def headline(case: Case) -> str:
 def sentence(case: Case) -> str:
     """Both accuracies with all that they need to be understood."""
     here, there = case.figures, case.evidence
+    now = wording.with_span(here["accuracy"], here["intervals_95"]["accuracy"])
+    before = wording.with_span(there.test_accuracy, there.interval_95)
     return (
         f"On {case.run.data_name}, {wording.mid_sentence(case.item.label)} has an accuracy of "
-        f"{_share(here['accuracy'], here['intervals_95']['accuracy'])} on {here['images']} "
-        f"labelled images in which it finds a face, {wording.percent(case.found['coverage'])} of "
-        f"them; on "
-        f"{there.data} ({there.protocol}) it was {_share(there.test_accuracy, there.interval_95)}."
+        f"{now} on {here['images']} labelled images in which it finds a face, "
+        f"{wording.percent(case.found['coverage'])} of them; on {there.data} ({there.protocol}) it "
+        f"was {before}."
     )
-
-
-def _share(share: float, interval: Sequence[float | None]) -> str:
-    beside = f" ({wording.span(interval)})" if wording.known(interval) else ""
-    return wording.percent(share) + beside
 
 
 def notes(case: Case) -> list[str]:

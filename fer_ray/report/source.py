@@ -1,11 +1,11 @@
 """What the report tells of the source: what became of each image, sizes, pixels, cascades."""
 
 from fer_ray.contracts import CASCADES, Status
+from fer_ray.data.quality import counted
 from fer_ray.report.run_folder import RunFolder
 
 Rows = list[tuple[str, ...]]
 
-MOST_SIZES = 10  # that an extraction records
 PIXELS = {  # of Pillow's modes
     "1": "black and white",
     "L": "gray",
@@ -56,8 +56,4 @@ def picture_kinds(run: RunFolder) -> str:
     rest = sum(modes.values()) - sum(sizes.values())
     more = {"other sizes": rest} if rest else {}
     pixels = {PIXELS.get(mode, mode): count for mode, count in modes.items()}
-    return f"Sizes: {_counted(sizes | more)}. Pixels: {_counted(pixels)}."
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return f"Sizes: {counted(sizes | more)}. Pixels: {counted(pixels)}."

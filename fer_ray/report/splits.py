@@ -3,13 +3,12 @@
 import re
 
 from fer_ray.contracts import EMOTIONS
-from fer_ray.learn.experiment import MOST_NAME_BYTES
+from fer_ray.learn.experiment import CUT_AT
 from fer_ray.learn.settings import LEFT_OUT
 from fer_ray.learn.summary import ExperimentSummary
 
 _SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")  # in a name: -C=0.5, -feature_sets=hog,landmarks
 _DIGEST = re.compile("[0-9a-f]{12}")
-CUT_AT = MOST_NAME_BYTES - 60  # letters that `experiment.file_name` keeps
 # Settings that splits follow from; all others are of the method. Folds are split without a seed:
 # under them it is of the method, as of a network head.
 SPLIT_SETTINGS = {"classes", "n_trials", "train_share", "test_share", "seed"}

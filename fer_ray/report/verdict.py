@@ -84,9 +84,7 @@ def _score(item: Experiment) -> str:
 
 
 def _share(item: Experiment) -> str:
-    accuracy, interval = item.summary.test_accuracy, item.summary.interval
-    beside = f" ({wording.span(interval)})" if wording.known(interval) else ""
-    return wording.percent(accuracy) + beside
+    return wording.with_span(item.summary.test_accuracy, item.summary.interval)
 
 
 def _method(group: Group) -> str:

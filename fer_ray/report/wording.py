@@ -46,6 +46,11 @@ def span(interval: Sequence[float | None]) -> str:
     return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}\u00a0%" if ends else NONE
 
 
+def with_span(share: float, interval: Sequence[float | None]) -> str:
+    """A share with its interval, where it has one, as `83.9 % (81.2–88.0 %)`."""
+    return percent(share) + (f" ({span(interval)})" if known(interval) else "")
+
+
 def signed_span(interval: Sequence[float | None]) -> str:
     """An interval of differences, in points, as `−0.8 to +5.0`."""
     ends = known(interval)
