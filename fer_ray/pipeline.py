@@ -20,13 +20,12 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from fer_ray.config import Decode, ExtractSettings
 from fer_ray.contracts import Status, frames_schema
-from fer_ray.data.holding import unreachable
 from fer_ray.data.store import StagedRows
 from fer_ray.errors import UserError
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS
 from fer_ray.placement import WAIT_S, Patience, processor_share
-from fer_ray.runtime import not_shared, require_shared, seen_from
+from fer_ray.runtime import not_shared, require_reachable, require_same, require_shared
 
 POSITION = "position"  # of a row in the listing
 LEAST_BLOCK_IMAGES = 8  # a block of fewer is mostly overhead
@@ -110,12 +109,9 @@ def decode_shared(table: pa.Table, root: Path, limits: Decode, kept: Path, drive
     Raises:
         UserError: It does not: its rows would be wrong, or lost.
     """
-    for folder in unreachable([root, kept.parent]):
-        raise UserError(not_shared(folder))
+    require_reachable(root, kept.parent)
     decoded = steps.decode(table, root, limits)
-    missing = unreachable([root / path for path in _unreadable(decoded)])
-    if missing and seen_from(driver, missing):
-        raise UserError(not_shared(root))
+    require_same(root, _unreadable(decoded), driver)
     return decoded
 
 

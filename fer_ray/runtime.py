@@ -119,11 +119,34 @@ def several_nodes() -> bool:
     return [node["Alive"] for node in ray.nodes()].count(True) > 1
 
 
-def seen_from(node: str, paths: list[Path]) -> bool:
-    """Whether `node` sees any of `paths`: then they are not gone, and the disks are not the same.
+def require_reachable(*folders: Path) -> None:
+    """See that this node sees some folders.
 
-    Called in a task that misses them. Its own node may only have been slow to see what is new.
+    Raises:
+        UserError: It does not.
     """
+    for folder in unreachable([*folders]):
+        raise UserError(not_shared(folder))
+
+
+def require_same(root: Path, paths: list[str], node: str) -> None:
+    """See that images that this task's node could not read are gone, and not only hidden from it.
+
+    Args:
+        root: Folder that `paths` are relative to.
+        paths: Of the images.
+        node: Id of the one that has listed them.
+
+    Raises:
+        UserError: That node sees some of them: the disks are not the same.
+    """
+    missing = unreachable([root / path for path in paths])
+    if missing and _seen_from(node, missing):
+        raise UserError(not_shared(root))
+
+
+def _seen_from(node: str, paths: list[Path]) -> bool:
+    """Whether `node` sees any of `paths`; this one may only have been slow to see what is new."""
     import ray
 
     if node == ray.get_runtime_context().get_node_id():

@@ -13,7 +13,6 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from fer_ray.data.holding import unreachable
 from fer_ray.data.store import StagedRows
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
@@ -22,7 +21,7 @@ from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
 from fer_ray.pipeline import POSITION, keep_rows, receipt, rows_kept
 from fer_ray.placement import processor_share
-from fer_ray.runtime import not_shared, require_shared, seen_from
+from fer_ray.runtime import require_reachable, require_same, require_shared
 
 CROPS = "crops"  # (size × size) bytes
 BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
@@ -123,14 +122,11 @@ def cut_shared(
     Raises:
         UserError: It does not, or an image is not as it was.
     """
-    for folder in unreachable([root, staged.folder.parent]):
-        raise UserError(not_shared(folder))
+    require_reachable(root, staged.folder.parent)
     try:
         crops = bottleneck.cut_crops(table, root, wanted)
     except UserError:
-        missing = unreachable([root / path for path in table["path"].to_pylist()])
-        if missing and seen_from(driver, missing):
-            raise UserError(not_shared(root)) from None
+        require_same(root, table["path"].to_pylist(), driver)
         raise
     column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
     return table.append_column(CROPS, column)
