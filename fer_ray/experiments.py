@@ -17,7 +17,7 @@ from fer_ray.learn.copies import changed_copies
 from fer_ray.learn.experiment import plan_experiments
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
-from fer_ray.learn.settings import SearchSettings, TrialSettings
+from fer_ray.learn.settings import Classes, SearchSettings, TrialSettings
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 
@@ -37,6 +37,11 @@ class Prepared:
     samples: Samples
     folds: Folds
     frames_key: str
+
+    def told(self, classes: Classes) -> dict[str, Any]:
+        """What each record says of samples and splits."""
+        notes = [*samples.warnings_for(self.samples, classes), *self.folds.notes]
+        return {"warnings": notes, "leakage": self.folds.leakage}
 
 
 def run_trials(
@@ -60,11 +65,7 @@ def run_trials(
     Raises:
         UserError: There are no finished frames, they do not allow these trials, or the splits leak.
     """
-    ready = prepare(out, settings, settings.feature_set)
-    if folds_file is not None:
-        write_folds(ready.folds, ready.samples, folds_file)
-    if strict:
-        leakage.refuse_leaks(ready.folds.leakage)
+    ready = prepare(out, settings, settings.feature_set, strict=strict, folds_file=folds_file)
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
     stores = [trials.TrialStore(out, experiment) for experiment in experiments]
     tasks = [
@@ -88,8 +89,7 @@ def run_trials(
         "trials_run": len(tasks),
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
-        "warnings": [*samples.warnings_for(ready.samples, settings.classes), *ready.folds.notes],
-        "leakage": ready.folds.leakage,
+        **ready.told(settings.classes),
     }
     if tasks or not (out / TRIALS_RECORD).is_file():
         store.write_json(record, out / TRIALS_RECORD)
@@ -122,11 +122,7 @@ def run_search(
     Raises:
         UserError: There are no finished frames, they do not allow this, or the splits leak.
     """
-    ready = prepare(out, splitting, *settings.feature_sets)
-    if folds_file is not None:
-        write_folds(ready.folds, ready.samples, folds_file)
-    if strict:
-        leakage.refuse_leaks(ready.folds.leakage)
+    ready = prepare(out, splitting, *settings.feature_sets, strict=strict, folds_file=folds_file)
     nested.require_subjects(ready.samples, ready.folds.splits)
     experiment = choice.plan_search(settings, splitting, ready.folds, ready.frames_key)
     file = out / choice.SEARCH / f"{experiment.name}.json"
@@ -152,8 +148,7 @@ def run_search(
         },
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
-        "warnings": [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes],
-        "leakage": ready.folds.leakage,
+        **ready.told(splitting.classes),
         "chosen": choice.chosen(out, experiment.name),
     }
     store.write_json(record, file)
@@ -191,11 +186,13 @@ def _samples(out: Path, feature_set: str, settings: TrialSettings, paired: bool)
     return samples.of_classes(found, settings.classes)
 
 
-def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
+def prepare(out: Path, settings: TrialSettings, *sets: str, strict: bool = False,
+            folds_file: Path | None = None) -> Prepared:  # fmt: skip
     """Samples with the first of some feature sets, their splits, and the audit of these.
 
     Raises:
-        UserError: There are no finished frames, or they do not allow these trials.
+        UserError: There are no finished frames, they do not allow these trials, or the splits leak
+            and are to be `strict`.
     """
     record = frames_record(out)
     frames = out / FRAMES
@@ -207,6 +204,10 @@ def prepare(out: Path, settings: TrialSettings, *sets: str) -> Prepared:
     identities = leakage.read_identities(frames, chosen.image_ids)
     audited = {"protocol": folds.protocol, **leakage.audit(identities, folds.splits)}
     key = "-".join([record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, sets)])
+    if folds_file is not None:
+        write_folds(folds, chosen, folds_file)
+    if strict:
+        leakage.refuse_leaks(audited)
     return Prepared(chosen, replace(folds, leakage=audited), key)
 
 

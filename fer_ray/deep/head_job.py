@@ -20,7 +20,6 @@ from fer_ray.deep.settings import HEADS
 from fer_ray.deep.tables import trained_record
 from fer_ray.experiments import Prepared, prepare, run_work
 from fer_ray.features.table import backbones_of
-from fer_ray.learn import leakage, samples
 from fer_ray.learn.experiment import Experiment
 from fer_ray.learn.nested import require_subjects
 from fer_ray.learn.settings import TrialSettings
@@ -77,9 +76,7 @@ def run_heads(
 def prepare_heads(out: Path, feature_set: str, splitting: TrialSettings, strict: bool) -> Prepared:
     """Samples and splits for heads; arguments and errors as of `run_heads`."""
     require_backend()
-    ready = prepare(out, splitting, feature_set)
-    if strict:
-        leakage.refuse_leaks(ready.folds.leakage)
+    ready = prepare(out, splitting, feature_set, strict=strict)
     if ready.folds.protocol != "random":  # validation images are then of subjects of their own
         require_subjects(ready.samples, ready.folds.splits)
     return ready
@@ -109,8 +106,7 @@ def card_of(
     names = backbones_of(experiment.feature_set)
     backbones = {name: trained_record(out, name) for name in names}
     card = head_card(experiment, ready.samples, backbones, drawn.record)
-    notes = [*samples.warnings_for(ready.samples, splitting.classes), *ready.folds.notes]
-    return {**card, "warnings": notes, "leakage": ready.folds.leakage}
+    return {**card, **ready.told(splitting.classes)}
 
 
 def with_figures(out: Path, experiment: Experiment) -> dict[str, Any]:
