@@ -56,9 +56,12 @@ def plan(as_json: bool, **options: Any) -> None:
     """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
     from fer_ray.sweep import show
     from fer_ray.sweep.estimate import estimate
+    from fer_ray.sweep.prepare import prepared
 
     with show.logged_as(options["log_format"]):
-        told = estimate(**_asked(as_json, **options))
+        asked = _asked(as_json, **options)
+        with prepared(**asked) as sweep:
+            told = {"source": asked["source"], "store": asked["store"], **estimate(sweep)}
         if as_json:
             click.echo(json.dumps(told, ensure_ascii=False))
         else:
@@ -68,7 +71,7 @@ def plan(as_json: bool, **options: Any) -> None:
 
 def _asked(as_json: bool, source: str, store: str, model: Path | None, weights: tuple[str, ...],
            log_format: str, check: str, **options: Any) -> dict[str, Any]:  # fmt: skip
-    """What `run_sweep` and `estimate` take."""
+    """What `run_sweep` and `prepared` take."""
     if check == "content":
         options["overrides"] = (*options["overrides"], "sweep.reread_share=1")
     return {

@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,6 @@ import pyarrow.compute as pc
 from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.errors import StoreLostError
 from fer_ray.sweep.describe import completed
-from fer_ray.sweep.record import name_at
 from fer_ray.sweep.store import ConflictError, Snapshot
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ATTEMPTS = 20  # of a commit, while other sweeps are quicker
 MOST_PAUSE_S = 0.5
 MOST_READINGS = 1 << 18  # held at once
 READERS = timedelta(hours=1)  # for which results stay that an image had: a reader may be at it
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -90,21 +92,22 @@ class ResultCommits:
         self._since = time.monotonic()
 
     def _commit(self, rows: pa.Table, how: Callable[[pa.Table], None]) -> None:
-        for attempt in range(ATTEMPTS):
-            if not rows.num_rows:
-                return
-            try:
-                how(rows)
+        left = rows
+
+        def commit() -> None:
+            if left.num_rows:
+                how(left)
                 self._sweep.record.commits += 1
                 self._committed()
-                return
-            except ConflictError:
-                _pause(attempt)
-                self._alone = False
-                self._known = self._sweep.store.snapshot("results")
-                if how == self._append:
-                    rows = without(rows, self._known)
-        raise StoreLostError(_CROWDED.format(self._sweep.store.uri))
+
+        def look_again() -> None:
+            nonlocal left
+            self._alone = False
+            self._known = self._sweep.store.snapshot("results")
+            if how == self._append:
+                left = without(left, self._known)
+
+        _insist(commit, self._sweep.store.uri, look_again)
 
     def _append(self, rows: pa.Table) -> None:
         sweep = self._sweep
@@ -149,9 +152,6 @@ class ReadingCommits:
         self._held, self._rows, self._since = [], 0, time.monotonic()
 
 
-_CROWDED = "The store {}: other sweeps kept committing before this one. Run it again later."
-
-
 def without(rows: pa.Table, known: Snapshot) -> pa.Table:
     """The rows of contents that `known` has no results of under the same recipe."""
     theirs = set()
@@ -166,21 +166,19 @@ def without(rows: pa.Table, known: Snapshot) -> pa.Table:
 
 def publish(sweep: "Sweep") -> dict[str, int]:
     """Commit all changes of `images` at once; the numbers of rows put and deleted."""
+    return _insist(partial(_publish, sweep), sweep.store.uri)
+
+
+def _publish(sweep: "Sweep") -> dict[str, int]:
     ledger = sweep.ledger
-    for attempt in range(ATTEMPTS):
-        base = sweep.store.snapshot("images")
-        if base.version != ledger.images_version:  # another sweep has published since
-            ledger.load_images(base)
-        counts = ledger.count_changes()
-        if not counts["put"] and not counts["delete"]:
-            return counts
-        try:
-            _commit_images(sweep, base, counts)
-            ledger.load_images(sweep.store.snapshot("images"))
-            return counts
-        except ConflictError:
-            _pause(attempt)
-    raise StoreLostError(_CROWDED.format(sweep.store.uri))
+    base = sweep.store.snapshot("images")
+    if base.version != ledger.images_version:  # another sweep has published since
+        ledger.load_images(base)
+    counts = ledger.count_changes()
+    if counts["put"] or counts["delete"]:
+        _commit_images(sweep, base, counts)
+        ledger.load_images(sweep.store.snapshot("images"))
+    return counts
 
 
 def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> None:
@@ -214,24 +212,36 @@ def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
         before = sweep.store.snapshot("images", version)
         sweep.ledger.in_use(before.batches(["sha256", "recipe"], but=seen))
         seen |= before.files()
-    results = sweep.store.snapshot("results")
-    keep = timedelta(hours=sweep.settings.sweep.retention_hours)
-    oldest = name_at(sweep.record.started - keep)
-    keys, sweep.record.orphans_kept = sweep.ledger.orphans(results, oldest, finished)
+    store, record = sweep.store, sweep.record
+    results = store.snapshot("results")
+    keys, record.orphans_kept = sweep.ledger.orphans(results, sweep.oldest_kept, finished)
     if keys.num_rows:
-        _remove(sweep, keys)
-        sweep.record.orphans = keys.num_rows
+        _insist(lambda: store.remove(store.snapshot("results"), keys, sweep.meta), store.uri)
+        record.orphans = keys.num_rows
 
 
-def _remove(sweep: "Sweep", keys: Any) -> None:
-    """Commit the removal of results, by `sha256` and `recipe`."""
+def _insist(
+    commit: Callable[[], Result], uri: str, look_again: Callable[[], None] = lambda: None
+) -> Result:
+    """Try a commit until no other sweep is quicker.
+
+    Args:
+        commit: Raises `ConflictError` where one was.
+        uri: Of the store.
+        look_again: Called before another attempt.
+
+    Raises:
+        StoreLostError: Others were quicker time and again.
+    """
     for attempt in range(ATTEMPTS):
         try:
-            sweep.store.remove(sweep.store.snapshot("results"), keys, sweep.meta)
-            return
+            return commit()
         except ConflictError:
             _pause(attempt)
-    raise StoreLostError(_CROWDED.format(sweep.store.uri))
+            look_again()
+    raise StoreLostError(
+        f"The store {uri}: other sweeps kept committing before this one. Run it again later."
+    )
 
 
 def _pause(attempt: int) -> None:

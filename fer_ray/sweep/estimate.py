@@ -1,14 +1,9 @@
 """A dry run: what a sweep would do, and what that would cost."""
 
 import time
-from pathlib import Path
 from typing import Any
 
-from fer_ray.bundle.networks import Asked
-from fer_ray.config import Settings
-from fer_ray.progress import Progress
 from fer_ray.sweep.guard import Guard
-from fer_ray.sweep.prepare import prepared
 from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.run import look, make_plan
 from fer_ray.sweep.state import Sweep
@@ -18,40 +13,24 @@ RAY_STARTS_S = 6.0  # until it takes work, on two processors; a cluster that run
 PROBE_SECONDS = 30.0  # or as many as this takes
 
 
-def estimate(
-    source: str,
-    store: str,
-    settings: Settings,
-    progress: Progress,
-    model: Path | None = None,
-    weights: Asked = (),
-) -> dict[str, Any]:
+def estimate(sweep: Sweep) -> dict[str, Any]:
     """Images and bytes by what is to be done, and the time it takes by a short probe.
 
     The probe reads and describes a few of the images, drawn by chance, in one process. Contents
     that are there twice are found only by reading: until then each image counts.
 
     Args:
-        source: As for `run_sweep`.
-        store: As for `run_sweep`; it need not exist, and is not made.
-        settings: As for `run_sweep`.
-        progress: Told how many images are listed.
-        model: As for `run_sweep`.
-        weights: As for `run_sweep`.
+        sweep: One that has not begun (`prepared`); its store need not exist, and is not made.
     """
-    with prepared(source, store, settings, progress, model, weights) as sweep:
-        look(sweep)
-        sweep.record.planned = planned = make_plan(sweep)
-        refuse_another_source(sweep)
-        to_read, known = sweep.ledger.count_to_hash(), sweep.ledger.count_to_describe()
-        probed = _probe(sweep)
-    todo = to_read + known
+    look(sweep)
+    sweep.record.planned = planned = make_plan(sweep)
+    refuse_another_source(sweep)
+    todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
+    probed = _probe(sweep)
     seconds = todo * probed["seconds_an_image"] if todo else 0.0
-    workers = settings.execution.workers or _processors()
+    workers = sweep.settings.execution.workers or _processors()
     started = round(RAY_STARTS_S + probed["seconds_to_start"], 1) if todo else 0.0
     return {
-        "source": source,
-        "store": store,
         "recipe": sweep.recipe.fingerprint,
         "planned": {kind: {"images": n, "bytes": size} for kind, (n, size) in planned.items()},
         "quality": sweep.quality.records(),

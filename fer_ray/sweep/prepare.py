@@ -6,10 +6,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from fer_ray.bundle.networks import Asked, require_weights
 from fer_ray.bundle.predictor import Answering, Predictor
@@ -20,7 +22,7 @@ from fer_ray.sweep.describe import DescribeImage, schema_of
 from fer_ray.sweep.fuse import Fuse
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.ledger import Ledger, This
-from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.recipe import Recipe, recipe_of
 from fer_ray.sweep.record import Record, name_at
 from fer_ray.sweep.source import open_source
 from fer_ray.sweep.state import Stop, Sweep
@@ -41,40 +43,59 @@ def prepared(
     """A sweep that has not begun; see `run_sweep`."""
     predictor = Predictor(model) if model else None
     if predictor:
-        require_weights(predictor.bundle, weights)
         _refuse_own_settings(settings)
         extract = predictor.settings(settings.extract.landmarks.model)
         settings = settings.model_copy(update={"extract": extract})
-    chosen = describe or describing(settings, predictor, weights)
-    recipe = recipe_of(settings, predictor.bundle if predictor else None)
+    way = way_of(settings, predictor, weights)
     opened, kept = open_source(source), Store(store, settings.sweep.retention_hours)
-    record = Record(_name(), opened.uri, kept.uri, recipe)
-    schema = schema_of(settings.extract, predictor.labels if predictor else ())
+    record = Record(_name(), opened.uri, kept.uri, way.recipe)
     policy = settings.sweep
     this = This(
-        recipe.fingerprint, record.sweep, _now(kept), policy.gone, policy.retry,
+        way.recipe.fingerprint, record.sweep, _now(kept), policy.gone, policy.retry,
         settings.extract.decode.max_bytes, policy.reread_share,
     )  # fmt: skip
     with _scratch() as scratch:
         ledger = Ledger(scratch, this)
         try:
             yield Sweep(
-                opened, kept, settings, recipe, ledger, pickle.dumps(chosen), progress, record,
-                schema, Fuse(policy.fuse_images), stop or Stop(),
+                opened, kept, settings, way.recipe, ledger, pickle.dumps(describe or way.describe),
+                progress, record, way.schema, Fuse(policy.fuse_images), stop or Stop(),
             )  # fmt: skip
         finally:
             ledger.close()
 
 
-def describing(
-    settings: Settings, predictor: Predictor | None, weights: Asked = ()
-) -> DescribeImage:
-    """The steps of extraction, and the answers of a model if there is one."""
-    answer = None
+@dataclass(frozen=True)
+class Way:
+    """How contents become rows.
+
+    Attributes:
+        describe: The steps of extraction, and the answers of a model if there is one.
+        schema: Of `results`.
+        recipe: With the models and libraries of this machine.
+    """
+
+    describe: DescribeImage
+    schema: pa.Schema
+    recipe: Recipe
+
+
+def way_of(settings: Settings, predictor: Predictor | None, weights: Asked) -> Way:
+    """The way that settings and a model make.
+
+    Raises:
+        UserError: A landmark model or a backbone's weights are missing.
+    """
+    answer, bundle, labels = None, None, tuple[str, ...]()
     if predictor:
-        folder = predictor.bundle.folder.resolve()
-        answer = Answering(folder, predictor.sha256, weights=weights)
-    return DescribeImage(settings.extract, settings.sweep.faces, answer)
+        bundle, labels = predictor.bundle, predictor.labels
+        require_weights(bundle, weights)
+        answer = Answering(bundle.folder.resolve(), predictor.sha256, weights=weights)
+    return Way(
+        DescribeImage(settings.extract, settings.sweep.faces, answer),
+        schema_of(settings.extract, labels),
+        recipe_of(settings, bundle),
+    )
 
 
 @contextmanager

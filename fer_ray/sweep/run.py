@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.manifest import manifest
 from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
-from fer_ray.sweep.record import name_at
 from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.signals import answered, answered_later, terminate
 from fer_ray.sweep.state import Stop, Sweep, stop_here
@@ -159,10 +158,11 @@ def _on_ray(sweep: Sweep) -> Iterator[None]:
 def _tidy(sweep: Sweep) -> None:
     """Drop what no image needs, join small files; another sweep at work may be quicker."""
     store, published, record = sweep.store, sweep.record.published, sweep.record
-    finished = [one for one in store.archive.manifests() if one["finished"]]
-    waiting = finished and finished[0].get("results_waiting")
+    finished = (one for one in store.archive.manifests() if one["finished"])  # each is read
+    newest = list(islice(finished, 1))
+    waiting = any(one.get("results_waiting") for one in newest)
     if published.get("replaced") or published.get("delete") or waiting:
-        remove_orphans(sweep, [one["sweep"] for one in finished])
+        remove_orphans(sweep, [one["sweep"] for one in (*newest, *finished)])
     readings = store.snapshot("readings")
     if readings.table is not None and readings.table.count():
         store.clear(readings)
@@ -171,8 +171,7 @@ def _tidy(sweep: Sweep) -> None:
         for name in ("images", "results")
     }
     store.tidy("readings")
-    keep = timedelta(hours=sweep.settings.sweep.retention_hours)
-    store.archive.prune(name_at(record.started - keep))
+    store.archive.prune(sweep.oldest_kept)
 
 
 def _verdict(sweep: Sweep) -> ExitCode:

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pyarrow as pa
 
@@ -12,7 +13,7 @@ from fer_ray.progress import Progress
 from fer_ray.sweep.fuse import Fuse
 from fer_ray.sweep.ledger import Ledger
 from fer_ray.sweep.recipe import Recipe
-from fer_ray.sweep.record import Record
+from fer_ray.sweep.record import Record, name_at
 from fer_ray.sweep.source import Source
 from fer_ray.sweep.store import Store
 
@@ -53,6 +54,12 @@ class Sweep:
     def meta(self) -> dict[str, str]:
         """What each commit says of where it comes from."""
         return {"sweep": self.record.sweep, "recipe": self.recipe.fingerprint}
+
+    @property
+    def oldest_kept(self) -> str:
+        """What names of sweeps within the retention sort after."""
+        keep = timedelta(hours=self.settings.sweep.retention_hours)
+        return name_at(self.record.started - keep)
 
 
 def stop_here(sweep: Sweep) -> None:

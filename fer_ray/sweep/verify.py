@@ -9,15 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.bundle.networks import Asked, require_weights
+from fer_ray.bundle.networks import Asked
 from fer_ray.bundle.predictor import Predictor
 from fer_ray.config import ExtractSettings, Settings, SweepSettings
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
-from fer_ray.sweep.describe import DescribeImage, completed, schema_of
+from fer_ray.sweep.describe import completed
 from fer_ray.sweep.guard import Fault, Guard
-from fer_ray.sweep.prepare import describing
-from fer_ray.sweep.recipe import recipe_of
+from fer_ray.sweep.prepare import Way, way_of
 from fer_ray.sweep.source import Source, open_source
 from fer_ray.sweep.store import Store
 
@@ -58,20 +57,20 @@ def verify_store(
         raise UserError(f"{store} holds no finished sweep.")
     if told["recipe_content"]["bundle"] and model is None:
         raise UserError("The store has a model's answers: name its bundle with --model.")
-    describe, schema, recipe = _recipe(told, landmark_model, model, weights)
+    way = _way(told, landmark_model, model, weights)
     opened = open_source(source or told["source"])
     most = told["recipe_content"]["extract"]["decode"]["max_bytes"]
     chosen = _sample(kept, sample, seed, told["recipe"])
-    rows = _rows(kept, chosen, schema, told["recipe"])
+    rows = _rows(kept, chosen, way.schema, told["recipe"])
     found: dict[str, Any] = {"same": 0, "changed_since": 0, "differing": []}
-    guard = Guard(pickle.dumps(describe), told["settings"]["sweep"]["image_seconds"])
+    guard = Guard(pickle.dumps(way.describe), told["settings"]["sweep"]["image_seconds"])
     try:
         for path, sha256 in chosen:
             content = _read(opened, path, most)
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
                 found["changed_since"] += 1
                 continue
-            columns = _differing(guard(content), rows.get(sha256, []), schema)
+            columns = _differing(guard(content), rows.get(sha256, []), way.schema)
             if columns:
                 found["differing"].append({"path": path, "columns": columns})
             else:
@@ -79,13 +78,11 @@ def verify_store(
     finally:
         guard.close()
     return {"store": kept.uri, "sampled": len(chosen), **found,
-            "recipe_here": recipe == told["recipe"]}  # fmt: skip
+            "recipe_here": way.recipe.fingerprint == told["recipe"]}  # fmt: skip
 
 
-def _recipe(
-    told: Row, landmark_model: Path | None, model: Path | None, weights: Asked
-) -> tuple[DescribeImage, pa.Schema, str]:
-    """What makes rows as that sweep did, and the fingerprint that they would have here."""
+def _way(told: Row, landmark_model: Path | None, model: Path | None, weights: Asked) -> Way:
+    """What makes rows as that sweep did, with the recipe that they would have here."""
     content = told["recipe_content"]
     extract = ExtractSettings.model_validate(content["extract"])
     landmarks = extract.landmarks.model_copy(update={"model": landmark_model})
@@ -98,13 +95,7 @@ def _recipe(
             f"The store's answers are of the bundle {str(content['bundle'])[:16]}…; {model} is "
             f"{predictor.sha256[:16]}…. Name the bundle that made them with --model."
         )
-    if predictor:
-        require_weights(predictor.bundle, weights)
-    return (
-        describing(settings, predictor, weights),
-        schema_of(extract, predictor.labels if predictor else ()),
-        recipe_of(settings, predictor.bundle if predictor else None).fingerprint,
-    )
+    return way_of(settings, predictor, weights)
 
 
 def _sample(store: Store, size: int, seed: int, recipe: str) -> list[tuple[str, str]]:

@@ -35,6 +35,7 @@ class _Work:
         self.sweep = sweep
         self.metrics = Metrics()
         self.commits = ResultCommits(sweep, self.metrics.committed)
+        self.readings = ReadingCommits(sweep)
 
     def take(self, results: pa.Table, planned: set[str], left: int) -> tuple[int, str]:
         """Keep the results of a block; how many contents that were, and a line of counts so far."""
@@ -44,6 +45,11 @@ class _Work:
         self.metrics.described(outcomes, left - outcomes.total())
         so_far = sweep.record.outcomes.most_common()
         return outcomes.total(), ", ".join(f"{count} {status}" for status, count in so_far)
+
+    def flush(self) -> None:
+        """Commit what is described, and what was read meanwhile."""
+        self.commits.flush()
+        self.readings.flush()
 
     def _not_failed_again(self, results: pa.Table) -> pa.Table:
         """Without what failed before: that it does again is no sign of a broken installation."""
@@ -65,9 +71,9 @@ def work(sweep: Sweep) -> None:
     except FuseError:  # nothing of it is kept
         raise
     except BaseException:  # the source is lost, or a person ends it: what is done is kept
-        at_work.commits.flush()
+        at_work.flush()
         raise
-    at_work.commits.flush()
+    at_work.commits.flush()  # publishing makes what was read known
 
 
 def _read_all(at_work: _Work) -> None:
@@ -82,31 +88,17 @@ def _read_all(at_work: _Work) -> None:
         read_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep),
         claim=asking(sweep.ledger.keys(MOST_KNOWN)),
     )  # fmt: skip
-    readings = ReadingCommits(sweep)
-
-    def stopping() -> None:
-        at_work.commits.flush()
-        readings.flush()
-
+    blocks = sweep.ledger.to_hash(_block(sweep, total))
     with sweep.progress("read", "images", total) as advance:
-        try:
-            blocks = sweep.ledger.to_hash(_block(sweep, total))
-            for results, found in _run(sweep, work, blocks, _unread_block, stopping):
-                _require_shared(sweep, found)
-                sweep.ledger.settle(found)
-                readings.add(found)
-                sweep.record.read += found.num_rows
-                total -= found.num_rows
-                contents = set(results["sha256"].to_pylist())
-                _, told = at_work.take(results, contents, total + len(contents))
-                advance(found.num_rows, told)
-        except FuseError:
-            raise
-        except BaseException:
-            readings.flush()
-            raise
-    if sweep.stop():
-        readings.flush()
+        for results, found in _run(sweep, work, blocks, _unread_block, at_work.flush):
+            _require_shared(sweep, found)
+            sweep.ledger.settle(found)
+            at_work.readings.add(found)
+            sweep.record.read += found.num_rows
+            total -= found.num_rows
+            contents = set(results["sha256"].to_pylist())
+            _, told = at_work.take(results, contents, total + len(contents))
+            advance(found.num_rows, told)
     sweep.ledger.take_found()
 
 
@@ -132,8 +124,7 @@ def _describe_round(at_work: _Work, total: int, advance: Advance) -> None:
         describe_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep)
     )
     blocks = sweep.ledger.to_describe(_block(sweep, total))
-    stopping = at_work.commits.flush
-    for results, found, planned in _run(sweep, work, blocks, _crashed_block, stopping):
+    for results, found, planned in _run(sweep, work, blocks, _crashed_block, at_work.flush):
         _require_shared(sweep, found)
         sweep.ledger.settle(found)
         done, told = at_work.take(results, planned, total)
