@@ -5,9 +5,11 @@ apart from Ray. From these it fits what a job costs besides the work itself:
 
     seconds = start + work · images / workers + block · blocks / workers
 
-    python -m benchmarks.scale --data corpus --workers 1 2 --waiting 8 16 32
+    python -m benchmarks.scale --data corpus --workers 1 2 --nodes 2 --waiting 8 16 32
 
-With RAY_ADDRESS set it measures that cluster, whose nodes may be simulated on one machine.
+`--nodes` does the same on so many nodes of one processor each, simulated on this machine; with
+RAY_ADDRESS set, `--workers` measures that cluster. Blocks that ask for no work at all tell what
+handing one out costs: its way through the object store, and the scheduling.
 
 `--waiting` asks how many workers one driver can feed, on a machine that has fewer processors: the
 same blocks go through Ray Data to so many workers, which wait for as long as the steps would take
@@ -19,28 +21,26 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
-import pyarrow.parquet as pq
-import ray
 
 from benchmarks.report import Table, write_result
+from benchmarks.scale_driver import handing_table, time_handing, time_waiting, waiting_table
+from fer_ray.access import prepare_token
 from fer_ray.config import Execution, ExtractSettings, Selection
 from fer_ray.data.listing import list_source
-from fer_ray.data.store import StagedRows, write_table
+from fer_ray.data.store import write_table
 from fer_ray.extract import extract, plan
 from fer_ray.features import steps
-from fer_ray.pipeline import POSITION, keep_rows, schema
+from fer_ray.pipeline import schema
 from fer_ray.runtime import ensure_ray, ray_closed_after
 
 BLOCK_IMAGES = (4, 32)
-WAITING_BLOCK_IMAGES = 32  # a quarter of the largest block of a long job: more of them to feed
-WAITING_BLOCKS = 6  # of each waiting worker
 SAMPLE = 48  # images that the steps are timed on, one process, no Ray
 SETTINGS = ExtractSettings(selection=Selection(frames="all"))
 
@@ -53,6 +53,7 @@ class Run:
     block_images: int
     images: int
     seconds: float
+    where: str = ""
 
     @property
     def blocks(self) -> int:
@@ -60,8 +61,8 @@ class Run:
         return -(-self.images // self.block_images)
 
 
-def time_steps(data: Path) -> dict[str, float]:
-    """Seconds an image of each step, in one process."""
+def time_steps(data: Path) -> tuple[dict[str, float], float]:
+    """Seconds an image of each step, in one process, and the bytes that are kept of an image."""
     listing = list_source(data, SETTINGS.selection)
     root = listing.root
     chain: dict[str, Callable[[pa.Table], pa.Table]] = {
@@ -85,12 +86,33 @@ def time_steps(data: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         rows = table.select(schema(SETTINGS).names).cast(schema(SETTINGS))
-        write_table(rows, Path(folder, "rows.parquet"))
+        kept = Path(folder, "rows.parquet")
+        write_table(rows, kept)
         seconds["write"] = (time.perf_counter() - started) / table.num_rows
-    return seconds
+        return seconds, kept.stat().st_size / table.num_rows
 
 
-def time_runs(data: Path, workers: int) -> Iterator[Run]:
+@contextmanager
+def simulated(nodes: int) -> Iterator[None]:
+    """A cluster on this machine whose nodes have a processor each, and whose head has none."""
+    from ray.cluster_utils import Cluster
+
+    prepare_token()
+    node = {"object_store_memory": 100_000_000}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False}
+    )
+    os.environ |= {"RAY_ADDRESS": cluster.address, "RAY_AUTH_MODE": "token"}
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1, **node)
+        yield
+    finally:
+        cluster.shutdown()
+        del os.environ["RAY_ADDRESS"], os.environ["RAY_AUTH_MODE"]
+
+
+def time_runs(data: Path, workers: int, where: str = "") -> Iterator[Run]:
     """Extractions by so many workers at a time, after one that warms them up."""
     with ray_closed_after():
         ensure_ray(Execution(workers=workers))
@@ -102,71 +124,7 @@ def time_runs(data: Path, workers: int) -> Iterator[Run]:
                 extract(planned, Path(folder), execution, lambda _: None)
                 seconds = time.perf_counter() - started
             if warm:
-                yield Run(workers, block_images, planned.listing.table.num_rows, seconds)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Blocks put through workers that wait in place of work."""
-
-    workers: int
-    images: int
-    seconds: float
-    driver_seconds: float  # of processor time
-
-    @property
-    def blocks(self) -> int:
-        """Number of tasks."""
-        return self.images // WAITING_BLOCK_IMAGES
-
-
-def time_waiting(data: Path, workers: int, image_seconds: float) -> Waiting:
-    """So many workers that wait, after a pass that starts them."""
-    with tempfile.TemporaryDirectory() as folder, ray_closed_after():
-        ensure_ray(Execution(workers=workers))
-        out = Path(folder, "rows")
-        extract(plan(data, out, SETTINGS, fresh=False), out, Execution(workers=2), lambda _: None)
-        rows = pq.read_table(out / "frames").slice(0, WAITING_BLOCK_IMAGES)
-        wait = partial(wait_and_keep, rows=rows, staged=StagedRows(Path(folder, "kept")))
-        seconds = 0.0
-        for pause in (0.01, image_seconds):
-            count = workers * WAITING_BLOCKS
-            positions = np.arange(count * rows.num_rows).reshape(count, -1)
-            blocks = [pa.table({POSITION: block}) for block in positions]
-            spent, started = psutil.Process().cpu_times(), time.perf_counter()
-            receipts = ray.data.from_blocks(blocks).map_batches(
-                partial(wait, image_seconds=pause),
-                batch_format="pyarrow",
-                batch_size=rows.num_rows,
-            )
-            for _ in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-                pass
-            seconds = time.perf_counter() - started
-        now = psutil.Process().cpu_times()
-        driver = now.user + now.system - spent.user - spent.system
-        return Waiting(workers, positions.size, seconds, driver)
-
-
-def wait_and_keep(
-    table: pa.Table, rows: pa.Table, staged: StagedRows, image_seconds: float
-) -> pa.Table:
-    """Wait as long as the steps would take, then keep as many real rows."""
-    time.sleep(image_seconds * table.num_rows)
-    return keep_rows(rows.slice(0, table.num_rows), table[POSITION].to_numpy(), staged)
-
-
-def waiting_table(found: list[Waiting], image_seconds: float) -> Table:
-    """What came of it, beside what workers alone would make."""
-    table = Table(
-        "waiting workers", "images", "images/s", "of what they could", "driver, ms a block"
-    )
-    for one in found:
-        could = one.workers / image_seconds
-        rate = one.images / one.seconds
-        driver = 1e3 * one.driver_seconds / one.blocks
-        cells = (f"{rate:.0f}", f"{rate / could:.0%}", f"{driver:.1f}")
-        table.add(str(one.workers), str(one.images), *cells)
-    return table
+                yield Run(workers, block_images, planned.listing.table.num_rows, seconds, where)
 
 
 def fit(runs: list[Run]) -> tuple[float, float, float]:
@@ -178,6 +136,17 @@ def fit(runs: list[Run]) -> tuple[float, float, float]:
     return float(found[0]), float(found[1]), float(found[2])
 
 
+def moved_table(data: Path, kept_bytes: float) -> Table:
+    """What crosses the network where storage is not the node's own."""
+    listing = list_source(data, SETTINGS.selection)
+    sizes = [(listing.root / path).stat().st_size for path in listing.table["path"].to_pylist()]
+    table = Table("moved", "kB an image")
+    table.add("read from the source", f"{np.mean(sizes) / 1e3:.2f}")
+    table.add("listed rows, from the driver", f"{listing.table.nbytes / len(sizes) / 1e3:.2f}")
+    table.add("kept rows, Parquet", f"{kept_bytes / 1e3:.2f}")
+    return table
+
+
 def tables(runs: list[Run], seconds: dict[str, float]) -> Iterator[Table]:
     """Throughput, the steps, and what the fit says."""
     work = sum(seconds.values())
@@ -185,7 +154,7 @@ def tables(runs: list[Run], seconds: dict[str, float]) -> Iterator[Table]:
     for run in runs:
         in_steps = run.images * work / run.workers / run.seconds
         cells = (f"{run.seconds:.1f}", f"{run.images / run.seconds:.1f}", f"{in_steps:.0%}")
-        rates.add(str(run.workers), str(run.block_images), *cells)
+        rates.add(f"{run.workers}{run.where}", str(run.block_images), *cells)
     yield rates
     parts = Table("step, one process", "ms an image", "share")
     for name, spent in seconds.items():
@@ -204,18 +173,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Throughput by workers, and where the time goes")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--nodes", type=int, nargs="*", default=[])
     parser.add_argument("--waiting", type=int, nargs="*", default=[])
     options = parser.parse_args()
-    seconds = time_steps(options.data)
+    seconds, kept_bytes = time_steps(options.data)
     runs = [run for workers in options.workers for run in time_runs(options.data, workers)]
+    for nodes in options.nodes:
+        with simulated(nodes):
+            runs += time_runs(options.data, nodes, f" on {nodes} nodes")
     protocol = (
         f"{runs[0].images} images of {options.data.name}; steps timed on {SAMPLE} of them; "
         f"workers are warm; load {os.getloadavg()[0]:.1f}."
     )
     work = sum(seconds.values())
-    waited = [time_waiting(options.data, workers, work) for workers in options.waiting]
+    waited = [time_waiting(options.data, SETTINGS, workers, work) for workers in options.waiting]
+    handing = handing_table(time_handing(options.data, SETTINGS, max(options.workers)), work)
     extra = [waiting_table(waited, work)] if waited else []
-    write_result("scale", protocol, *tables(runs, seconds), *extra)
+    moved = moved_table(options.data, kept_bytes)
+    write_result("scale", protocol, *tables(runs, seconds), handing, moved, *extra)
 
 
 if __name__ == "__main__":

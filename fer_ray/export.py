@@ -1,5 +1,6 @@
 """Face crops laid out by emotion, as the study's `dataset` folder: for people and other tools."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
         UserError: An image is not there any more, or the target holds other things or cannot be
             written.
     """
-    if target.exists() and not _may_replace(target):
-        raise UserError(f"{target} holds other things than exported crops: name another folder.")
+    require_target(target)
     columns = ["image_id", "path", "emotion", "box_xywh"]
     rows = read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
     new = target.with_name(f".{target.name}.new")
@@ -51,6 +51,22 @@ def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
     (new / MARKER).touch()
     store.replace_folder(new, target)
     return len(rows)
+
+
+def require_target(target: Path) -> None:
+    """See that crops may be exported to `target`, before anything is done for them.
+
+    Raises:
+        UserError: It holds other things, or cannot be written.
+    """
+    if target.exists() and not _may_replace(target):
+        raise UserError(f"{target} holds other things than exported crops: name another folder.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"Cannot write into {target.parent}: {problem.strerror}.") from None
+    if not os.access(target.parent, os.W_OK):
+        raise UserError(f"Cannot write into {target.parent}: no permission.")
 
 
 def _may_replace(target: Path) -> bool:

@@ -18,10 +18,11 @@ import pytest
 from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
 from fer_ray import extract as extraction
 from fer_ray import job
-from fer_ray.config import Execution, Settings
+from fer_ray.config import Execution, Selection, Settings
 from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.data.holding import run_folder
+from fer_ray.data.listing import list_source
 from fer_ray.errors import MismatchError
 from fer_ray.features.crop import cut
 from fer_ray.loading import load_settings
@@ -64,12 +65,11 @@ def test_rows_are_sorted_unique_and_add_up(
 
 
 @pytest.mark.slow
-def test_real_photographs_give_the_answers_of_the_naive_procedure(
+@pytest.mark.thorough
+def test_real_photographs_are_decided_by_the_cascades_that_the_study_says(
     photos: Path, tmp_path: Path, local_ray: int
 ) -> None:
     """432 first and last frames: 403 decided by default, 6 by alt2, 23 without a face, 388 ok."""
-    import dlib
-
     table = frames_of(photos, tmp_path, "extract.selection.frames=first-and-peak")
     record = store.read_json(tmp_path / "extract.json")
     assert record is not None
@@ -77,9 +77,25 @@ def test_real_photographs_give_the_answers_of_the_naive_procedure(
     assert record["cascades"] == {"default": 403, "alt2": 6, "alt": 0, "alt_tree": 0}
     assert record["counts"]["ok"] == 388
     assert sum(n for status, n in record["counts"].items() if status.endswith("face")) == 23
+
+
+@pytest.mark.slow
+def test_real_photographs_give_the_answers_of_the_naive_procedure(
+    photos: Path, tmp_path: Path, local_ray: int
+) -> None:
+    import dlib
+
+    listed = list_source(photos, Selection(frames="first-and-peak")).table["path"].to_pylist()
+    for path in listed[::18]:
+        copy = tmp_path / "some" / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / path, copy)
+    table = frames_of(tmp_path / "some", tmp_path / "out", "extract.selection.frames=all")
+    assert table.num_rows == len(listed[::18])
+    assert set(table["status"].to_pylist()) >= {"ok", "no_face"}
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
-    for row in table.take(list(range(0, 432, 18))).to_pylist():
+    for row in table.to_pylist():
         naive = find_face(photos / row["path"], cascades)
         if naive.crop is not None:
             crop = cut(read_gray(photos / row["path"]), row["box_xywh"])

@@ -56,13 +56,22 @@ def test_rows_are_the_same_for_any_block_size_and_number_of_workers(
     assert tables[0].schema.equals(answers_schema(Predictor(kept_bundle).labels))
 
 
-def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
-    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    done = fer_ray("predict", kept_bundle, images, "--out", out, "--json", "--workers", 1)
+@pytest.fixture(scope="module")
+def asked(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of answers that the command made, and what it told."""
+    out = tmp_path_factory.mktemp("asked") / "out"
+    done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
     assert done.returncode == 0, done.stderr
-    record = json.loads(done.stdout)
+    return out, done.stdout
+
+
+def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, asked: tuple[Path, str]
+) -> None:
+    out, _ = asked
+    record = json.loads((out / "predict.json").read_text())
     rows = pq.read_table(out / "predictions").to_pandas()
     assert record["counts"] == {"ok": 10, "unreadable": 2}
     assert rows["status"].value_counts().to_dict() == record["counts"]
@@ -72,13 +81,14 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
     found = record["evaluation"]
     assert (found["labelled"], found["left_out_trained_on"]) == (12, 3)
     assert (found["judged"], found["answered"], found["coverage"]) == (9, 7, 7 / 9)
-    asked = rows[~rows["sha256"].isin(Predictor(kept_bundle).trained_on) & (rows.status == "ok")]
-    accuracy = float((asked["emotion"] == asked["predicted"]).mean())
+    judged = rows[~rows["sha256"].isin(Predictor(kept_bundle).trained_on) & (rows.status == "ok")]
+    accuracy = float((judged["emotion"] == judged["predicted"]).mean())
     assert found["figures"]["accuracy"] == accuracy < 1
     assert found["figures"]["accuracy_counting_no_face_as_wrong"] == pytest.approx(accuracy * 7 / 9)
     again = fer_ray("predict", kept_bundle, images, "--out", out, "--workers", 1)
     assert "answered before" in again.stdout
-    assert json.loads((out / "predict.json").read_text())["timings"] == record["timings"]
+    again = fer_ray("predict", kept_bundle, images, "--out", out, "--json")
+    assert json.loads(again.stdout)["timings"] == record["timings"]
     (images / "happy" / "another.png").write_bytes(b"none either")
     try:
         other = fer_ray("predict", kept_bundle, images, "--out", out)
@@ -89,20 +99,24 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
 
 
 def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
-    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+    kept_bundle: Path, asked: tuple[Path, str]
 ) -> None:
-    out = tmp_path / "out"
-    done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
-    assert done.returncode == 0, done.stderr
-    told = " ".join(done.stdout.split())
+    out, printed = asked
+    told = " ".join(printed.split())
     evidence = read_bundle(kept_bundle).manifest.evidence
     figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]
     assert "7 of 9 labelled images have a face; 3 more were left out" in told
     assert f"Here: accuracy {figures['accuracy']:.3f} (95 %" in told
     assert f"({evidence.data}, {evidence.protocol}): accuracy {evidence.test_accuracy:.3f}" in told
     for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
-        assert f": {out / name}" in done.stdout
+        assert f": {out / name}" in printed
         assert (out / name).exists()
+
+
+@pytest.mark.thorough
+def test_without_labels_the_command_says_that_nothing_is_evaluated(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
     listed = images / "paths.csv"
     listed.write_text("path\n" + "\n".join(sorted(str(one) for one in images.rglob("*.png"))[:2]))
     try:

@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,8 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
     from fer_ray import job
     from fer_ray.cli import console
 
-    with holding(out, make=True):
+    with holding(out, make=True), _exporting(export_crops, data, out, settings):
         result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
-        _export(export_crops, data, out, settings)
     if as_json:
         click.echo(json.dumps(result.record, ensure_ascii=False))
     else:
@@ -88,9 +88,8 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
     from fer_ray import job
     from fer_ray.cli import console
 
-    with holding(out, make=True):
+    with holding(out, make=True), _exporting(export_crops, data, out, settings):
         record = job.run_extract(data, out, settings, progress_on(as_json), fresh)
-        _export(export_crops, data, out, settings)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
@@ -192,15 +191,19 @@ def doctor(out: Path, landmark_model: Path | None, start_ray: bool, as_json: boo
         sys.exit(1)
 
 
-def _export(target: Path | None, data: Path, out: Path, settings: "Settings") -> None:
-    if target is not None:
-        from fer_ray.data.listing import refuse_among_images
-        from fer_ray.experiments import frames_record
-        from fer_ray.export import export_crops
+@contextmanager
+def _exporting(target: Path | None, data: Path, out: Path, settings: "Settings") -> Iterator[None]:
+    """Export crops at the end; a target that will not do is refused at the start."""
+    if target is None:
+        yield
+        return
+    from fer_ray.data.listing import layout_of, refuse_among_images, root_of
+    from fer_ray.export import export_crops, require_target
 
-        root = data.parent if data.is_file() else data
-        refuse_among_images(target, root, frames_record(out)["data"]["layout"])
-        export_crops(out / "frames", root, target, settings.extract.crop.size_px)
+    refuse_among_images(target, root_of(data), layout_of(data, settings.extract.selection))
+    require_target(target)
+    yield
+    export_crops(out / "frames", root_of(data), target, settings.extract.crop.size_px)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -49,11 +49,9 @@ def list_source(data: Path, selection: Selection) -> Listing:
     Raises:
         UserError: The source is not there, or holds nothing of the kind asked for.
     """
-    if not data.exists():
-        raise UserError(f"There is no {data}. Give the folder (or CSV file) of the images.")
+    layout = layout_of(data, selection)
     quality = Quality()
-    layout = _detect(data) if selection.layout == "auto" else selection.layout
-    root = data.parent if data.is_file() else data
+    root = root_of(data)
     if layout == "ckplus":
         rows, figures = _list_ckplus(root, selection, quality)
     else:
@@ -93,7 +91,21 @@ def refuse_among_images(target: Path, root: Path, layout: str) -> None:
         )
 
 
-def _detect(data: Path) -> str:
+def root_of(data: Path) -> Path:
+    """Folder that the paths of images are relative to."""
+    return data.parent if data.is_file() else data
+
+
+def layout_of(data: Path, selection: Selection) -> str:
+    """How the images of `data` are laid out.
+
+    Raises:
+        UserError: The source is not there.
+    """
+    if not data.exists():
+        raise UserError(f"There is no {data}. Give the folder (or CSV file) of the images.")
+    if selection.layout != "auto":
+        return selection.layout
     if data.is_file():
         return "csv"
     if (data / photos.LABELS_FILE).is_file():

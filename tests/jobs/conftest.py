@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FerRay, made_once
+from tests.deep.conftest import random_weights  # noqa: F401, a fixture
 from tests.jobs.head import Head, wait_until
 
 

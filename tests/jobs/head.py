@@ -60,6 +60,11 @@ def wait_until(what: Callable[[], object], seconds: float = 150) -> None:
         time.sleep(0.2)
 
 
+def kept(out: Path) -> int:
+    """Number of blocks that an extraction which is not finished has kept."""
+    return len(list(out.glob("frames.partial/*/*.parquet")))
+
+
 class Node:
     """`ray start … --block`, with all that it starts."""
 

@@ -1,5 +1,6 @@
 """A cluster whose nodes come, go and see different disks, under a job that runs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.jobs.head import Head, wait_until
+from tests.deep.conftest import RandomWeights
+from tests.jobs.head import Head, kept, wait_until
+from tests.learn.conftest import draw_frames
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -20,10 +23,6 @@ JOBS = {"extract": ("--data", "--out"), "sweep": ("--source", "--store")}
 EACH_JOB = pytest.mark.parametrize(
     "job", ["extract", pytest.param("sweep", marks=pytest.mark.thorough)]
 )
-
-
-def kept(out: Path) -> int:
-    return len(list(out.glob("frames.partial/*/*.parquet")))
 
 
 def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
@@ -42,6 +41,39 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
+def nodes_with_actors(head: Head) -> set[str]:
+    listed = head.ray("list", "actors", "--filter", "state=ALIVE", "--format", "json")
+    return {actor["node_id"] for actor in json.loads(listed.stdout or "[]")}
+
+
+def grows(head: Head, *command: object) -> None:
+    """A command that has one node's processor at first is given another's, and uses both."""
+    head.add_node(processors=1)
+    wait_until(lambda: head.nodes_alive() == 2)
+    driver = head.drive(*command)
+    wait_until(lambda: len(nodes_with_actors(head)) == 1)
+    head.add_node(processors=1)
+    wait_until(lambda: len(nodes_with_actors(head)) == 2)
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+
+
+@pytest.mark.thorough
+def test_a_search_uses_a_node_that_joins(empty_head: Head, tmp_path: Path) -> None:
+    frames = draw_frames(tmp_path / "run")
+    options = ("--feature-sets", "geometry", "--classifiers", "boosting")
+    grows(empty_head, "search", "--out", frames, *options)
+
+
+@pytest.mark.thorough
+def test_bottleneck_features_use_a_node_that_joins(
+    empty_head: Head, run_dir: Path, random_weights: RandomWeights
+) -> None:
+    weights = f"{random_weights('vgg16')}"
+    options = ("--backbone", "vgg16", "--weights", weights, "--set", "execution.block_images=4")
+    grows(empty_head, "bottleneck", "--out", run_dir, *options)
+
+
 def apart(mount: str, folder: Path) -> tuple[str, ...]:
     """What starts a node with a mount of its own."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
@@ -57,7 +89,7 @@ def test_half_a_processor_is_enough(empty_head: Head, corpus: Path, tmp_path: Pa
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("hidden", ["data", "out"])
+@pytest.mark.parametrize("hidden", ["data", pytest.param("out", marks=pytest.mark.thorough)])
 def test_a_folder_that_a_node_does_not_see_is_refused(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path, hidden: str
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.jobs.head import REPO, Completed, Head, wait_until
+from tests.jobs.head import REPO, Completed, Head, kept, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,12 +36,18 @@ main(sys.argv[1:])
 """
 
 
-def run(head: Head, program: str, *arguments: object) -> Completed:
+def start(head: Head, program: str, *arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(
+    return subprocess.Popen(
         command, env=head.env(RAY_ADDRESS=head.address), cwd=REPO,
-        capture_output=True, text=True, timeout=200, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def run(head: Head, program: str, *arguments: object) -> Completed:
+    process = start(head, program, *arguments)
+    told = process.communicate(timeout=200)
+    return Completed(process.args, process.returncode, *told)
 
 
 @pytest.mark.thorough
@@ -62,6 +68,28 @@ def test_a_cluster_that_stays_without_processors_ends_a_job_with_one_message(
     assert "waiting for processors" in done.stderr
     assert "The cluster has had no processors" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.thorough
+def test_a_cluster_that_loses_its_only_node_for_good_ends_a_job_with_what_was_finished(
+    empty_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
+) -> None:
+    node = empty_head.add_node(processors=1)
+    wait_until(lambda: empty_head.nodes_alive() == 2)
+    job = ("extract", "--data", tiny_corpus, "--out", tmp_path, "--frames", "all")
+    driver = start(empty_head, IMPATIENT, *job, "--set", "execution.block_images=4")
+    wait_until(lambda: kept(tmp_path) >= 2)
+    node.kill()
+    _, said = driver.communicate(timeout=200)
+    assert driver.returncode == 2, said
+    assert "What was finished is kept; run the same again." in said
+    assert "Traceback" not in said
+    assert kept(tmp_path) >= 2
+    empty_head.add_node(processors=1)
+    resumed = empty_head.drive(*job)
+    said, _ = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, said
+    assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
 NODE = {"node_config": {}, "min_workers": 0, "max_workers": 1}

@@ -1,5 +1,6 @@
 """The jobs, through `ray job submit` to a head on loopback that asks for a token."""
 
+import json
 import re
 import shlex
 import shutil
@@ -110,7 +111,7 @@ def test_a_users_mistake_fails_the_job_with_its_exit_code(head: Head, tmp_path: 
 
 
 def test_a_stopped_job_ends_cleanly_and_the_next_one_carries_on(
-    head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
+    head: Head, fer_ray: FerRay, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:
     job = ("--data", tiny_corpus, "--out", tmp_path, "--frames", "all")
     slow = ("--workers", 1, "--set", "execution.block_images=1")
@@ -126,9 +127,9 @@ def test_a_stopped_job_ends_cleanly_and_the_next_one_carries_on(
     log = head.ray("job", "logs", name.group()).stdout
     assert "Traceback" not in log
 
-    done = head.submit("extract_features", *job, "--json")
-    assert done.returncode == 0, done.stdout
-    fresh = int(re.findall(r'"images_done": (\d+)', done.stdout)[0])
+    done = fer_ray("extract", *job, "--json")
+    assert done.returncode == 0, done.stderr
+    fresh = json.loads(done.stdout)["timings"]["images_done"]
     rows = pq.read_table(tmp_path / "frames")
     assert fresh <= rows.num_rows - len(kept) < rows.num_rows
     assert rows.equals(pq.read_table(tiny_frames))

@@ -21,6 +21,7 @@ from fer_ray.config import Settings
 from fer_ray.data.quality import Quality
 from fer_ray.errors import ExitCode, StoppedError, StoreLostError
 from fer_ray.progress import silent
+from fer_ray.sweep import pool
 from fer_ray.sweep.blocks import Limits, describe_block
 from fer_ray.sweep.pool import run_blocks
 from fer_ray.sweep.run import run_sweep
@@ -96,7 +97,7 @@ def test_two_sweeps_at_once_give_the_rows_of_one(
 
 @pytest.mark.slow
 def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
-    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, local_ray: int
 ) -> None:
     store = tmp_path / "store"
     stopped = start(store, *SLOWLY, "--set", "sweep.commit_rows=3")
@@ -111,10 +112,8 @@ def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
     kept = results_of(store)
     assert 3 <= kept < 15
     assert not (store / "images").exists()  # no reader sees half a sweep
-    going_on = start(store, "--json")
-    out, said = going_on.communicate(timeout=240)
-    assert going_on.returncode == 0, said
-    assert f'"described": {15 - kept},' in out
+    told_by_next = run_sweep(str(many), str(store), Settings(extract=FAST), silent)
+    assert told_by_next["described"] == 15 - kept
     assert len(rows(store, "images")) == 20
     assert results_of(store) == 15
 
@@ -122,7 +121,10 @@ def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)],
+    [
+        (signal.SIGTERM, ExitCode.TERMINATED),
+        pytest.param(signal.SIGINT, ExitCode.INTERRUPTED, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_signal_while_ray_starts_ends_the_sweep_by_its_own_code(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
@@ -175,7 +177,10 @@ def at_the_end_of(wanted: str, then: Callable[[], None]) -> Any:
     return lambda step, unit, total: _counting(step, wanted, then)
 
 
-def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(local_ray: int) -> None:
+def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(
+    local_ray: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "LOSSES", 1)
     block = pa.table({"path": ["a", "b"], "sha256": ["1", "2"]})
     answers = list(
         run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block, lambda: None)
