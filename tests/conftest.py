@@ -102,6 +102,21 @@ def fer_ray() -> FerRay:
 
 
 @pytest.fixture(scope="session")
+def tiny_frames(
+    tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The frames of every image of the tiny corpus, extracted by one task at a time."""
+
+    def extract(out: Path) -> None:
+        done = fer_ray(
+            "extract", "--data", tiny_corpus, "--out", out, "--frames", "all", "--workers", 1
+        )
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "tiny-frames", extract) / "frames"
+
+
+@pytest.fixture(scope="session")
 def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a whole run on the drawn corpus, three tasks at a time.
 

@@ -1,11 +1,9 @@
 """Clusters on loopback, and what the same jobs give on this machine alone."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import FerRay, made_once
 from tests.deep.conftest import random_weights  # noqa: F401, a fixture
 from tests.jobs.head import Head, wait_until
 
@@ -33,18 +31,3 @@ def empty_head(bare_head: Head) -> Iterator[Head]:
     while len(bare_head.nodes) > 1:
         bare_head.nodes.pop().kill()
     wait_until(lambda: bare_head.nodes_alive() == 1)
-
-
-@pytest.fixture(scope="session")
-def tiny_frames(
-    tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The frames of every image of the tiny corpus, extracted by one task at a time."""
-
-    def extract(out: Path) -> None:
-        done = fer_ray(
-            "extract", "--data", tiny_corpus, "--out", out, "--frames", "all", "--workers", 1
-        )
-        assert done.returncode == 0, done.stderr
-
-    return made_once(tmp_path_factory, "tiny-frames", extract) / "frames"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ class Head:
             options.append(f"--autoscaling-config={self._growth(groups)}")
             growing = AUTOSCALED
         self.nodes = [Node(["--head", *options], self.env(**WATCHFUL, **growing))]
-        wait_until(lambda: self.ray("job", "list", timeout=60).returncode == 0)
+        wait_until(lambda: self._asked("/api/jobs/") is not None)
 
     def _growth(self, groups: dict[str, Any]) -> Path:
         """A cluster file whose nodes are processes of this machine."""
@@ -169,15 +170,31 @@ class Head:
         agent, grpc = free_ports(2)
         node = Node(
             [f"--address={self.address}", f"--num-cpus={processors}",
-             f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"],
+             f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}",
+             f"--temp-dir={self.folder / f'n{agent}'}"],  # else nodes clear away each other's files
             self.env(), wrap,
         )  # fmt: skip
         self.nodes.append(node)
         return node
 
+    def _asked(self, path: str) -> Any:
+        """What the dashboard answers; the `ray` command costs seconds. None: it does not yet."""
+        told = {"Authorization": f"Bearer {self.token.read_text()}"}
+        request = urllib.request.Request(self.dashboard + path, headers=told)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def alive(self, kind: str) -> list[dict[str, Any]]:
+        """Nodes or actors that are."""
+        where = f"/api/v0/{kind}?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+        answer = self._asked(where)
+        return answer["data"]["result"]["result"] if answer else []  # type: ignore[no-any-return]
+
     def nodes_alive(self) -> int:
-        listed = self.ray("list", "nodes", "--filter", "state=ALIVE", "--format", "json")
-        return listed.stdout.count('"node_id"')
+        return len(self.alive("nodes"))
 
     def ray(self, *arguments: str, timeout: float = 240, **env: str) -> Completed:
         """The `ray` command, told where this cluster is."""

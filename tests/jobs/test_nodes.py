@@ -1,6 +1,5 @@
 """A cluster whose nodes come, go and see different disks, under a job that runs."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -41,19 +40,19 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
 
 
-def nodes_with_actors(head: Head) -> set[str]:
-    listed = head.ray("list", "actors", "--filter", "state=ALIVE", "--format", "json")
-    return {actor["node_id"] for actor in json.loads(listed.stdout or "[]")}
+def grows(head: Head, actors: str, *command: object) -> None:
+    """A command that has one node's processor at first is given another's; its actors use both."""
 
+    def used() -> int:
+        working = [one for one in head.alive("actors") if actors in one["class_name"]]
+        return len({one["node_id"] for one in working})
 
-def grows(head: Head, *command: object) -> None:
-    """A command that has one node's processor at first is given another's, and uses both."""
     head.add_node(processors=1)
     wait_until(lambda: head.nodes_alive() == 2)
     driver = head.drive(*command)
-    wait_until(lambda: len(nodes_with_actors(head)) == 1)
+    wait_until(lambda: used() == 1)
     head.add_node(processors=1)
-    wait_until(lambda: len(nodes_with_actors(head)) == 2)
+    wait_until(lambda: used() == 2)
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
 
@@ -61,8 +60,8 @@ def grows(head: Head, *command: object) -> None:
 @pytest.mark.thorough
 def test_a_search_uses_a_node_that_joins(empty_head: Head, tmp_path: Path) -> None:
     frames = draw_frames(tmp_path / "run")
-    options = ("--feature-sets", "geometry", "--classifiers", "boosting")
-    grows(empty_head, "search", "--out", frames, *options)
+    options = ("--feature-sets", "geometry", "--classifiers", "boosting", "--configurations", 50)
+    grows(empty_head, "Trainable", "search", "--out", frames, *options)
 
 
 @pytest.mark.thorough
@@ -71,7 +70,7 @@ def test_bottleneck_features_use_a_node_that_joins(
 ) -> None:
     weights = f"{random_weights('vgg16')}"
     options = ("--backbone", "vgg16", "--weights", weights, "--set", "execution.block_images=4")
-    grows(empty_head, "bottleneck", "--out", run_dir, *options)
+    grows(empty_head, "_NetworkWorker", "bottleneck", "--out", run_dir, *options)
 
 
 def apart(mount: str, folder: Path) -> tuple[str, ...]:
