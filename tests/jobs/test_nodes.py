@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.deep.conftest import RandomWeights
+from tests.deep.conftest import RandomWeights, first_frames
 from tests.jobs.head import Head, kept, wait_until
 from tests.learn.conftest import draw_frames
 
@@ -66,11 +66,11 @@ def test_a_search_uses_a_node_that_joins(empty_head: Head, tmp_path: Path) -> No
 
 @pytest.mark.thorough
 def test_bottleneck_features_use_a_node_that_joins(
-    empty_head: Head, run_dir: Path, random_weights: RandomWeights
+    empty_head: Head, run_dir: Path, random_weights: RandomWeights, tmp_path: Path
 ) -> None:
-    weights = f"{random_weights('vgg16')}"
+    out, weights = first_frames(run_dir, tmp_path / "run", 80), random_weights("vgg16")
     options = ("--backbone", "vgg16", "--weights", weights, "--set", "execution.block_images=4")
-    grows(empty_head, "_NetworkWorker", "bottleneck", "--out", run_dir, *options)
+    grows(empty_head, "_NetworkWorker", "bottleneck", "--out", out, *options)
 
 
 def apart(mount: str, folder: Path) -> tuple[str, ...]:
