@@ -1,11 +1,13 @@
 """Bottleneck features by the job, against a bare loop and against one image at a time.
 
     python -m benchmarks.bottleneck --out RUN_FOLDER --backbone vgg16 --weights FILE [--images 96]
+    python -m benchmarks.bottleneck … --images 6000 --gpus-per-worker 1
 
-The run folder holds extracted frames of images that are still there; nothing in it is changed. The
-loop is a `tf.function` on crops that are in memory already, at the best of several batch sizes; the
-study's way is `model.predict` on one crop at a time. Each has all processors. Of the job, two runs
-on different numbers of images tell what one image costs apart from its start.
+The run folder holds extracted frames of images that are still there; nothing in it is changed, and
+they are taken again where more are asked for. The loop is a compiled function (for TensorFlow a
+`tf.function`) on crops that are in memory already, at the best of several batch sizes; the study's
+way is `model.predict` on one crop at a time. Each has all processors, or the GPU. Of the job, two
+runs on different numbers of images tell what one image costs apart from its start.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,17 +25,18 @@ from benchmarks.augmented import crops_of
 from benchmarks.report import Table, write_result
 from fer_ray.config import Execution
 from fer_ray.data import store
+from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.bottleneck import plan_bottleneck
 from fer_ray.deep.job import run_bottleneck
-from fer_ray.deep.keras_backend import load_keras
+from fer_ray.deep.keras_backend import load_keras, require_backend
 from fer_ray.deep.network import Backbone
 from fer_ray.experiments import frames_record
 from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent
 from fer_ray.runtime import ensure_ray, ray_closed_after
 
-BATCHES = (8, 16, 32)
-IN_LOOP = 32  # images of a bare loop
+BATCHES = (8, 16, 32, 64)
+IN_LOOP = 64  # images of a bare loop
 ROUNDS = 3  # of every way, one after another: what else the machine does slows the least of none
 SINGLE = 12  # images that are predicted one at a time
 
@@ -44,6 +48,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="vgg16")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--gpus-per-worker", type=float, default=0.0)
     options = parser.parse_args()
     record = frames_record(options.out)
     root = Path(record["data"]["root"])
@@ -58,17 +63,19 @@ def main() -> None:
     single = least["single"]
     table = Table(options.backbone, "s/image", "ratio")
     for batch, each in loops.items():
-        table.add(f"bare tf.function loop, batches of {batch}", f"{each:.4f}", "")
+        table.add(f"bare loop, batches of {batch}", f"{each:.4f}", "")
     table.add("fer-ray bottleneck, decoding and cutting included", f"{job:.4f}",
               f"**{job / loops[best]:.2f}** of the best loop")  # fmt: skip
     table.add("model.predict, one image at a time", f"{single:.4f}", f"**{single / job:.1f}** of "
               "the job")  # fmt: skip
     start = least[f"job of {few}"] - job * few
-    table.add("the job's start (workers, TensorFlow, weights), once", f"{start:.1f} s", "")
+    table.add("the job's start (workers, Keras, weights), once", f"{start:.1f} s", "")
+    gpus = options.gpus_per_worker
+    place = f"{gpus:g} GPUs a worker" if gpus else f"{os.cpu_count()} processors"
     write_result(
         f"bottleneck-{options.backbone}",
-        f"{options.images} images, {os.cpu_count()} processors for each way, the least of "
-        f"{ROUNDS} rounds. Weights do not matter to speed; no accuracy is measured here.",
+        f"{options.images} images, Keras on {require_backend()}, {place} for each way, the least "
+        f"of {ROUNDS} rounds. Weights do not matter to speed; no accuracy is measured here.",
         table,
     )
 
@@ -77,35 +84,39 @@ def one_round(
     options: argparse.Namespace, root: Path, crops: NDArray[np.uint8], few: int, many: int
 ) -> dict[str, float]:
     """Seconds of each way, once."""
-    jobs = {
-        f"job of {n}": job_seconds(options.out, root, options.backbone, options.weights, n)
-        for n in (few, many)
-    }
+    jobs = {f"job of {n}": job_seconds(options, root, n) for n in (few, many)}
     loops = {f"loop of {batch}": loop_seconds(options, crops, batch) for batch in BATCHES}
     return {**jobs, **loops, "single": predict_seconds(options, crops[:SINGLE])}
 
 
-def job_seconds(out: Path, root: Path, backbone: str, weights: str, images: int) -> float:
+def job_seconds(options: argparse.Namespace, root: Path, images: int) -> float:
     """Of the job on so many usable images, Ray's own start left out."""
+    execution = Execution(gpus_per_worker=options.gpus_per_worker)
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         copy = Path(scratch)
         (copy / "frames").mkdir()
-        rows = pq.read_table(out / "frames", filters=[("status", "=", "ok")]).slice(0, images)
+        rows = pq.read_table(options.out / "frames", filters=[("status", "=", "ok")])
+        rows = rows.take(np.arange(images) % rows.num_rows)
+        at = rows.schema.get_field_index("image_id")
+        names = pa.array([f"{name}-{n}" for n, name in enumerate(rows["image_id"].to_pylist())])
+        rows = rows.set_column(at, rows.schema.field(at), names)
         store.write_table(rows, copy / "frames" / "part-0.parquet")
-        record = store.read_json(out / "extract.json")
+        record = store.read_json(options.out / "extract.json")
         assert record is not None
         record["data"]["selected"] = rows.num_rows
         store.write_json(record, copy / "extract.json")
-        ensure_ray(Execution())
-        wanted = plan_bottleneck(frames_record(copy), backbone, weights)
+        ensure_ray(execution)
+        wanted = plan_bottleneck(frames_record(copy), options.backbone, options.weights)
         started = time.perf_counter()
-        run_bottleneck(copy, root, wanted, Execution(), silent)
+        run_bottleneck(copy, root, wanted, execution, silent)
         return time.perf_counter() - started
 
 
 def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: int) -> float:
     """An image of a bare loop, after one batch to warm up."""
-    network = Backbone(options.backbone, options.weights, batch_images=batch)
+    network = Backbone(
+        options.backbone, options.weights, gpu_share=options.gpus_per_worker, batch_images=batch
+    )
     network(crops[:batch])
     started = time.perf_counter()
     network(crops)
@@ -114,7 +125,7 @@ def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: i
 
 def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> float:
     """An image of `model.predict` on one at a time, as the study did."""
-    keras, spec = load_keras(), Backbone(options.backbone, options.weights).spec
+    keras, spec = load_keras(gpu_share=options.gpus_per_worker), BACKBONES[options.backbone]
     side = (spec.input_px, spec.input_px, 3)
     application = getattr(keras.applications, spec.application)
     model = application(include_top=False, weights=None, input_shape=side, **spec.options)

@@ -58,7 +58,9 @@ class Backbone:
         )
         self._numbers, self._file = spec.numbers(maps), Path(weights)
         if spec.application:
-            self._network: Any = _KerasNetwork(spec, self._file, maps, threads, gpu_share)
+            self._network: Any = _KerasNetwork(
+                spec, self._file, maps, threads, gpu_share, self.batch_images
+            )
         else:
             self._network = _DlibNetwork(spec, self._file)
 
@@ -95,9 +97,17 @@ class Backbone:
 
 class _KerasNetwork:
     def __init__(
-        self, spec: BackboneSpec, file: Path, maps: bool, threads: int | None, gpu_share: float
+        self,
+        spec: BackboneSpec,
+        file: Path,
+        maps: bool,
+        threads: int | None,
+        gpu_share: float,
+        batch_images: int,
     ) -> None:
         keras = load_keras(threads, gpu_share)
+        # XLA compiles a program for each size of a batch, which takes it seconds
+        self._least = batch_images if keras.backend.backend() == "jax" else 0
         self._px = spec.input_px
         side = (spec.input_px, spec.input_px)
         application = getattr(keras.applications, spec.application)
@@ -118,7 +128,9 @@ class _KerasNetwork:
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
         gray = np.stack([self._resized(crop) for crop in crops])
-        return np.asarray(self._forward(gray[..., None]), dtype=np.float32)
+        missing = max(0, self._least - len(gray))
+        gray = np.pad(gray, ((0, missing), (0, 0), (0, 0)))
+        return np.asarray(self._forward(gray[..., None]), dtype=np.float32)[: len(crops)]
 
     def _resized(self, crop: Crops) -> NDArray[np.float32]:
         """The crop at the network's size; averaged over areas where it shrinks."""

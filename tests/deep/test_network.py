@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fer_ray.deep.keras_backend import load_keras
+from fer_ray.deep.keras_backend import BACKENDS, load_keras
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.weights import embedded_file
 from fer_ray.errors import UserError
@@ -87,6 +88,27 @@ def test_loading_keras_says_nothing_and_keeps_what_others_say() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stderr == "E0000 00:00 a mistake\nafter\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_other_backends_give_the_same_features(
+    backend: str, mobilenet: Backbone, trained_mobilenet: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    pytest.importorskip(backend, reason=f"{backend} is not here", exc_type=ImportError)
+    np.save(tmp_path / "crops.npy", crops)
+    program = (
+        "import sys, numpy as np; from fer_ray.deep.network import Backbone\n"
+        "_, weights, crops, to = sys.argv\n"
+        "network = Backbone('mobilenet', weights, threads=1, batch_images=2)\n"
+        "np.save(to, network(np.load(crops)))"
+    )
+    files = [trained_mobilenet, tmp_path / "crops.npy", tmp_path / "features.npy"]
+    subprocess.run(
+        [sys.executable, "-c", program, *map(str, files)],
+        env={**os.environ, "KERAS_BACKEND": backend}, timeout=240, check=True,
+    )  # fmt: skip
+    np.testing.assert_allclose(np.load(files[2]), mobilenet(crops), rtol=1e-4, atol=1e-5)
 
 
 def test_no_crops_give_no_features(mobilenet: Backbone, crops: np.ndarray) -> None:
