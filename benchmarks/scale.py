@@ -98,11 +98,12 @@ def simulated(nodes: int) -> Iterator[None]:
     from ray.cluster_utils import Cluster
 
     prepare_token()
+    os.environ["RAY_AUTH_MODE"] = "token"  # of all that the cluster starts, and of its driver
     node = {"object_store_memory": 100_000_000}
     cluster = Cluster(
         initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False}
     )
-    os.environ |= {"RAY_ADDRESS": cluster.address, "RAY_AUTH_MODE": "token"}
+    os.environ["RAY_ADDRESS"] = cluster.address
     try:
         for _ in range(nodes):
             cluster.add_node(num_cpus=1, **node)

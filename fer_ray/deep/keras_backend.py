@@ -4,20 +4,16 @@ import contextlib
 import importlib
 import importlib.util
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 
 from fer_ray.errors import UserError
+from fer_ray.notices import without_notices
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # What TensorFlow says at its start whatever TF_CPP_MIN_LOG_LEVEL is (tensorflow#100442): that it
 # has not set up its log yet, and information (I) about this machine.
-NOTICES = ("/^WARNING: All log messages before absl::InitializeLog/d", "/^I0000 /d")
-
-SORTED_S = 2  # a process that was started meanwhile may hold the stream open
+NOTICES = ("^WARNING: All log messages before absl::InitializeLog", "^I0000 ")
 
 
 def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
@@ -41,7 +37,7 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
     if not gpu_share:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        with _without_notices():
+        with without_notices(*NOTICES) if "keras" not in sys.modules else contextlib.nullcontext():
             import keras
     except ImportError as problem:
         raise _missing(backend, str(problem)) from None
@@ -71,32 +67,6 @@ def _missing(backend: str, problem: str) -> UserError:
         f"Keras on {backend} cannot be loaded: {problem}. Install it, pip install {backend}, or "
         "name another backend in KERAS_BACKEND."
     )
-
-
-@contextlib.contextmanager
-def _without_notices() -> Iterator[None]:
-    """Keep `NOTICES` from the error stream, and nothing else.
-
-    A process of its own sorts them out, so that what is written last gets through if this one ends
-    there, as it does on a processor that TensorFlow does not run on.
-    """
-    sed = shutil.which("sed")
-    if "keras" in sys.modules or sed is None:
-        yield
-        return
-    shown = os.dup(2)
-    command = [sed, *(part for notice in NOTICES for part in ("-e", notice))]
-    sorting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=shown, stderr=shown)
-    assert sorting.stdin is not None
-    os.dup2(sorting.stdin.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(shown, 2)
-        os.close(shown)
-        sorting.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            sorting.wait(SORTED_S)
 
 
 def _require_gpu(backend: str) -> None:

@@ -19,11 +19,15 @@ from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
+from fer_ray.notices import without_notices
 from fer_ray.pipeline import POSITION, keep_rows, receipt, rows_kept
 from fer_ray.placement import processor_share
 from fer_ray.runtime import require_reachable, require_same, require_shared
 
 CROPS = "crops"  # (size × size) bytes
+# Ray's warning of each pool, that its actors need their arguments again to start anew: Ray Data
+# holds on to them (ray#57733).
+RESTARTS = r"core_worker\.cc:[0-9]*: Actor with class name: 'MapWorker(MapBatches(_NetworkWorker))'"
 BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
 
 
@@ -98,7 +102,8 @@ def bottleneck_blocks(
         num_gpus=gpus_per_worker,
     )
     try:
-        yield from rows_kept(receipts)
+        with without_notices(RESTARTS):
+            yield from rows_kept(receipts)
     except ray.exceptions.RayError:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was
         raise

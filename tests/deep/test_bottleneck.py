@@ -46,9 +46,11 @@ def computed(
 
 @pytest.mark.slow
 def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
-    frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
-) -> None:
+    frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     record = computed(frames, corpus, trained_mobilenet, execution=TWO)
+    assert capfd.readouterr().err == ""  # of Ray's warning, among others
     rows = pq.read_table(frames / "frames").to_pandas()
     usable = rows[rows.status == "ok"]
     assert record["rows"] == record["rows_done"] == len(usable) > 6
