@@ -16,6 +16,7 @@ from fer_ray.errors import SourceLostError
 
 NO_FILE = "no file, but a folder, pipe or device"
 NO_TARGET = "a link to nothing"
+UNADDRESSABLE = frozenset({"", ".", ".."})  # as folders of a bucket
 
 
 class Entry(NamedTuple):
@@ -158,21 +159,44 @@ def on_objects(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterat
     Keys with an empty segment, `.` or `..` (`a//b.jpg`) cannot be asked for through pyarrow: their
     folders are counted, and not entered.
     """
+    # Of Google's folders pyarrow shows only those that have an object of their own.
+    if filesystem.type_name == "gcs":
+        yield from _below(filesystem, root, quality)
+        return
     pending = [root]
     while pending:
         folder = pending.pop()
         for info in filesystem.get_file_info(fs.FileSelector(folder)):
-            relative = info.path[len(root) :].lstrip("/")
             if info.type != fs.FileType.Directory:
-                if is_junk(info.base_name):
-                    quality.note("junk_file", relative)
-                elif is_image(info.base_name):
-                    yield Entry(relative, info.size, info.mtime_ns or 0)
-                elif relative != LABELS_FILE:
-                    quality.note("not_an_image", relative)
-            elif info.path.rstrip("/") == folder or info.base_name in ("", ".", ".."):
+                yield from _object(info, info.path[len(root) :].lstrip("/"), quality)
+            elif info.path.rstrip("/") == folder or info.base_name in UNADDRESSABLE:
                 within = folder[len(root) :].lstrip("/")
                 name = "" if info.path.rstrip("/") == folder else info.base_name
                 quality.note("unaddressable", f"{within}/{name}/".lstrip("/") or "/")
             elif not is_junk(info.base_name):
                 pending.append(info.path)
+
+
+def _below(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
+    """As `on_objects`, of one listing of all, which is held in memory."""
+    odd = set()
+    for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
+        relative = info.path[len(root) + 1 :]
+        folders = relative.split("/")[:-1]
+        if info.type == fs.FileType.Directory or any(is_junk(name) for name in folders):
+            continue
+        if UNADDRESSABLE.isdisjoint(folders):
+            yield from _object(info, relative, quality)
+        else:
+            odd.add("/".join([*folders, ""]))
+    for folder in sorted(odd):
+        quality.note("unaddressable", folder)
+
+
+def _object(info: fs.FileInfo, relative: str, quality: Quality) -> Iterator[Entry]:
+    if is_junk(info.base_name):
+        quality.note("junk_file", relative)
+    elif is_image(info.base_name):
+        yield Entry(relative, info.size, info.mtime_ns or 0)
+    elif relative != LABELS_FILE:
+        quality.note("not_an_image", relative)
