@@ -57,6 +57,7 @@ class Chaos:
 
         os.environ.pop("RAY_ADDRESS", None)
         prepare_token()
+        os.environ["RAY_AUTH_MODE"] = "token"  # of all that the cluster starts, and of the drivers
         self._data, self._scratch, self._log = data, scratch, scratch / "driver.log"
         self._random = random.Random(seed)
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100_000_000}
@@ -91,9 +92,7 @@ class Chaos:
     def _drive(self, store: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *COMMITS]
         where = ("--source", str(self._data), "--store", str(store))
-        environment = {
-            **os.environ, "RAY_ADDRESS": self._cluster.address, "RAY_AUTH_MODE": "token"
-        }  # fmt: skip
+        environment = {**os.environ, "RAY_ADDRESS": self._cluster.address}
         with self._log.open("wb") as log:
             return subprocess.Popen(
                 [*command, *where], env=environment, stdout=subprocess.DEVNULL, stderr=log
