@@ -5,7 +5,7 @@ into a new store. At a random moment a task's worker, the process that guards it
 the driver is killed (SIGKILL). A killed driver is started again, as cron would. Then the store is
 held against that of an undisturbed sweep, row for row.
 
-    python -m benchmarks.chaos --data corpus --kills 24
+    python -m benchmarks.chaos --data corpus --kills 30
 """
 
 import argparse
@@ -29,7 +29,7 @@ from fer_ray.access import prepare_token
 
 NODES = 3
 BOOKKEEPING = {"sweep", "listed_ns"}
-KINDS = ("worker", "guarded", "node", "driver")
+KINDS = ("worker", "guarded", "actor", "node", "driver")
 COMMITS = ("--set", "sweep.commit_rows=16", "--set", "execution.block_images=8")
 
 
@@ -53,11 +53,11 @@ class Chaos:
     """
 
     def __init__(self, data: Path, scratch: Path, seed: int) -> None:
-        from ray.cluster_utils import Cluster
-
         os.environ.pop("RAY_ADDRESS", None)
         prepare_token()
-        os.environ["RAY_AUTH_MODE"] = "token"  # of all that the cluster starts, and of the drivers
+        os.environ["RAY_AUTH_MODE"] = "token"  # of all that is started; read with Ray's import
+        from ray.cluster_utils import Cluster
+
         self._data, self._scratch, self._log = data, scratch, scratch / "driver.log"
         self._random = random.Random(seed)
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100_000_000}
@@ -113,6 +113,7 @@ class Chaos:
             return driver.poll() is None
         wanted: Callable[[str], bool] = {
             "worker": lambda name: name.startswith("ray::answer"),
+            "actor": lambda name: name.startswith("ray::Claims"),
             "guarded": lambda name: "fer_ray.sweep.child" in name,
         }[kind]
         found = [one for one in psutil.Process().children(recursive=True) if wanted(_named(one))]
@@ -133,7 +134,7 @@ def main() -> None:
     """Disturb, compare, and keep a dated file."""
     parser = argparse.ArgumentParser(description="Sweeps under random kills")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--kills", type=int, default=24)
+    parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     hits, same, starts = Counter[str](), Counter[str](), 0

@@ -95,10 +95,10 @@ def time_steps(data: Path) -> tuple[dict[str, float], float]:
 @contextmanager
 def simulated(nodes: int) -> Iterator[None]:
     """A cluster on this machine whose nodes have a processor each, and whose head has none."""
+    prepare_token()
+    os.environ["RAY_AUTH_MODE"] = "token"  # of all that is started; read with Ray's import
     from ray.cluster_utils import Cluster
 
-    prepare_token()
-    os.environ["RAY_AUTH_MODE"] = "token"  # of all that the cluster starts, and of its driver
     node = {"object_store_memory": 100_000_000}
     cluster = Cluster(
         initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False}

@@ -23,6 +23,9 @@ from benchmarks.report import Table, write_result
 
 SIDE = 24  # pixels
 FOLDER = 1_000  # images of one folder
+# Every image is refused by its header, so that all that is left is the driver's and the store's.
+REFUSED = ("--set", "extract.decode.max_pixels=1", "--set", "sweep.fuse_images=0",
+           "--max-error-share", "1")  # fmt: skip
 STEPS = ("list", "plan", "read", "describe", "publish", "tidy")
 
 
@@ -45,11 +48,11 @@ def link(root: Path, links: int, targets: Path) -> None:
         (folder / f"{number:07d}.png").symlink_to(files[number % len(files)])
 
 
-def sweep(source: Path, store: Path) -> dict[str, Any]:
+def sweep(source: Path, store: Path, *options: str) -> dict[str, Any]:
     """One sweep in a process of its own; its manifest."""
     where = ("--source", str(source), "--store", str(store))
     command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", "--json", *where]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
@@ -78,6 +81,8 @@ def main() -> None:
             draw(scratch / f"images{images}", images)
             told = sweep(scratch / f"images{images}", scratch / f"store{images}")
             measured(table, "first", told)
+            told = sweep(scratch / f"images{images}", scratch / f"refused{images}", *REFUSED)
+            measured(table, "first, all refused", told)
         link(scratch / "links", options.links, scratch / f"images{options.images[0]}")
         for name in ("first, links", "nothing new"):
             measured(table, name, sweep(scratch / "links", scratch / "store"))

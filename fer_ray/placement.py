@@ -10,7 +10,8 @@ from fer_ray.errors import UserError
 
 WAIT_S = 1800.0  # for a first node: a spot machine is bought, booted and set up by then
 REMIND_S = 300.0  # between two lines that say so
-LOOK_S = 2.0  # between two looks
+LOOK_S = 2.0  # between two looks at the cluster
+PAUSE_S = 0.5  # between two looks whether a task was placed
 SETTLED_S = 5  # after which processors that were given back count as free
 LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
 
@@ -99,7 +100,8 @@ def wait_for(resource: str, amount: float, refused: Callable[[], None] = lambda:
     needs = {"num_cpus": 0.0, "num_gpus": 0.0, f"num_{resource.lower()}s": amount}
     place = ray.remote(**needs)(_nothing).remote()
     try:
-        while not ray.wait([place], timeout=LOOK_S)[0]:
+        while not ray.wait([place], timeout=0)[0]:
+            time.sleep(PAUSE_S)  # waiting itself, Ray makes exit code 1 of each signal
             patience.check()
             refused()
     except BaseException:

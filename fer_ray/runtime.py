@@ -1,6 +1,7 @@
 """Starting Ray or joining a cluster, and every setting of its own that a job relies on."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -33,19 +34,16 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+SENT = ("KERAS_BACKEND",)
+
 logger = logging.getLogger(__name__)
 
 
-def ensure_ray(execution: Execution) -> int:
+def start_ray(execution: Execution) -> None:
     """Start Ray unless it runs: on the cluster that RAY_ADDRESS names, else on this machine.
 
-    Waits for a cluster's first processor.
-
-    Returns:
-        The number of tasks at a time that the cluster, as it is now, has processors for.
-
     Raises:
-        UserError: Ray cannot be started or reached, or no processor comes.
+        UserError: It cannot be started or reached.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -57,6 +55,18 @@ def ensure_ray(execution: Execution) -> int:
         _configure_data()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)  # Ray sets its own on start
+
+
+def ensure_ray(execution: Execution) -> int:
+    """Start Ray unless it runs, and wait for a cluster's first processor.
+
+    Returns:
+        The number of tasks at a time that the cluster, as it is now, has processors for.
+
+    Raises:
+        UserError: Ray cannot be started or reached, or no processor comes.
+    """
+    start_ray(execution)
     if not there(CPU):
         wait_for(CPU, LEAST_SHARE)
     processors = max(1, int(there(CPU)))
@@ -186,7 +196,7 @@ def _start(execution: Execution) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if address:
-            ray.init(**common)
+            ray.init(runtime_env=_sent_along(), **common)
         else:
             ray.init(
                 address="local",
@@ -201,6 +211,17 @@ def _start(execution: Execution) -> None:
         raise UserError(
             f"Cannot start Ray on this machine: {problem}\n`fer-ray doctor` looks into it."
         ) from problem
+
+
+def _sent_along() -> dict[str, Any] | None:
+    """Of this process's environment, what workers on other machines are to have as well.
+
+    Those of a submitted job have its environment already, and Ray refuses to set it twice.
+    """
+    submitted = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    theirs = (submitted.get("runtime_env") or {}).get("env_vars", {})
+    sent = {name: os.environ[name] for name in SENT if name in os.environ and name not in theirs}
+    return {"env_vars": sent} if sent else None
 
 
 def _configure_data() -> None:

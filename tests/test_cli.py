@@ -200,6 +200,22 @@ MISTAKES = {
         ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "/proc/x/crops"), 2,
         "Cannot write into",
     ),
+    "a source that is no URI": (
+        ("sweep", "--source", "s3://[b/x", "--store", "OUT"), 2, "--source s3://…: Invalid",
+    ),
+    "a store that is no URI": (
+        ("sweep", "--source", "PICTURES", "--store", "s3://[b/x"), 2, "--store s3://…: Invalid",
+    ),
+    "a source for which a package is missing": (
+        ("sweep", "--source", "hf://datasets/x", "--store", "OUT"), 2,
+        "--source hf://datasets/x: Install huggingface_hub",
+    ),
+    "a source without an image": (
+        ("sweep", "--source", "EMPTY", "--store", "OUT"), 5, "EMPTY holds no images",
+    ),
+    "a source that is not there": (
+        ("sweep", "--source", "nowhere", "--store", "OUT"), 5, "there is no such folder",
+    ),
     "a report on images that are not there": (
         ("report", "--out", "OUT", "--data", "nowhere"), 2, "There is no nowhere",
     ),

@@ -11,7 +11,11 @@ IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm")
 )
 JUNK_NAMES = frozenset(
-    (".ds_store", "thumbs.db", "desktop.ini", "__macosx", ".gitkeep", ".spotlight-v100", ".trashes")
+    (
+        *(".ds_store", "__macosx", ".spotlight-v100", ".trashes"),
+        *("thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("lost+found", ".snapshot", ".gitkeep"),
+    )
 )
 
 

@@ -1,17 +1,15 @@
-"""A sweep's commits: results as they come, then the images, at once; also beside another sweep."""
+"""A sweep's commits of results, as they come; also beside another sweep."""
 
 import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
+from fer_ray.contracts import READINGS_SCHEMA
 from fer_ray.errors import StoreLostError
 from fer_ray.sweep.describe import completed
 from fer_ray.sweep.store import ConflictError, Snapshot
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 ATTEMPTS = 20  # of a commit, while other sweeps are quicker
 MOST_PAUSE_S = 0.5
 MOST_READINGS = 1 << 18  # held at once
-READERS = timedelta(hours=1)  # for which results stay that an image had: a reader may be at it
 
 Result = TypeVar("Result")
 
@@ -107,7 +104,7 @@ class ResultCommits:
             if how == self._append:
                 left = without(left, self._known)
 
-        _insist(commit, self._sweep.store.uri, look_again)
+        insist(commit, self._sweep.store.uri, look_again)
 
     def _append(self, rows: pa.Table) -> None:
         sweep = self._sweep
@@ -164,63 +161,7 @@ def without(rows: pa.Table, known: Snapshot) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["sha256"], pa.array(theirs, pa.string()))))
 
 
-def publish(sweep: "Sweep") -> dict[str, int]:
-    """Commit all changes of `images` at once; the numbers of rows put and deleted."""
-    return _insist(partial(_publish, sweep), sweep.store.uri)
-
-
-def _publish(sweep: "Sweep") -> dict[str, int]:
-    ledger = sweep.ledger
-    base = sweep.store.snapshot("images")
-    if base.version != ledger.images_version:  # another sweep has published since
-        ledger.load_images(base)
-    counts = ledger.count_changes()
-    if counts["put"] or counts["delete"]:
-        _commit_images(sweep, base, counts)
-        ledger.load_images(sweep.store.snapshot("images"))
-    return counts
-
-
-def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> None:
-    changes = sweep.ledger.changes()
-    if counts["replaced"] or counts["delete"]:
-        sweep.store.merge(base, changes, ("path",), sweep.meta)
-        return
-    rows = pa.RecordBatchReader.from_batches(
-        IMAGES_SCHEMA,
-        (
-            pa.RecordBatch.from_arrays(
-                [batch[field.name].cast(field.type) for field in IMAGES_SCHEMA],
-                schema=IMAGES_SCHEMA,
-            )
-            for batch in changes
-        ),
-    )
-    sweep.store.append(base, rows, IMAGES_SCHEMA, sweep.meta)
-
-
-def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
-    """Remove results that no image has any more, but those that a reader may still look for.
-
-    Args:
-        sweep: This sweep, which has published.
-        finished: Sweeps that came to their end.
-    """
-    since = datetime.now(UTC) - READERS
-    seen = sweep.store.snapshot("images").files()
-    for version in sweep.store.versions("images", since):
-        before = sweep.store.snapshot("images", version)
-        sweep.ledger.in_use(before.batches(["sha256", "recipe"], but=seen))
-        seen |= before.files()
-    store, record = sweep.store, sweep.record
-    results = store.snapshot("results")
-    keys, record.orphans_kept = sweep.ledger.orphans(results, sweep.oldest_kept, finished)
-    if keys.num_rows:
-        _insist(lambda: store.remove(store.snapshot("results"), keys, sweep.meta), store.uri)
-        record.orphans = keys.num_rows
-
-
-def _insist(
+def insist(
     commit: Callable[[], Result], uri: str, look_again: Callable[[], None] = lambda: None
 ) -> Result:
     """Try a commit until no other sweep is quicker.

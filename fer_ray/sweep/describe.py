@@ -12,6 +12,7 @@ from fer_ray.contracts import RESULT_FIELDS, Stage, Status, answer_fields, resul
 from fer_ray.data.decode import decode_bytes
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS
+from fer_ray.sweep.recipe import Recipe, require_here
 
 MOST_FACES = {"largest": 1, "all": None}
 Stages = Callable[[str], None]
@@ -25,14 +26,22 @@ class DescribeImage:
         settings: Those of extraction.
         faces: The study's rule of exactly one, the largest, or all.
         answer: A model that adds its answers to each face.
+        recipe: That the rows will carry; None: any libraries and models will do.
     """
 
     settings: ExtractSettings
     faces: Literal["one", "largest", "all"] = "one"
     answer: Answering | None = None
+    recipe: Recipe | None = None
 
     def load(self) -> None:
-        """Load the models, so that their lack shows before the first image."""
+        """Load the models, so that their lack shows before the first image.
+
+        Raises:
+            UserError: A model or a library is missing here, or is not the recipe's.
+        """
+        if self.recipe is not None:
+            require_here(self.recipe, self.settings.landmarks.model)
         steps.face_finder(self.settings.crop)
         steps.landmark_locator(self.settings.landmarks)
         if self.answer is not None:

@@ -167,10 +167,8 @@ def _differences(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                     f"count(*) FILTER (a.recipe <> b.recipe) {joined}").fetchall()[0]  # fmt: skip
     differing = {}
     for kind, condition in KINDS.items():
-        query = (
-            f"SELECT count(*), list(coalesce(a.path, b.path) ORDER BY ALL)[:{EXAMPLES}] {joined} "
-            f"WHERE {condition}"
-        ).replace("ORDER BY ALL", "ORDER BY coalesce(a.path, b.path)")
+        path = "coalesce(a.path, b.path)"
+        query = f"SELECT count(*), min({path}, {EXAMPLES}) {joined} WHERE {condition}"
         [(count, examples)] = db.sql(query).fetchall()
         if count:
             differing[kind] = {"images": count, "examples": examples}

@@ -45,6 +45,8 @@ def labels_of(source: Source, quality: Quality) -> Callable[[str], Label]:
         SourceLostError: There is a labels.csv that cannot be read.
         UserError: It is no table of labels.
     """
+    if source.empty:  # listing it tells
+        return _of_folder
     try:
         content = source.read(LABELS_FILE)
     except FileNotFoundError:

@@ -69,7 +69,7 @@ class Ledger:
             "memory_limit": MEMORY, "temp_directory": str(folder), "threads": "2",
         }  # fmt: skip
         self._db = duckdb.connect(str(folder / "ledger.duckdb"), config=settings)
-        self.images_version = -1
+        self.images_version = self.results_version = -1
         self._run(queries.TABLES)
         self._run("INSERT INTO this VALUES (?, ?, ?, ?, ?, ?, ?)", this)
 
@@ -95,6 +95,7 @@ class Ledger:
         self._run("DELETE FROM result_rows")
         for batch in results.batches(RESULT_COLUMNS):
             self.described(pa.table(batch))
+        self.results_version = results.version
 
     def load_readings(self, readings: Snapshot) -> None:
         """Take up what other sweeps have read and did not come to publish."""
@@ -137,6 +138,14 @@ class Ledger:
         query = (
             f"SELECT path FROM (SELECT path {queries.TO_READ} UNION ALL "
             f"SELECT min(path) {queries.TO_DESCRIBE}) ORDER BY hash(path), path LIMIT {count}"
+        )
+        return [path for (path,) in self._rows(query)]
+
+    def some_known(self, count: int) -> list[str]:
+        """Paths of images whose content is known, so that they could be read once; by chance."""
+        query = (
+            "SELECT path FROM plan WHERE sha256 IS NOT NULL AND kind <> 'gone' "
+            f"ORDER BY hash(path), path LIMIT {count}"
         )
         return [path for (path,) in self._rows(query)]
 
@@ -213,8 +222,8 @@ class Ledger:
         for batch in rows:
             self._insert("in_use", pa.table(batch))
 
-    def orphans(self, results: Snapshot, before: str, finished: list[str]) -> tuple[pa.Table, int]:
-        """`sha256` and `recipe` of results that no image has, and how many more are `in_use`.
+    def find_orphans(self, results: Snapshot, before: str, finished: list[str]) -> int:
+        """Find results that no image has, for `orphans`; how many more are `in_use`.
 
         Args:
             results: That the store has.
@@ -229,8 +238,17 @@ class Ledger:
             settled = pc.or_(pc.less(batch["sweep"], before), pc.is_in(batch["sweep"], done))
             self._insert("keys", pa.table(batch.filter(settled)))
         query = "SELECT DISTINCT sha256, recipe FROM keys ANTI JOIN images USING (sha256, recipe)"
-        free = self._arrow(f"{query} ANTI JOIN in_use USING (sha256, recipe)")
-        return free, int(self._one(f"SELECT count(*) FROM ({query})")) - free.num_rows
+        self._run(f"CREATE OR REPLACE TABLE orphans AS {query}")
+        found = int(self._one("SELECT count(*) FROM orphans"))
+        self._run("DELETE FROM orphans o USING in_use u "
+                  "WHERE o.sha256 = u.sha256 AND o.recipe = u.recipe")  # fmt: skip
+        return found - int(self._one("SELECT count(*) FROM orphans"))
+
+    def orphans(self, most: int) -> Iterator[pa.Table]:
+        """`sha256` and `recipe` of the results that `find_orphans` found, so many at once."""
+        count = int(self._one("SELECT count(*) FROM orphans"))
+        for start in range(0, count, most):
+            yield self._arrow(f"SELECT * FROM orphans ORDER BY ALL LIMIT {most} OFFSET {start}")
 
     def _blocks(self, query: str, block: int) -> Iterator[pa.Table]:
         reader = self._db.cursor().sql(query).to_arrow_reader(AT_ONCE)

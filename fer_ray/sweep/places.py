@@ -26,6 +26,7 @@ def opened(uri: str) -> tuple[fs.FileSystem, str]:
 
     Raises:
         ValueError: The scheme is unknown, or it is no URI.
+        ImportError: pyarrow needs a package for this scheme that is not installed.
         OSError: It does not answer.
     """
     if "://" not in uri:
@@ -43,7 +44,10 @@ def without_secret(uri: str) -> str:
     """A URI without keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
     if "://" not in uri:
         return uri
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # where a key would be cannot be told
+        return f"{uri.partition('://')[0]}://…"
     user, at, host = parts.netloc.rpartition("@")
     kept = "" if parts.scheme.startswith("s3") else user.partition(":")[0]
     query = "&".join(one for one in parts.query.split("&") if not _SECRET.search(one))
@@ -62,12 +66,16 @@ def require_store(uri: str) -> None:
             f"--store {without_secret(uri)}: a store is a folder, or one of "
             f"{', '.join(f'{name}://' for name in STORES)}."
         )
+    try:
+        parts = urlsplit(uri)
+    except ValueError as problem:
+        raise UserError(f"--store {without_secret(uri)}: {told(problem)}.") from None
     if without_secret(uri) != uri:
         raise UserError(
             f"--store {without_secret(uri)}: keys are not taken from a URI. Set "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your store's kind asks for."
         )
-    path = urlsplit(uri).path if known and scheme != "file" else str(opened(uri)[1])
+    path = parts.path if known and scheme != "file" else str(opened(uri)[1])
     if found := _REFUSED.search(path):
         raise UserError(
             f"--store {without_secret(uri)}: Delta Lake cannot write to a path with "
@@ -102,4 +110,4 @@ def told(problem: BaseException) -> str:
     return _COLOURS.sub("", text).strip().splitlines()[0][:300]
 
 
-UNUSABLE = (ValueError, OSError, pa.ArrowException)  # what pyarrow raises of a place
+UNUSABLE = (ValueError, OSError, ImportError, pa.ArrowException)  # what pyarrow raises of a place

@@ -28,6 +28,9 @@ from fer_ray.sweep.source import open_source
 from fer_ray.sweep.state import Stop, Sweep
 from fer_ray.sweep.store import Store
 
+# No room on the disk or in memory, and what follows from it; mistakes in queries are bugs.
+DATABASE_LOST = (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalException)
+
 
 @contextmanager
 def prepared(
@@ -91,10 +94,11 @@ def way_of(settings: Settings, predictor: Predictor | None, weights: Asked) -> W
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
         answer = Answering(bundle.folder.resolve(), predictor.sha256, weights=weights)
+    recipe = recipe_of(settings, bundle)
     return Way(
-        DescribeImage(settings.extract, settings.sweep.faces, answer),
+        DescribeImage(settings.extract, settings.sweep.faces, answer, recipe),
         schema_of(settings.extract, labels),
-        recipe_of(settings, bundle),
+        recipe,
     )
 
 
@@ -103,11 +107,12 @@ def _scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fer-ray-") as folder:
         try:
             yield Path(folder)
-        except duckdb.IOException as problem:
+        except DATABASE_LOST as problem:
             reason = str(problem).splitlines()[0]
             raise UserError(
-                f"The temporary folder {folder} cannot be written any more: {reason}\nSet TMPDIR "
-                "to a folder with room and run the same again."
+                f"What this sweep knows, in the temporary folder {folder}, cannot be kept any "
+                f"more: {reason}\nSet TMPDIR to a folder with room on a disk that is well, see "
+                "that this machine has memory left, and run the same again."
             ) from None
 
 

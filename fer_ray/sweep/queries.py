@@ -110,7 +110,7 @@ WHERE p.kind = 'gone' AND (SELECT gone FROM this) = 'delete'
 """
 
 EXAMPLES = """
-SELECT status, coalesce(error, '') AS why, count(*) AS n, list(path ORDER BY path)[:5]
+SELECT status, coalesce(error, '') AS why, count(*) AS n, min(path, 5)
 FROM images WHERE status IN $errors GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT 50
 """
 

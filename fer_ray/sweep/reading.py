@@ -1,13 +1,18 @@
-"""Reading images in time: a file that does not answer costs itself, a mount that hangs is told."""
+"""Reading images in time: a file that cannot be read costs itself, a lost storage is told."""
 
 import queue
 import threading
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 from fer_ray.errors import SourceLostError
+from fer_ray.sweep.places import told
 from fer_ray.sweep.source import Source
 
 HANGS = 3  # reads in a row without an end: then it is the storage, and not the file
+FAILURES = 3  # reads in a row that fail: then the source's witness is asked for, which tells
 
 
 class HungError(Exception):
@@ -25,7 +30,7 @@ class Reader:
 
     def __init__(self, source: Source, most: int, seconds: float) -> None:
         self._source, self._most, self._seconds = source, most, seconds
-        self._hung = 0
+        self._hung = self._failed = 0
         self._asked: queue.SimpleQueue[str | None] | None = None
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -37,6 +42,30 @@ class Reader:
             OSError: It cannot be read.
             SourceLostError: The storage is gone, or does not answer any more.
         """
+        answer = self._answer(path)
+        self._failed = self._failed + 1 if _failed(answer) else 0
+        if self._failed == FAILURES:
+            self._require_witness(path, answer)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    def _require_witness(self, path: str, problem: Any) -> None:
+        """See that what could be read still can be: then those that failed do so on their own."""
+        self._failed, witness = 0, self._source.witness
+        try:
+            lost = witness is None or _failed(self._answer(witness))
+        except HungError:
+            lost = True
+        if lost:
+            raise SourceLostError(
+                f"{self._source.uri} cannot be read: {FAILURES} images in a row failed"
+                f"{f', and {witness}, which could be read before' if witness else ''}. "
+                f"{path}: {told(problem).rstrip('.')}."
+            )
+
+    def _answer(self, path: str) -> Any:
+        """The content, or what was raised."""
         if self._asked is None:
             self._asked, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
             served = (self._source, self._most, self._asked, self._answers)
@@ -53,15 +82,34 @@ class Reader:
                 ) from None
             raise HungError from None
         self._hung = 0
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def close(self) -> None:
         """Let the thread end."""
         if self._asked is not None:
             self._asked.put(None)
             self._asked = None
+
+
+def witnessed(source: Source, paths: Iterable[str], seconds: float) -> Source:
+    """The source with the first of some images that can be read as its witness, if one can be.
+
+    Args:
+        source: Where they lie.
+        paths: Of these images.
+        seconds: After which a read is given up, and the search with it.
+    """
+    with suppress(HungError):
+        for path in paths:
+            with closing(Reader(source, 0, seconds)) as read, suppress(OSError):
+                read(path)
+                return replace(source, witness=path)
+    return source
+
+
+def _failed(answer: Any) -> bool:
+    """Whether a read failed, though the storage seems to be there."""
+    return isinstance(answer, OSError) and not isinstance(answer, FileNotFoundError)
 
 
 def _serve(

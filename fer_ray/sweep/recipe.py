@@ -1,6 +1,9 @@
 """What defines a row besides its image: settings, models, and the code that ran."""
 
+import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fer_ray import __version__
@@ -9,6 +12,7 @@ from fer_ray.config import Settings, fingerprint
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.environment import library_versions
+from fer_ray.errors import UserError
 from fer_ray.features.landmarks import model_file, model_sha256
 
 # Those that touch pixels or numbers. Ray, pyarrow and the like carry them, and change none.
@@ -59,6 +63,35 @@ def recipe_of(settings: Settings, bundle: Bundle | None = None) -> Recipe:
             name: one.weights_sha256 for name, one in bundle.manifest.recipe.backbones.items()
         }
     return Recipe(fingerprint(content), content)
+
+
+def require_here(recipe: Recipe, landmark_model: Path | None) -> None:
+    """See that this machine makes rows as the one did that the recipe is of.
+
+    Args:
+        recipe: That the rows will carry.
+        landmark_model: As the settings name it.
+
+    Raises:
+        UserError: A model or a library is another one here.
+    """
+    differing = list(_differing(recipe.content, model_file(landmark_model)))
+    if differing:
+        raise UserError(
+            f"The node {platform.node()} would make other rows than the driver: "
+            f"{'; '.join(differing)}. Install the same on all nodes and run the same again."
+        )
+
+
+def _differing(content: dict[str, Any], landmark_model: Path) -> Iterator[str]:
+    here = {**library_versions(), "fer_ray": __version__}
+    theirs = {**content["libraries"], "fer_ray": content["fer_ray"]}
+    for name in dict.fromkeys((*theirs, *LIBRARIES)):
+        if here.get(name) != theirs.get(name):
+            yield f"{name} is {here.get(name, 'missing')}, not {theirs.get(name, 'there')}"
+    found, wanted = model_sha256(landmark_model), content["extract"]["landmarks"]["model"]
+    if found != wanted:
+        yield f"the landmark model {landmark_model} is {found[:16]}…, not {wanted[:16]}…"
 
 
 def _libraries(bundle: Bundle) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from fer_ray.config import Settings
 from fer_ray.errors import ExitCode, StoreLostError
 from fer_ray.progress import Progress
 from fer_ray.sweep.archive import SWEEPS
-from fer_ray.sweep.commits import publish, remove_orphans
 from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.manifest import manifest
 from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.publish import publish, remove_orphans
 from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.signals import answered, answered_later, terminate
 from fer_ray.sweep.state import Stop, Sweep, stop_here
@@ -147,10 +147,11 @@ def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
 @contextmanager
 def _on_ray(sweep: Sweep) -> Iterator[None]:
     """Ray is there, and SIGTERM asks the sweep to end; Ray sets a handler of its own on start."""
-    from fer_ray.runtime import ensure_ray
+    from fer_ray.runtime import ensure_ray, start_ray
 
     with answered_later():
-        sweep.record.workers = ensure_ray(sweep.settings.execution)
+        start_ray(sweep.settings.execution)
+    sweep.record.workers = ensure_ray(sweep.settings.execution)  # may wait for a first processor
     with answered(sweep.stop.set):
         yield
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +67,9 @@ def logged_as(log_format: str) -> Iterator[None]:
     except UserError as mistake:
         tell_problem(str(mistake), mistake.exit_code, log_format)
         sys.exit(mistake.exit_code)
+    except click.ClickException as mistake:
+        tell_problem(mistake.format_message(), ExitCode.USER_ERROR, log_format)
+        sys.exit(ExitCode.USER_ERROR)
     except KeyboardInterrupt:
         tell_problem("stopped", ExitCode.INTERRUPTED, log_format)
         sys.exit(ExitCode.INTERRUPTED)

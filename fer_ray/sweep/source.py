@@ -18,6 +18,8 @@ from fer_ray.sweep.listing import NO_FILE, Entry, on_disk, on_objects
 from fer_ray.sweep.places import UNUSABLE, opened, told, without_secret
 
 READ_ATTEMPTS = 4  # of an object, where the store answers with an error
+# Of a mount. An input/output error may be of one file: a bad sector.
+LOST = frozenset(STORAGE_LOST) - {errno.EIO}
 AT_ONCE = 1 << 20  # bytes of a file that has grown
 FIRST_PAUSE_S = 0.5  # doubled after each attempt
 
@@ -30,16 +32,23 @@ class Source:
         uri: Where it is, as records tell it: a folder's whole path, a URI without its user's key.
         filesystem: That of its scheme.
         root: Its folder, or bucket and prefix, within the file system.
+        witness: Path of an image that could be read: while it can be, so can the source.
     """
 
     uri: str
     filesystem: fs.FileSystem
     root: str
+    witness: str | None = None
 
     @property
     def local(self) -> bool:
         """Whether it is a folder that is mounted here."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is a folder that is not there or holds nothing, as one that is unmounted."""
+        return self.local and not _holds_anything(self.root)
 
     def entries(self, quality: Quality) -> Iterator[Entry]:
         """All images, folder by folder; files of other kinds are counted.
@@ -74,21 +83,33 @@ class Source:
         try:
             return _read_file(f"{self.root}/{path}", size)
         except OSError as problem:
-            if problem.errno in STORAGE_LOST or not _holds_anything(self.root):
+            if problem.errno in LOST or self.empty:
                 raise SourceLostError(f"{self.uri} is gone: {told(problem)}.") from None
             raise
 
     def _read_object(self, path: str, size: int | None) -> bytes:
+        last: OSError
         for attempt in range(READ_ATTEMPTS):
+            if attempt:
+                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + random.random()))
             try:
                 with self.filesystem.open_input_file(f"{self.root}/{path}") as opened:
                     return bytes(opened.read(size))
-            except FileNotFoundError:
-                raise
+            except FileNotFoundError as problem:
+                last = problem
+                break
             except OSError as problem:
                 last = problem
-                time.sleep(FIRST_PAUSE_S * 2**attempt * (0.5 + random.random()))
-        raise SourceLostError(f"{self.uri} does not answer: {told(last)}.") from None
+        if self._answers():
+            raise last
+        raise SourceLostError(f"{self.uri} is gone or does not answer: {told(last)}.") from None
+
+    def _answers(self) -> bool:
+        """Whether the storage itself is there, so that what failed is about one object."""
+        try:
+            return bool(self.filesystem.get_file_info(self.root).type == fs.FileType.Directory)
+        except OSError:
+            return False
 
 
 def open_source(uri: str) -> Source:
@@ -134,7 +155,7 @@ def _up_to(content: io.FileIO, size: int) -> bytes:
 
 
 def _holds_anything(root: str) -> bool:
-    """Whether a folder is there and holds something; an empty one is taken for unmounted."""
+    """Whether a folder is there and holds something."""
     try:
         with os.scandir(root) as found:
             return any(True for _ in found)

@@ -188,7 +188,9 @@ class Store:
                 known.table.optimize.compact(
                     target_size=TARGET_FILE_BYTES, writer_properties=WRITING
                 )
-            gone = known.table.vacuum(self._hours, dry_run=False, enforce_retention_duration=False)
+            gone = known.table.vacuum(
+                self._hours, dry_run=False, enforce_retention_duration=False, full=True
+            )  # not full: only what was removed since the last checkpoint
             known.table.cleanup_metadata()
         return {"files": len(self.snapshot(name).files()), "files_vacuumed": len(gone)}
 

@@ -20,9 +20,11 @@ from fer_ray.sweep.claims import MOST_KNOWN
 from fer_ray.sweep.commits import ReadingCommits, ResultCommits
 from fer_ray.sweep.describe import failed_rows
 from fer_ray.sweep.fuse import FAULTS, FuseError
+from fer_ray.sweep.reading import witnessed
 from fer_ray.sweep.state import Sweep, stop_here
 
 KILLED = "its worker died again and again"
+WITNESSES = 4  # that are tried of the images known, and of those to do
 NO_FILE = os.strerror(errno.ENOENT)  # as the row of an image says that is not there
 
 
@@ -61,6 +63,8 @@ class _Work:
 def work(sweep: Sweep) -> None:
     """Read what is not known and describe what is new of it; then what else has no results."""
     at_work = _Work(sweep)
+    asked = sweep.ledger.some_known(WITNESSES) + sweep.ledger.some_to_do(WITNESSES)
+    sweep.source = witnessed(sweep.source, asked, sweep.settings.sweep.image_seconds)
     sweep.record.sample()
     try:
         with sweep.record.timed("read"):
@@ -156,8 +160,8 @@ def _run(
     try:
         yield from run_blocks(work, blocks, workers, sweep.stop, lost, stopping)
     except SourceLostError:
-        root = Path(sweep.source.root)
-        if sweep.source.local and several_nodes() and not unreachable([root]):
+        root, readable_here = Path(sweep.source.root), sweep.source.local and sweep.source.witness
+        if readable_here and several_nodes() and not unreachable([root]):
             raise UserError(not_shared(root)) from None
         raise
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deep.conftest import random_weights  # noqa: F401, a fixture
+from tests.deep.conftest import random_weights, trained_mobilenet  # noqa: F401, fixtures
 from tests.jobs.head import Head, wait_until
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from fer_ray.errors import ExitCode
 from tests.deep.conftest import RandomWeights, first_frames
 from tests.jobs.head import Head, kept, wait_until
 from tests.learn.conftest import draw_frames
@@ -71,6 +72,28 @@ def test_bottleneck_features_use_a_node_that_joins(
     out, weights = first_frames(run_dir, tmp_path / "run", 80), random_weights("vgg16")
     options = ("--backbone", "vgg16", "--weights", weights, "--set", "execution.block_images=4")
     grows(empty_head, "_NetworkWorker", "bottleneck", "--out", out, *options)
+
+
+def test_workers_take_the_backend_of_the_driver_and_not_their_nodes_own(
+    empty_head: Head, run_dir: Path, trained_mobilenet: Path, tmp_path: Path
+) -> None:
+    out = first_frames(run_dir, tmp_path / "run", 8)
+    empty_head.add_node(1, wrap=("env", "KERAS_BACKEND=nonsense"))
+    options = ("--backbone", "mobilenet", "--weights", trained_mobilenet)
+    driver = empty_head.drive("bottleneck", "--out", out, *options, KERAS_BACKEND="tensorflow")
+    said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+
+
+def test_a_sweep_that_waits_for_a_first_node_ends_when_it_is_told_to(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    driver = empty_head.drive("sweep", "--source", tiny_corpus, "--store", tmp_path / "store")
+    assert driver.stdout is not None
+    assert any("waiting for processors" in line for line in driver.stdout)
+    driver.terminate()
+    assert driver.wait(30) == ExitCode.TERMINATED
+    assert list((tmp_path / "store" / "sweeps").glob("*.json"))
 
 
 def apart(mount: str, folder: Path) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ def test_with_json_logs_every_line_is_json_and_errors_too(source: Path, store: P
     command = [sys.executable, "-m", "fer_ray", "sweep", *map(str, options)]
     for asked, code in ((("--source", str(source), "--workers", "1"), 0),
                         (("--source", str(source / "none")), 5),
+                        (("--source", str(source), "--weights", "foo"), 2),
                         (("--source", str(source), "--set", "sweep.nonsense=1"), 2)):  # fmt: skip
         done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr

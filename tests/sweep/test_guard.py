@@ -6,11 +6,13 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from fer_ray.config import ExtractSettings
+from fer_ray.config import ExtractSettings, Settings
 from fer_ray.contracts import Status
 from fer_ray.errors import UserError
 from fer_ray.sweep.blocks import _described
+from fer_ray.sweep.describe import DescribeImage
 from fer_ray.sweep.guard import STARTS, Fault, Guard
+from fer_ray.sweep.recipe import Recipe, recipe_of
 from tests.sweep.conftest import FAST, Swept, rows
 from tests.sweep.poison import DiesAtStart, Poisoned
 
@@ -82,6 +84,24 @@ def test_a_model_that_is_missing_is_told_as_such(tmp_path: Path) -> None:
     lacking = ExtractSettings(landmarks=landmarks)
     with pytest.raises(UserError, match="no landmark model"):
         Guard(pickle.dumps(Poisoned(lacking)), 60)(b"")
+
+
+def test_a_node_that_would_make_other_rows_than_the_recipes_is_refused() -> None:
+    recipe = recipe_of(Settings(extract=FAST))
+    Guard(pickle.dumps(DescribeImage(FAST, recipe=recipe)), 60)(b"")
+    numpy = recipe.content["libraries"]["numpy"]
+    extract = recipe.content["extract"]
+    landmarks = {**extract["landmarks"], "model": "0" * 64}
+    other = {
+        "libraries": {**recipe.content["libraries"], "numpy": "0.1", "pillow": "0.2"},
+        "extract": {**extract, "landmarks": landmarks},
+    }
+    asked = DescribeImage(FAST, recipe=Recipe("", {**recipe.content, **other}))
+    with pytest.raises(UserError) as told:
+        Guard(pickle.dumps(asked), 60)(b"")
+    for said in (f"numpy is {numpy}, not 0.1", "pillow is", "landmark model", "not 000000"):
+        assert said in str(told.value)
+    assert "opencv" not in str(told.value)
 
 
 def test_a_file_that_crashes_or_never_ends_costs_itself_alone(

@@ -1,18 +1,27 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from fer_ray.errors import ExitCode, SourceLostError
-from fer_ray.sweep import commits, prepare
+from fer_ray.config import Settings
+from fer_ray.errors import ExitCode, SourceLostError, UserError
+from fer_ray.progress import silent
+from fer_ray.sweep import commits, ledger, prepare
 from fer_ray.sweep.fuse import FuseError
+from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.run import look, make_plan, run_sweep
+from fer_ray.sweep.store import Store
 from tests.sweep.conftest import FAST, Swept, rows, tiny_image
 from tests.sweep.poison import Poisoned
 
@@ -93,16 +102,91 @@ def test_results_that_no_image_has_any_more_are_removed_once_no_reader_looks_for
 ) -> None:
     swept()
     (source / "day0" / "face2.png").unlink()
+    (source / "noise.png").unlink()
     (source / "day1" / "twin.png").unlink()  # face0 still has that content
     told = swept()
-    assert (told["results_removed"], told["results_waiting"]) == (0, 1)
+    assert (told["results_removed"], told["results_waiting"]) == (0, 2)
     assert len(rows(store, "results")) == 6
     monkeypatch.setattr(commits, "READERS", timedelta(0))  # an hour later
+    monkeypatch.setattr(commits, "MOST_REMOVED", 1)
     told = swept()
-    assert planned(told) == {"same": 5}
-    assert (told["results_removed"], told["results_waiting"]) == (1, 0)
-    assert len(rows(store, "results")) == 5
+    assert planned(told) == {"same": 4}
+    assert (told["results_removed"], told["results_waiting"]) == (2, 0)
+    assert len(rows(store, "results")) == 4
     assert swept()["results_removed"] == 0
+
+
+def without_an_image(source: Path, store: Path, swept: Swept) -> pa.Table:
+    """The key of results that the store has and no image any more, which is then back."""
+    swept()
+    [noise] = [row for row in rows(store, "images") if row["path"] == "noise.png"]
+    (source / "noise.png").rename(source.parent / "noise.png")
+    assert swept()["results_waiting"] == 1
+    (source.parent / "noise.png").rename(source / "back.png")
+    return pa.table({name: [noise[name]] for name in ("sha256", "recipe")})
+
+
+def test_an_image_whose_results_another_sweep_removes_meanwhile_is_left_to_the_next_one(
+    swept: Swept, source: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = without_an_image(source, store, swept)
+
+    @contextmanager
+    def removing(step: str, unit: str, total: int) -> Iterator[Any]:
+        yield lambda *_: None
+        if step == "read":
+            kept = Store(str(store))
+            kept.remove(kept.snapshot("results"), keys, {})
+
+    told = run_sweep(str(source), str(store), Settings(extract=FAST), removing)
+    assert (told["read"], told["published"]["put"]) == (1, 0)
+    assert "1 contents are left to the next sweep" in caplog.text
+    assert "back.png" not in {row["path"] for row in rows(store, "images")}
+    told = swept()
+    assert (planned(told)["new"], told["described"], told["published"]["put"]) == (1, 1, 1)
+
+
+def test_results_that_another_sweep_has_published_meanwhile_are_not_removed(
+    swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_an_image(source, store, swept)
+    monkeypatch.setattr(commits, "READERS", timedelta(0))
+    (source / "back.png").rename(source.parent / "back.png")
+    with prepared(str(source), str(store), Settings(extract=FAST), silent) as slow:
+        look(slow)
+        make_plan(slow)
+        assert commits.publish(slow) == {"put": 0, "delete": 0, "replaced": 0}
+        (source.parent / "back.png").rename(source / "back.png")
+        assert swept()["described"] == 0
+        commits.remove_orphans(slow, [one["sweep"] for one in slow.store.archive.manifests()])
+        assert slow.record.orphans == 0
+    assert len(rows(store, "results")) == 6
+
+
+def test_millions_of_failed_images_are_told_with_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MEMORY", "64MB")
+    kept = ledger.Ledger(tmp_path, ledger.This("", "", 0, "delete", "unread", 0, 0))
+    kept._run(
+        "INSERT INTO images (path, status, error) SELECT format('folder/of/days/{:09}.jpg', i), "
+        "'unreadable', 'damaged' FROM range(2000000) r(i)"
+    )
+    [kind] = kept.examples()
+    assert (kind["images"], kind["examples"][:2]) == (
+        2_000_000, ["folder/of/days/000000000.jpg", "folder/of/days/000000001.jpg"]
+    )  # fmt: skip
+    assert len(kind["examples"]) == 5
+    kept.close()
+
+
+def test_a_ledger_that_has_no_room_gives_one_message() -> None:
+    with (
+        pytest.raises(UserError, match=r"Set TMPDIR to a folder with room"),
+        prepare._scratch() as folder,
+        duckdb.connect(str(folder / "small"), config={"memory_limit": "8MB"}) as small,
+    ):
+        small.execute("SELECT list(format('{:0999}', i)) FROM range(1000000) r(i)")
 
 
 def test_rows_of_images_that_are_gone_are_kept_if_asked_for(

@@ -1,5 +1,6 @@
 """Source and store on S3: a real server of its protocol on loopback, with faults before it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import cv2
+import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -97,6 +100,21 @@ def test_keys_with_empty_segments_are_counted_and_end_no_listing(client: fs.File
     assert found == ["d.png", "e/f.png"]
     [odd] = quality.records()
     assert (odd["kind"], odd["count"]) == ("unaddressable", 2)
+
+
+def test_an_archived_object_is_a_row_and_tried_again_by_the_next_sweep(
+    client: fs.FileSystem, server: int, store: Path
+) -> None:
+    bucket = boto3.client("s3")
+    content = cv2.imencode(".png", np.zeros((24, 24), np.uint8))[1].tobytes()
+    for name, kind in (("a", "STANDARD"), ("b", "GLACIER"), ("c", "STANDARD")):
+        where = {"Bucket": "fer", "Key": f"cold/{name}.png"}
+        bucket.put_object(**where, Body=content, StorageClass=kind)
+    sweep = ("--source", "s3://fer/cold", "--store", str(store), "--json")
+    first, again = (json.loads(swept_through(server, *sweep).stdout) for _ in range(2))
+    assert first["statuses"] == {"no_face": 2, "unreadable": 1}
+    planned = {kind: one["images"] for kind, one in again["planned"].items()}
+    assert planned == {"same": 2, "failed": 1}
 
 
 def test_an_object_that_goes_is_no_lost_source(client: fs.FileSystem) -> None:

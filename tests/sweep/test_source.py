@@ -1,21 +1,26 @@
 """What is listed and read: each image once, whatever lies beside it."""
 
+import errno
 import hashlib
 import os
 import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs
 
 from fer_ray.data.quality import Quality
 from fer_ray.errors import SourceLostError, UserError
+from fer_ray.sweep import source as sources
 from fer_ray.sweep.blocks import Limits, read_block
 from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.places import require_store, without_secret
-from fer_ray.sweep.reading import HANGS, HungError, Reader
+from fer_ray.sweep.reading import HANGS, HungError, Reader, witnessed
 from fer_ray.sweep.source import Source, open_source
 from fer_ray.sweep.store import Store
 from tests.sweep.conftest import Swept, rows, tiny_image
@@ -25,6 +30,14 @@ def listed(root: Path) -> tuple[list[str], dict[str, int]]:
     quality = Quality()
     paths = [entry.path for entry in open_source(str(root)).entries(quality)]
     return sorted(paths), {one["kind"]: one["count"] for one in quality.records()}
+
+
+def test_folders_of_systems_are_not_entered(tmp_path: Path) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    for name in ("lost+found", ".snapshot", "$RECYCLE.BIN", "System Volume Information"):
+        tiny_image(tmp_path / name / "b.png", seed=1)
+        (tmp_path / name).chmod(0)
+    assert listed(tmp_path) == (["a.png"], {"junk_file": 4})
 
 
 def test_what_is_no_image_is_counted(tmp_path: Path) -> None:
@@ -112,6 +125,88 @@ def test_a_read_without_an_end_costs_one_image_and_several_are_a_lost_source() -
         read("hangs")
     held.set()
     read.close()
+
+
+class Denying(LocalFileSystem):  # type: ignore[misc]
+    """A storage on which what is named `denied…` cannot be read, and nothing once `denied` is."""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if Path(path).name.startswith("denied") or (Path(path).parent / "denied").exists():
+            raise PermissionError(errno.EACCES, "Access Denied")
+        return super()._open(path, mode, **options)
+
+
+@pytest.fixture
+def denying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """A storage of objects: three that can be read, and three between them that cannot."""
+    monkeypatch.setattr(sources, "FIRST_PAUSE_S", 0.001)
+    for name in ("a", "denied1", "denied2", "denied3", "e", "f"):
+        tiny_image(tmp_path / f"{name}.png", seed=1)
+    filesystem = fs.PyFileSystem(fs.FSSpecHandler(Denying(skip_instance_cache=True)))
+    return Source(f"deny://{tmp_path}", filesystem, str(tmp_path))
+
+
+def read_all(source: Source) -> list[dict[str, str]]:
+    paths = sorted(entry.path for entry in source.entries(Quality()))
+    block = pa.table({"path": paths, "size": [1] * len(paths), "mtime_ns": [1] * len(paths)})
+    _, found = read_block(block, source, b"", Limits(10_000, 5), lambda owner, content: False)
+    return [{"path": row["path"], "status": row["status"] or "read"} for row in found.to_pylist()]
+
+
+def test_objects_that_alone_cannot_be_read_are_rows_though_they_be_many(denying: Source) -> None:
+    assert not denying.local
+    asked = witnessed(denying, ["none.png", "denied1.png", "e.png", "f.png"], 5)
+    assert asked.witness == "e.png"
+    found = {row["path"]: row["status"] for row in read_all(asked)}
+    assert found == {
+        **dict.fromkeys(["a.png", "e.png", "f.png"], "read"),
+        **dict.fromkeys(["denied1.png", "denied2.png", "denied3.png"], "unreadable"),
+    }
+
+
+def test_a_storage_that_denies_all_at_once_is_lost_and_so_is_one_that_never_gave_any(
+    denying: Source,
+) -> None:
+    with pytest.raises(SourceLostError, match=r"3 images in a row failed\. denied3\.png: Access"):
+        read_all(denying)
+    asked = witnessed(denying, ["a.png"], 5)
+    Path(denying.root, "denied").touch()
+    with pytest.raises(SourceLostError, match=r"and a\.png, which could be read before"):
+        read_all(asked)
+    assert witnessed(denying, ["a.png", "e.png"], 5).witness is None
+
+
+def test_a_source_that_is_gone_in_the_middle_is_lost_on_disk_and_as_objects(
+    denying: Source,
+) -> None:
+    root = Path(denying.root)
+    on_disk = open_source(denying.root)
+    assert on_disk.read("a.png")
+    for file in root.iterdir():  # unmounted: the folder is there, and empty
+        file.unlink()
+    with pytest.raises(FileNotFoundError):
+        denying.read("a.png")
+    with pytest.raises(SourceLostError, match="is gone"):
+        on_disk.read("a.png")
+    root.rmdir()
+    with pytest.raises(SourceLostError, match="is gone or does not answer"):
+        denying.read("a.png")
+    with pytest.raises(SourceLostError, match="is gone"):
+        on_disk.read("a.png")
+
+
+def test_a_bad_sector_costs_one_image_and_a_stale_mount_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    for number, kind in ((errno.EIO, OSError), (errno.ESTALE, SourceLostError)):
+
+        def fail(*_: object, number: int = number) -> bytes:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(sources, "_read_file", fail)
+        with pytest.raises(kind):
+            open_source(str(tmp_path)).read("a.png")
 
 
 def test_labels_that_cannot_be_read_are_told_and_not_dropped(tmp_path: Path) -> None:

@@ -52,6 +52,22 @@ def test_many_small_files_are_joined_and_dropped_after_the_retention(tmp_path: P
     assert DeltaTable(str(tmp_path / "images")).count() == COMPACT_FROM
 
 
+def test_what_was_removed_many_commits_ago_goes_and_what_is_being_written_stays(
+    tmp_path: Path,
+) -> None:
+    kept, folder = grown(tmp_path, 2), tmp_path / "images"
+    table = kept.snapshot("images").table
+    assert table is not None
+    table.delete("path = '0.png'")
+    (folder / "part-left-by-a-sweep-that-was-killed.parquet").touch()
+    age(folder, hours=2)
+    (folder / "part-of-a-sweep-under-way.parquet").touch()
+    grown(tmp_path, 25)  # past a checkpoint
+    assert kept.tidy("images")["files_vacuumed"] == 2
+    assert (folder / "part-of-a-sweep-under-way.parquet").exists()
+    assert DeltaTable(str(folder)).count() == 26
+
+
 def test_few_files_are_left_as_they_are(tmp_path: Path) -> None:
     kept = grown(tmp_path, COMPACT_FROM - 1)
     assert kept.tidy("images")["files"] == COMPACT_FROM - 1
