@@ -65,12 +65,16 @@ def _evidence(evidence: Evidence) -> str:
         name: f"{one.recall:.3f} ({one.interval_95[0]:.3f}–{one.interval_95[1]:.3f})"
         for name, one in evidence.recall_by_class.items()
     }
+    among = evidence.chosen_among
+    picked = (f" It is the best of {among} that were compared on these very images, which flatters "
+              "it a little.") if among > 1 else ""  # fmt: skip
     synthetic = " **These faces are drawn: the figures say nothing about real ones.**"
     return (
         f"## Figures\n\nExperiment `{evidence.experiment}` on {_data(evidence)}: "
         f"{evidence.protocol}, {evidence.images} images"
         f"{f' of {evidence.subjects} subjects' if evidence.subjects else ''} tested. They are of "
         "models fitted on a part of the images each, not of this very one."
+        f"{picked}"
         f"{synthetic if evidence.synthetic else ''}\n\n"
         f"{_table(('figure', 'on test images'), figures)}"
         f"\n\n{_table(('class', 'recall (95 % interval)'), recalls)}"

@@ -24,6 +24,7 @@ class Evidence(Strict):
     experiment: str
     protocol: str
     trials: int
+    chosen_among: int = 1  # models whose figures on the same test images were compared for it
     images: int
     subjects: int
     classes: tuple[str, ...]

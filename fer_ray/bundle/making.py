@@ -68,7 +68,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already. Give a folder that is not there yet as --to.")
     run = read_run(out)
-    chosen = chosen_experiment(run, out, experiment)
+    chosen, among = chosen_experiment(run, out, experiment)
     fitted = fit(out, chosen)
     files = {
         fitted.saved.file: fitted.content,
@@ -80,7 +80,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
         labels=fitted.labels,
         recipe=_feature_recipe(out, settings, fitted.saved.feature_set, landmark_model),
         model=fitted.saved,
-        evidence=_evidence(run, chosen),
+        evidence=_evidence(run, chosen, among),
         training=_training(record, fitted),
         versions=library_versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -102,8 +102,15 @@ def _landmark_model(record: dict[str, Any], settings: ExtractSettings) -> str:
     return here
 
 
-def chosen_experiment(run: RunFolder, out: Path, name: str | None) -> Experiment:
-    """The experiment of that name, or the best one under the protocol that counts most."""
+def chosen_experiment(run: RunFolder, out: Path, name: str | None) -> tuple[Experiment, int]:
+    """The experiment of that name, or the best one under the protocol that counts most.
+
+    Returns:
+        It, and the number of those that it was chosen among.
+
+    Raises:
+        UserError: There is none, or none that can be made a model of.
+    """
     if name is None:
         fit_for_use = tuple(item for item in run.experiments if can_fit(out, item))
         if not fit_for_use:
@@ -115,7 +122,8 @@ def chosen_experiment(run: RunFolder, out: Path, name: str | None) -> Experiment
                 "Each experiment has a single trial, which is too few to say which one leads. Name "
                 f"one with --experiment: {names}."
             )
-        return grouped(several)[0].best
+        lead = grouped(several)[0]
+        return lead.best, len(lead.models)
     found = {item.summary.experiment: item for item in run.experiments}
     if name not in found:
         known = ", ".join(found) or "none"
@@ -125,7 +133,7 @@ def chosen_experiment(run: RunFolder, out: Path, name: str | None) -> Experiment
             f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM, or it "
             "takes a delta, which an image alone does not have."
         )
-    return found[name]
+    return found[name], 1
 
 
 def _check(fitted: Fitted) -> bytes:
@@ -178,11 +186,12 @@ def _feature_recipe(
     )
 
 
-def _evidence(run: RunFolder, chosen: Experiment) -> Evidence:
+def _evidence(run: RunFolder, chosen: Experiment, among: int) -> Evidence:
     record = figures_of(chosen.summary)
     given = {name: record[name] for name in Evidence.model_fields if name in record}
     given["protocol"] = split(chosen.summary)
-    return Evidence.model_validate({**given, "data": run.data_name, "synthetic": run.synthetic})
+    told = {"data": run.data_name, "synthetic": run.synthetic, "chosen_among": among}
+    return Evidence.model_validate({**given, **told})
 
 
 def _training(record: dict[str, Any], fitted: Fitted) -> Training:

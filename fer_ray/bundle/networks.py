@@ -108,8 +108,8 @@ def _with_features(
 
 @cache
 def _network(name: str, file: str) -> Backbone:
-    """Loaded once a process; a worker has one processor."""
-    return Backbone(name, file, threads=1)
+    """Loaded once a process; a worker has one processor, and gives it one crop at a time."""
+    return Backbone(name, file, threads=1, batch_images=1)
 
 
 def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:

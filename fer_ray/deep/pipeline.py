@@ -27,7 +27,9 @@ from fer_ray.runtime import require_reachable, require_same, require_shared
 CROPS = "crops"  # (size × size) bytes
 # Ray's warning of each pool, that its actors need their arguments again to start anew: Ray Data
 # holds on to them (ray#57733).
-RESTARTS = r"core_worker\.cc:[0-9]*: Actor with class name: 'MapWorker(MapBatches(_NetworkWorker))'"
+RESTARTS = (
+    r"core_worker\.cc:\d+: Actor with class name: 'MapWorker\(MapBatches\(_NetworkWorker\)\)'"
+)
 BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
 
 
@@ -102,7 +104,7 @@ def bottleneck_blocks(
         num_gpus=gpus_per_worker,
     )
     try:
-        with without_notices(RESTARTS):
+        with without_notices(RESTARTS, bars=True):
             yield from rows_kept(receipts)
     except ray.exceptions.RayError:
         require_shared(staged.folder, root)  # Ray hides which of its errors this was

@@ -166,7 +166,8 @@ def backbone_rows(run: RunFolder) -> Rows:
          record["preprocessing"], f"{record['numbers']}")
         for name, record in run.backbones.items()
     ]  # fmt: skip
-    return rows + [(name, "weights not available", "–", "–", "–") for name in run.absent]
+    return rows + [(name, "weights not available", "–", "–", "–")
+                   for name in run.absent if name not in run.backbones]  # fmt: skip
 
 
 def timing_rows(run: RunFolder) -> Rows:

@@ -61,8 +61,8 @@ def test_a_single_trial_is_bundled_where_it_is_named_and_never_as_the_leader(
     items[1] = replace(items[1], summary=replace(items[1].summary, test_accuracy=1.0))
     run = RunFolder(pd.DataFrame(), {}, tuple(items.values()), {})
     single = items[1].summary.experiment
-    assert chosen_experiment(run, drawn_frames, None) is items[3]
-    assert chosen_experiment(run, drawn_frames, single) is items[1]
+    assert chosen_experiment(run, drawn_frames, None) == (items[3], 1)
+    assert chosen_experiment(run, drawn_frames, single) == (items[1], 1)
     with pytest.raises(UserError, match=f"too few to say which one leads.*--experiment: {single}"):
         chosen_experiment(replace(run, experiments=(items[1],)), drawn_frames, None)
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,14 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
     assert ours["The study: VGG16, pooled, softmax head"] == ["weights not available"]
     assert ours["The study: Xception, pooled, softmax head"] == ["not in this run"]
     assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"][0]
+
+
+def test_a_network_whose_weights_came_later_stands_there_once(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    record = {"weights": {"origin": "imagenet", "sha256": "0" * 64}, "preprocessing": "caffe",
+              "numbers": 512}  # fmt: skip
+    rows = tables.backbone_rows(replace(run, backbones={**run.backbones, "vgg16": record}))
+    assert [row[1] for row in rows if row[0] == "vgg16"] == ["ImageNet, as Keras publishes them"]
 
 
 def test_beside_the_studys_networks_stand_ours_with_log_loss_also_of_one_split(
