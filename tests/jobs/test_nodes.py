@@ -74,6 +74,7 @@ def test_bottleneck_features_use_a_node_that_joins(
     grows(empty_head, "_NetworkWorker", "bottleneck", "--out", out, *options)
 
 
+@pytest.mark.thorough
 def test_workers_take_the_backend_of_the_driver_and_not_their_nodes_own(
     empty_head: Head, run_dir: Path, trained_mobilenet: Path, tmp_path: Path
 ) -> None:

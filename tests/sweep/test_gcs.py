@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def uri_of(port: int) -> str:
-    options = "scheme=http&retry_limit_seconds=5"
+    options = "scheme=http&retry_limit_seconds=2"
     return f"gs://anonymous@fer/dump?endpoint_override=127.0.0.1:{port}&{options}"
 
 

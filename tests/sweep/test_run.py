@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from fer_ray.config import Settings
 from fer_ray.errors import ExitCode, SourceLostError, UserError
 from fer_ray.progress import silent
-from fer_ray.sweep import commits, ledger, prepare
+from fer_ray.sweep import ledger, prepare, publish
 from fer_ray.sweep.fuse import FuseError
 from fer_ray.sweep.prepare import prepared
 from fer_ray.sweep.run import look, make_plan, run_sweep
@@ -107,8 +107,8 @@ def test_results_that_no_image_has_any_more_are_removed_once_no_reader_looks_for
     told = swept()
     assert (told["results_removed"], told["results_waiting"]) == (0, 2)
     assert len(rows(store, "results")) == 6
-    monkeypatch.setattr(commits, "READERS", timedelta(0))  # an hour later
-    monkeypatch.setattr(commits, "MOST_REMOVED", 1)
+    monkeypatch.setattr(publish, "READERS", timedelta(0))  # an hour later
+    monkeypatch.setattr(publish, "MOST_REMOVED", 1)
     told = swept()
     assert planned(told) == {"same": 4}
     assert (told["results_removed"], told["results_waiting"]) == (2, 0)
@@ -150,15 +150,15 @@ def test_results_that_another_sweep_has_published_meanwhile_are_not_removed(
     swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_an_image(source, store, swept)
-    monkeypatch.setattr(commits, "READERS", timedelta(0))
+    monkeypatch.setattr(publish, "READERS", timedelta(0))
     (source / "back.png").rename(source.parent / "back.png")
     with prepared(str(source), str(store), Settings(extract=FAST), silent) as slow:
         look(slow)
         make_plan(slow)
-        assert commits.publish(slow) == {"put": 0, "delete": 0, "replaced": 0}
+        assert publish.publish(slow) == {"put": 0, "delete": 0, "replaced": 0}
         (source.parent / "back.png").rename(source / "back.png")
         assert swept()["described"] == 0
-        commits.remove_orphans(slow, [one["sweep"] for one in slow.store.archive.manifests()])
+        publish.remove_orphans(slow, [one["sweep"] for one in slow.store.archive.manifests()])
         assert slow.record.orphans == 0
     assert len(rows(store, "results")) == 6
 
@@ -203,7 +203,7 @@ def test_another_recipe_makes_all_rows_anew(
     swept: Swept, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = swept()["recipe"]
-    monkeypatch.setattr(commits, "READERS", timedelta(0))
+    monkeypatch.setattr(publish, "READERS", timedelta(0))
     crop = FAST.crop.model_copy(update={"size_px": 200})
     told = swept(extract=FAST.model_copy(update={"crop": crop}))
     assert planned(told) == {"recipe": 7}

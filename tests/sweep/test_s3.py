@@ -102,6 +102,7 @@ def test_keys_with_empty_segments_are_counted_and_end_no_listing(client: fs.File
     assert (odd["kind"], odd["count"]) == ("unaddressable", 2)
 
 
+@pytest.mark.thorough
 def test_an_archived_object_is_a_row_and_tried_again_by_the_next_sweep(
     client: fs.FileSystem, server: int, store: Path
 ) -> None:
