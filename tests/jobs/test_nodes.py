@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import ExitCode
+from tests.conftest import FerRay
 from tests.deep.conftest import RandomWeights, first_frames
 from tests.jobs.head import Head, kept, wait_until
 from tests.learn.conftest import draw_frames
+from tests.sweep.conftest import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -39,6 +41,25 @@ def test_a_job_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
+
+
+@pytest.mark.thorough
+def test_a_sweep_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path, fer_ray: FerRay
+) -> None:
+    disturbed, alone = tmp_path / "disturbed", tmp_path / "alone"
+    job = ("sweep", "--source", tiny_corpus, "--profile", "fast", "--store")
+    driver = empty_head.drive(*job, disturbed, *BLOCKS_OF_ONE, "--set", "sweep.commit_rows=2")
+    first = empty_head.add_node(processors=1)
+    wait_until(lambda: len(list(disturbed.glob("results/_delta_log/*.json"))) >= 3)
+    first.kill()
+    assert driver.poll() is None
+    empty_head.add_node(processors=1)
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+    assert fer_ray(*job, alone).returncode == 0
+    for table in ("images", "results"):
+        assert rows(disturbed, table) == rows(alone, table)
 
 
 def grows(head: Head, actors: str, *command: object) -> None:

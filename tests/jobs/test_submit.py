@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from fer_ray.errors import ExitCode
 from tests.conftest import FerRay
 from tests.jobs.head import REPO, Head, wait_until
 from tests.sweep.conftest import rows
@@ -133,6 +134,31 @@ def test_a_stopped_job_ends_cleanly_and_the_next_one_carries_on(
     rows = pq.read_table(tmp_path / "frames")
     assert fresh <= rows.num_rows - len(kept) < rows.num_rows
     assert rows.equals(pq.read_table(tiny_frames))
+
+
+@pytest.mark.thorough
+def test_a_stopped_sweep_commits_what_is_finished_and_the_next_one_does_the_rest(
+    head: Head, fer_ray: FerRay, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
+    job = ("--source", tiny_corpus, "--profile", "fast", "--store")
+    slow = ("--workers", 1, "--set", "execution.block_images=1", "--set", "sweep.commit_rows=2")
+    submitted = head.submit("reprocess_dump", *job, stopped, *slow, options=("--no-wait",))
+    name = re.search(r"raysubmit_\w+", submitted.stdout)
+    assert name is not None, submitted.stdout
+    wait_until(lambda: len(list(stopped.glob("results/_delta_log/*.json"))) >= 3)
+    assert head.ray("job", "stop", name.group()).returncode == 0
+    assert "Traceback" not in head.ray("job", "logs", name.group()).stdout
+    [manifest] = stopped.glob("sweeps/*.json")
+    assert json.loads(manifest.read_text())["exit_code"] == ExitCode.STOPPED
+
+    done = fer_ray("sweep", *job, stopped, "--json")
+    assert done.returncode == 0, done.stderr
+    images = rows(stopped, "images")
+    assert 0 < json.loads(done.stdout)["described"] < len(images)
+    assert fer_ray("sweep", *job, undisturbed).returncode == 0
+    assert images == rows(undisturbed, "images")
+    assert rows(stopped, "results") == rows(undisturbed, "results")
 
 
 def test_the_dashboard_listens_on_loopback_alone(head: Head) -> None:
