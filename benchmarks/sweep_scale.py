@@ -23,7 +23,7 @@ from benchmarks.report import Table, write_result
 
 SIDE = 24  # pixels
 FOLDER = 1_000  # images of one folder
-# Every image is refused by its header, so that all that is left is the driver's and the store's.
+# Every image is refused by its header, so that what is left is what surrounds its description.
 REFUSED = ("--set", "extract.decode.max_pixels=1", "--set", "sweep.fuse_images=0",
            "--max-error-share", "1")  # fmt: skip
 STEPS = ("list", "plan", "read", "describe", "publish", "tidy")
