@@ -1,9 +1,9 @@
 """Kills at random moments: does a sweep end with the rows of one that nobody disturbed?
 
 A cluster of three nodes on this machine; a driver in a process of its own sweeps a folder of images
-into a new store. At a random moment a task's worker, the process that guards it, a whole node or
-the driver is killed (SIGKILL). A killed driver is started again, as cron would. Then the store is
-held against that of an undisturbed sweep, row for row.
+into a new store. At a random moment a task's worker, the process that guards it, the sweep's actor,
+a whole node or the driver is killed (SIGKILL). A killed driver is started again, as cron would.
+Then the store is held against that of an undisturbed sweep, row for row.
 
     python -m benchmarks.chaos --data corpus --kills 30
 """

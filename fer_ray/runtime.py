@@ -34,7 +34,7 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-SENT = ("KERAS_BACKEND",)
+SENT = ("KERAS_BACKEND",)  # from this process's environment to that of a cluster's workers
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +58,19 @@ def start_ray(execution: Execution) -> None:
 
 
 def ensure_ray(execution: Execution) -> int:
-    """Start Ray unless it runs, and wait for a cluster's first processor.
+    """`start_ray`, then `workers_there`."""
+    start_ray(execution)
+    return workers_there(execution)
 
-    Returns:
-        The number of tasks at a time that the cluster, as it is now, has processors for.
+
+def workers_there(execution: Execution) -> int:
+    """The number of tasks at a time that the cluster, as it is now, has processors for.
+
+    Waits for its first one.
 
     Raises:
-        UserError: Ray cannot be started or reached, or no processor comes.
+        UserError: None comes.
     """
-    start_ray(execution)
     if not there(CPU):
         wait_for(CPU, LEAST_SHARE)
     processors = max(1, int(there(CPU)))

@@ -246,12 +246,10 @@ class Ledger:
 
     def orphans(self, most: int) -> Iterator[pa.Table]:
         """`sha256` and `recipe` of the results that `find_orphans` found, so many at once."""
-        count = int(self._one("SELECT count(*) FROM orphans"))
-        for start in range(0, count, most):
-            yield self._arrow(f"SELECT * FROM orphans ORDER BY ALL LIMIT {most} OFFSET {start}")
+        return self._blocks("SELECT * FROM orphans", most)
 
     def _blocks(self, query: str, block: int) -> Iterator[pa.Table]:
-        reader = self._db.cursor().sql(query).to_arrow_reader(AT_ONCE)
+        reader = self._db.cursor().sql(query).to_arrow_reader(max(AT_ONCE, block))
         for batch in reader:
             table = pa.table(batch)
             for start in range(0, table.num_rows, block):

@@ -84,8 +84,9 @@ def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
         finished: Sweeps that came to their end.
     """
     since = datetime.now(UTC) - READERS
-    _take_images(sweep, sweep.store.snapshot("images"))
-    seen = sweep.store.snapshot("images").files()
+    images = sweep.store.snapshot("images")
+    _take_images(sweep, images)
+    seen = images.files()
     for version in sweep.store.versions("images", since):
         before = sweep.store.snapshot("images", version)
         sweep.ledger.in_use(before.batches(["sha256", "recipe"], but=seen))

@@ -147,11 +147,11 @@ def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
 @contextmanager
 def _on_ray(sweep: Sweep) -> Iterator[None]:
     """Ray is there, and SIGTERM asks the sweep to end; Ray sets a handler of its own on start."""
-    from fer_ray.runtime import ensure_ray, start_ray
+    from fer_ray.runtime import start_ray, workers_there
 
     with answered_later():
         start_ray(sweep.settings.execution)
-    sweep.record.workers = ensure_ray(sweep.settings.execution)  # may wait for a first processor
+    sweep.record.workers = workers_there(sweep.settings.execution)
     with answered(sweep.stop.set):
         yield
 

@@ -66,6 +66,11 @@ def kept(out: Path) -> int:
     return len(list(out.glob("frames.partial/*/*.parquet")))
 
 
+def committed(store: Path) -> int:
+    """Number of commits of results that a store of sweeps has, the table's making among them."""
+    return len(list(store.glob("results/_delta_log/*.json")))
+
+
 class Node:
     """`ray start … --block`, with all that it starts."""
 

@@ -11,7 +11,7 @@ import pytest
 from fer_ray.errors import ExitCode
 from tests.conftest import FerRay
 from tests.deep.conftest import RandomWeights, first_frames
-from tests.jobs.head import Head, kept, wait_until
+from tests.jobs.head import Head, committed, kept, wait_until
 from tests.learn.conftest import draw_frames
 from tests.sweep.conftest import rows
 
@@ -51,7 +51,7 @@ def test_a_sweep_uses_nodes_that_join_and_loses_nothing_with_one_that_goes(
     job = ("sweep", "--source", tiny_corpus, "--profile", "fast", "--store")
     driver = empty_head.drive(*job, disturbed, *BLOCKS_OF_ONE, "--set", "sweep.commit_rows=2")
     first = empty_head.add_node(processors=1)
-    wait_until(lambda: len(list(disturbed.glob("results/_delta_log/*.json"))) >= 3)
+    wait_until(lambda: committed(disturbed) >= 3)
     first.kill()
     assert driver.poll() is None
     empty_head.add_node(processors=1)

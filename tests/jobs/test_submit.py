@@ -12,7 +12,7 @@ import pytest
 
 from fer_ray.errors import ExitCode
 from tests.conftest import FerRay
-from tests.jobs.head import REPO, Head, wait_until
+from tests.jobs.head import REPO, Head, committed, kept, wait_until
 from tests.sweep.conftest import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -111,28 +111,34 @@ def test_a_users_mistake_fails_the_job_with_its_exit_code(head: Head, tmp_path: 
     assert "Traceback" not in done.stdout
 
 
+def started(head: Head, script: str, *arguments: object) -> str:
+    """A job that is submitted and not waited for: its id."""
+    submitted = head.submit(script, *arguments, options=("--no-wait",))
+    name = re.search(r"raysubmit_\w+", submitted.stdout)
+    assert name is not None, submitted.stdout
+    return name.group()
+
+
 def test_a_stopped_job_ends_cleanly_and_the_next_one_carries_on(
     head: Head, fer_ray: FerRay, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:
     job = ("--data", tiny_corpus, "--out", tmp_path, "--frames", "all")
     slow = ("--workers", 1, "--set", "execution.block_images=1")
-    submitted = head.submit("extract_features", *job, *slow, options=("--no-wait",))
-    name = re.search(r"raysubmit_\w+", submitted.stdout)
-    assert name is not None, submitted.stdout
-    wait_until(lambda: len(list(tmp_path.glob("frames.partial/*/*.parquet"))) >= 2)
-    stopped = head.ray("job", "stop", name.group())
+    name = started(head, "extract_features", *job, *slow)
+    wait_until(lambda: kept(tmp_path) >= 2)
+    stopped = head.ray("job", "stop", name)
     assert stopped.returncode == 0, stopped.stdout
-    kept = {file.name for file in tmp_path.glob("frames.partial/*/*.parquet")}
-    assert "was stopped" in head.ray("job", "status", name.group()).stdout
+    blocks = kept(tmp_path)
+    assert "was stopped" in head.ray("job", "status", name).stdout
     assert not (tmp_path / "frames").exists()
-    log = head.ray("job", "logs", name.group()).stdout
+    log = head.ray("job", "logs", name).stdout
     assert "Traceback" not in log
 
     done = fer_ray("extract", *job, "--json")
     assert done.returncode == 0, done.stderr
     fresh = json.loads(done.stdout)["timings"]["images_done"]
     rows = pq.read_table(tmp_path / "frames")
-    assert fresh <= rows.num_rows - len(kept) < rows.num_rows
+    assert fresh <= rows.num_rows - blocks < rows.num_rows
     assert rows.equals(pq.read_table(tiny_frames))
 
 
@@ -143,12 +149,10 @@ def test_a_stopped_sweep_commits_what_is_finished_and_the_next_one_does_the_rest
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
     job = ("--source", tiny_corpus, "--profile", "fast", "--store")
     slow = ("--workers", 1, "--set", "execution.block_images=1", "--set", "sweep.commit_rows=2")
-    submitted = head.submit("reprocess_dump", *job, stopped, *slow, options=("--no-wait",))
-    name = re.search(r"raysubmit_\w+", submitted.stdout)
-    assert name is not None, submitted.stdout
-    wait_until(lambda: len(list(stopped.glob("results/_delta_log/*.json"))) >= 3)
-    assert head.ray("job", "stop", name.group()).returncode == 0
-    assert "Traceback" not in head.ray("job", "logs", name.group()).stdout
+    name = started(head, "reprocess_dump", *job, stopped, *slow)
+    wait_until(lambda: committed(stopped) >= 3)
+    assert head.ray("job", "stop", name).returncode == 0
+    assert "Traceback" not in head.ray("job", "logs", name).stdout
     [manifest] = stopped.glob("sweeps/*.json")
     assert json.loads(manifest.read_text())["exit_code"] == ExitCode.STOPPED
 
