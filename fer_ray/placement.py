@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from fer_ray.errors import UserError
 
@@ -99,9 +100,11 @@ def wait_for(resource: str, amount: float, refused: Callable[[], None] = lambda:
     patience = Patience(resource)
     needs = {"num_cpus": 0.0, "num_gpus": 0.0, f"num_{resource.lower()}s": amount}
     place = ray.remote(**needs)(_nothing).remote()
+    placed: list[Any] = []  # no lock that a signal's exception could leave closed
+    place.future().add_done_callback(placed.append)
     try:
-        while not ray.wait([place], timeout=0)[0]:
-            time.sleep(PAUSE_S)  # waiting itself, Ray makes exit code 1 of each signal
+        while not placed:  # `ray.wait`, even for no time, makes exit code 1 of a signal
+            time.sleep(PAUSE_S)
             patience.check()
             refused()
     except BaseException:

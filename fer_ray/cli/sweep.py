@@ -54,11 +54,12 @@ def _run(as_json: bool, **options: Any) -> None:
 @SWEEP
 def plan(as_json: bool, **options: Any) -> None:
     """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
+    from fer_ray.runtime import ray_closed_after
     from fer_ray.sweep import show
     from fer_ray.sweep.estimate import estimate
     from fer_ray.sweep.prepare import prepared
 
-    with show.logged_as(options["log_format"]):
+    with show.logged_as(options["log_format"]), ray_closed_after():
         asked = _asked(as_json, **options)
         with prepared(**asked) as sweep:
             told = {"source": asked["source"], "store": asked["store"], **estimate(sweep)}

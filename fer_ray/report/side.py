@@ -164,6 +164,11 @@ def learning_pictures(run: RunFolder) -> list[Picture]:
             f"means over trials{some}: validation loss is least in epoch "
             f"{int(losses.argmin()) + 1}, {losses.min():.3f} nats."
         )
+        if not some and losses.argmin() == len(losses) - 1 > 0:
+            alt += (
+                " It was still falling then: the head may have more to learn, and search-heads "
+                "looks for how."
+            )
         name = f"learning-{len(made)}"
         made.append(picture(name, alt, partial(curves.learning, history)))
     return made

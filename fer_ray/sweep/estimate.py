@@ -1,15 +1,17 @@
 """A dry run: what a sweep would do, and what that would cost."""
 
+import os
 import time
 from typing import Any
 
+from fer_ray.config import Execution
 from fer_ray.sweep.guard import Guard
 from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.run import look, make_plan
 from fer_ray.sweep.state import Sweep
 
 PROBED = 16  # images that are tried
-RAY_STARTS_S = 6.0  # until it takes work, on two processors; a cluster that runs takes none
+RAY_STARTS_S = 6.0  # until it takes work, on two processors; a cluster runs already
 PROBE_SECONDS = 30.0  # or as many as this takes
 
 
@@ -21,15 +23,22 @@ def estimate(sweep: Sweep) -> dict[str, Any]:
 
     Args:
         sweep: One that has not begun (`prepared`); its store need not exist, and is not made.
+
+    Returns:
+        Among others `workers`, 0 where the cluster has no processors yet, and `seconds_expected`,
+        then None.
     """
     look(sweep)
     sweep.record.planned = planned = make_plan(sweep)
     refuse_another_source(sweep)
     todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
+    clustered = bool(os.environ.get("RAY_ADDRESS"))
+    workers = _workers(sweep.settings.execution, clustered)
     probed = _probe(sweep)
     seconds = todo * probed["seconds_an_image"] if todo else 0.0
-    workers = sweep.settings.execution.workers or _processors()
-    started = round(RAY_STARTS_S + probed["seconds_to_start"], 1) if todo else 0.0
+    ray_starts = 0.0 if clustered else RAY_STARTS_S
+    started = round(ray_starts + probed["seconds_to_start"], 1) if todo else 0.0
+    took = started + seconds / workers if workers else None
     return {
         "recipe": sweep.recipe.fingerprint,
         "planned": {kind: {"images": n, "bytes": size} for kind, (n, size) in planned.items()},
@@ -39,7 +48,7 @@ def estimate(sweep: Sweep) -> dict[str, Any]:
         "core_hours": round(seconds / 3600, 4),
         "workers": workers,
         "seconds_to_start": started,
-        "seconds_expected": round(started + seconds / workers, 1) if todo else 0.0,
+        "seconds_expected": None if took is None else round(took, 1),
     }
 
 
@@ -73,7 +82,16 @@ def _probe(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _processors() -> int:
-    import os
+def _workers(execution: Execution, clustered: bool) -> int:
+    if not clustered:
+        return execution.workers or _processors()
+    from fer_ray.placement import CPU, there
+    from fer_ray.runtime import start_ray
 
+    start_ray(execution)
+    processors = int(there(CPU))
+    return min(processors, execution.workers or processors)
+
+
+def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -122,11 +122,15 @@ def print_estimate(told: dict[str, Any]) -> None:
     if not told["images_to_do"]:
         console.print("Nothing to do.")
         return
+    expected = "no time is foretold: the cluster has no processors yet"
+    if told["workers"]:
+        expected = (
+            f"{told['seconds_expected']:.0f} s with {told['workers']} workers, "
+            f"{told['seconds_to_start']:.0f} s of it to start"
+        )
     console.print(
         f"{told['images_to_do']} images to do at {probe['seconds_an_image']:.3f} s each (probe of "
-        f"{probe['images']}): {told['core_hours']:.2f} core-hours, "
-        f"{told['seconds_expected']:.0f} s with {told['workers']} workers, "
-        f"{told['seconds_to_start']:.0f} s of it to start"
+        f"{probe['images']}): {told['core_hours']:.2f} core-hours, {expected}"
     )
 
 

@@ -81,7 +81,7 @@ class Node:
             env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
-    def _started(self) -> list[int]:
+    def started(self) -> list[int]:
         """Process ids of all that this node has started."""
         parents = {}
         for folder in Path("/proc").glob("[0-9]*"):
@@ -98,7 +98,7 @@ class Node:
 
     def kill(self) -> None:
         """As a machine that is lost: everything at once, without a word."""
-        for pid in [self.process.pid, *self._started()]:
+        for pid in [self.process.pid, *self.started()]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

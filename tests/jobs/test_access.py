@@ -1,12 +1,18 @@
-"""Clients whose settings and token are not those of the cluster."""
+"""What listens on a cluster, and clients whose settings and token are not its own."""
 
+import http.client
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
+import grpc
+import psutil
 import pytest
 
-from tests.jobs.head import REPO, Completed, Head
+from tests.jobs.head import REPO, Completed, Head, Node, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,6 +28,28 @@ except UserError as problem:
 """
 
 
+# Whose ports they are, by what is found in the command line of a process.
+OWNERS = {
+    "gcs_server": "GCS",
+    "raylet/raylet": "raylet",
+    "ray::JobSupervisor": "worker",
+    "dashboard/dashboard.py": "dashboard",
+    "ray::DashboardAgent": "agent",
+    "ray::RuntimeEnvAgent": "agent of runtime environments",
+    "ray.util.client.server": "client",
+    "monitor.py": "autoscaler",
+}
+# One of each service's methods.
+METHODS = (
+    "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
+    "/ray.rpc.NodeManagerService/GetNodeStats",
+    "/ray.rpc.ObjectManagerService/Pull",
+    "/ray.rpc.CoreWorkerService/NumPendingTasks",
+    "/ray.rpc.ReporterService/HealthCheck",
+    "/ray.rpc.RayletDriver/ClusterInfo",
+)
+
+
 @pytest.fixture(scope="module")
 def open_head() -> Iterator[Head]:
     """A head that asks for no token."""
@@ -35,6 +63,61 @@ def client(head: Head, **changes: str) -> Completed:
         [sys.executable, "-c", PROGRAM], env=head.env(RAY_ADDRESS=head.address, **changes),
         cwd=REPO, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
+
+
+def listening(node: Node) -> Iterator[tuple[str, str, int]]:
+    """Owner, address and port of all that a node has open."""
+    for pid in node.started():
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            command = " ".join(process.cmdline())
+            owner = next((who for mark, who in OWNERS.items() if mark in command), command)
+            for one in process.net_connections("tcp"):
+                if one.status == psutil.CONN_LISTEN:
+                    yield owner, one.laddr.ip.removeprefix("::ffff:"), one.laddr.port
+
+
+def without_token(address: str, port: int) -> str:
+    """What a port answers to one who sends no token."""
+    try:
+        with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=10) as answer:
+            return "metrics" if answer.read().startswith(b"# HELP") else "open"
+    except urllib.error.HTTPError as refused:
+        return "refused" if refused.code == 401 else str(refused)
+    except (OSError, http.client.HTTPException):  # not HTTP
+        codes = {code_of(f"{address}:{port}", method) for method in METHODS}
+    unknown = {grpc.StatusCode.UNIMPLEMENTED}
+    return "refused" if codes - unknown == {grpc.StatusCode.UNAUTHENTICATED} else f"open: {codes}"
+
+
+def code_of(target: str, method: str) -> grpc.StatusCode:
+    with grpc.insecure_channel(target) as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=10)
+        except grpc.RpcError as problem:
+            return problem.code()
+    return grpc.StatusCode.OK
+
+
+def test_what_listens_and_asks_for_a_token_is_as_the_guide_says(bare_head: Head) -> None:
+    bare_head.ray("job", "submit", "--no-wait", "--", "sleep", "60")  # has a worker of its own
+    wait_until(lambda: any(owner == "worker" for owner, _, _ in listening(bare_head.nodes[0])))
+    found = set()
+    for owner, address, port in listening(bare_head.nodes[0]):
+        everywhere = address in {"0.0.0.0", "::"}
+        asked = without_token("127.0.0.1" if everywhere else address, port)
+        found.add((owner, "everywhere" if everywhere else "one address", asked))
+    assert found == {
+        ("GCS", "everywhere", "refused"),
+        ("raylet", "everywhere", "refused"),
+        ("worker", "everywhere", "refused"),
+        ("dashboard", "one address", "refused"),
+        ("agent", "one address", "refused"),
+        ("agent", "everywhere", "refused"),
+        ("agent of runtime environments", "one address", "refused"),
+        ("client", "one address", "refused"),
+        *((owner, "everywhere", "metrics") for owner in ("dashboard", "agent", "autoscaler")),
+    }
 
 
 def test_a_token_goes_to_a_cluster_that_asks_for_it(bare_head: Head) -> None:

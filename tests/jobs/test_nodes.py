@@ -1,5 +1,6 @@
 """A cluster whose nodes come, go and see different disks, under a job that runs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -114,8 +115,23 @@ def test_a_sweep_that_waits_for_a_first_node_ends_when_it_is_told_to(
     assert driver.stdout is not None
     assert any("waiting for processors" in line for line in driver.stdout)
     driver.terminate()
-    assert driver.wait(30) == ExitCode.TERMINATED
+    said, _ = driver.communicate(timeout=60)
+    assert driver.returncode == ExitCode.TERMINATED, said
     assert list((tmp_path / "store" / "sweeps").glob("*.json"))
+
+
+def test_a_plan_counts_the_clusters_processors(
+    empty_head: Head, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    empty_head.add_node(3)
+    wait_until(lambda: empty_head.nodes_alive() == 2)
+    job = ("--source", tiny_corpus, "--store", tmp_path / "store", "--profile", "fast", "--json")
+    said, _ = empty_head.drive("plan", *job).communicate(timeout=120)
+    told = json.loads(said.splitlines()[-1])
+    assert told["workers"] == 3
+    expected = told["seconds_to_start"] + told["core_hours"] * 3600 / 3
+    assert told["seconds_expected"] == pytest.approx(expected, abs=0.2)
+    assert not (tmp_path / "store").exists()
 
 
 def apart(mount: str, folder: Path) -> tuple[str, ...]:

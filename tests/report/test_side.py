@@ -173,6 +173,16 @@ def test_curves_are_means_over_the_epochs_that_all_trials_had(run_dir: Path) -> 
     assert sorted({len(line.get_xdata()) for line in own}) == [1, 6]
 
 
+def test_a_head_that_had_not_learned_out_is_told(run_dir: Path) -> None:
+    run = read_run(run_dir)
+    ((name, history),) = run.histories.items()
+    still = history[history["epoch"] <= 4]
+    stopped = still[(still["trial"] != 1) | (still["epoch"] < 3)]
+    for shown, told in ((history, False), (still, True), (stopped, False)):
+        (learning,) = side.learning_pictures(replace(run, histories={name: shown}))
+        assert ("It was still falling then" in learning.alt) == told
+
+
 def test_beside_lucey_et_al_stands_every_experiment_of_their_protocol_and_classes(
     build_run,
 ) -> None:
