@@ -1,7 +1,6 @@
-"""The end of a sweep: its images are published at once, and results that none has are removed."""
+"""The end of a sweep: its images are published at once."""
 
 import logging
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,6 @@ from fer_ray.sweep.store import Snapshot
 if TYPE_CHECKING:
     from fer_ray.sweep.state import Sweep
 
-MOST_REMOVED = 1 << 19  # contents at once; each commit reads the keys of all results
-READERS = timedelta(hours=1)  # for which results stay that an image had: a reader may be at it
-
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +24,7 @@ def publish(sweep: "Sweep") -> dict[str, int]:
 def _publish(sweep: "Sweep") -> dict[str, int]:
     ledger = sweep.ledger
     base = sweep.store.snapshot("images")
-    _take_images(sweep, base)
+    take_images(sweep, base)
     _look_at_results_again(sweep)
     counts = ledger.count_changes()
     if counts["put"] or counts["delete"]:
@@ -37,7 +33,8 @@ def _publish(sweep: "Sweep") -> dict[str, int]:
     return counts
 
 
-def _take_images(sweep: "Sweep", images: Snapshot) -> None:
+def take_images(sweep: "Sweep", images: Snapshot) -> None:
+    """Take up the store's images of that version, unless the ledger has these."""
     if images.version != sweep.ledger.images_version:  # another sweep has published since
         sweep.ledger.load_images(images)
 
@@ -74,33 +71,3 @@ def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> No
         ),
     )
     sweep.store.append(base, rows, IMAGES_SCHEMA, sweep.meta)
-
-
-def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
-    """Remove results that no image has any more, but those that a reader may still look for.
-
-    Args:
-        sweep: This sweep, which has published.
-        finished: Sweeps that came to their end.
-    """
-    since = datetime.now(UTC) - READERS
-    images = sweep.store.snapshot("images")
-    _take_images(sweep, images)
-    seen = images.files()
-    for version in sweep.store.versions("images", since):
-        before = sweep.store.snapshot("images", version)
-        sweep.ledger.in_use(before.batches(["sha256", "recipe"], but=seen))
-        seen |= before.files()
-    store, record = sweep.store, sweep.record
-    results = store.snapshot("results")
-    record.orphans_kept = sweep.ledger.find_orphans(results, sweep.oldest_kept, finished)
-    for keys in sweep.ledger.orphans(MOST_REMOVED):
-        if store.snapshot("images").version == sweep.ledger.images_version:
-            insist(partial(_remove, sweep, keys), store.uri)
-            record.orphans += keys.num_rows
-        else:  # another sweep has published since, images with some of these contents perhaps
-            record.orphans_kept += keys.num_rows
-
-
-def _remove(sweep: "Sweep", keys: pa.Table) -> None:
-    sweep.store.remove(sweep.store.snapshot("results"), keys, sweep.meta)

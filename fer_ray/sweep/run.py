@@ -17,9 +17,10 @@ from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
 from fer_ray.sweep.labels import labels_of, note_unused
 from fer_ray.sweep.manifest import manifest
+from fer_ray.sweep.orphans import remove_orphans
 from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
-from fer_ray.sweep.publish import publish, remove_orphans
+from fer_ray.sweep.publish import publish
 from fer_ray.sweep.refuse import refuse_another_source
 from fer_ray.sweep.signals import answered, answered_later, terminate
 from fer_ray.sweep.state import Stop, Sweep, stop_here

@@ -17,9 +17,10 @@ from deltalake import DeltaTable
 from fer_ray.config import Settings
 from fer_ray.errors import ExitCode, SourceLostError, UserError
 from fer_ray.progress import silent
-from fer_ray.sweep import ledger, prepare, publish
+from fer_ray.sweep import ledger, orphans, prepare, scratch
 from fer_ray.sweep.fuse import FuseError
 from fer_ray.sweep.prepare import prepared
+from fer_ray.sweep.publish import publish
 from fer_ray.sweep.run import look, make_plan, run_sweep
 from fer_ray.sweep.store import Store
 from tests.sweep.conftest import FAST, Swept, rows, tiny_image
@@ -107,8 +108,8 @@ def test_results_that_no_image_has_any_more_are_removed_once_no_reader_looks_for
     told = swept()
     assert (told["results_removed"], told["results_waiting"]) == (0, 2)
     assert len(rows(store, "results")) == 6
-    monkeypatch.setattr(publish, "READERS", timedelta(0))  # an hour later
-    monkeypatch.setattr(publish, "MOST_REMOVED", 1)
+    monkeypatch.setattr(orphans, "READERS", timedelta(0))  # an hour later
+    monkeypatch.setattr(orphans, "MOST_REMOVED", 1)
     told = swept()
     assert planned(told) == {"same": 4}
     assert (told["results_removed"], told["results_waiting"]) == (2, 0)
@@ -150,15 +151,15 @@ def test_results_that_another_sweep_has_published_meanwhile_are_not_removed(
     swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_an_image(source, store, swept)
-    monkeypatch.setattr(publish, "READERS", timedelta(0))
+    monkeypatch.setattr(orphans, "READERS", timedelta(0))
     (source / "back.png").rename(source.parent / "back.png")
     with prepared(str(source), str(store), Settings(extract=FAST), silent) as slow:
         look(slow)
         make_plan(slow)
-        assert publish.publish(slow) == {"put": 0, "delete": 0, "replaced": 0}
+        assert publish(slow) == {"put": 0, "delete": 0, "replaced": 0}
         (source.parent / "back.png").rename(source / "back.png")
         assert swept()["described"] == 0
-        publish.remove_orphans(slow, [one["sweep"] for one in slow.store.archive.manifests()])
+        orphans.remove_orphans(slow, [one["sweep"] for one in slow.store.archive.manifests()])
         assert slow.record.orphans == 0
     assert len(rows(store, "results")) == 6
 
@@ -166,9 +167,9 @@ def test_results_that_another_sweep_has_published_meanwhile_are_not_removed(
 def test_millions_of_failed_images_are_told_with_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "MEMORY", "64MB")
+    monkeypatch.setattr(scratch, "MEMORY", "64MB")
     kept = ledger.Ledger(tmp_path, ledger.This("", "", 0, "delete", "unread", 0, 0))
-    kept._run(
+    kept.scratch.run(
         "INSERT INTO images (path, status, error) SELECT format('folder/of/days/{:09}.jpg', i), "
         "'unreadable', 'damaged' FROM range(2000000) r(i)"
     )
@@ -203,7 +204,7 @@ def test_another_recipe_makes_all_rows_anew(
     swept: Swept, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = swept()["recipe"]
-    monkeypatch.setattr(publish, "READERS", timedelta(0))
+    monkeypatch.setattr(orphans, "READERS", timedelta(0))
     crop = FAST.crop.model_copy(update={"size_px": 200})
     told = swept(extract=FAST.model_copy(update={"crop": crop}))
     assert planned(told) == {"recipe": 7}
