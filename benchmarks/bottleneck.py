@@ -129,7 +129,9 @@ def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> fl
     side = (spec.input_px, spec.input_px, 3)
     application = getattr(keras.applications, spec.application)
     model = application(include_top=False, weights=None, input_shape=side, **spec.options)
-    preprocess = getattr(keras.applications, spec.module).preprocess_input
+    preprocess = _as_it_is
+    if spec.module:
+        preprocess = getattr(keras.applications, spec.module).preprocess_input
     rgb = [
         np.repeat(np.resize(crop, side[:2])[None, ..., None], 3, axis=3).astype(np.float32)
         for crop in crops
@@ -139,6 +141,10 @@ def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> fl
     for image in rgb:
         model.predict(preprocess(image.copy()), verbose=0)
     return (time.perf_counter() - started) / len(crops)
+
+
+def _as_it_is(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    return pixels
 
 
 if __name__ == "__main__":
