@@ -1,6 +1,7 @@
 """Trials and search as jobs: splits prepared and audited, what is missing run, all recorded."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,19 +69,22 @@ def run_trials(
     ready = prepare(out, settings, settings.feature_set, strict=strict, folds_file=folds_file)
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
     stores = [trials.TrialStore(out, experiment) for experiment in experiments]
-    tasks = [
-        (number, trial)
-        for number, kept in enumerate(stores)
-        if not kept.finished()
-        for trial in kept.missing()
-    ]
-    started = time.monotonic()
+
+    def left() -> list[tuple[int, int]]:
+        return [
+            (number, trial)
+            for number, kept in enumerate(stores)
+            if not kept.finished()
+            for trial in kept.missing()
+        ]
+
+    tasks, started = left(), time.monotonic()
     copies = None
     if settings.augment:
         crop_px = frames_record(out)["settings"]["crop"]["size_px"]
         copies = changed_copies(out / FRAMES, ready.samples, settings, crop_px)
     work = trials.SvmTrials(experiments, ready.samples, copies, out.resolve())
-    workers = run_work(work, tasks, out, execution, progress, "trials", "trials")
+    workers = run_work(work, left, out, execution, progress, "trials", "trials")
     for kept in stores:
         if not kept.finished():
             kept.assemble()
@@ -133,11 +137,7 @@ def run_search(
     paired = _paired(settings.feature_sets)
     by_set = {name: _samples(out, name, splitting, paired) for name in settings.feature_sets}
     work = choice.Search(experiment, by_set, out.resolve())
-    workers = 0
-    for _ in range(2):  # again, should the storage have shown one node's last piece too late
-        workers = (
-            run_work(work, work.missing(), out, execution, progress, "search", "pieces") or workers
-        )
+    workers = run_work(work, work.missing, out, execution, progress, "search", "pieces")
     work.assemble()
     record = {
         "experiment": experiment.name,
@@ -157,22 +157,30 @@ def run_search(
 
 def run_work(
     work: Any,
-    pieces: list[Any],
+    missing: Callable[[], list[Any]],
     out: Path,
     execution: Execution,
     progress: Progress,
     name: str,
     unit: str,
 ) -> int:
-    """Do pieces of work on Ray; the number of workers, 0 where nothing is left to do."""
-    if not pieces:
-        return 0
-    workers = ensure_ray(execution)
-    require_shared(out)
-    from fer_ray.learn.search import run_pieces
+    """Do the pieces of work that are missing, on Ray.
 
-    with progress(name, unit, len(pieces)) as advance:
-        run_pieces(work, pieces, out, execution.workers, advance)
+    Once more, should the storage show one node's last piece too late, or have lost it.
+
+    Returns:
+        The number of workers, 0 where nothing is left to do.
+    """
+    workers = 0
+    for _ in range(2):
+        if not (pieces := missing()):
+            break
+        workers = ensure_ray(execution)
+        require_shared(out)
+        from fer_ray.learn.search import run_pieces
+
+        with progress(name, unit, len(pieces)) as advance:
+            run_pieces(work, pieces, out, execution.workers, advance)
     return workers
 
 

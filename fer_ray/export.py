@@ -3,19 +3,22 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 
+from fer_ray.config import Decode
+from fer_ray.contracts import EMOTIONS
 from fer_ray.data import store
-from fer_ray.data.decode import read_gray
+from fer_ray.data.decode import decode_file
 from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
-from fer_ray.features.crop import cut
+from fer_ray.features.crop import cut_again
 
 MARKER = ".fer-ray-crops"  # in a folder that an export made, and so may make anew
 
 
-def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
+def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px: int) -> int:
     """Write each face crop as `target/EMOTION/IMAGE_ID.png`; the folder appears when it is whole.
 
     Crops are cut again from the images by the boxes in `frames`, so they are the very pixels that
@@ -25,32 +28,47 @@ def export_crops(frames: Path, root: Path, target: Path, size_px: int) -> int:
         frames: Folder of the frames table.
         root: Folder that its `path` is relative to.
         target: Where to write: a folder that is not there yet, is empty, or of an earlier export.
+        decode: Of the extraction.
         size_px: Side of a crop.
 
     Returns:
         The number of crops written.
 
     Raises:
-        UserError: An image is not there any more, or the target holds other things or cannot be
-            written.
+        UserError: An image is not there any more or is another, the rows are not of an extraction,
+            or the target holds other things or cannot be written.
     """
     require_target(target)
-    columns = ["image_id", "path", "emotion", "box_xywh"]
+    columns = ["image_id", "path", "sha256", "emotion", "box_xywh"]
     rows = read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
     new = target.with_name(f".{target.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     for row in rows:
-        file = new / (row["emotion"] or "unlabelled") / crop_name(row["image_id"])
+        file = new / _folder_of(row, frames) / crop_name(row["image_id"])
+        decoded = decode_file(root / row["path"], decode)
+        if decoded.gray is None or decoded.sha256 != row["sha256"]:
+            why = decoded.error or "its content has changed"
+            raise UserError(
+                f"Cannot export the crop of {row['image_id']}: {root / row['path']} is not what it "
+                f"was made from ({why})."
+            )
+        crop = cut_again(decoded.gray, decoded.reduction, row["box_xywh"], size_px)
         try:
-            crop = cut(read_gray(root / row["path"]), row["box_xywh"], size_px)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
-        except (OSError, ValueError) as problem:
+        except OSError as problem:
             raise UserError(f"Cannot export the crop of {row['image_id']}: {problem}") from None
     new.mkdir(parents=True, exist_ok=True)  # where there is no crop at all
     (new / MARKER).touch()
     store.replace_folder(new, target)
     return len(rows)
+
+
+def _folder_of(row: dict[str, Any], frames: Path) -> str:
+    """By its emotion: a stranger's rows might name any folder."""
+    if row["emotion"] not in (None, *EMOTIONS):
+        raise UserError(f"{frames} has an emotion {row['emotion']!r}: no extraction made it.")
+    return row["emotion"] or "unlabelled"
 
 
 def require_target(target: Path) -> None:

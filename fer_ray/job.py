@@ -1,6 +1,7 @@
 """The jobs: extraction, trials and report, one at a time or all in one. Called by CLI and jobs/."""
 
 import importlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -201,12 +202,13 @@ def _absent(absent: dict[str, str]) -> list[str]:
 def _same(
     before: dict[str, Any], done: dict[str, Any], summaries: "list[ExperimentSummary]"
 ) -> bool:
-    """Whether a finished run's record tells of exactly this work."""
-    names = [record["experiment"] for record in before.get("experiments", [])]
+    """Whether a finished run's record tells of exactly this work and its figures."""
+    from fer_ray.learn.summary import figures_of
+
+    told = [figures_of(summary) for summary in summaries]
+    same = before.get("experiments") == json.loads(json.dumps(told))
     before, done = ({**one, "settings": _defining(one.get("settings"))} for one in (before, done))
-    return all(before.get(name) == value for name, value in done.items()) and names == [
-        summary.experiment for summary in summaries
-    ]
+    return same and all(before.get(name) == value for name, value in done.items())
 
 
 def _defining(settings: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from fer_ray import job
 from fer_ray.cli.main import main
 from fer_ray.contracts import frames_schema
 from fer_ray.features.table import FEATURE_SETS
@@ -73,8 +75,15 @@ def test_a_finished_run_does_nothing_and_says_so(
     }
     again = fer_ray("run", "--data", corpus, "--out", run_dir, "--json")
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout) == json.loads((run_dir / "run.json").read_text())
+    told = json.loads(again.stdout)
+    assert told == json.loads((run_dir / "run.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    made = job.summaries_of(run_dir)
+    done = {"settings": told["settings"], "show_faces": told["show_faces"]}
+    assert job._same(told, done, made)
+    other = [replace(made[0], test_accuracy=0.1), *made[1:]]  # as of other weights, trained anew
+    assert not job._same(told, done, other)
 
 
 @pytest.mark.thorough

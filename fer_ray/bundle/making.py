@@ -177,6 +177,7 @@ def _feature_recipe(
         backbones={
             name: BackboneRecipe(
                 weights_sha256=record["weights"]["sha256"],
+                weights_origin=record["weights"]["origin"],
                 preprocessing=record["preprocessing"],
                 input_px=record["input_px"],
                 licence=record["weights"]["licence"],

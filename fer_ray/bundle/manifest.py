@@ -28,6 +28,7 @@ class BackboneRecipe(Strict):
     """A pretrained network that the model reads features of."""
 
     weights_sha256: str
+    weights_origin: str = "imagenet"  # file: the user's own, which nobody else serves
     preprocessing: str
     input_px: int
     licence: str

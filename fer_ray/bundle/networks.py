@@ -14,9 +14,9 @@ from fer_ray.contracts import DESCRIBED, N_LANDMARKS, feature_column, vector
 from fer_ray.data.decode import decode_file
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.network import Backbone
-from fer_ray.deep.weights import find_weights
+from fer_ray.deep.weights import UnreachableError, find_weights
 from fer_ray.errors import UserError
-from fer_ray.features.crop import cut
+from fer_ray.features.crop import cut_again
 from fer_ray.features.steps import CROP
 
 Networks = dict[str, Backbone]
@@ -40,8 +40,18 @@ def require_weights(bundle: Bundle, asked: Asked) -> None:
 
 
 def _weights_file(bundle: Bundle, name: str, asked: str | None) -> Path:
-    there = bundle.manifest.recipe.backbones[name].weights_sha256
-    found = find_weights(BACKBONES[name], asked)
+    recipe = bundle.manifest.recipe.backbones[name]
+    there = recipe.weights_sha256
+    needed = (
+        f"Bundle {bundle.folder} needs the weights of {name} that it was trained with (SHA-256 "
+        f"{there}). Name their file with --weights {name}=FILE."
+    )
+    if asked is None and recipe.weights_origin == "file":
+        raise UserError(needed)
+    try:
+        found = find_weights(BACKBONES[name], asked)
+    except UnreachableError as problem:
+        raise UserError(f"{needed}\n{problem}") from None
     if found.sha256 != there:
         raise UserError(
             f"Bundle {bundle.folder} was trained with other weights of {name} (SHA-256 "
@@ -117,7 +127,7 @@ def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
     decoded = decode_file(root / row["path"], recipe.decode)
     if decoded.gray is None or decoded.sha256 != row["sha256"]:
         raise UserError(f"{root / row['path']} has changed while it was being predicted.")
-    return cut(decoded.gray, row["box_xywh"], recipe.crop.size_px)
+    return cut_again(decoded.gray, decoded.reduction, row["box_xywh"], recipe.crop.size_px)
 
 
 def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:

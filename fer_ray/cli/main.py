@@ -203,7 +203,8 @@ def _exporting(target: Path | None, data: Path, out: Path, settings: "Settings")
     refuse_among_images(target, root_of(data), layout_of(data, settings.extract.selection))
     require_target(target)
     yield
-    export_crops(out / "frames", root_of(data), target, settings.extract.crop.size_px)
+    made = settings.extract
+    export_crops(out / "frames", root_of(data), target, made.decode, made.crop.size_px)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,13 +21,22 @@ def read_table(source: Path | BytesIO, **how: Any) -> pa.Table:
         UserError: A column that is read has a type that is not Arrow's own.
     """
     table = pq.read_table(source, **how)
-    foreign = [field.name for field in table.schema if _is_foreign(field.type)]
+    require_plain(table.schema, str(source) if isinstance(source, Path) else "A table")
+    return table
+
+
+def require_plain(schema: pa.Schema, source: str) -> None:
+    """See that all columns have types of Arrow's own, before any value is looked at.
+
+    Raises:
+        UserError: One has not.
+    """
+    foreign = [field.name for field in schema if _is_foreign(field.type)]
     if foreign:
         raise UserError(
-            f"{source if isinstance(source, Path) else 'A table'} has columns ({foreign[0]}) of a "
-            "type that fer_ray never writes and that may run code when it is read: it is not read."
+            f"{source} has columns ({foreign[0]}) of a type that fer_ray never writes and that may "
+            "run code when it is read: it is not read."
         )
-    return table
 
 
 def _is_foreign(data_type: pa.DataType) -> bool:

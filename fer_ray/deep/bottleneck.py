@@ -27,7 +27,7 @@ from fer_ray.deep.settings import Augmentation
 from fer_ray.deep.tables import BOTTLENECK, record_file, table_name
 from fer_ray.deep.weights import Weights, find_weights
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.features.crop import cut
+from fer_ray.features.crop import cut_again
 
 PARTIAL = "bottleneck.partial"
 
@@ -179,7 +179,7 @@ def _crop(row: dict[str, Any], root: Path, wanted: Bottleneck) -> NDArray[np.uin
             f"({decoded.error or 'its content has changed'}). Say with --data where the images "
             "lie now, or extract again with --fresh."
         )
-    return cut(decoded.gray, row["box_xywh"], wanted.crop_px)
+    return cut_again(decoded.gray, decoded.reduction, row["box_xywh"], wanted.crop_px)
 
 
 def landmarks_of(table: pa.Table, wanted: Bottleneck) -> NDArray[np.float32] | None:

@@ -64,11 +64,12 @@ def run_heads(
         return {**before, "already_finished": True}
     started = time.monotonic()
     work = HeadTrials(experiment, ready.samples, drawn.features, out.resolve())
-    missing = TrialStore(out, experiment).missing()
+    missing = TrialStore(out, experiment).missing
+    undone = missing()
     run_work(work, missing, out, execution, progress, "heads", "trials")
     card = card_of(out, experiment, ready, splitting, drawn)
     HeadStore(out, experiment).assemble(
-        {**card, "trials_run": len(missing), "seconds": round(time.monotonic() - started, 3)}
+        {**card, "trials_run": len(undone), "seconds": round(time.monotonic() - started, 3)}
     )
     return with_figures(out, experiment)
 
@@ -83,10 +84,16 @@ def prepare_heads(out: Path, feature_set: str, splitting: TrialSettings, strict:
 
 
 def finished_card(out: Path, experiment: Experiment) -> dict[str, Any] | None:
-    """The card of exactly this experiment, if all of it is in the run folder."""
+    """The card of exactly this experiment, if all of it is in the run folder.
+
+    What was stopped after the trials were written lacks the card's figures, which are added.
+    """
     card = store.read_json(_card_file(out, experiment.name))
-    done = card is not None and "test_accuracy" in card["figures"]
-    return card if done and TrialStore(out, experiment).finished() else None
+    if card is None or card.get("fingerprint") != experiment.fingerprint:
+        return None
+    if not TrialStore(out, experiment).finished():
+        return None
+    return card if card["figures"] else with_figures(out, experiment)
 
 
 def fitted_images(out: Path, splitting: TrialSettings) -> frozenset[str]:

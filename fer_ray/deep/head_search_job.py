@@ -50,7 +50,7 @@ def run_head_search(
               settings.execution, progress)
         for trial in left
     )  # fmt: skip
-    run_work(answers, left, out, settings.execution, progress, "answers", "trials")
+    run_work(answers, answers.missing, out, settings.execution, progress, "answers", "trials")
     card = card_of(out, experiment, ready, settings.trials, drawn)
     seconds = round(time.monotonic() - started, 3)
     answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
@@ -68,7 +68,13 @@ def _race(search: TrialSearch, execution: Execution, progress: Progress) -> int:
     require_shared(search.out)
     from fer_ray.learn.race import Race, race_drawn, race_suggested
 
-    race = Race(search, settings.most_epochs, settings.grace_epochs, settings.reduction, workers)
+    race = Race(
+        search,
+        settings.most_epochs,
+        min(settings.grace_epochs, settings.most_epochs),
+        settings.reduction,
+        workers,
+    )
     name = f"search {search.trial + 1}/{len(search.experiment.splits)}"
     with progress(name, "heads", settings.configurations) as advance:
         advance(len(known))

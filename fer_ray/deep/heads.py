@@ -1,8 +1,9 @@
 """Heads as experiments beside the SVM trials: the same splits, tables and figures. No Ray."""
 
 import math
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,10 @@ class HeadStore:
                    for one in trials for epoch in one["history"]]  # fmt: skip
         store.write_table(pa.Table.from_pylist(history, schema=HISTORY_SCHEMA),
                           folder / f"{name}.history.parquet")  # fmt: skip
-        (self._partial / f"{best['trial']:06d}.keras").replace(folder / f"{name}.keras")
+        # Copied: who is stopped before the trials are written finds all of it here again.
+        new = folder / f".{name}.tmp.keras"
+        shutil.copyfile(self._partial / f"{best['trial']:06d}.keras", new)
+        new.replace(folder / f"{name}.keras")
         sizes = {"images_fitted": best["fitted"], "images_validated": best["validated"]}
         chosen = {"trial": best["trial"], "by": "least validation loss", **sizes, **best["best"]}
         store.write_json({**card, **best["details"], "chosen": chosen}, folder / f"{name}.json")
@@ -155,11 +159,15 @@ def _require_finite(trials: list[dict[str, Any]]) -> None:
 def head_result(
     training: HeadTraining, samples: Samples, split: Split, inner: Split, started: float
 ) -> TrialResult:
-    """The figures of a trained head; training ones are of the fitted images."""
+    """The figures of a trained head; training ones are of the fitted images.
+
+    `n_train` counts the validation images, too: they choose the epoch, so they are no test images.
+    """
     rows = np.concatenate([inner.train, split.test])
     probabilities = training.probabilities(samples.features[rows].astype(np.float32))
     seconds = time.perf_counter() - started
-    return trial_result(samples.labels[rows], probabilities, len(inner.train), seconds)
+    result = trial_result(samples.labels[rows], probabilities, len(inner.train), seconds)
+    return replace(result, figures={**result.figures, "n_train": len(split.train)})
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,7 @@ def head_card(
     told = ("weights", "draws", "drawn", "augmentation")
     return {
         "experiment": experiment.name,
+        "fingerprint": experiment.fingerprint,
         "feature_set": experiment.feature_set,
         "input_width": samples.features.shape[1],
         "labels": [EMOTIONS[code] for code in np.unique(samples.labels)],

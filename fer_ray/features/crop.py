@@ -100,3 +100,18 @@ def cut(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
     """The box cut out of (height, width) uint8 and resized, bilinear, to (size_px, size_px)."""
     x, y, w, h = (int(value) for value in box_xywh)
     return np.asarray(cv2.resize(gray[y : y + h, x : x + w], (size_px, size_px)), dtype=np.uint8)
+
+
+def cut_again(gray: Gray, reduction: int, box_xywh: Box, size_px: int) -> Gray:
+    """The very crop that extraction made, from its row.
+
+    Args:
+        gray: The image as it was decoded, by the settings of the extraction.
+        reduction: Of it (`Decoded.reduction`).
+        box_xywh: The face in pixels of the whole image, as rows have it.
+        size_px: Side of a crop.
+    """
+    x, y, w, h = (int(value) for value in box_xywh)
+    # Rounded up, since a box may end where the whole image does, within the last reduced pixel.
+    box = x // reduction, y // reduction, -(-w // reduction), -(-h // reduction)
+    return cut(gray, box, size_px)

@@ -19,8 +19,10 @@ from ray import tune
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fer_ray.errors import UserError
 from fer_ray.placement import CPU, Patience, processor_share, there
 from fer_ray.progress import Advance
+from fer_ray.runtime import not_shared
 
 LANES_PER_PROCESSOR = 4  # so that processors that join meanwhile have lanes to run
 LEAST_LANES = 256  # nothing says how far the cluster may grow
@@ -33,9 +35,11 @@ logger = logging.getLogger(__name__)
 class _Lane(tune.Trainable):  # type: ignore[misc]
     """Does a piece a step; its process is used again for the next lane."""
 
-    def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue) -> None:
+    def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue,
+              marker: Path) -> None:  # fmt: skip
         self._work = work
         self._queue = queue
+        self._marker = marker
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         return True
@@ -45,6 +49,8 @@ class _Lane(tune.Trainable):  # type: ignore[misc]
             number, piece = self._queue.get_nowait()
         except Empty:
             return {"done": True}
+        if not self._marker.is_dir():  # a node that joined and does not see the run folder
+            return {"number": number, "problem": not_shared(self._marker.parent), "mistake": True}
         try:
             self._work(piece)
         except Exception:  # it is told, and ends the job; the lane's other pieces go on
@@ -57,6 +63,7 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
 
     def __init__(self, pieces: int, advance: Advance) -> None:
         self.problems: dict[int, str | None] = {}
+        self.mistake: str | None = None
         self._pieces = pieces
         self._advance = advance
         self._patience = Patience()
@@ -73,6 +80,8 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
     ) -> None:
         if "number" in result and result["number"] not in self.problems:
             self.problems[result["number"]] = result["problem"]
+            if result.get("mistake"):
+                self.mistake = result["problem"]
             self._advance(1)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -102,7 +111,7 @@ def run_pieces(
 
     Raises:
         RuntimeError: A piece failed, or was lost time and again; what the others kept stays.
-        UserError: The cluster has had no processors for too long.
+        UserError: The cluster has had no processors for too long, or a node does not see `out`.
         KeyboardInterrupt: The job was interrupted; what was finished stays.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -135,7 +144,8 @@ def _run_round(
     with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Lane, work=work, queue=queue), {"cpu": processor_share()}
+                tune.with_parameters(_Lane, work=work, queue=queue, marker=Path(scratch)),
+                {"cpu": processor_share()},
             ),
             tune_config=tune.TuneConfig(
                 num_samples=_lanes(len(pieces), workers),
@@ -152,6 +162,8 @@ def _run_round(
             ),
         ).fit()
     queue.shutdown(force=True)
+    if outcomes.mistake:
+        raise UserError(outcomes.mistake)
     return outcomes.problems
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fer_ray.contracts import EMOTIONS, PREDICTIONS_SCHEMA, TRIALS_SCHEMA
 from fer_ray.data import store
 from fer_ray.data.tables import read_table
+from fer_ray.errors import UserError
 from fer_ray.learn.experiment import Experiment, SvmExperiment
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.splits import Split, share_of_known_subjects
@@ -72,7 +73,17 @@ class TrialStore:
         return pa.table(columns).cast(PREDICTIONS_SCHEMA)
 
     def assemble(self) -> None:
-        """Write the experiment's two tables, the trials last: their presence says it is done."""
+        """Write the experiment's two tables, the trials last: their presence says it is done.
+
+        Raises:
+            UserError: Not all trials can be seen; those that can stay.
+        """
+        if missing := self.missing():
+            raise UserError(
+                f"{len(missing)} of {len(self._experiment.splits)} trials were done and are not in "
+                f"{self._partial}: the storage shows files late, or a node writes to another disk. "
+                "What is there is kept; run the same again."
+            )
         tables = [read_table(file) for file in sorted(self._partial.glob("[0-9]*.parquet"))]
         rows = [json.loads(table.schema.metadata[b"trial"]) for table in tables]
         common = {

@@ -1,6 +1,7 @@
 """What others published on CK+, and our own figure beside it."""
 
 from fer_ray.contracts import EMOTIONS
+from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.weights import Origin
 from fer_ray.features.table import UNION, is_delta
 from fer_ray.learn.summary import ExperimentSummary
@@ -73,7 +74,8 @@ def _ours(run: RunFolder, experiment: str) -> list[str]:
     backbone = next((name for name in NETWORKS if f"-{name}-" in experiment), None)
     if backbone is None or backbone in run.backbones:
         return ["not in this run"]
-    return ["weights not available" if backbone in run.absent else "not in this run"]
+    same_file = {name for name, spec in BACKBONES.items() if spec.url == BACKBONES[backbone].url}
+    return ["weights not available" if same_file & set(run.absent) else "not in this run"]
 
 
 def _figures(made: ExperimentSummary, data_name: str) -> str:

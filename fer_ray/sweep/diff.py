@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 from pyarrow import dataset
 
+from fer_ray.data.tables import require_plain
 from fer_ray.errors import UserError
 from fer_ray.sweep.store import Store
 
@@ -144,11 +145,14 @@ def _frames(run: str) -> tuple[str, dataset.Dataset]:
     """A run folder's fingerprint and frames."""
     try:
         record = json.loads(Path(run, "extract.json").read_text(encoding="utf-8"))
-        return str(record["fingerprint"]), dataset.dataset(f"{run}/frames", format="parquet")
+        frames = dataset.dataset(f"{run}/frames", format="parquet")
+        fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError):
         raise UserError(
             f"{run} holds no finished frames: run `fer-ray extract --data TREE --out {run}` first."
         ) from None
+    require_plain(frames.schema, f"{run}/frames")
+    return fingerprint, frames
 
 
 def _rows(frames: dataset.Dataset, recipe: str, columns: list[str]) -> Batches:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from fer_ray.data.tables import require_plain
 from fer_ray.sweep.archive import Archive
 from fer_ray.sweep.places import lost_on_error, opened, require_store, without_secret
 
@@ -67,6 +68,7 @@ class Snapshot:
             return
         with lost_on_error(self.table.table_uri):
             dataset = self.table.to_pyarrow_dataset()
+            require_plain(dataset.schema, self.table.table_uri)
             known = [name for name in columns if name in dataset.schema.names]
             reading = {"columns": known, "batch_readahead": 2}
             if not but:

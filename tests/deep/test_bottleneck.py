@@ -5,23 +5,27 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.config import Execution
+from fer_ray.config import Execution, Settings
 from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
-from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.bottleneck import Bottleneck, cut_crops, plan_bottleneck
 from fer_ray.deep.head_data import validation_split
 from fer_ray.deep.head_job import fitted_images, run_heads
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation
+from fer_ray.deep.weights import find_weights
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.experiments import frames_record, prepare, run_trials
+from fer_ray.features import steps
 from fer_ray.features.crop import cut
 from fer_ray.learn.samples import read_samples
 from fer_ray.learn.settings import TrialSettings
@@ -42,6 +46,31 @@ def computed(
     asked = str(weights) if weights else None
     wanted = plan_bottleneck(frames_record(out), name, asked, draws=draws)
     return run_bottleneck(out, corpus, wanted, execution, silent, fresh)
+
+
+def test_crops_of_photographs_decoded_at_a_part_of_their_size_are_those_of_extraction(
+    corpus: Path, tmp_path: Path
+) -> None:
+    fast = Settings(profile="fast").extract
+    face = read_gray(min(corpus.glob("cohn-kanade-images/*/*/*.png")))
+    for number, (left, above) in enumerate([(0, 0), (7, 3), (900, 1031)]):
+        whole = cv2.copyMakeBorder(
+            cv2.resize(face, None, fx=2.5, fy=2.5), above, 1031 - above, left, 900 - left,
+            cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), whole)
+    table = steps.decode(pa.table({"path": ["0.jpg", "1.jpg", "2.jpg"]}), tmp_path, fast.decode)
+    assert table[steps.REDUCTION].to_pylist() == [2, 2, 2]
+    table = steps.crop(table, fast.crop)
+    assert table["status"].to_pylist() == ["ok"] * 3
+    expected = steps.pixels(table[steps.CROP], fast.crop.size_px)
+    wanted = Bottleneck(
+        "dlib_resnet", None, find_weights(BACKBONES["dlib_resnet"], None), False, 0, None,
+        Augmentation(), "", fast.crop.size_px, fast.decode,
+    )  # fmt: skip
+    rows = table.append_column("image_id", table["path"])
+    rows = rows.append_column("draw", pa.nulls(3, pa.int16()))
+    np.testing.assert_array_equal(cut_crops(rows, tmp_path, wanted), expected)
 
 
 @pytest.mark.slow

@@ -45,12 +45,12 @@ def test_every_setting_of_the_space_is_a_heads_and_is_drawn_from_its_range() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_an_interrupted_search_goes_on_and_tests_one_head_a_trial(
     drawn_frames: Path, local_ray: int
 ) -> None:
+    shorter_than_its_grace, folds = "head_search.most_epochs=4", two_folds(drawn_frames)
     wanted = settings("trials.protocol=subject-10fold", "head_search.searcher=random",
-                      "trials.folds=" + str(two_folds(drawn_frames)))  # fmt: skip
+                      shorter_than_its_grace, f"trials.folds={folds}")  # fmt: skip
     ready = prepare(drawn_frames, wanted.trials, "geometry")
     experiment = plan_head_search(
         wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +14,17 @@ from fer_ray.data import store
 from fer_ray.deep.head import HeadTraining, train_head
 from fer_ray.deep.head_data import HeadData, head_data, validation_split
 from fer_ray.deep.head_job import run_heads
+from fer_ray.deep.heads import HeadStore, HeadTrials, plan_heads
 from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.settings import HEADS, HeadSettings
 from fer_ray.errors import UserError
-from fer_ray.experiments import run_trials
+from fer_ray.experiments import prepare, run_trials
 from fer_ray.learn import metrics
 from fer_ray.learn.compare import compare_named
 from fer_ray.learn.samples import Samples, read_samples
 from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.splits import make_splits
-from fer_ray.learn.trials import read_experiments
+from fer_ray.learn.trials import TrialStore, read_experiments
 from fer_ray.progress import silent
 
 ONE = Execution(workers=1)  # TensorFlow's start is most of what a trial takes
@@ -182,13 +184,43 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     assert card["labels"] == ["anger", "disgust", "happy", "surprise"]
     assert card["input_width"] == 44
     trials = found[name][0]
+    ready = prepare(drawn_frames, splitting, "geometry").folds
     assert card["figures"]["test_accuracy"] == pytest.approx(trials.test_accuracy.mean())
     loaded = load_keras().models.load_model(drawn_frames / "heads" / f"{name}.keras")
     assert loaded.input_shape == (None, 44)
 
-    again = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
-    assert again.pop("already_finished")
-    assert again == card == json.loads((drawn_frames / "heads" / f"{name}.json").read_text())
+    trained = pq.read_table(drawn_frames / "trials" / f"{name}.parquet").to_pylist()
+    assert {row["n_train"] for row in trained} == {len(ready.splits[0].train)}
+    file = drawn_frames / "heads" / f"{name}.json"
+    store.write_json({**card, "figures": {}}, file)  # as who is stopped just before them leaves it
+    for _ in range(2):
+        again = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
+        assert again.pop("already_finished")
+        assert again == card == json.loads(file.read_text())
+
+
+def test_a_stop_before_the_card_is_written_loses_nothing(
+    drawn_frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splitting = TrialSettings(feature_set="geometry", n_trials=2)
+    ready = prepare(drawn_frames, splitting, "geometry")
+    settings = HeadSettings(epochs=1)
+    experiment = plan_heads(
+        "reference", settings, "geometry", splitting, ready.folds, ready.frames_key
+    )
+    work = HeadTrials(experiment, ready.samples, None, drawn_frames)
+    for trial in range(2):
+        work(trial)
+    kept = HeadStore(drawn_frames, experiment)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(store, "write_json", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            kept.assemble({})
+    kept.assemble({})
+    assert TrialStore(drawn_frames, experiment).finished()
+    heads = {file.name for file in (drawn_frames / "heads").iterdir()}
+    name = experiment.name
+    assert heads == {f"{name}.history.parquet", f"{name}.keras", f"{name}.json"}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_ray.errors import UserError
 from fer_ray.learn.search import run_pieces
 
 PIECES = list(range(12))
@@ -15,13 +16,19 @@ PIECES = list(range(12))
 class Work:
     """Notes which process did which piece; may kill its process, or fail."""
 
-    def __init__(self, out: Path, kill_at: int | None = None, fail_at: int | None = None) -> None:
-        self.out, self.kill_at, self.fail_at = out, kill_at, fail_at
+    def __init__(
+        self, out: Path, kill_at: int | None = None, fail_at: int | None = None,
+        hide_at: int | None = None,
+    ) -> None:  # fmt: skip
+        self.out, self.kill_at, self.fail_at, self.hide_at = out, kill_at, fail_at, hide_at
 
     def __call__(self, piece: int) -> None:
         if piece == self.kill_at and not (self.out / "killed").exists():
             (self.out / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if piece == self.hide_at:  # as for a node that does not see the folder
+            [marker] = self.out.glob(".tune-*")
+            marker.rename(self.out / "hidden")
         if piece == self.fail_at:
             raise ValueError("no such split")
         time.sleep(0.3)
@@ -68,3 +75,13 @@ def test_work_that_fails_is_told_and_the_other_pieces_are_done(
     with pytest.raises(RuntimeError, match=r"1 pieces of work failed(.|\n)*no such split"):
         run_pieces(work, PIECES, tmp_path, None, lambda _: None)
     assert sorted(work.done()) == [piece for piece in PIECES if piece != 5]
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_see_the_run_folder_writes_nothing_and_is_told(
+    local_ray: int, tmp_path: Path
+) -> None:
+    work = Work(tmp_path, hide_at=3)
+    with pytest.raises(UserError, match="is not there on every node of the cluster"):
+        run_pieces(work, PIECES, tmp_path, 1, lambda _: None)
+    assert max(work.done()) == 3

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_ray.errors import UserError
 from fer_ray.experiments import prepare
 from fer_ray.learn.experiment import plan_experiments
 from fer_ray.learn.settings import TrialSettings
@@ -29,6 +30,20 @@ def test_finished_trials_leave_what_another_job_has_kept(
     left = (drawn_frames / PARTIAL).glob("*")
     assert [folder.name for folder in left] == list(others)
     assert (drawn_frames / PARTIAL).exists() is bool(others)
+
+
+def test_trials_that_cannot_be_seen_are_told_and_those_that_can_stay(drawn_frames: Path) -> None:
+    settings = TrialSettings(kernels=("linear",), n_trials=3)
+    ready = prepare(drawn_frames, settings, settings.feature_set)
+    [experiment] = plan_experiments(settings, ready.folds, ready.frames_key)
+    work = SvmTrials([experiment], ready.samples, None, drawn_frames)
+    for trial in range(2):
+        work((0, trial))
+    kept = TrialStore(drawn_frames, experiment)
+    with pytest.raises(UserError, match="1 of 3 trials were done and are not in"):
+        kept.assemble()
+    assert kept.missing() == [2]
+    assert not kept.finished()
 
 
 def test_a_setting_that_has_no_part_in_an_experiment_leaves_it_as_it_was(

@@ -132,6 +132,9 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
     assert ("vgg16", "weights not available", "–", "–", "–") in tables.backbone_rows(run)
     ours = {row[0]: row[3] for row in published.published_rows(run)}
     assert ours["The study: VGG16, pooled, softmax head"] == ["weights not available"]
+    assert ours["The study: augmented VGG16, raw pixels, sigmoid head"] == [
+        "weights not available"  # the same file
+    ]
     assert ours["The study: Xception, pooled, softmax head"] == ["not in this run"]
     assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"][0]
 
