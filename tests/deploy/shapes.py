@@ -60,6 +60,7 @@ RAY_JOB = {
         "authOptions": {"mode": {"token", "disabled"}, "secretName": str},
         "enableInTreeAutoscaling": bool,
         "autoscalerOptions": {
+            "version": {"v1", "v2"},
             "idleTimeoutSeconds": int,
             "resources": POD["containers"][0]["resources"],  # type: ignore[index]
             "securityContext": POD["containers"][0]["securityContext"],  # type: ignore[index]
@@ -94,11 +95,6 @@ SPECS: dict[tuple[str, str], Any] = {
                 "ports": [{"port": int, "protocol": {"TCP", "UDP", "SCTP"}}],
             }
         ],
-    },
-    ("monitoring.coreos.com/v1", "ServiceMonitor"): {
-        "selector": SELECTOR,
-        "endpoints": SCRAPED,
-        "targetLabels": [str],
     },
     ("monitoring.coreos.com/v1", "PodMonitor"): {
         "selector": SELECTOR,

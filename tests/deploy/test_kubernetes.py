@@ -167,6 +167,7 @@ def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any
     assert cluster["authOptions"] == {"mode": "token", "secretName": "fer-ray-token"}
     assert cluster["rayVersion"] == version("ray")
     assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["autoscalerOptions"]["version"] == "v2"
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     for group in cluster["workerGroupSpecs"]:
@@ -174,12 +175,13 @@ def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any
 
 
 def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
-    head, workers = documents(FOLDER / "monitoring.yaml")
-    [endpoint] = head["spec"]["endpoints"]
-    assert [endpoint["port"]] == [one["port"] for one in workers["spec"]["podMetricsEndpoints"]]
+    [monitor] = documents(FOLDER / "monitoring.yaml")
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    selected = monitor["spec"]["selector"]["matchLabels"].items()
     for group in groups(STUDY):
         ports = group["template"]["spec"]["containers"][0]["ports"]
         assert {"name": endpoint["port"], "containerPort": 8080} in ports
+        assert selected <= group["template"]["metadata"]["labels"].items()
 
 
 def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
@@ -209,3 +211,15 @@ def test_the_network_policy_holds_for_every_pod_of_a_study() -> None:
     templates = [STUDY["submitterPodTemplate"], *(group["template"] for group in groups(STUDY))]
     for template in templates:
         assert labels.items() <= template["metadata"]["labels"].items()
+
+
+def test_the_network_policy_lets_no_other_ray_cluster_in() -> None:
+    [policy] = documents(FOLDER / "network.yaml")
+    # KubeRay's own labels of the pods that it makes (ray-operator, common/pod.go).
+    another = {
+        "app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator",
+        "ray.io/cluster": "another", "ray.io/node-type": "worker", "ray.io/is-ray-node": "yes",
+    }  # fmt: skip
+    for rule in policy["spec"]["ingress"]:
+        for peer in rule["from"]:
+            assert not peer["podSelector"]["matchLabels"].items() <= another.items()

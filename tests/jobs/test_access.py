@@ -1,12 +1,14 @@
 """What listens on a cluster, and clients whose settings and token are not its own."""
 
 import http.client
+import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import psutil
@@ -27,6 +29,19 @@ except UserError as problem:
     print(problem)
 """
 
+
+ALONE = """
+from pathlib import Path
+import ray
+from fer_ray.access import _lets_in
+from fer_ray.config import Execution
+from fer_ray.runtime import start_ray
+start_ray(Execution(workers=1))
+address = ray.get_runtime_context().gcs_address
+token = Path.home() / ".ray" / "auth_token"
+print(_lets_in(address, None), _lets_in(address, token.read_text()))
+ray.shutdown()
+"""
 
 # Whose ports they are, by what is found in the command line of a process.
 OWNERS = {
@@ -118,6 +133,16 @@ def test_what_listens_and_asks_for_a_token_is_as_the_guide_says(bare_head: Head)
         ("client", "one address", "refused"),
         *((owner, "everywhere", "metrics") for owner in ("dashboard", "agent", "autoscaler")),
     }
+
+
+def test_ray_on_one_machine_asks_for_the_token(tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], env={**own, "HOME": str(tmp_path)},
+        cwd=REPO, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout == "False True\n"
+    assert (tmp_path / ".ray" / "auth_token").is_file()
 
 
 def test_a_token_goes_to_a_cluster_that_asks_for_it(bare_head: Head) -> None:
