@@ -113,8 +113,10 @@ def run_all(
     from fer_ray.learn.summary import figures_of
 
     root = data.parent if data.is_file() else data
+    deep_clock = time.monotonic()
     if settings.deep.backbones:
         deep = run_backbones(out, root, settings, progress, absent, strict)
+    deep_seconds = time.monotonic() - deep_clock
     tried = [
         run_trials(out, one, settings.execution, progress, strict)
         for one in settings.trials_of_run()
@@ -149,6 +151,7 @@ def run_all(
         "machine": machine(),
         "timings": {
             "extract_seconds": extracted["timings"]["extract_seconds"],
+            "backbones_seconds": round(deep_seconds, 3),  # features, heads and trials on them
             "trials_seconds": round(sum(one["seconds"] for one in tried), 3),
             "report_seconds": round(time.monotonic() - reporting, 3),
             "total_seconds": round(time.monotonic() - clock, 3),

@@ -181,6 +181,10 @@ def timing_rows(run: RunFolder) -> Rows:
             f"{timings['images_per_second']:.1f} images/s",
         ),
     ]
+    for name, record in run.backbones.items():
+        if "seconds" in record:
+            images = f"{record['rows_done']} images, workers' start included"
+            rows.append((f"Features of {name}", wording.duration(record["seconds"]), images))
     if "seconds" in run.execution:
         workers = run.execution.get("workers")
         beside = f"{workers} worker{'' if workers == 1 else 's'}" if workers else ""

@@ -132,7 +132,6 @@ def head_run(
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
     head_run: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +170,11 @@ def test_other_weights_of_a_backbone_are_refused(head_run: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"has no backbone vgg16\. It has: dlib_resnet"):
         require_weights(bundle, (("vgg16", str(other)),))
     forged = tmp_path / "model" / "bundle.json"
+    own = forged.read_text().replace('"weights_origin": "embedded"', '"weights_origin": "file"')
+    forged.write_text(own)
+    with pytest.raises(UserError, match=r"needs the weights of dlib_resnet .*dlib_resnet=FILE"):
+        require_weights(read_bundle(tmp_path / "model"), ())
+    forged.write_text(own.replace('"weights_origin": "file"', '"weights_origin": "embedded"'))
     digest = bundle.manifest.recipe.backbones["dlib_resnet"].weights_sha256
     forged.write_text(forged.read_text().replace(digest, "0" * 64))
     with pytest.raises(UserError, match=r"other weights of dlib_resnet .*--weights dlib_resnet="):

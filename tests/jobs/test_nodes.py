@@ -88,6 +88,23 @@ def test_a_search_uses_a_node_that_joins(empty_head: Head, tmp_path: Path) -> No
 
 
 @pytest.mark.thorough
+def test_a_node_that_joins_a_search_and_does_not_see_the_run_folder_ends_it(
+    empty_head: Head, tmp_path: Path
+) -> None:
+    frames = draw_frames(tmp_path / "run")
+    options = ("--feature-sets", "geometry", "--classifiers", "boosting", "--configurations", 50)
+    empty_head.add_node(1)
+    wait_until(lambda: empty_head.nodes_alive() == 2)
+    driver = empty_head.drive("search", "--out", frames, *options)
+    wait_until(lambda: any("Trainable" in one["class_name"] for one in empty_head.alive("actors")))
+    empty_head.add_node(1, apart(HIDE, frames))
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 2, said
+    assert f"{frames} is not there on every node of the cluster" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.thorough
 def test_bottleneck_features_use_a_node_that_joins(
     empty_head: Head, run_dir: Path, random_weights: RandomWeights, tmp_path: Path
 ) -> None:

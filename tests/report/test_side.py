@@ -41,7 +41,8 @@ def run_dir(build_run) -> Path:
     )
     weights = {"origin": "imagenet", "sha256": "ab" * 32, "file": "w.h5"}
     (built.run_dir / "bottleneck").mkdir()
-    record = {"weights": weights, "preprocessing": "as trained", "numbers": 256}
+    record = {"weights": weights, "preprocessing": "as trained", "numbers": 256,
+              "rows_done": 40, "seconds": 61.0}  # fmt: skip
     (built.run_dir / "bottleneck" / "mobilenet.json").write_text(json.dumps(record))
     absent = {"weights_not_available": {"vgg16": "cannot be fetched"}, "backbones": {}}
     (built.run_dir / "deep.json").write_text(json.dumps(absent))
@@ -137,6 +138,12 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
     ]
     assert ours["The study: Xception, pooled, softmax head"] == ["not in this run"]
     assert "mean accuracy" in ours["The study: linear SVM on 67 landmarks"][0]
+
+
+def test_what_a_networks_features_took_stands_under_timings(run_dir: Path) -> None:
+    rows = tables.timing_rows(read_run(run_dir))
+    expected = ("Features of mobilenet", "61 s", "40 images, workers' start included")
+    assert expected in rows
 
 
 def test_a_network_whose_weights_came_later_stands_there_once(run_dir: Path) -> None:
