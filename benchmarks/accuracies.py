@@ -4,6 +4,7 @@ python -m benchmarks.accuracies --out RUN_FOLDER --name NAME
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from benchmarks.report import Table, write_result
@@ -25,9 +26,10 @@ def main() -> None:
         summaries_of(options.out), key=lambda one: (one.protocol, -one.test_accuracy)
     ):
         low, high = one.interval
+        bounds = f"{low:.3f}–{high:.3f}" if math.isfinite(low) else "–"
         table.add(
             one.experiment, f"{one.n_images}", f"{one.n_trials}", f"**{one.test_accuracy:.3f}**",
-            f"{low:.3f}–{high:.3f} ({one.interval_method})", f"{one.macro_recall:.3f}",
+            f"{bounds} ({one.interval_method})", f"{one.macro_recall:.3f}",
             f"{one.test_log_loss:.3f}", f"{one.test_subject_in_train:.0%}",
         )  # fmt: skip
     weights = "; ".join(

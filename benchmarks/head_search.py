@@ -2,7 +2,8 @@
 
     python -m benchmarks.head_search --out RUN_FOLDER [--backbone dlib_resnet] [--configs 50]
 
-The run folder holds frames and the backbone's features; nothing in it is changed.
+The run folder holds frames and the backbone's features, or the feature set of that name; nothing
+in it is changed.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def command_seconds(out: Path, backbone: str, configurations: int, trials: int) 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
         for folder in ("frames", "bottleneck"):
-            shutil.copytree(out / folder, copy / folder)
+            if (out / folder).is_dir():  # a feature set needs no bottleneck
+                shutil.copytree(out / folder, copy / folder)
         shutil.copy(out / "extract.json", copy)
         command = [sys.executable, "-m", "fer_ray", "search-heads", "--out", scratch, "--backbone",
                    backbone, "--configs", str(configurations), "--trials", str(trials), "--json"]  # fmt: skip  # noqa: E501
