@@ -105,6 +105,14 @@ def without_token(address: str, port: int) -> str:
     return "refused" if codes - unknown == {grpc.StatusCode.UNAUTHENTICATED} else f"open: {codes}"
 
 
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
 def code_of(target: str, method: str) -> grpc.StatusCode:
     with grpc.insecure_channel(target) as channel:
         try:
@@ -135,6 +143,19 @@ def test_what_listens_and_asks_for_a_token_is_as_the_guide_says(bare_head: Head)
     }
     # Of the head's own metrics the ports are fixed: another cluster of this machine may have them.
     assert ("agent", "everywhere", "metrics") in found
+
+
+def test_the_dashboard_answers_start_page_and_health_without_a_token_and_nothing_else(
+    bare_head: Head,
+) -> None:
+    open_to_all = ("/", "/api/gcs_healthz", "/api/authentication_mode")
+    kept = ("/api/jobs/", "/api/v0/actors", "/api/v0/logs", "/nodes?view=summary", "/api/version")
+    assert {path: status_of(bare_head.dashboard + path) for path in open_to_all} == dict.fromkeys(
+        open_to_all, 200
+    )
+    assert {path: status_of(bare_head.dashboard + path) for path in kept} == dict.fromkeys(
+        kept, 401
+    )
 
 
 def test_ray_on_one_machine_asks_for_the_token(tmp_path: Path) -> None:
