@@ -7,18 +7,17 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from fer_ray.access import cannot_join, prepare_token
 from fer_ray.config import Execution
 from fer_ray.data.holding import unreachable
-from fer_ray.errors import ExitCode, UserError
+from fer_ray.errors import UserError
 from fer_ray.placement import CPU, LEAST_SHARE, WAIT_S, there, wait_for
+from fer_ray.signals import answered_later, on_main_thread, terminate
 
 # Holds the blocks in flight many times over: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
@@ -51,10 +50,11 @@ def start_ray(execution: Execution) -> None:
     import ray
 
     if not ray.is_initialized():
-        _start(execution)
+        with answered_later():
+            _start(execution)
         _configure_data()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)  # Ray sets its own on start
+        if on_main_thread():
+            signal.signal(signal.SIGTERM, terminate)
 
 
 def ensure_ray(execution: Execution) -> int:
@@ -236,7 +236,3 @@ def _configure_data() -> None:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = WAIT_S
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised is told here
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(ExitCode.TERMINATED)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "fer_ray"
 MAY_IMPORT_RAY = {
     *("runtime.py", "placement.py", "pipeline.py", "learn/search.py", "doctor.py"),
     *("deep/pipeline.py", "learn/race.py", "sweep/pool.py", "sweep/metrics.py"),
-    "sweep/signals.py",  # one function of Ray, while it starts
+    "signals.py",  # one function of Ray, while it starts
 }
 HEAVY = {"ray", "tensorflow", "keras", "dlib", "cv2", "sklearn", "pandas", "pyarrow", "matplotlib",
          "deltalake", "duckdb"}  # fmt: skip

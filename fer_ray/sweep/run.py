@@ -12,6 +12,7 @@ from fer_ray.bundle.networks import Asked
 from fer_ray.config import Settings
 from fer_ray.errors import ExitCode, StoreLostError
 from fer_ray.progress import Progress
+from fer_ray.signals import answered, terminate
 from fer_ray.sweep.archive import SWEEPS
 from fer_ray.sweep.drift import drift
 from fer_ray.sweep.guard import Describe
@@ -22,7 +23,6 @@ from fer_ray.sweep.page import sweep_page
 from fer_ray.sweep.prepare import prepared
 from fer_ray.sweep.publish import publish
 from fer_ray.sweep.refuse import refuse_another_source
-from fer_ray.sweep.signals import answered, answered_later, terminate
 from fer_ray.sweep.state import Stop, Sweep, stop_here
 from fer_ray.sweep.work import work
 
@@ -147,11 +147,10 @@ def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def _on_ray(sweep: Sweep) -> Iterator[None]:
-    """Ray is there, and SIGTERM asks the sweep to end; Ray sets a handler of its own on start."""
+    """Ray is there, and SIGTERM asks the sweep to end."""
     from fer_ray.runtime import start_ray, workers_there
 
-    with answered_later():
-        start_ray(sweep.settings.execution)
+    start_ray(sweep.settings.execution)
     sweep.record.workers = workers_there(sweep.settings.execution)
     with answered(sweep.stop.set):
         yield

@@ -130,13 +130,31 @@ def test_a_signal_while_ray_starts_ends_the_sweep_by_its_own_code(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
 ) -> None:
     sweep = start(tmp_path / "store", "--log-format", "json")
-    for _ in range(600):
-        if any("gcs_server" in child.name() for child in psutil.Process(sweep.pid).children()):
-            break
-        time.sleep(0.05)
-    sweep.send_signal(number)
+    signal_while_ray_starts(sweep, number)
     _, said = sweep.communicate(timeout=90)
     assert sweep.returncode == code, said
+    assert "Traceback" not in said
+
+
+def signal_while_ray_starts(process: "subprocess.Popen[str]", number: int) -> None:
+    for _ in range(600):
+        if any("gcs_server" in child.name() for child in psutil.Process(process.pid).children()):
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+
+
+@pytest.mark.slow
+def test_another_job_that_is_told_to_end_while_ray_starts_ends_by_its_own_code(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    job = [sys.executable, "-m", "fer_ray", "extract", "--data", tiny_corpus, "--out", tmp_path]
+    extract = subprocess.Popen(
+        [str(word) for word in job], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    signal_while_ray_starts(extract, signal.SIGTERM)
+    _, said = extract.communicate(timeout=90)
+    assert extract.returncode == ExitCode.TERMINATED, said
     assert "Traceback" not in said
 
 

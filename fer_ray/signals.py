@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a sweep: before, while and after Ray starts."""
+"""What SIGTERM and SIGINT do to a job: before, while and after Ray starts."""
 
 import signal
 import threading
