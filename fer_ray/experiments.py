@@ -1,7 +1,6 @@
 """Trials and search as jobs: splits prepared and audited, what is missing run, all recorded."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from fer_ray.learn.experiment import plan_experiments
 from fer_ray.learn.folds import Folds, folds_for, write_folds
 from fer_ray.learn.samples import Samples
 from fer_ray.learn.settings import Classes, SearchSettings, TrialSettings
+from fer_ray.pieces import run_work
 from fer_ray.progress import Progress
-from fer_ray.runtime import ensure_ray, require_shared
 
 TRIALS_RECORD = "trials.json"
 
@@ -153,35 +152,6 @@ def run_search(
     }
     store.write_json(record, file)
     return record
-
-
-def run_work(
-    work: Any,
-    missing: Callable[[], list[Any]],
-    out: Path,
-    execution: Execution,
-    progress: Progress,
-    name: str,
-    unit: str,
-) -> int:
-    """Do the pieces of work that are missing, on Ray.
-
-    Once more, should the storage show one node's last piece too late, or have lost it.
-
-    Returns:
-        The number of workers, 0 where nothing is left to do.
-    """
-    workers = 0
-    for _ in range(2):
-        if not (pieces := missing()):
-            break
-        workers = ensure_ray(execution)
-        require_shared(out)
-        from fer_ray.learn.search import run_pieces
-
-        with progress(name, unit, len(pieces)) as advance:
-            run_pieces(work, pieces, out, execution.workers, advance)
-    return workers
 
 
 def _paired(feature_sets: tuple[str, ...]) -> bool:

@@ -10,7 +10,6 @@ import cv2
 from fer_ray.config import Decode
 from fer_ray.contracts import EMOTIONS
 from fer_ray.data import store
-from fer_ray.data.decode import decode_file
 from fer_ray.data.tables import read_table
 from fer_ray.errors import UserError
 from fer_ray.features.crop import cut_again
@@ -45,17 +44,15 @@ def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px
     shutil.rmtree(new, ignore_errors=True)
     for row in rows:
         file = new / _folder_of(row, frames) / crop_name(row["image_id"])
-        decoded = decode_file(root / row["path"], decode)
-        if decoded.gray is None or decoded.sha256 != row["sha256"]:
-            why = decoded.error or "its content has changed"
-            raise UserError(
-                f"Cannot export the crop of {row['image_id']}: {root / row['path']} is not what it "
-                f"was made from ({why})."
-            )
-        crop = cut_again(decoded.gray, decoded.reduction, row["box_xywh"], size_px)
         try:
+            crop = cut_again(row, root, decode, size_px)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
+        except ValueError as problem:
+            raise UserError(
+                f"Cannot export the crop of {row['image_id']}: {root / row['path']} is not what it "
+                f"was made from ({problem})."
+            ) from None
         except OSError as problem:
             raise UserError(f"Cannot export the crop of {row['image_id']}: {problem}") from None
     new.mkdir(parents=True, exist_ok=True)  # where there is no crop at all

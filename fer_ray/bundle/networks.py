@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fer_ray.bundle.manifest import Bundle
 from fer_ray.contracts import DESCRIBED, N_LANDMARKS, feature_column, vector
-from fer_ray.data.decode import decode_file
 from fer_ray.deep.backbones import BACKBONES
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.weights import UnreachableError, find_weights
@@ -124,10 +123,10 @@ def _network(name: str, file: str) -> Backbone:
 
 def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
     recipe = bundle.manifest.recipe
-    decoded = decode_file(root / row["path"], recipe.decode)
-    if decoded.gray is None or decoded.sha256 != row["sha256"]:
-        raise UserError(f"{root / row['path']} has changed while it was being predicted.")
-    return cut_again(decoded.gray, decoded.reduction, row["box_xywh"], recipe.crop.size_px)
+    try:
+        return cut_again(row, root, recipe.decode, recipe.crop.size_px)
+    except ValueError:
+        raise UserError(f"{root / row['path']} has changed while it was being predicted.") from None
 
 
 def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from fer_ray.config import Decode, fingerprint
 from fer_ray.contracts import DESCRIBED, N_LANDMARKS, SCHEMA_VERSION, bottleneck_schema
 from fer_ray.data import store
-from fer_ray.data.decode import decode_file
 from fer_ray.data.tables import read_table
 from fer_ray.deep import augment
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
@@ -172,14 +171,13 @@ def cut_crops(table: pa.Table, root: Path, wanted: Bottleneck) -> NDArray[np.uin
 
 
 def _crop(row: dict[str, Any], root: Path, wanted: Bottleneck) -> NDArray[np.uint8]:
-    decoded = decode_file(root / row["path"], wanted.decode)
-    if decoded.gray is None or decoded.sha256 != row["sha256"]:
+    try:
+        return cut_again(row, root, wanted.decode, wanted.crop_px)
+    except ValueError as problem:
         raise UserError(
-            f"{root / row['path']} is not what the frames were made from "
-            f"({decoded.error or 'its content has changed'}). Say with --data where the images "
-            "lie now, or extract again with --fresh."
-        )
-    return cut_again(decoded.gray, decoded.reduction, row["box_xywh"], wanted.crop_px)
+            f"{root / row['path']} is not what the frames were made from ({problem}). Say with "
+            "--data where the images lie now, or extract again with --fresh."
+        ) from None
 
 
 def landmarks_of(table: pa.Table, wanted: Bottleneck) -> NDArray[np.float32] | None:

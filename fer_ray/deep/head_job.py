@@ -18,13 +18,14 @@ from fer_ray.deep.heads import (
 from fer_ray.deep.keras_backend import require_backend
 from fer_ray.deep.settings import HEADS
 from fer_ray.deep.tables import trained_record
-from fer_ray.experiments import Prepared, prepare, run_work
+from fer_ray.experiments import Prepared, prepare
 from fer_ray.features.table import backbones_of
 from fer_ray.learn.experiment import Experiment
 from fer_ray.learn.nested import require_subjects
 from fer_ray.learn.settings import TrialSettings
 from fer_ray.learn.summary import figures_of, summarise
 from fer_ray.learn.trials import TrialStore, read_experiment
+from fer_ray.pieces import run_work
 from fer_ray.progress import Progress
 
 

@@ -10,7 +10,7 @@ from fer_ray.deep.drawn import drawn_features
 from fer_ray.deep.head_job import card_of, finished_card, prepare_heads, with_figures
 from fer_ray.deep.head_search import Answers, TrialSearch, plan_head_search
 from fer_ray.deep.head_space import distributions, draw_configuration
-from fer_ray.experiments import run_work
+from fer_ray.pieces import run_work
 from fer_ray.progress import Progress
 from fer_ray.runtime import ensure_ray, require_shared
 

@@ -1,14 +1,17 @@
 """Finding the one face of an image with OpenCV's Haar cascades, and cutting it out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.config import Crop
+from fer_ray.config import Crop, Decode
 from fer_ray.contracts import Status
+from fer_ray.data.decode import decode_file
 from fer_ray.errors import UserError
 from fer_ray.features import search
 
@@ -102,16 +105,22 @@ def cut(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
     return np.asarray(cv2.resize(gray[y : y + h, x : x + w], (size_px, size_px)), dtype=np.uint8)
 
 
-def cut_again(gray: Gray, reduction: int, box_xywh: Box, size_px: int) -> Gray:
-    """The very crop that extraction made, from its row.
+def cut_again(row: Mapping[str, Any], root: Path, decode: Decode, size_px: int) -> Gray:
+    """The very crop that extraction made, from its row and its image.
 
     Args:
-        gray: The image as it was decoded, by the settings of the extraction.
-        reduction: Of it (`Decoded.reduction`).
-        box_xywh: The face in pixels of the whole image, as rows have it.
+        row: `path`, `sha256`, and `box_xywh` in pixels of the whole image.
+        root: Folder that `path` is relative to.
+        decode: Of the extraction: it may have decoded a part of the size.
         size_px: Side of a crop.
+
+    Raises:
+        ValueError: The image cannot be decoded, or its content is another now.
     """
-    x, y, w, h = (int(value) for value in box_xywh)
+    decoded = decode_file(root / row["path"], decode)
+    if decoded.gray is None or decoded.sha256 != row["sha256"]:
+        raise ValueError(decoded.error or "its content has changed")
+    by = decoded.reduction
+    x, y, w, h = (int(value) for value in row["box_xywh"])
     # Rounded up, since a box may end where the whole image does, within the last reduced pixel.
-    box = x // reduction, y // reduction, -(-w // reduction), -(-h // reduction)
-    return cut(gray, box, size_px)
+    return cut(decoded.gray, (x // by, y // by, -(-w // by), -(-h // by)), size_px)

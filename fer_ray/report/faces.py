@@ -13,8 +13,7 @@ from PIL import Image
 
 from fer_ray.config import Decode
 from fer_ray.contracts import N_LANDMARKS
-from fer_ray.data.decode import decode_file
-from fer_ray.features.crop import cut
+from fer_ray.features.crop import cut_again
 from fer_ray.report.figures import probabilities
 from fer_ray.report.picture import bare_axes, canvas
 from fer_ray.report.theme import Theme
@@ -52,11 +51,10 @@ class FaceSource:
         """
         if not self.allowed or self.root is None:
             return None
-        decoded = decode_file(self.root / frame["path"], Decode())
-        if decoded.gray is None or decoded.sha256 != frame["sha256"]:
+        try:
+            return cut_again(frame, self.root, Decode(), self.size_px)
+        except ValueError:
             return None
-        x, y, w, h = frame["box_xywh"]
-        return cut(decoded.gray, (x, y, w, h), self.size_px)
 
 
 def landmarks_xy(frame: Row) -> LandmarksXY:

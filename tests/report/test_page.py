@@ -117,7 +117,7 @@ def test_faces_are_shown_only_when_asked_for_or_synthetic(build_run, synthetic, 
 
 
 def test_without_leave_no_source_image_is_even_opened(build_run, monkeypatch):
-    monkeypatch.setattr("fer_ray.report.faces.decode_file", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr("fer_ray.features.crop.decode_file", lambda *_: pytest.fail("opened"))
     report(build_run(experiments=ONE), show_faces=False)
 
 
