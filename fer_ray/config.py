@@ -133,6 +133,8 @@ class Execution(Strict):
     # Images of one task, the unit of retry and of resuming. None: by the number of images.
     block_images: int | None = Field(None, ge=1)
     gpus_per_worker: float = Field(0, ge=0)  # of each worker that runs a backbone; 0: processors
+    # Face crops are kept for further backbones while all of them, raw, take no more than this.
+    crops_gib: float = Field(2, ge=0)
 
 
 class Settings(Strict):

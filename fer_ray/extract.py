@@ -27,15 +27,8 @@ RECORD = "extract.json"
 # What is made from frames, and is of no use without the same ones.
 DERIVED = (
     *("run.json", "trials.json", "trials", "trials.partial", "predictions"),
-    *(
-        "search",
-        "search.partial",
-        "deep.json",
-        "bottleneck",
-        "bottleneck.partial",
-        "heads",
-        "report",
-    ),
+    *("search", "search.partial", "report"),
+    *("deep.json", "crops", "bottleneck", "bottleneck.partial", "heads"),
 )
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ what a killed job has kept, the next one need not do.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -143,12 +142,9 @@ def keep(
 def keep_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) -> pa.Table:
     """Keep rows of these positions; a receipt with their number.
 
-    Ray may put rows of several blocks into one batch; each run of neighbouring positions becomes a
-    file of its own.
+    Ray may put rows of several blocks into one batch.
     """
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    for start, stop in pairwise([0, *breaks.tolist(), rows.num_rows]):
-        staged.write(rows.slice(start, stop - start), int(positions[start]))
+    staged.write_at(rows, positions.tolist())
     return receipt(rows.num_rows)
 
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -100,6 +102,12 @@ class StagedRows:
         """Keep the rows of positions `start …` of the listing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_table(table, self.folder / f"{start:010d}-{start + table.num_rows:010d}.parquet")
+
+    def write_at(self, table: pa.Table, positions: Sequence[int]) -> None:
+        """Keep rows of these positions: each run of neighbours is a file of its own."""
+        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+        for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):
+            self.write(table.slice(start, stop - start), int(positions[start]))
 
     def spans(self) -> list[tuple[int, int, Path]]:
         """First position, position after the last, and file of each block, in order."""

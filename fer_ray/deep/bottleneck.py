@@ -1,9 +1,10 @@
 """Bottleneck features as a job: what is done already, what is left, and the record of it. No Ray.
 
-Crops are cut anew from the images by the boxes in `frames`. Blocks are kept, resumed and joined as
-those of extraction are; each backbone has a table of its own, so that adding one computes it alone.
+Blocks are kept, resumed and joined as those of extraction are; each backbone has a table of its
+own, so that adding one computes it alone, on the crops that the first one kept (`crops`).
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +21,17 @@ from fer_ray.data import store
 from fer_ray.data.tables import read_table
 from fer_ray.deep import augment
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
+from fer_ray.deep.crops import AT, CROPS, CropSource
 from fer_ray.deep.keras_backend import require_backend
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.settings import Augmentation
 from fer_ray.deep.tables import BOTTLENECK, record_file, table_name
 from fer_ray.deep.weights import Weights, find_weights
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.features.crop import cut_again
 
 PARTIAL = "bottleneck.partial"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,15 @@ def finished_record(out: Path, wanted: Bottleneck, fresh: bool) -> dict[str, Any
 
 
 def usable_rows(frames: Path, wanted: Bottleneck) -> pa.Table:
-    """What a worker needs of each usable image, in the order of `frames`, once a draw."""
+    """What a worker needs of each usable image, in the order of `frames`, once a draw.
+
+    `crops.AT` numbers the images.
+    """
     columns = ["image_id", "path", "sha256", "box_xywh"]
     columns += ["landmarks_xy"] if not wanted.spec.application else []
     usable = ("status", "in", [status.value for status in DESCRIBED])
     table = read_table(frames, columns=columns, filters=[usable]).combine_chunks()
+    table = table.append_column(AT, pa.array(np.arange(table.num_rows), pa.int64()))
     if not wanted.draws:
         return table.append_column("draw", pa.nulls(table.num_rows, pa.int16()))
     if wanted.drawn is not None:
@@ -152,32 +159,26 @@ def usable_rows(frames: Path, wanted: Bottleneck) -> pa.Table:
     return repeated.append_column("draw", pa.array(numbers))
 
 
-def cut_crops(table: pa.Table, root: Path, wanted: Bottleneck) -> NDArray[np.uint8]:
-    """The crops of some rows, (n, crop_px, crop_px) uint8, changed by their draws.
+def crop_source(
+    out: Path, root: Path, wanted: Bottleneck, rows: pa.Table, gib: float
+) -> CropSource:
+    """Where the crops of a run folder come from.
 
-    Raises:
-        UserError: An image is gone or is another since the frames were made.
+    Args:
+        out: Run folder.
+        root: Where the images lie.
+        wanted: What is computed of them.
+        rows: `usable_rows`.
+        gib: Room that crops may take, in GiB; where all would take more, none is kept.
     """
-    crops, last = [], ("", np.zeros((0, 0), np.uint8))
-    for row in table.select(["image_id", "path", "sha256", "box_xywh", "draw"]).to_pylist():
-        if row["image_id"] != last[0]:
-            last = row["image_id"], _crop(row, root, wanted)
-        crop = last[1]
-        if row["draw"] is not None:
-            how = augment.draw(wanted.augmentation, row["image_id"], row["draw"])
-            crop = augment.apply_to_crop(how, crop)
-        crops.append(crop)
-    return np.stack(crops)
-
-
-def _crop(row: dict[str, Any], root: Path, wanted: Bottleneck) -> NDArray[np.uint8]:
-    try:
-        return cut_again(row, root, wanted.decode, wanted.crop_px)
-    except ValueError as problem:
-        raise UserError(
-            f"{root / row['path']} is not what the frames were made from ({problem}). Say with "
-            "--data where the images lie now, or extract again with --fresh."
-        ) from None
+    needed = len(rows[AT].unique()) * wanted.crop_px**2 / 2**30
+    keeping = needed <= gib and not wanted.draws  # of draws, a block has few images
+    if needed > gib:
+        logger.info("%.1f GiB of crops are not kept: execution.crops_gib is %g", needed, gib)
+    kept = store.StagedRows(out.resolve() / CROPS / fingerprint(wanted.frames_key)[:16])
+    return CropSource(
+        root, wanted.decode, wanted.crop_px, wanted.augmentation, kept, tuple(kept.spans()), keeping
+    )
 
 
 def landmarks_of(table: pa.Table, wanted: Bottleneck) -> NDArray[np.float32] | None:

@@ -12,6 +12,7 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
+from fer_ray.deep.crops import CropSource
 from fer_ray.deep.finishing import finish
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
@@ -56,10 +57,11 @@ def run_bottleneck(
         raise UserError(f"No image of {out} is usable: there is nothing to compute features of.")
     place = out.resolve() / bottleneck.PARTIAL / wanted.table_name / wanted.key[:16]
     staged = store.StagedRows(place)
+    source = bottleneck.crop_source(out, root.resolve(), wanted, rows, execution.crops_gib)
     started = time.monotonic()
     with progress(wanted.table_name, "images", rows.num_rows) as advance:
         done = 0
-        for count in _run(rows, root.resolve(), wanted, staged, execution):
+        for count in _run(rows, source, wanted, staged, execution):
             advance(count)
             done += count
     seconds = time.monotonic() - started
@@ -69,13 +71,17 @@ def run_bottleneck(
 
 
 def _run(
-    rows: pa.Table, root: Path, wanted: Bottleneck, staged: store.StagedRows, execution: Execution
+    rows: pa.Table,
+    source: CropSource,
+    wanted: Bottleneck,
+    staged: store.StagedRows,
+    execution: Execution,
 ) -> Iterator[int]:
     staged.folder.mkdir(parents=True, exist_ok=True)
     if not any(staged.missing(rows.num_rows)):
         return
     workers = ensure_ray(execution)
-    require_shared(staged.folder, root)
+    require_shared(staged.folder, source.root)
     from fer_ray.deep.pipeline import block_rows, bottleneck_blocks
     from fer_ray.pipeline import split_blocks
 
@@ -84,4 +90,4 @@ def _run(
         workers = gpu_workers(gpus, execution.workers)
     size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
     blocks = split_blocks(rows, staged, size)
-    yield from bottleneck_blocks(blocks, root, wanted, staged, workers, execution.workers, gpus)
+    yield from bottleneck_blocks(blocks, source, wanted, staged, workers, execution.workers, gpus)

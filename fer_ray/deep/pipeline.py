@@ -7,7 +7,6 @@ many. On GPUs the crops are cut by tasks beside it, so that a GPU does not wait 
 
 from collections.abc import Iterator
 from functools import cached_property, partial
-from pathlib import Path
 
 import pyarrow as pa
 import ray
@@ -16,6 +15,7 @@ from ray.data import ActorPoolStrategy
 from fer_ray.data.store import StagedRows
 from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
+from fer_ray.deep.crops import CropSource
 from fer_ray.deep.network import Backbone
 from fer_ray.errors import UserError
 from fer_ray.features.steps import pixels
@@ -24,7 +24,7 @@ from fer_ray.pipeline import POSITION, keep_rows, receipt, rows_kept
 from fer_ray.placement import processor_share
 from fer_ray.runtime import require_reachable, require_same, require_shared
 
-CROPS = "crops"  # (size × size) bytes
+PIXELS = "pixels"  # of a crop: (size × size) bytes
 # Ray's warning of each pool, that its actors need their arguments again to start anew: Ray Data
 # holds on to them (ray#57733).
 RESTARTS = (
@@ -37,9 +37,9 @@ class _NetworkWorker:
     """A backbone in a worker: from listed rows, with or without their crops, to a receipt."""
 
     def __init__(
-        self, wanted: Bottleneck, root: Path, staged: StagedRows, driver: str, gpus: float
+        self, wanted: Bottleneck, source: CropSource, staged: StagedRows, driver: str, gpus: float
     ) -> None:
-        self._wanted, self._root, self._staged = wanted, root, staged
+        self._wanted, self._source, self._staged = wanted, source, staged
         self._driver, self._gpus = driver, gpus
 
     @cached_property
@@ -55,15 +55,15 @@ class _NetworkWorker:
         return keep_rows(rows, table[POSITION].to_numpy(), self._staged)
 
     def _rows(self, table: pa.Table) -> pa.Table:
-        if CROPS not in table.column_names:
-            table = cut_shared(table, self._root, self._wanted, self._staged, self._driver)
-        crops = pixels(table[CROPS], self._wanted.crop_px)
+        if PIXELS not in table.column_names:
+            table = cut_shared(table, self._source, self._staged, self._driver)
+        crops = pixels(table[PIXELS], self._wanted.crop_px)
         return bottleneck.rows_of(table, crops, self._wanted, self._network)
 
 
 def bottleneck_blocks(
     blocks: list[pa.Table],
-    root: Path,
+    source: CropSource,
     wanted: Bottleneck,
     staged: StagedRows,
     workers: int,
@@ -74,7 +74,7 @@ def bottleneck_blocks(
 
     Args:
         blocks: Rows of `bottleneck.usable_rows` with their position; a block is one file.
-        root: Folder that their `path` is relative to, the same on every node.
+        source: Of their crops; folders are the same on every node.
         wanted: What to compute.
         staged: Where finished rows are kept.
         workers: Actors to begin with, at most one for each block.
@@ -90,7 +90,7 @@ def bottleneck_blocks(
     data, rows = ray.data.from_blocks(blocks), max(block.num_rows for block in blocks)
     here = ray.get_runtime_context().get_node_id()
     if gpus_per_worker:
-        cut = partial(cut_ahead, root=root, wanted=wanted, staged=staged, driver=here)
+        cut = partial(cut_ahead, source=source, staged=staged, driver=here)
         data = data.map_batches(cut, batch_format="pyarrow", batch_size=rows)
     first = min(workers, len(blocks))
     most = max(first, min(most or len(blocks), len(blocks)))
@@ -98,7 +98,7 @@ def bottleneck_blocks(
         _NetworkWorker,
         batch_format="pyarrow",
         batch_size=rows,
-        fn_constructor_args=(wanted, root, staged, here, gpus_per_worker),
+        fn_constructor_args=(wanted, source, staged, here, gpus_per_worker),
         compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=first),
         num_cpus=0 if gpus_per_worker else processor_share(),
         num_gpus=gpus_per_worker,
@@ -107,36 +107,32 @@ def bottleneck_blocks(
         with without_notices(RESTARTS, bars=True):
             yield from rows_kept(receipts)
     except ray.exceptions.RayError:
-        require_shared(staged.folder, root)  # Ray hides which of its errors this was
+        require_shared(staged.folder, source.root)  # Ray hides which of its errors this was
         raise
 
 
-def cut_ahead(
-    table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows, driver: str
-) -> pa.Table:
+def cut_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
     """`cut_shared`, or the rows as they are where it fails: the worker meets the same and tells."""
     try:
-        return cut_shared(table, root, wanted, staged, driver)
+        return cut_shared(table, source, staged, driver)
     except UserError:
         return table
 
 
-def cut_shared(
-    table: pa.Table, root: Path, wanted: Bottleneck, staged: StagedRows, driver: str
-) -> pa.Table:
+def cut_shared(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
     """Rows with their crops, on a node that sees the images and the run folder.
 
     Raises:
         UserError: It does not, or an image is not as it was.
     """
-    require_reachable(root, staged.folder.parent)
+    require_reachable(source.root, staged.folder.parent)
     try:
-        crops = bottleneck.cut_crops(table, root, wanted)
+        crops = source.crops(table)
     except UserError:
-        require_same(root, table["path"].to_pylist(), driver)
+        require_same(source.root, table["path"].to_pylist(), driver)
         raise
     column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
-    return table.append_column(CROPS, column)
+    return table.append_column(PIXELS, column)
 
 
 def block_rows(rows: int, workers: int, batch_images: int, asked: int | None) -> int:

@@ -16,7 +16,8 @@ from fer_ray.data import store
 from fer_ray.data.decode import read_gray
 from fer_ray.deep import augment
 from fer_ray.deep.backbones import BACKBONES
-from fer_ray.deep.bottleneck import Bottleneck, cut_crops, plan_bottleneck
+from fer_ray.deep.bottleneck import Bottleneck, crop_source, plan_bottleneck
+from fer_ray.deep.crops import AT, CROPS
 from fer_ray.deep.head_data import validation_split
 from fer_ray.deep.head_job import fitted_images, run_heads
 from fer_ray.deep.job import run_bottleneck
@@ -70,7 +71,10 @@ def test_crops_of_photographs_decoded_at_a_part_of_their_size_are_those_of_extra
     )  # fmt: skip
     rows = table.append_column("image_id", table["path"])
     rows = rows.append_column("draw", pa.nulls(3, pa.int16()))
-    np.testing.assert_array_equal(cut_crops(rows, tmp_path, wanted), expected)
+    rows = rows.append_column(AT, pa.array([0, 1, 2]))
+    source = crop_source(tmp_path, tmp_path, wanted, rows, gib=0)
+    np.testing.assert_array_equal(source.crops(rows), expected)
+    assert not (tmp_path / CROPS).exists()
 
 
 @pytest.mark.slow
@@ -110,6 +114,34 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
 
     union = read_samples(frames / "frames", "geometry+mobilenet+dlib_resnet")
     assert union.features.shape[1] == 44 + 256 + 128
+
+
+@pytest.mark.slow
+def test_a_further_backbone_takes_the_crops_that_the_first_one_kept(
+    frames: Path, corpus: Path, trained_mobilenet: Path, tmp_path: Path, local_ray: int
+) -> None:
+    others = shutil.copytree(corpus, tmp_path / "others")
+    for file in others.rglob("*.png"):
+        file.write_bytes(file.read_bytes() + b"\n")
+    none = SMALL.model_copy(update={"crops_gib": 0.0001})  # room for less than one
+    computed(frames, corpus, None, "dlib_resnet", execution=none)
+    assert not (frames / CROPS).exists()
+    expected = pq.read_table(frames / "bottleneck" / "dlib_resnet")
+
+    computed(frames, corpus, trained_mobilenet)
+    kept = sorted((frames / CROPS).glob("*/*.parquet"))
+    assert sum(pq.read_metadata(file).num_rows for file in kept) == expected.num_rows > 6
+    larger = Execution(block_images=3, workers=1)  # blocks of crops and of rows begin elsewhere
+    again = {"name": "dlib_resnet", "fresh": True, "execution": larger}
+    computed(frames, others, None, **again)
+    assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
+    computed(frames, others, None, "dlib_resnet", draws=1)
+
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])
+    with pytest.raises(UserError, match="not what the frames were made from"):
+        computed(frames, others, None, **again)
+    computed(frames, corpus, None, **again)
+    assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
 
 
 @pytest.mark.slow
