@@ -4,10 +4,12 @@
     python -m benchmarks.bottleneck … --images 6000 --gpus-per-worker 1
 
 The run folder holds extracted frames of images that are still there; nothing in it is changed, and
-they are taken again where more are asked for. The loop is a compiled function (for TensorFlow a
-`tf.function`) on crops that are in memory already, at the best of several batch sizes; the study's
-way is `model.predict` on one crop at a time. Each has all processors, or the GPU. Of the job, two
-runs on different numbers of images tell what one image costs apart from its start.
+they are taken again where more are asked for. The loop is Keras's own application as a compiled
+function (for TensorFlow a `tf.function`) on pixels that are in memory, resized and preprocessed, at
+the best of several batch sizes; the study's way is `model.predict` on one crop at a time, in
+float32. Each has all processors, or the GPU. Of the job, two runs on different numbers of images
+tell what one image costs apart from its start; it reads the images, as the first backbone of a run
+folder does, and takes the crops that were kept, as each further one does.
 """
 
 import argparse
@@ -15,7 +17,10 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,11 +30,11 @@ from benchmarks.augmented import crops_of
 from benchmarks.report import Table, write_result
 from fer_ray.config import Execution
 from fer_ray.data import store
-from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.backbones import BACKBONES, BackboneSpec
 from fer_ray.deep.bottleneck import plan_bottleneck
+from fer_ray.deep.inference import computing_in
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.keras_backend import load_keras, require_backend
-from fer_ray.deep.network import Backbone
 from fer_ray.experiments import frames_record
 from fer_ray.learn.samples import read_samples
 from fer_ray.progress import silent
@@ -38,6 +43,7 @@ from fer_ray.runtime import ensure_ray, ray_closed_after
 BATCHES = (8, 16, 32, 64)
 IN_LOOP = 64  # images of a bare loop
 ROUNDS = 3  # of every way, one after another: what else the machine does slows the least of none
+WAYS = {"cut": "images read and crops cut", "kept": "crops kept by an earlier backbone"}
 SINGLE = 12  # images that are predicted one at a time
 
 
@@ -57,19 +63,18 @@ def main() -> None:
     few, many = options.images // 3, options.images
     rounds = [one_round(options, root, crops, few, many) for _ in range(ROUNDS)]
     least = {name: min(each[name] for each in rounds) for name in rounds[0]}
-    job = (least[f"job of {many}"] - least[f"job of {few}"]) / (many - few)
     loops = {batch: least[f"loop of {batch}"] for batch in BATCHES}
-    best = min(loops, key=lambda batch: loops[batch])
-    single = least["single"]
-    table = Table(options.backbone, "s/image", "ratio")
+    best, single = min(loops, key=lambda batch: loops[batch]), least["single"]
+    table = Table(options.backbone, "s/image", "of the best loop", "one at a time takes")
     for batch, each in loops.items():
-        table.add(f"bare loop, batches of {batch}", f"{each:.4f}", "")
-    table.add("fer-ray bottleneck, decoding and cutting included", f"{job:.4f}",
-              f"**{job / loops[best]:.2f}** of the best loop")  # fmt: skip
-    table.add("model.predict, one image at a time", f"{single:.4f}", f"**{single / job:.1f}** of "
-              "the job")  # fmt: skip
-    start = least[f"job of {few}"] - job * few
-    table.add("the job's start (workers, Keras, weights), once", f"{start:.1f} s", "")
+        table.add(f"bare loop, batches of {batch}", f"{each:.4f}", "", "")
+    for way, told in WAYS.items():
+        job = (least[f"{way} {many}"] - least[f"{way} {few}"]) / (many - few)
+        table.add(f"fer-ray bottleneck, {told}", f"{job:.4f}", f"**{job / loops[best]:.2f}**",
+                  f"**{single / job:.1f} times as long**")  # fmt: skip
+    table.add("model.predict, one image at a time, float32", f"{single:.4f}", "", "")
+    start = least[f"kept {few}"] - job * few
+    table.add("the job's start (workers, Keras, weights), once", f"{start:.1f} s", "", "")
     gpus = options.gpus_per_worker
     place = f"{gpus:g} GPUs a worker" if gpus else f"{os.cpu_count()} processors"
     write_result(
@@ -84,14 +89,16 @@ def one_round(
     options: argparse.Namespace, root: Path, crops: NDArray[np.uint8], few: int, many: int
 ) -> dict[str, float]:
     """Seconds of each way, once."""
-    jobs = {f"job of {n}": job_seconds(options, root, n) for n in (few, many)}
+    jobs: dict[str, float] = {}
+    for n in (few, many):
+        jobs |= {f"{way} {n}": seconds for way, seconds in job_seconds(options, root, n).items()}
     loops = {f"loop of {batch}": loop_seconds(options, crops, batch) for batch in BATCHES}
     return {**jobs, **loops, "single": predict_seconds(options, crops[:SINGLE])}
 
 
-def job_seconds(options: argparse.Namespace, root: Path, images: int) -> float:
-    """Of the job on so many usable images, Ray's own start left out."""
-    execution = Execution(gpus_per_worker=options.gpus_per_worker)
+def job_seconds(options: argparse.Namespace, root: Path, images: int) -> dict[str, float]:
+    """Of the job on so many usable images, in each of `WAYS`, Ray's own start left out."""
+    execution = Execution(gpus_per_worker=options.gpus_per_worker, crops_gib=16)
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         copy = Path(scratch)
         (copy / "frames").mkdir()
@@ -107,44 +114,61 @@ def job_seconds(options: argparse.Namespace, root: Path, images: int) -> float:
         store.write_json(record, copy / "extract.json")
         ensure_ray(execution)
         wanted = plan_bottleneck(frames_record(copy), options.backbone, options.weights)
-        started = time.perf_counter()
-        run_bottleneck(copy, root, wanted, execution, silent)
-        return time.perf_counter() - started
+        seconds = {}
+        for way in WAYS:
+            started = time.perf_counter()
+            run_bottleneck(copy, root, wanted, execution, silent, fresh=True)
+            seconds[way] = time.perf_counter() - started
+        return seconds
 
 
 def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: int) -> float:
     """An image of a bare loop, after one batch to warm up."""
-    network = Backbone(
-        options.backbone, options.weights, gpu_share=options.gpus_per_worker, batch_images=batch
-    )
-    network(crops[:batch])
+    spec = BACKBONES[options.backbone]
+    keras = load_keras(gpu_share=options.gpus_per_worker)
+    pixels = preprocessed(keras, spec, crops)
+    with computing_in(keras, spec.precision):
+        model = application(keras, spec, pooling="avg")
+    forward = model.predict_on_batch
+    if require_backend() == "tensorflow":
+        import tensorflow as tf
+
+        forward = tf.function(lambda batch: model(batch, training=False))
+    np.asarray(forward(pixels[:batch]))
     started = time.perf_counter()
-    network(crops)
-    return (time.perf_counter() - started) / len(crops)
+    for at in range(0, len(pixels), batch):
+        np.asarray(forward(pixels[at : at + batch]))
+    return (time.perf_counter() - started) / len(pixels)
 
 
 def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> float:
     """An image of `model.predict` on one at a time, as the study did."""
-    keras, spec = load_keras(gpu_share=options.gpus_per_worker), BACKBONES[options.backbone]
-    side = (spec.input_px, spec.input_px, 3)
-    application = getattr(keras.applications, spec.application)
-    model = application(include_top=False, weights=None, input_shape=side, **spec.options)
-    preprocess = _as_it_is
-    if spec.module:
-        preprocess = getattr(keras.applications, spec.module).preprocess_input
-    rgb = [
-        np.repeat(np.resize(crop, side[:2])[None, ..., None], 3, axis=3).astype(np.float32)
-        for crop in crops
-    ]
-    model.predict(rgb[0], verbose=0)
+    spec = BACKBONES[options.backbone]
+    keras = load_keras(gpu_share=options.gpus_per_worker)
+    model = application(keras, spec)
+    model.predict(preprocessed(keras, spec, crops[:1]), verbose=0)
     started = time.perf_counter()
-    for image in rgb:
-        model.predict(preprocess(image.copy()), verbose=0)
+    for crop in crops:
+        model.predict(preprocessed(keras, spec, crop[None]), verbose=0)
     return (time.perf_counter() - started) / len(crops)
 
 
-def _as_it_is(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    return pixels
+def application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
+    """Keras's own network, untrained: weights do not matter to speed."""
+    applications, side = keras.applications, (spec.input_px, spec.input_px, 3)
+    return getattr(applications, spec.application)(
+        include_top=False, weights=None, input_shape=side, **options, **spec.options
+    )
+
+
+def preprocessed(keras: ModuleType, spec: BackboneSpec, crops: NDArray[np.uint8]) -> Any:
+    """Crops (n, size, size) uint8 as the network takes them, (n, input_px, input_px, 3) float32."""
+    side = (spec.input_px, spec.input_px)
+    small = np.stack([cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in crops])
+    pixels = np.repeat(small[..., None], 3, axis=3).astype(np.float32)
+    if not spec.module:
+        return pixels
+    return getattr(keras.applications, spec.module).preprocess_input(pixels)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
+from fer_ray.deep.inference import compiled, computing_in, streamlined
 from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.weights import named_for_keras, wrong_file
 from fer_ray.errors import UserError
@@ -88,11 +89,15 @@ class Backbone:
         if features.shape != (len(crops), self._numbers):
             raise RuntimeError(f"{self.spec.name}: {features.shape} for {len(crops)} crops")
         if not np.isfinite(features).all():
-            raise UserError(
-                f"{self.spec.name} gives features that are no finite numbers with the weights of "
-                f"{self._file}. Give another file."
-            )
+            raise _no_numbers(self.spec, self._file)
         return features
+
+
+def _no_numbers(spec: BackboneSpec, file: Path) -> UserError:
+    return UserError(
+        f"{spec.name} gives features that are no finite numbers with the weights of {file}. Give "
+        "another file."
+    )
 
 
 class _KerasNetwork:
@@ -111,20 +116,26 @@ class _KerasNetwork:
         self._px = spec.input_px
         side = (spec.input_px, spec.input_px)
         application = getattr(keras.applications, spec.application)
-        base = application(include_top=False, weights=None, input_shape=(*side, 3), **spec.options)
+        shape = (*side, 3)
+        with computing_in(keras, spec.precision):
+            base = application(include_top=False, weights=None, input_shape=shape, **spec.options)
         try:
             with named_for_keras(file) as named:
                 base.load_weights(named)
         except Exception as problem:  # Keras raises many kinds
             raise wrong_file(spec, file, problem) from None
+        # Seen here, since some processors make 0 of a NaN in a ReLU.
+        if not all(np.isfinite(np.asarray(values)).all() for values in base.weights):
+            raise _no_numbers(spec, file)
         gray = keras.Input((*side, 1), dtype="float32")
         rgb = keras.layers.Concatenate()([gray, gray, gray])
         if spec.module:
             rgb = getattr(keras.applications, spec.module).preprocess_input(rgb)
         last = keras.layers.Flatten if maps else keras.layers.GlobalAveragePooling2D
-        model = keras.Model(gray, last()(base(rgb, training=False)))
+        found = streamlined(keras, base)(rgb, training=False)
+        model = keras.Model(gray, last(dtype="float32")(found))
         model.trainable = False
-        self._forward = _compiled(model)
+        self._forward = compiled(keras, model)
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
         gray = np.stack([self._resized(crop) for crop in crops])
@@ -138,21 +149,6 @@ class _KerasNetwork:
             way = cv2.INTER_AREA if len(crop) > self._px else cv2.INTER_LINEAR
             crop = np.asarray(cv2.resize(crop, (self._px, self._px), interpolation=way), np.uint8)
         return crop.astype(np.float32)
-
-
-def _compiled(model: Any) -> Any:
-    """`model` as a compiled function of a batch of any size.
-
-    For TensorFlow one graph serves all sizes; Keras's own `predict_on_batch` would trace one more.
-    """
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return model.predict_on_batch
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
-    return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
 
 
 class _DlibNetwork:

@@ -67,15 +67,22 @@ def test_weights_as_keras_saves_them_today_serve_as_well(
         np.testing.assert_allclose(again, mobilenet(crops), rtol=1e-5)
 
 
+NO_NUMBERS = {  # weights, and what stands there: a NaN, or a variance that has no root
+    "mobilenet": ("conv1/0:0", np.nan),
+    "efficientnetv2b0": ("top_bn/3:0", -1),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
 def test_features_that_are_no_numbers_name_backbone_and_file(
-    trained_mobilenet: Path, crops: np.ndarray, tmp_path: Path
+    name: str, random_weights: RandomWeights, crops: np.ndarray, tmp_path: Path
 ) -> None:
-    file = Path(shutil.copy(trained_mobilenet, tmp_path / "gone.h5"))
+    weights, value = NO_NUMBERS[name]
+    file = Path(shutil.copy(random_weights(name), tmp_path / "gone.h5"))
     with h5py.File(file, "r+") as opened:
-        opened["conv1"]["0:0"][0, 0, 0, 0] = np.nan
-    network = Backbone("mobilenet", file, threads=1)
-    with pytest.raises(UserError, match=r"mobilenet gives features .* no finite .*gone\.h5"):
-        network(crops)
+        opened[weights][..., 0] = value
+    with pytest.raises(UserError, match=rf"{name} gives features .* no finite .*gone\.h5"):
+        Backbone(name, file, threads=1)(crops)
 
 
 def test_loading_keras_says_nothing() -> None:
