@@ -84,10 +84,11 @@ def _is_depthwise(layer: Any) -> bool:
 
 def _with_norm(keras: ModuleType, layer: Any, weights: Weights, norm: Any) -> Weights:
     """A convolution's weights, its bias last, that do what the normalisation did after it."""
-    scale = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
-    scale = scale * np.asarray(norm.gamma) if norm.scale else scale
-    shift = -np.asarray(norm.moving_mean) * scale
-    shift = shift + np.asarray(norm.beta) if norm.center else shift
+    *affine, mean, variance = norm.get_weights()  # its gamma and beta first, where it has them
+    scale = 1 / np.sqrt(np.float64(variance) + norm.epsilon)
+    scale = scale * affine.pop(0) if norm.scale else scale
+    shift = -mean * scale
+    shift = shift + affine.pop(0) if norm.center else shift
     if layer.use_bias:
         shift = shift + weights.pop() * scale
     last = weights.pop()  # of a separable convolution: the pointwise one

@@ -125,7 +125,7 @@ class _KerasNetwork:
         except Exception as problem:  # Keras raises many kinds
             raise wrong_file(spec, file, problem) from None
         # Seen here, since some processors make 0 of a NaN in a ReLU.
-        if not all(np.isfinite(np.asarray(values)).all() for values in base.weights):
+        if not all(np.isfinite(values).all() for values in base.get_weights()):
             raise _no_numbers(spec, file)
         gray = keras.Input((*side, 1), dtype="float32")
         rgb = keras.layers.Concatenate()([gray, gray, gray])

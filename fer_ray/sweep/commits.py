@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.contracts import READINGS_SCHEMA
 from fer_ray.errors import StoreLostError
+from fer_ray.sweep.contracts import READINGS_SCHEMA
 from fer_ray.sweep.describe import completed
-from fer_ray.sweep.store import ConflictError, Snapshot
+from fer_ray.sweep.snapshot import Snapshot
+from fer_ray.sweep.store import ConflictError
 
 if TYPE_CHECKING:
     from fer_ray.sweep.state import Sweep

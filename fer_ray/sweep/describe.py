@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from fer_ray.bundle.predictor import Answering
 from fer_ray.config import ExtractSettings
-from fer_ray.contracts import RESULT_FIELDS, Stage, Status, answer_fields, results_schema
+from fer_ray.contracts import Stage, Status, answer_fields
 from fer_ray.data.decode import decode_bytes
 from fer_ray.features import steps
 from fer_ray.features.table import FEATURE_SETS
+from fer_ray.sweep.contracts import RESULT_FIELDS, results_schema
 from fer_ray.sweep.recipe import Recipe, require_here
 
 MOST_FACES = {"largest": 1, "all": None}

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_ray.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.sweep import queries
+from fer_ray.sweep.contracts import IMAGES_SCHEMA, READINGS_SCHEMA
 from fer_ray.sweep.scratch import AT_ONCE, Scratch
-from fer_ray.sweep.store import Snapshot
+from fer_ray.sweep.snapshot import Snapshot
 
 LISTING = pa.schema(
     [

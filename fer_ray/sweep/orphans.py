@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from fer_ray.sweep.commits import insist
 from fer_ray.sweep.publish import take_images
 from fer_ray.sweep.scratch import Scratch
-from fer_ray.sweep.store import Snapshot
+from fer_ray.sweep.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from fer_ray.sweep.state import Sweep

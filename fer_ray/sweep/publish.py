@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fer_ray.contracts import IMAGES_SCHEMA
 from fer_ray.sweep.commits import insist
-from fer_ray.sweep.store import Snapshot
+from fer_ray.sweep.contracts import IMAGES_SCHEMA
+from fer_ray.sweep.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from fer_ray.sweep.state import Sweep
