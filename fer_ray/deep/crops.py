@@ -64,9 +64,15 @@ class CropSource:
         cut = {row[AT]: row for row in rows if row[AT] not in there}
         there |= {at: self._cut(row) for at, row in cut.items()}
         if self.keeping and cut:
-            crops = [there[at].tobytes() for at in cut]
-            self.kept.write_at(pa.table({"crop": pa.array(crops, pa.binary())}), list(cut))
+            self._keep({at: there[at] for at in cut})
         return np.stack([self._drawn(there[row[AT]], row) for row in rows])
+
+    def _keep(self, cut: dict[int, Gray]) -> None:
+        pixels = pa.array([crop.tobytes() for crop in cut.values()], pa.binary())
+        try:
+            self.kept.write_at(pa.table({"crop": pixels}), list(cut))
+        except OSError as problem:  # the disk may be full: features take far less
+            logger.warning("Crops are not kept: %s", problem)
 
     def _kept(self, wanted: NDArray[np.int64]) -> dict[int, Gray]:
         found: dict[int, Gray] = {}

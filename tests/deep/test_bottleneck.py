@@ -140,6 +140,8 @@ def test_a_further_backbone_takes_the_crops_that_the_first_one_kept(
     kept[0].write_bytes(kept[0].read_bytes()[:-9])
     with pytest.raises(UserError, match="not what the frames were made from"):
         computed(frames, others, None, **again)
+    shutil.rmtree(frames / CROPS)
+    (frames / CROPS).write_text("where nothing can be kept")
     computed(frames, corpus, None, **again)
     assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
 
