@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Weights = list[NDArray[np.float32]]
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that multiply it
+
+
+def lacks_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this machine's processors are known to be slower in bfloat16 than in float32."""
+    try:
+        flags = [line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")]
+    except OSError:
+        return False
+    return bool(flags) and BFLOAT16.isdisjoint(flags[0].split())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from fer_ray.deep import bottleneck
 from fer_ray.deep.bottleneck import Bottleneck
 from fer_ray.deep.crops import CropSource
 from fer_ray.deep.finishing import finish
+from fer_ray.deep.inference import lacks_bfloat16
 from fer_ray.errors import UserError
 from fer_ray.extract import FRAMES
 from fer_ray.placement import gpu_workers
@@ -80,6 +81,11 @@ def _run(
     staged.folder.mkdir(parents=True, exist_ok=True)
     if not any(staged.missing(rows.num_rows)):
         return
+    if wanted.spec.precision == "bfloat16" and not execution.gpus_per_worker and lacks_bfloat16():
+        logger.warning(
+            "The processors of this machine do not multiply bfloat16: %s is slower here than %s.",
+            wanted.name, wanted.name.removesuffix("_bf16"),
+        )  # fmt: skip
     workers = ensure_ray(execution)
     require_shared(staged.folder, source.root)
     from fer_ray.deep.pipeline import block_rows, bottleneck_blocks

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fer_ray.deep.backbones import BACKBONES
+from fer_ray.deep.inference import lacks_bfloat16
 from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.network import Backbone
 from fer_ray.deep.weights import Origin, find_weights, named_for_keras
@@ -73,6 +74,23 @@ def test_bfloat16_is_near_float32_and_does_not_depend_on_the_batch(
     half.batch_images = 2
     np.testing.assert_allclose(half(crops), found, rtol=1e-4, atol=1e-6)
     assert load_keras().config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("content", "lacks"),
+    [
+        ("", False),  # a machine that does not tell
+        ("processor: 0\nflags\t\t: fpu avx2 avx512f\n", True),
+        ("processor: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("flags : amx_bf16 amx_tile\n", False),
+    ],
+)
+def test_processors_without_bfloat16_are_known_by_their_flags(
+    content: str, lacks: bool, tmp_path: Path
+) -> None:
+    assert not lacks_bfloat16(tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(content)
+    assert lacks_bfloat16(tmp_path / "cpuinfo") == lacks
 
 
 def test_raw_vgg16_is_vgg16_without_its_preprocessing() -> None:

@@ -117,8 +117,8 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
 
 
 @pytest.mark.slow
-def test_a_further_backbone_takes_the_crops_that_the_first_one_kept(
-    frames: Path, corpus: Path, trained_mobilenet: Path, tmp_path: Path, local_ray: int
+def test_crops_that_were_kept_are_taken_again_and_lost_ones_cut_again(
+    frames: Path, corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     others = shutil.copytree(corpus, tmp_path / "others")
     for file in others.rglob("*.png"):
@@ -128,11 +128,11 @@ def test_a_further_backbone_takes_the_crops_that_the_first_one_kept(
     assert not (frames / CROPS).exists()
     expected = pq.read_table(frames / "bottleneck" / "dlib_resnet")
 
-    computed(frames, corpus, trained_mobilenet)
-    kept = sorted((frames / CROPS).glob("*/*.parquet"))
-    assert sum(pq.read_metadata(file).num_rows for file in kept) == expected.num_rows > 6
     larger = Execution(block_images=3, workers=1)  # blocks of crops and of rows begin elsewhere
     again = {"name": "dlib_resnet", "fresh": True, "execution": larger}
+    computed(frames, corpus, None, "dlib_resnet", fresh=True)
+    kept = sorted((frames / CROPS).glob("*/*.parquet"))
+    assert sum(pq.read_metadata(file).num_rows for file in kept) == expected.num_rows > 6
     computed(frames, others, None, **again)
     assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
     computed(frames, others, None, "dlib_resnet", draws=1)
