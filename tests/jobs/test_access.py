@@ -123,7 +123,8 @@ def code_of(target: str, method: str) -> grpc.StatusCode:
 
 
 def test_what_listens_and_asks_for_a_token_is_as_the_guide_says(bare_head: Head) -> None:
-    bare_head.ray("job", "submit", "--no-wait", "--", "sleep", "60")  # has a worker of its own
+    job = ("job", "submit", "--no-wait", "--", "sleep", "60")  # has a worker of its own
+    wait_until(lambda: bare_head.ray(*job).returncode == 0)  # refused until an agent is there
     wait_until(lambda: any(owner == "worker" for owner, _, _ in listening(bare_head.nodes[0])))
     found = set()
     for owner, address, port in listening(bare_head.nodes[0]):
