@@ -16,6 +16,7 @@ import argparse
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ from fer_ray.config import Execution
 from fer_ray.data import store
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
 from fer_ray.deep.bottleneck import plan_bottleneck
-from fer_ray.deep.inference import computing_in
+from fer_ray.deep.inference import application
 from fer_ray.deep.job import run_bottleneck
 from fer_ray.deep.keras_backend import load_keras, require_backend
 from fer_ray.experiments import frames_record
@@ -127,8 +128,7 @@ def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: i
     spec = BACKBONES[options.backbone]
     keras = load_keras(gpu_share=options.gpus_per_worker)
     pixels = preprocessed(keras, spec, crops)
-    with computing_in(keras, spec.precision):
-        model = application(keras, spec, pooling="avg")
+    model = application(keras, spec, pooling="avg")
     forward = model.predict_on_batch
     if require_backend() == "tensorflow":
         import tensorflow as tf
@@ -143,7 +143,7 @@ def loop_seconds(options: argparse.Namespace, crops: NDArray[np.uint8], batch: i
 
 def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> float:
     """An image of `model.predict` on one at a time, as the study did."""
-    spec = BACKBONES[options.backbone]
+    spec = replace(BACKBONES[options.backbone], precision="float32")
     keras = load_keras(gpu_share=options.gpus_per_worker)
     model = application(keras, spec)
     model.predict(preprocessed(keras, spec, crops[:1]), verbose=0)
@@ -151,14 +151,6 @@ def predict_seconds(options: argparse.Namespace, crops: NDArray[np.uint8]) -> fl
     for crop in crops:
         model.predict(preprocessed(keras, spec, crop[None]), verbose=0)
     return (time.perf_counter() - started) / len(crops)
-
-
-def application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
-    """Keras's own network, untrained: weights do not matter to speed."""
-    applications, side = keras.applications, (spec.input_px, spec.input_px, 3)
-    return getattr(applications, spec.application)(
-        include_top=False, weights=None, input_shape=side, **options, **spec.options
-    )
 
 
 def preprocessed(keras: ModuleType, spec: BackboneSpec, crops: NDArray[np.uint8]) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.report import Table, write_result
 from fer_ray.data import store
 from fer_ray.data.tables import read_table
-from fer_ray.errors import UserError
 from fer_ray.learn.evaluation import evaluate
 
 
@@ -30,8 +29,8 @@ def main() -> None:
                   "commonest class")  # fmt: skip
     for folder in options.predictions:
         record = store.read_json(folder / "predict.json")
-        if record is None or record["evaluation"] is None:
-            raise UserError(f"{folder} holds no finished predictions on labelled images.")
+        if record is None or not (record["evaluation"] or {}).get("figures"):
+            parser.error(f"{folder} holds no finished answers on labelled images.")
         tested, evidence = record, record["bundle"]["evidence"]
         there = (
             f"`{evidence['experiment']}`",

@@ -144,7 +144,7 @@ def keep_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) 
 
     Ray may put rows of several blocks into one batch.
     """
-    staged.write_at(rows, positions.tolist())
+    staged.write_at(rows, positions)
     return receipt(rows.num_rows)
 
 

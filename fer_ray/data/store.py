@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fer_ray.contracts import SCHEMA_VERSION
 from fer_ray.data.tables import read_table
@@ -103,7 +104,7 @@ class StagedRows:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_table(table, self.folder / f"{start:010d}-{start + table.num_rows:010d}.parquet")
 
-    def write_at(self, table: pa.Table, positions: Sequence[int]) -> None:
+    def write_at(self, table: pa.Table, positions: NDArray[np.int64]) -> None:
         """Keep rows of these positions: each run of neighbours is a file of its own."""
         breaks = np.flatnonzero(np.diff(positions) != 1) + 1
         for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):

@@ -70,7 +70,7 @@ class CropSource:
     def _keep(self, cut: dict[int, Gray]) -> None:
         pixels = pa.array([crop.tobytes() for crop in cut.values()], pa.binary())
         try:
-            self.kept.write_at(pa.table({"crop": pixels}), list(cut))
+            self.kept.write_at(pa.table({"crop": pixels}), np.array(list(cut)))
         except OSError as problem:  # the disk may be full: features take far less
             logger.warning("Crops are not kept: %s", problem)
 

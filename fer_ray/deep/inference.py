@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ray.deep.backbones import BackboneSpec
+
 Weights = list[NDArray[np.float32]]
 BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that multiply it
 
@@ -23,8 +25,20 @@ def lacks_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return bool(flags) and BFLOAT16.isdisjoint(flags[0].split())
 
 
+def application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
+    """Keras's own network without its top, with random weights, computing in its precision."""
+    with _computing_in(keras, spec.precision):
+        return getattr(keras.applications, spec.application)(
+            include_top=False,
+            weights=None,
+            input_shape=(spec.input_px, spec.input_px, 3),
+            **options,
+            **spec.options,
+        )
+
+
 @contextmanager
-def computing_in(keras: ModuleType, precision: str) -> Iterator[None]:
+def _computing_in(keras: ModuleType, precision: str) -> Iterator[None]:
     """Layers that are made meanwhile compute in `float32`, or in `bfloat16` on float32 weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer_ray.contracts import N_LANDMARKS
 from fer_ray.deep.backbones import BACKBONES, BackboneSpec
-from fer_ray.deep.inference import compiled, computing_in, streamlined
+from fer_ray.deep.inference import application, compiled, streamlined
 from fer_ray.deep.keras_backend import load_keras
 from fer_ray.deep.weights import named_for_keras, wrong_file
 from fer_ray.errors import UserError
@@ -115,10 +115,7 @@ class _KerasNetwork:
         self._least = batch_images if keras.backend.backend() == "jax" else 0
         self._px = spec.input_px
         side = (spec.input_px, spec.input_px)
-        application = getattr(keras.applications, spec.application)
-        shape = (*side, 3)
-        with computing_in(keras, spec.precision):
-            base = application(include_top=False, weights=None, input_shape=shape, **spec.options)
+        base = application(keras, spec)
         try:
             with named_for_keras(file) as named:
                 base.load_weights(named)

@@ -8,8 +8,10 @@ many. On GPUs the crops are cut by tasks beside it, so that a GPU does not wait 
 from collections.abc import Iterator
 from functools import cached_property, partial
 
+import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.data.store import StagedRows
@@ -55,9 +57,10 @@ class _NetworkWorker:
         return keep_rows(rows, table[POSITION].to_numpy(), self._staged)
 
     def _rows(self, table: pa.Table) -> pa.Table:
-        if PIXELS not in table.column_names:
-            table = cut_shared(table, self._source, self._staged, self._driver)
-        crops = pixels(table[PIXELS], self._wanted.crop_px)
+        if PIXELS in table.column_names:
+            crops = pixels(table[PIXELS], self._wanted.crop_px)
+        else:
+            crops = shared_crops(table, self._source, self._staged, self._driver)
         return bottleneck.rows_of(table, crops, self._wanted, self._network)
 
 
@@ -112,27 +115,29 @@ def bottleneck_blocks(
 
 
 def cut_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
-    """`cut_shared`, or the rows as they are where it fails: the worker meets the same and tells."""
+    """Rows with their crops, or as they are where it fails: the worker meets the same and tells."""
     try:
-        return cut_shared(table, source, staged, driver)
+        crops = shared_crops(table, source, staged, driver)
     except UserError:
         return table
+    column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
+    return table.append_column(PIXELS, column)
 
 
-def cut_shared(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
-    """Rows with their crops, on a node that sees the images and the run folder.
+def shared_crops(
+    table: pa.Table, source: CropSource, staged: StagedRows, driver: str
+) -> NDArray[np.uint8]:
+    """The crops of some rows, on a node that sees the images and the run folder.
 
     Raises:
         UserError: It does not, or an image is not as it was.
     """
     require_reachable(source.root, staged.folder.parent)
     try:
-        crops = source.crops(table)
+        return source.crops(table)
     except UserError:
         require_same(source.root, table["path"].to_pylist(), driver)
         raise
-    column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
-    return table.append_column(PIXELS, column)
 
 
 def block_rows(rows: int, workers: int, batch_images: int, asked: int | None) -> int:
