@@ -31,5 +31,5 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAY_USAGE_STATS_ENABLED=0
 USER 1000:1000
 WORKDIR /home/ray
-RUN python -c "from fer_ray.config import Landmarks; from fer_ray.features.landmarks import LandmarkLocator; LandmarkLocator(Landmarks())"
+RUN python -c "from fer_ray.settings.extraction import Landmarks; from fer_ray.faces.landmarks import LandmarkLocator; LandmarkLocator(Landmarks())"
 CMD ["fer-ray", "--help"]

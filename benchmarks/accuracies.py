@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 
 from benchmarks.report import Table, write_result
-from fer_ray.deep.tables import read_records
-from fer_ray.experiments import frames_record
-from fer_ray.job import summaries_of
+from fer_ray.evaluation.results import read_experiments
+from fer_ray.features.bottleneck_features import read_records
+from fer_ray.storage.run_folder import frames_record
 
 
 def main() -> None:
@@ -23,7 +23,8 @@ def main() -> None:
     table = Table("experiment", "images", "trials", "accuracy", "95 % interval", "macro recall",
                   "log loss", "subject also in training")  # fmt: skip
     for one in sorted(
-        summaries_of(options.out), key=lambda one: (one.protocol, -one.test_accuracy)
+        (item.summary for item in read_experiments(options.out)),
+        key=lambda one: (one.protocol, -one.test_accuracy),
     ):
         low, high = one.interval
         bounds = f"{low:.3f}–{high:.3f}" if math.isfinite(low) else "–"

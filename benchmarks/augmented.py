@@ -27,27 +27,26 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.report import Table, write_result
-from fer_ray.config import Execution, Settings
-from fer_ray.data.decode import read_gray
-from fer_ray.deep import augment
-from fer_ray.deep.bottleneck import Bottleneck, plan_bottleneck
-from fer_ray.deep.head import History, train_head
-from fer_ray.deep.head_data import Floats, head_data, validation_split
-from fer_ray.deep.head_search_job import run_head_search
-from fer_ray.deep.head_space import head_settings
-from fer_ray.deep.heads import HEADS_FOLDER
-from fer_ray.deep.job import run_bottleneck
-from fer_ray.deep.network import Backbone
-from fer_ray.deep.settings import HEADS, Augmentation, HeadSearchSettings
-from fer_ray.deep.tables import read_draws
-from fer_ray.deep.weights import Origin
-from fer_ray.experiments import frames_record
-from fer_ray.features.crop import cut
-from fer_ray.learn.samples import Samples, read_samples
-from fer_ray.learn.settings import TrialSettings
-from fer_ray.learn.splits import Split, make_splits
-from fer_ray.progress import silent
-from fer_ray.runtime import ray_closed_after
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import Split, make_splits
+from fer_ray.execution.progress import silent
+from fer_ray.execution.session import ray_closed_after
+from fer_ray.faces.crops import cut
+from fer_ray.features.bottleneck_features import read_draws
+from fer_ray.networks import augmentation
+from fer_ray.networks.bottleneck_plan import Bottleneck, plan_bottleneck
+from fer_ray.networks.head import History, train_head
+from fer_ray.networks.head_data import Floats, head_data, validation_split
+from fer_ray.networks.head_space import head_settings
+from fer_ray.networks.network import Backbone
+from fer_ray.pipelines.bottleneck import run_bottleneck
+from fer_ray.pipelines.search_heads import run_head_search
+from fer_ray.settings.networks import HEADS, Augmentation, HeadSearchSettings
+from fer_ray.settings.root import Execution, Settings
+from fer_ray.settings.training import TrialSettings
+from fer_ray.sources.decoding import read_gray
+from fer_ray.storage.run_folder import RunFolder, frames_record
+from fer_ray.vocabulary import Origin
 
 TRAININGS = 10
 STOPPED = HEADS["augmented"]
@@ -97,8 +96,8 @@ class _Epoch:
 
     def __getitem__(self, chosen: NDArray[np.int64]) -> Floats:
         drawn = [
-            augment.apply_to_crop(
-                augment.draw(Augmentation(), self._ids[row], self._epoch), self._crops[row]
+            augmentation.apply_to_crop(
+                augmentation.draw(Augmentation(), self._ids[row], self._epoch), self._crops[row]
             )
             for row in self._rows[chosen]
         ]
@@ -212,7 +211,7 @@ def features_once(
         marks.append(time.perf_counter())
         card = run_head_search(copy, wanted.name, SEARCH, silent)
         marks.append(time.perf_counter())
-        file = copy / HEADS_FOLDER / f"{card['experiment']}.search.json"
+        file = RunFolder(copy).head_candidates(card["experiment"])
         raced = json.loads(file.read_text())["trials"]["0"]
     again = [head_settings(one["configuration"]).epochs for one in card["finalists"]]
     epochs = sum(one["epochs"] for one in raced) + SEARCH.head_search.repeats * sum(again)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from benchmarks.naive_study import find_face, load_cascades, load_predictor, run_trial
 from benchmarks.report import Table, write_result
-from fer_ray.config import Selection
-from fer_ray.data.listing import list_source
+from fer_ray.settings.extraction import Selection
+from fer_ray.sources.listing import list_source
 
 KERNELS = ("linear", "poly")
 

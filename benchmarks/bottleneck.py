@@ -29,17 +29,18 @@ from numpy.typing import NDArray
 
 from benchmarks.augmented import crops_of
 from benchmarks.report import Table, write_result
-from fer_ray.config import Execution
-from fer_ray.data import store
-from fer_ray.deep.backbones import BACKBONES, BackboneSpec
-from fer_ray.deep.bottleneck import plan_bottleneck
-from fer_ray.deep.inference import application
-from fer_ray.deep.job import run_bottleneck
-from fer_ray.deep.keras_backend import load_keras, require_backend
-from fer_ray.experiments import frames_record
-from fer_ray.learn.samples import read_samples
-from fer_ray.progress import silent
-from fer_ray.runtime import ensure_ray, ray_closed_after
+from fer_ray.evaluation.samples import read_samples
+from fer_ray.execution.progress import silent
+from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.networks.bottleneck_plan import plan_bottleneck
+from fer_ray.networks.inference import application
+from fer_ray.networks.keras_backend import load_keras, require_backend
+from fer_ray.pipelines.bottleneck import run_bottleneck
+from fer_ray.settings.backbones import BACKBONES, BackboneSpec
+from fer_ray.settings.root import Execution
+from fer_ray.storage.files import read_json, write_json
+from fer_ray.storage.parquet import write_table
+from fer_ray.storage.run_folder import frames_record
 
 BATCHES = (8, 16, 32, 64)
 IN_LOOP = 64  # images of a bare loop
@@ -108,11 +109,11 @@ def job_seconds(options: argparse.Namespace, root: Path, images: int) -> dict[st
         at = rows.schema.get_field_index("image_id")
         names = pa.array([f"{name}-{n}" for n, name in enumerate(rows["image_id"].to_pylist())])
         rows = rows.set_column(at, rows.schema.field(at), names)
-        store.write_table(rows, copy / "frames" / "part-0.parquet")
-        record = store.read_json(options.out / "extract.json")
+        write_table(rows, copy / "frames" / "part-0.parquet")
+        record = read_json(options.out / "extract.json")
         assert record is not None
         record["data"]["selected"] = rows.num_rows
-        store.write_json(record, copy / "extract.json")
+        write_json(record, copy / "extract.json")
         ensure_ray(execution)
         wanted = plan_bottleneck(frames_record(copy), options.backbone, options.weights)
         seconds = {}

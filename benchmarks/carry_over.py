@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Table, write_result
-from fer_ray.data import store
-from fer_ray.data.tables import read_table
-from fer_ray.learn.evaluation import evaluate
+from fer_ray.evaluation.answers import evaluate
+from fer_ray.storage.files import read_json
+from fer_ray.storage.parquet import read_table
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
                   "images here", "accuracy", "macro recall", "macro F1", "log loss",
                   "commonest class")  # fmt: skip
     for folder in options.predictions:
-        record = store.read_json(folder / "predict.json")
+        record = read_json(folder / "predict.json")
         if record is None or not (record["evaluation"] or {}).get("figures"):
             parser.error(f"{folder} holds no finished answers on labelled images.")
         tested, evidence = record, record["bundle"]["evidence"]

@@ -25,7 +25,7 @@ import psutil
 from deltalake import DeltaTable
 
 from benchmarks.report import Table, write_result
-from fer_ray.access import prepare_token
+from fer_ray.execution.authentication import prepare_token
 
 NODES = 3
 BOOKKEEPING = {"sweep", "listed_ns"}
@@ -114,7 +114,7 @@ class Chaos:
         wanted: Callable[[str], bool] = {
             "worker": lambda name: name.startswith("ray::answer"),
             "actor": lambda name: name.startswith("ray::Claims"),
-            "guarded": lambda name: "fer_ray.sweep.child" in name,
+            "guarded": lambda name: "fer_ray.execution.guard_process" in name,
         }[kind]
         found = [one for one in psutil.Process().children(recursive=True) if wanted(_named(one))]
         if not found:

@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray.config import ExtractSettings, Selection, Settings
-from fer_ray.contracts import DESCRIBED
-from fer_ray.data.listing import list_source
 from fer_ray.features import steps
+from fer_ray.settings.extraction import ExtractSettings, Selection
+from fer_ray.settings.root import Settings
+from fer_ray.sources.listing import list_source
+from fer_ray.vocabulary import DESCRIBED
 
 PROFILES: tuple[Literal["reference", "fast"], ...] = ("reference", "fast")
 STAGES = ("decode", "crop", "landmarks", "features")

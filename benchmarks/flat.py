@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.baseline import watch_memory
 from benchmarks.report import Table, write_result
-from fer_ray.data.walk import IMAGE_SUFFIXES
-from fer_ray.extract import PARTIAL
+from fer_ray.sources.walk import IMAGE_SUFFIXES
+from fer_ray.storage.run_folder import RunFolder
 
 FOLDER = 1_000  # images of one folder
 PROCESSES = ("driver", "largest worker")
@@ -67,7 +67,7 @@ def extracted(source: Path, out: Path, profile: str) -> list[str]:
     watcher.start()
     kept: dict[str, tuple[float, int]] = {}
     while process.poll() is None:
-        for file in out.glob(f"{PARTIAL}/*/[0-9]*.parquet"):
+        for file in RunFolder(out).frames_partial.glob("*/[0-9]*.parquet"):
             first, last = map(int, file.stem.split("-"))
             kept.setdefault(file.name, (time.perf_counter(), last - first))
         time.sleep(0.05)

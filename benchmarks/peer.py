@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report import Table, write_result
-from fer_ray.bundle.making import make_bundle
-from fer_ray.bundle.predictor import Predictor
-from fer_ray.contracts import EMOTIONS
-from fer_ray.data.decode import decode_file
-from fer_ray.experiments import frames_record
+from fer_ray.evaluation.results import read_experiments
 from fer_ray.features import steps
-from fer_ray.learn.trials import read_experiment
+from fer_ray.models.bundles.predictor import Predictor
+from fer_ray.pipelines.make_bundle import make_bundle
+from fer_ray.sources.decoding import decode_file
+from fer_ray.storage.run_folder import frames_record
+from fer_ray.vocabulary import EMOTIONS
 
 # `fer`'s names of emotions as ours.
 NAMES = {"angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happy",
@@ -48,7 +48,8 @@ def main() -> None:
     except ImportError as problem:
         parser.error(f"the package fer cannot be imported: {problem}")
     data = frames_record(options.out)["data"]
-    trials, predictions = read_experiment(options.out, options.experiment)
+    (item,) = read_experiments(options.out, options.experiment)
+    trials, predictions = item.trials, item.predictions
     known = ["image_id", "path", "subject", "emotion"]
     images = pq.read_table(options.out / "frames", columns=known).to_pandas()
     images = images[images["emotion"].isin(NAMES.values())]

@@ -15,12 +15,13 @@ import numpy as np
 from benchmarks.augmented import crops_of
 from benchmarks.report import Table, write_result
 from benchmarks.unions import folded
-from fer_ray.deep.backbones import BACKBONES
-from fer_ray.deep.network import Backbone
-from fer_ray.deep.weights import Origin, find_weights
-from fer_ray.experiments import frames_record
-from fer_ray.learn.samples import Samples, read_samples
-from fer_ray.learn.settings import TrialSettings
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.networks.network import Backbone
+from fer_ray.networks.weights import find_weights
+from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.training import TrialSettings
+from fer_ray.storage.run_folder import frames_record
+from fer_ray.vocabulary import Origin
 
 HALF = "in bfloat16"
 

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import Table, write_result
-from fer_ray import job
-from fer_ray.config import Settings
-from fer_ray.data.holding import run_folder
-from fer_ray.experiments import run_trials
-from fer_ray.learn.trials import read_experiments
-from fer_ray.progress import silent
-from fer_ray.runtime import ray_closed_after
+from fer_ray.evaluation.results import read_experiments
+from fer_ray.execution.progress import silent
+from fer_ray.execution.session import ray_closed_after
+from fer_ray.pipelines import run
+from fer_ray.pipelines.trials import run_trials
+from fer_ray.settings.root import Settings
+from fer_ray.storage.locks import run_folder
 
 FEATURE_SETS = ("reference", "landmarks", "hog+landmarks")
 PROFILES = ("reference", "fast")
@@ -66,15 +66,16 @@ def answers_of(data: Path, out: Path, profile: str) -> dict[str, pd.DataFrame]:
         }
     )
     with run_folder(out):
-        job.run_extract(data, out, settings, silent)
+        run.run_extract(data, out, settings, silent)
         for feature_set in FEATURE_SETS:
             trials = settings.trials.model_copy(update={"feature_set": feature_set})
             run_trials(out, trials, settings.execution, silent)
     found = {}
-    for tried, predictions in read_experiments(out).values():
+    for item in read_experiments(out):
+        predictions = item.predictions
         right = predictions["predicted"] == predictions["label"]
         kept = predictions[["image_id", "subject"]].assign(right=right)
-        found[str(tried["feature_set"].iloc[0])] = kept
+        found[item.summary.feature_set] = kept
     return found
 
 

@@ -5,7 +5,7 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_ray.environment import library_versions
+from fer_ray.storage.environment import library_versions
 
 RESULTS = Path(__file__).parent / "results"
 

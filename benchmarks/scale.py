@@ -31,14 +31,15 @@ import pyarrow as pa
 
 from benchmarks.report import Table, write_result
 from benchmarks.scale_driver import handing_table, time_handing, time_waiting, waiting_table
-from fer_ray.access import prepare_token
-from fer_ray.config import Execution, ExtractSettings, Selection
-from fer_ray.data.listing import list_source
-from fer_ray.data.store import write_table
-from fer_ray.extract import extract, plan
+from fer_ray.execution.authentication import prepare_token
+from fer_ray.execution.chain import schema
+from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.features import steps
-from fer_ray.pipeline import schema
-from fer_ray.runtime import ensure_ray, ray_closed_after
+from fer_ray.pipelines.extract import extract, plan
+from fer_ray.settings.extraction import ExtractSettings, Selection
+from fer_ray.settings.root import Execution
+from fer_ray.sources.listing import list_source
+from fer_ray.storage.parquet import write_table
 
 BLOCK_IMAGES = (4, 32)
 SAMPLE = 48  # images that the steps are timed on, one process, no Ray

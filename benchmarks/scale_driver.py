@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.config import Execution, ExtractSettings
-from fer_ray.data.listing import list_source
-from fer_ray.data.store import StagedRows
-from fer_ray.extract import extract, plan
-from fer_ray.pipeline import POSITION, keep_rows, receipt
-from fer_ray.runtime import ensure_ray, ray_closed_after
+from fer_ray.execution.chain import POSITION, keep_rows, receipt
+from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.pipelines.extract import extract, plan
+from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.root import Execution
+from fer_ray.sources.listing import list_source
+from fer_ray.storage.staging import StagedRows
 
 BLOCK_IMAGES = 32  # a quarter of the largest block of a long job: more of them to feed
 WAITING_BLOCKS = 6  # of each waiting worker

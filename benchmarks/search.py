@@ -21,15 +21,17 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
-from fer_ray.config import Execution
-from fer_ray.experiments import prepare, run_search
-from fer_ray.learn.choice import SearchExperiment, plan_search
-from fer_ray.learn.nested import Candidate, answer, best_members, examine, inner_folds
-from fer_ray.learn.samples import Samples, read_samples
-from fer_ray.learn.settings import SearchSettings, TrialSettings
-from fer_ray.learn.svm import TrialResult
-from fer_ray.progress import silent
-from fer_ray.runtime import ray_closed_after
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import inner_folds
+from fer_ray.evaluation.trial_store import TrialResult
+from fer_ray.execution.progress import silent
+from fer_ray.execution.session import ray_closed_after
+from fer_ray.models.nested import Candidate, answer, best_members, examine
+from fer_ray.models.nested_search import SearchExperiment, plan_search
+from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.search import run_search
+from fer_ray.settings.root import Execution
+from fer_ray.settings.training import SearchSettings, TrialSettings
 
 SPLITTING = TrialSettings(protocol="subject-10fold")
 ALLOWED_RATIO, ALLOWED_SECONDS = 1.2, 10  # of the loop's time, and start-up

@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from fer_ray.config import Crop, Landmarks
-from fer_ray.contracts import CASCADES, EMOTIONS
-from fer_ray.data.synthetic.sequences import SequencePlan, SubjectPlan, draw_sequence, plan_corpus
-from fer_ray.features.crop import cut, load_cascade
+from fer_ray.faces.crops import cut, load_cascade
+from fer_ray.faces.landmarks import LandmarkLocator
 from fer_ray.features.geometry import reference
-from fer_ray.features.landmarks import LandmarkLocator
+from fer_ray.settings.extraction import Crop, Landmarks
+from fer_ray.synthetic.sequences import SequencePlan, SubjectPlan, draw_sequence, plan_corpus
+from fer_ray.vocabulary import CASCADES, EMOTIONS
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 10

@@ -3,9 +3,9 @@
     python -m benchmarks.throughput --data TREE [--frames all] [--profile fast] [--model BUNDLE]
 
 Bare: the step functions without Ray on a sample of the same images, in one process alone, times the
-number of processors, and in as many processes at once. Job: `fer_ray.extract` once Ray runs and
+number of processors, and in as many processes at once. Job: `fer_ray.pipelines.extract` once Ray runs and
 every worker has loaded its models (a first pass over a few images warms them up). With a bundle the
-job is `fer_ray.predict`: frame → crop, landmarks, features, class probabilities → stored row.
+job is `fer_ray.pipelines.predict`: frame → crop, landmarks, features, class probabilities → stored row.
 """
 
 import argparse
@@ -19,14 +19,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray import job
-from fer_ray import predict as prediction
-from fer_ray.bundle.manifest import read_bundle
-from fer_ray.config import Execution, ExtractSettings, Selection, Settings
-from fer_ray.data.holding import run_folder
-from fer_ray.data.listing import list_source
+from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.features import steps
-from fer_ray.runtime import ensure_ray, ray_closed_after
+from fer_ray.models.bundles.bundle import read_bundle
+from fer_ray.pipelines import predict as prediction
+from fer_ray.pipelines import run
+from fer_ray.settings.extraction import ExtractSettings, Selection
+from fer_ray.settings.root import Execution, Settings
+from fer_ray.sources.listing import list_source
+from fer_ray.storage.locks import run_folder
 
 BARE_IMAGES = 150  # of each process
 WARM_IMAGES = 60
@@ -107,7 +108,7 @@ def job_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
         for number, chosen in enumerate((warm, settings)):
             out = Path(scratch) / str(number)
             with run_folder(out):
-                record = job.run_extract(data, out, Settings(extract=chosen), silent)  # type: ignore[arg-type]
+                record = run.run_extract(data, out, Settings(extract=chosen), silent)  # type: ignore[arg-type]
     return rate_of(record)
 
 

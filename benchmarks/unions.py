@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import Table, write_result
-from fer_ray.contracts import EMOTIONS
-from fer_ray.learn import metrics
-from fer_ray.learn.samples import Samples, read_samples
-from fer_ray.learn.settings import TrialSettings
-from fer_ray.learn.splits import N_SUBJECT_FOLDS, subject_folds
-from fer_ray.learn.svm import run_trial
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import N_SUBJECT_FOLDS, subject_folds
+from fer_ray.models.svm import run_trial
+from fer_ray.settings.training import TrialSettings
+from fer_ray.vocabulary import EMOTIONS
 
 WAYS = (
     ("hog+landmarks", "standard"),

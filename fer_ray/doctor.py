@@ -96,14 +96,14 @@ def _native_parts() -> str:
 
 
 def _dlib() -> str:
-    from fer_ray.features.landmarks import import_dlib
+    from fer_ray.faces.landmarks import import_dlib
 
     return str(import_dlib().__version__)
 
 
 def _cascades() -> str:
-    from fer_ray.contracts import CASCADES
-    from fer_ray.features.crop import load_cascade
+    from fer_ray.faces.crops import load_cascade
+    from fer_ray.vocabulary import CASCADES
 
     if any(load_cascade(name).empty() for name in CASCADES):
         raise UserError("a cascade file is damaged: install opencv-python-headless again")
@@ -111,8 +111,8 @@ def _cascades() -> str:
 
 
 def _landmark_model(model: Path | None) -> str:
-    from fer_ray.config import Landmarks
-    from fer_ray.features.landmarks import LandmarkLocator, model_file
+    from fer_ray.faces.landmarks import LandmarkLocator, model_file
+    from fer_ray.settings.extraction import Landmarks
 
     settings = Landmarks(model=model)
     LandmarkLocator(settings)
@@ -132,8 +132,8 @@ def _keras() -> str:
 
 def _weights() -> str:
     """What is here already; what is not is downloaded when it is asked for."""
-    from fer_ray.deep.backbones import BACKBONES
-    from fer_ray.deep.weights import embedded_file, is_cached
+    from fer_ray.networks.weights import embedded_file, is_cached
+    from fer_ray.settings.backbones import BACKBONES
 
     embedded_file()
     here = [name for name, spec in BACKBONES.items() if spec.url and is_cached(spec)]
@@ -167,8 +167,8 @@ def _writable(out: Path) -> str:
 
 
 def _ray() -> str:
-    from fer_ray.config import Execution
-    from fer_ray.runtime import ensure_ray, ray_closed_after
+    from fer_ray.execution.session import ensure_ray, ray_closed_after
+    from fer_ray.settings.root import Execution
 
     with ray_closed_after():
         workers = ensure_ray(Execution())

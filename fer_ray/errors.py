@@ -1,22 +1,6 @@
 """What a user can put right, told apart from bugs; and the codes that a command ends with."""
 
-from enum import IntEnum
-
-
-class ExitCode(IntEnum):
-    """What a command ends with; the one list of them."""
-
-    DONE = 0
-    FAILED = 1  # `doctor` or a verification found something amiss, or a bug
-    USER_ERROR = 2  # a mistake in what was asked for, or something is missing
-    MISMATCH = 3  # the output holds work made from other settings or images
-    TOO_MANY_ERRORS = 4  # a sweep: committed, but more images failed than --max-error-share
-    SOURCE_LOST = 5  # a sweep: the source cannot be listed or read, or is suspiciously empty
-    STORE_LOST = 6  # a sweep: the store cannot be read or written
-    FUSE = 7  # a sweep: the first images all raised the same error; nothing was committed
-    STOPPED = 75  # a sweep: SIGTERM; what was finished is committed (EX_TEMPFAIL: try again)
-    INTERRUPTED = 130
-    TERMINATED = 143
+from fer_ray.vocabulary import ExitCode
 
 
 class UserError(Exception):

@@ -1,6 +1,6 @@
 """Faces, landmarks and features of all images, on the cluster that this is submitted to.
 
-Takes the options of `fer-ray extract`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray extract`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

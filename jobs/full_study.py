@@ -1,6 +1,6 @@
 """The whole study (extraction, trials and report), on the cluster that this is submitted to.
 
-Takes the options of `fer-ray run`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray run`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

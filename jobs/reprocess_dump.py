@@ -1,6 +1,6 @@
 """One sweep over a dump of images, on the cluster that this is submitted to.
 
-Takes the options of `fer-ray sweep`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray sweep`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Repeated SVM trials on extracted features, on the cluster that this is submitted to.
 
-Takes the options of `fer-ray trials`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray trials`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """A nested search over features and classifiers, on the cluster that this is submitted to.
 
-Takes the options of `fer-ray search`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray search`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

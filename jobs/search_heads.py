@@ -1,6 +1,6 @@
 """A search of network heads on bottleneck features, on the cluster that this is submitted to.
 
-Takes the options of `fer-ray search-heads`; submit lines are in docs/operations.md.
+Takes the options of `fer-ray search-heads`; submit lines are in docs/how-to/cluster.md.
 """
 
 import sys

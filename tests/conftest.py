@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from fer_ray.config import Execution
+from fer_ray.settings.root import Execution
 
 REPO = Path(__file__).parent.parent
 # Real photographs are not part of the project; tests that want them are skipped without.
@@ -38,7 +38,7 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw(folder: Path, subjects: int) -> None:
-    from fer_ray.data.synthetic.tree import draw_corpus
+    from fer_ray.synthetic.corpus import draw_corpus
 
     draw_corpus(folder / "tree", subjects=subjects, seed=7)
 
@@ -70,7 +70,7 @@ def photos() -> Path:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[int]:
     """Ray on this machine with two processors; the number of tasks at a time."""
-    from fer_ray.runtime import ensure_ray, ray_closed_after
+    from fer_ray.execution.session import ensure_ray, ray_closed_after
 
     with ray_closed_after():
         yield ensure_ray(Execution(workers=2))
@@ -140,7 +140,7 @@ def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def kept_bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an experiment of the whole run; not to be changed."""
-    from fer_ray.bundle.making import make_bundle
+    from fer_ray.pipelines.make_bundle import make_bundle
 
     target = tmp_path_factory.mktemp("bundle") / "model"
     make_bundle(run_dir, target, "svm-linear-reference-random")

@@ -34,7 +34,7 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_contracts_load_neither_dlib_nor_ray() -> None:
-    assert not loaded_by("import fer_ray.contracts") & (HEAVY - {"pyarrow"})
+    assert not loaded_by("import fer_ray.schemas") & (HEAVY - {"pyarrow"})
 
 
 def imports_ray(file: Path) -> bool:

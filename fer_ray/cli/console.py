@@ -16,20 +16,20 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fer_ray.bundle.manifest import CARD
-from fer_ray.cli import answers, closing
-from fer_ray.cli.closing import number, share
-from fer_ray.data.quality import counted
-from fer_ray.learn import leakage
-from fer_ray.progress import Advance
-from fer_ray.progress import Progress as ProgressDisplay
+from fer_ray.cli import experiment_table, prediction_lines
+from fer_ray.cli.experiment_table import number, share
+from fer_ray.evaluation import leakage
+from fer_ray.execution.progress import Advance
+from fer_ray.execution.progress import Progress as ProgressDisplay
+from fer_ray.models.bundles.bundle import CARD
+from fer_ray.sources.quality import counted
 
 if TYPE_CHECKING:  # they load libraries that a run can load while its workers work
-    from fer_ray.bundle.manifest import Bundle
-    from fer_ray.determinism import Outcome
-    from fer_ray.job import Result
-    from fer_ray.learn.compare import Comparison
-    from fer_ray.learn.summary import ExperimentSummary
+    from fer_ray.evaluation.compare import Comparison
+    from fer_ray.evaluation.summary import ExperimentSummary
+    from fer_ray.models.bundles.bundle import Bundle
+    from fer_ray.pipelines.run import Result
+    from fer_ray.pipelines.verify_determinism import Outcome
 
 
 def progress_display(silent: bool) -> ProgressDisplay:
@@ -87,9 +87,9 @@ def _print_oddities(data: dict[str, Any]) -> None:
 def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
     """Figures of each experiment, each accuracy with its protocol and interval."""
     console = _console()
-    for line in closing.table_lines(summaries, console.width):
+    for line in experiment_table.table_lines(summaries, console.width):
         console.print(line, markup=False)
-    console.print(closing.MEANINGS, markup=False, soft_wrap=False)
+    console.print(experiment_table.MEANINGS, markup=False, soft_wrap=False)
     for warning in warnings:
         console.print(f"Note: {warning}", markup=False)
 
@@ -167,7 +167,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
     console.print(counts)
     console.print(predicted)
     _print_oddities(record["data"])
-    for line in answers.lines(record, out):
+    for line in prediction_lines.lines(record, out):
         console.print(line, markup=False)
 
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray import __version__
-from fer_ray.cli.bundle import bundle, predict
-from fer_ray.cli.deep import bottleneck, heads, search_heads
-from fer_ray.cli.learn import compare, search, trials
+from fer_ray.cli.model_commands import bundle, predict
+from fer_ray.cli.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.options import (
     BACKBONES,
     BEYOND,
@@ -31,11 +30,14 @@ from fer_ray.cli.options import (
     progress_on,
     settings_of,
 )
-from fer_ray.cli.sweep import diff, plan, retry_failed, sweep, verify
-from fer_ray.errors import ExitCode, UserError
+from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
+from fer_ray.cli.training_commands import compare, search, trials
+from fer_ray.errors import UserError
+from fer_ray.storage.run_folder import RunFolder
+from fer_ray.vocabulary import ExitCode
 
 if TYPE_CHECKING:
-    from fer_ray.config import Settings
+    from fer_ray.settings.root import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,11 +65,11 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
         export_crops: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
     """The whole job: extract, trials, report."""
     settings = settings_of(options)
-    from fer_ray import job
     from fer_ray.cli import console
+    from fer_ray.pipelines import run
 
     with holding(out, make=True), _exporting(export_crops, data, out, settings):
-        result = job.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
+        result = run.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
     if as_json:
         click.echo(json.dumps(result.record, ensure_ascii=False))
     else:
@@ -85,11 +87,11 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
             **options: Any) -> None:  # fmt: skip
     """Faces, landmarks and features of all images, as Parquet."""
     settings = settings_of(options)
-    from fer_ray import job
     from fer_ray.cli import console
+    from fer_ray.pipelines import run
 
     with holding(out, make=True), _exporting(export_crops, data, out, settings):
-        record = job.run_extract(data, out, settings, progress_on(as_json), fresh)
+        record = run.run_extract(data, out, settings, progress_on(as_json), fresh)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
@@ -109,12 +111,12 @@ for command in (*LEARNING, *SWEEPING):
 @JSON
 def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> None:
     """The report, from what a run folder holds."""
-    from fer_ray import job
+    from fer_ray.pipelines import run
 
     if data is not None and not data.exists():
         raise UserError(f"There is no {data}. Leave --data out to look where the images were.")
     with holding(out), progress_on(as_json)("report", "pages", 1) as advance:
-        page = job.run_report(out, data, show_faces)
+        page = run.run_report(out, data, show_faces)
         advance(1)
     click.echo(json.dumps({"report": str(page)}) if as_json else page)
 
@@ -127,7 +129,7 @@ def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> Non
 @JSON
 def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: bool) -> None:
     """Draw the embedded corpus: synthetic faces in a tree shaped like CK+."""
-    from fer_ray.data.synthetic.tree import draw_corpus, frames_to_draw
+    from fer_ray.synthetic.corpus import draw_corpus, frames_to_draw
 
     with progress_on(as_json)("draw", "frames", frames_to_draw(subjects, seed)) as advance:
         summary = draw_corpus(out, subjects, seed, workers, advance)
@@ -155,12 +157,12 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     settings = settings_of(options)
     from tempfile import TemporaryDirectory
 
-    from fer_ray import determinism
     from fer_ray.cli import console
+    from fer_ray.pipelines import verify_determinism
 
-    most = settings.execution.workers or determinism.MOST_WORKERS
+    most = settings.execution.workers or verify_determinism.MOST_WORKERS
     with TemporaryDirectory(prefix="fer-ray-") as scratch:
-        outcomes = determinism.verify(
+        outcomes = verify_determinism.verify(
             data, out or Path(scratch), settings, most, progress_on(as_json)
         )
     if as_json:
@@ -197,14 +199,14 @@ def _exporting(target: Path | None, data: Path, out: Path, settings: "Settings")
     if target is None:
         yield
         return
-    from fer_ray.data.listing import layout_of, refuse_among_images, root_of
-    from fer_ray.export import export_crops, require_target
+    from fer_ray.pipelines.export_crops import export_crops, require_target
+    from fer_ray.sources.listing import layout_of, refuse_among_images, root_of
 
     refuse_among_images(target, root_of(data), layout_of(data, settings.extract.selection))
     require_target(target)
     yield
     made = settings.extract
-    export_crops(out / "frames", root_of(data), target, made.decode, made.crop.size_px)
+    export_crops(RunFolder(out).frames, root_of(data), target, made.decode, made.crop.size_px)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from fer_ray.config import Settings
-    from fer_ray.progress import Progress
+    from fer_ray.execution.progress import Progress
+    from fer_ray.settings.root import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -186,7 +186,7 @@ STRICT = click.option(
 
 def settings_of(options: dict[str, Any]) -> "Settings":
     """Settings from the file, `--set` and the options that stand for one, in that order."""
-    from fer_ray.loading import load_settings
+    from fer_ray.settings.loading import load_settings
 
     overrides = [*options.pop("overrides")]
     file = options.pop("settings_file")
@@ -212,9 +212,9 @@ def _named_file(text: str) -> tuple[str, str]:
 @contextmanager
 def holding(out: Path, make: bool = False) -> Iterator[None]:
     """Hold the run folder, which is made only where results begin; leave no Ray behind."""
-    from fer_ray.data.holding import run_folder
     from fer_ray.errors import UserError
-    from fer_ray.runtime import ray_closed_after
+    from fer_ray.execution.session import ray_closed_after
+    from fer_ray.storage.locks import run_folder
 
     if not make and not out.exists():
         raise UserError(

@@ -1,1 +1,1 @@
-"""From an image to numbers: face crop, landmarks, feature vectors. No Ray in here."""
+"""Feature vectors from landmarks and pixels."""

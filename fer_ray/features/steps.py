@@ -15,20 +15,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_ray.config import Crop, Decode, Landmarks
-from fer_ray.contracts import (
-    CASCADES,
-    DESCRIBED,
-    N_LANDMARKS,
-    Stage,
-    Status,
-    feature_column,
-    vector,
-)
-from fer_ray.data.decode import Decoded, decode_file
-from fer_ray.features.crop import Box, FaceFinder, cut
-from fer_ray.features.landmarks import LandmarkLocator
-from fer_ray.features.table import FEATURE_SETS
+from fer_ray.faces.crops import Box, FaceFinder, cut
+from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.schemas import feature_column, vector
+from fer_ray.settings.extraction import Crop, Decode, Landmarks
+from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.sources.decoding import Decoded, decode_file
+from fer_ray.vocabulary import CASCADES, DESCRIBED, N_LANDMARKS, Stage, Status
 
 GRAY = "gray"  # (height × width) bytes, both divided by the reduction
 REDUCTION = "reduction"  # 1, or the part of its size at which the image was decoded
@@ -155,7 +148,7 @@ def features(table: pa.Table, sets: tuple[str, ...], size_px: int) -> pa.Table:
     columns = {}
     for name in sets:
         chosen = FEATURE_SETS[name]
-        values = chosen.compute(points, crops) if chosen.needs_crop else chosen.compute(points)
+        values = chosen.compute(points, crops)
         vectors: list[NDArray[np.float32] | None] = [None] * table.num_rows
         for row, value in zip(rows, values.astype(np.float32), strict=True):
             vectors[row] = value

@@ -7,27 +7,28 @@ from functools import partial
 
 import numpy as np
 
-from fer_ray.contracts import EMOTIONS
-from fer_ray.learn import metrics
-from fer_ray.learn.summary import is_folds
-from fer_ray.report import figures, wording
-from fer_ray.report.comparison import DESK, PHONE, comparison
-from fer_ray.report.faces import (
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.comparable import Group
+from fer_ray.evaluation.results import ExperimentResults, RunResults
+from fer_ray.evaluation.split_wording import split
+from fer_ray.evaluation.summary import is_folds
+from fer_ray.report.figures import counts
+from fer_ray.report.figures.faces import (
     FaceSource,
     Row,
     landmarks_figure,
     landmarks_xy,
     misclassified_figure,
 )
-from fer_ray.report.groups import Group
-from fer_ray.report.picture import Picture, picture
-from fer_ray.report.run_folder import Experiment, RunFolder
-from fer_ray.report.splits import split
+from fer_ray.report.figures.forest import DESK, PHONE, comparison
+from fer_ray.report.figures.picture import Picture, picture
+from fer_ray.report.text import wording
+from fer_ray.vocabulary import EMOTIONS
 
 SHOWCASE = ("happy", "surprise")  # expressions whose landmarks move most, in order of preference
 
 
-def comparison_picture(run: RunFolder, groups: Sequence[Group]) -> Picture:
+def comparison_picture(run: RunResults, groups: Sequence[Group]) -> Picture:
     """All experiments at a glance."""
     facts = [
         f"{item.label}: accuracy {wording.percent(item.summary.test_accuracy)} "
@@ -44,7 +45,7 @@ def comparison_picture(run: RunFolder, groups: Sequence[Group]) -> Picture:
     return replace(drawn[0], wide=drawn[1])
 
 
-def class_counts_picture(run: RunFolder) -> Picture:
+def class_counts_picture(run: RunResults) -> Picture:
     """Images by class: selected, and usable."""
     by_emotion = run.data["selected_by_emotion"]
     selected = [int(by_emotion.get(name, 0)) for name in EMOTIONS]
@@ -54,10 +55,10 @@ def class_counts_picture(run: RunFolder) -> Picture:
         for name, used, total in zip(EMOTIONS, usable, selected, strict=True)
     )
     alt = f"Images by class, usable of selected: {facts}."
-    return picture("class-counts", alt, partial(figures.class_counts, selected, usable))
+    return picture("class-counts", alt, partial(counts.class_counts, selected, usable))
 
 
-def confusion_picture(run: RunFolder, experiment: Experiment) -> Picture:
+def confusion_picture(run: RunResults, experiment: ExperimentResults) -> Picture:
     """The row-normalised confusion matrix of one experiment."""
     summary = experiment.summary
     recalls = metrics.recalls(summary.confusion)
@@ -72,7 +73,7 @@ def confusion_picture(run: RunFolder, experiment: Experiment) -> Picture:
         f"{_commonest_slip(summary.confusion)}"
     )
     name = "confusion-" + re.sub(r"[^A-Za-z0-9.]+", "-", summary.experiment)
-    return picture(name, alt, partial(figures.confusion, experiment, run.data_name))
+    return picture(name, alt, partial(counts.confusion, experiment, run.data_name))
 
 
 def _commonest_slip(counts: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> str:
@@ -83,18 +84,18 @@ def _commonest_slip(counts: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -
     return f"The commonest slip: {EMOTIONS[true]} taken for {EMOTIONS[guess]}."
 
 
-def test_labels_picture(experiment: Experiment) -> Picture:
+def test_labels_picture(experiment: ExperimentResults) -> Picture:
     """How the test images of the last trial spread over the classes."""
     last = int(experiment.trials["trial"].max())
     labels = experiment.predictions.loc[experiment.predictions["trial"] == last, "label"]
-    counts = [int((labels == code).sum()) for code in range(len(EMOTIONS))]
-    facts = ", ".join(f"{name} {count}" for name, count in zip(EMOTIONS, counts, strict=True))
+    totals = [int((labels == code).sum()) for code in range(len(EMOTIONS))]
+    facts = ", ".join(f"{name} {count}" for name, count in zip(EMOTIONS, totals, strict=True))
     kind = "fold" if is_folds(experiment.summary.protocol) else "trial"
     alt = f"Test images by class in the last {kind}: {facts}."
-    return picture("test-labels", alt, partial(figures.test_labels, counts))
+    return picture("test-labels", alt, partial(counts.test_labels, totals))
 
 
-def landmarks_pictures(run: RunFolder, faces: FaceSource) -> list[Picture]:
+def landmarks_pictures(run: RunResults, faces: FaceSource) -> list[Picture]:
     """Landmarks as a bare plot, and before it on the face where one may be and can be shown."""
     if run.usable.empty:
         return []
@@ -112,7 +113,7 @@ def landmarks_pictures(run: RunFolder, faces: FaceSource) -> list[Picture]:
     return [picture("landmarks-face", alt, partial(landmarks_figure, xy, face)), bare]
 
 
-def _showcase(run: RunFolder) -> Row:
+def _showcase(run: RunResults) -> Row:
     """The first peak by image_id of the first emotion in `SHOWCASE` that has one."""
     rows: list[Row] = run.usable.to_dict("records")  # type: ignore[assignment]
     for emotion in SHOWCASE:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer_ray.contracts import EMOTIONS
-from fer_ray.learn.summary import is_folds
-from fer_ray.report.faces import FaceSource, Row, landmarks_xy, stroke_points, thumbnail
-from fer_ray.report.picture import data_uri
-from fer_ray.report.run_folder import Experiment
-from fer_ray.report.splits import split
+from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.split_wording import split
+from fer_ray.evaluation.summary import is_folds
+from fer_ray.report.figures.faces import FaceSource, Row, landmarks_xy, stroke_points, thumbnail
+from fer_ray.report.figures.picture import data_uri
+from fer_ray.vocabulary import EMOTIONS
 
 MAX_LISTED = 50
 MAX_SHOWN = 12
@@ -51,7 +51,7 @@ class Gallery:
 
 
 def make_gallery(
-    experiment: Experiment, frames: pd.DataFrame, faces: FaceSource, beside: int = 0
+    experiment: ExperimentResults, frames: pd.DataFrame, faces: FaceSource, beside: int = 0
 ) -> Gallery:
     """The wrong answers of `experiment`: of its last random trial, or of all its folds.
 
@@ -74,7 +74,7 @@ def make_gallery(
     )
 
 
-def _answers_in_scope(experiment: Experiment) -> tuple[pd.DataFrame, str]:
+def _answers_in_scope(experiment: ExperimentResults) -> tuple[pd.DataFrame, str]:
     summary, predictions = experiment.summary, experiment.predictions
     if is_folds(summary.protocol):
         return predictions, f"all {summary.n_trials} folds, each image tested once"

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_ray.contracts import EMOTIONS
-from fer_ray.experiments import late_cohorts
-from fer_ray.learn.summary import is_folds
-from fer_ray.report import exhibits, published, recipes, side, source, tables, wording
-from fer_ray.report.faces import FaceSource
+from fer_ray.evaluation.comparable import Group, grouped
+from fer_ray.evaluation.results import ExperimentResults, RunResults, late_cohorts, read_results
+from fer_ray.evaluation.split_wording import split
+from fer_ray.evaluation.summary import is_folds
+from fer_ray.report import exhibits, experiment_rows, side_by_side, source
+from fer_ray.report.figures.faces import FaceSource
+from fer_ray.report.figures.picture import Picture
 from fer_ray.report.gallery import Gallery, make_gallery
-from fer_ray.report.groups import Group, grouped
 from fer_ray.report.html import render
-from fer_ray.report.picture import Picture
-from fer_ray.report.run_folder import Experiment, RunFolder, read_run
-from fer_ray.report.splits import split
-from fer_ray.report.verdict import Verdict, judge
+from fer_ray.report.text import method_settings, published, wording
+from fer_ray.report.text.verdict import Verdict, judge
+from fer_ray.vocabulary import EMOTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     Returns:
         The page, `run_dir/report/index.html`.
     """
-    run = read_run(run_dir)
+    run = read_results(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
-    context, pictures = _compose(run, faces, late_cohorts(run_dir))
+    context, pictures = _compose(run, faces, late_cohorts(run.data, run.experiments))
     return put_in_place(run_dir, render("report.html", context), pictures)
 
 
@@ -67,7 +67,7 @@ def _swap_in(partial: Path, final: Path) -> Path:
 
 
 def _compose(
-    run: RunFolder, faces: FaceSource, late: dict[str, Any]
+    run: RunResults, faces: FaceSource, late: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Picture]]:
     """What the template needs, and every figure among it."""
     groups, verdict = grouped(run.experiments), judge(run)
@@ -77,36 +77,41 @@ def _compose(
         item.summary.experiment: exhibits.confusion_picture(run, item) for item in run.experiments
     }
     single = _single_pictures(run, faces, groups, gallery)
-    beside = [_side(run, one, number) for number, one in enumerate(side.sides(groups))]
-    learning = side.learning_pictures(run)
+    beside = [_side(run, one, number) for number, one in enumerate(side_by_side.sides(groups))]
+    learning = side_by_side.learning_pictures(run)
     context = {
         **{"run": run, "verdict": verdict, "faces": faces, "gallery": gallery},
         **{"lead": verdict.lead, "landmarks": landmarks, "confusions": confusions, "fig": single},
         **{"groups": [_group(run, group) for group in groups], "sides": beside},
-        **{"emotions": EMOTIONS, "tables": tables, "published": published, "wording": wording},
+        **{
+            "emotions": EMOTIONS,
+            "tables": experiment_rows,
+            "published": published,
+            "wording": wording,
+        },
         **{"source": source, "split": split, "is_folds": is_folds},
-        **{"learning": learning, "backbones": tables.backbone_rows(run)},
-        **{"late_cohort": tables.late_cohort_rows(groups, late)},
-        **{"frame_settings": recipes.setting_rows(run.extract["settings"])},
-        **{"recipes": recipes.recipe_rows(groups)},
+        **{"learning": learning, "backbones": experiment_rows.backbone_rows(run)},
+        **{"late_cohort": experiment_rows.late_cohort_rows(groups, late)},
+        **{"frame_settings": method_settings.setting_rows(run.extract["settings"])},
+        **{"recipes": method_settings.recipe_rows(groups)},
         **{"last_trial": _last_trial_owner(groups), "warnings": _warnings(run, verdict)},
     }
     more = [*(item for one in beside for item in one["pictures"]), *learning]
     return context, [*single.values(), *landmarks, *confusions.values(), *more]
 
 
-def _side(run: RunFolder, found: side.Side, number: int) -> dict[str, Any]:
+def _side(run: RunResults, found: side_by_side.Side, number: int) -> dict[str, Any]:
     """One group's models side by side."""
     made = found.group.best.summary
     return {
         "title": found.group.title,
         "line": f"On {run.data_name}; {_intervals(found.group)}. {wording.sharing(made)}",
-        "best_two": side.best_two(found),
-        "hardest": side.hardest(found),
-        "heads": side.HEADS,
-        "rows": side.rows(found),
-        "pictures": side.pictures(run, found, number),
-        "legend": side.legend(found),
+        "best_two": side_by_side.best_two(found),
+        "hardest": side_by_side.hardest(found),
+        "heads": side_by_side.HEADS,
+        "rows": side_by_side.rows(found),
+        "pictures": side_by_side.pictures(run, found, number),
+        "legend": side_by_side.legend(found),
     }
 
 
@@ -118,7 +123,7 @@ def _intervals(group: Group) -> str:
 
 
 def _single_pictures(
-    run: RunFolder, faces: FaceSource, groups: Sequence[Group], gallery: Gallery | None
+    run: RunResults, faces: FaceSource, groups: Sequence[Group], gallery: Gallery | None
 ) -> dict[str, Picture]:
     """The figures of which a report has at most one, by name."""
     pictures = [exhibits.class_counts_picture(run)]
@@ -132,13 +137,13 @@ def _single_pictures(
     return {item.name: item for item in pictures}
 
 
-def _last_trial_owner(groups: Sequence[Group]) -> Experiment | None:
+def _last_trial_owner(groups: Sequence[Group]) -> ExperimentResults | None:
     """The experiment whose last trial is shown: the best on random splits, as in the study."""
     owners = [group.best for group in groups if group.best.summary.protocol == "random"]
     return owners[0] if owners else groups[0].best if groups else None
 
 
-def _group(run: RunFolder, group: Group) -> dict[str, Any]:
+def _group(run: RunResults, group: Group) -> dict[str, Any]:
     """One group with its experiments, best first."""
     summary, recalled = group.best.summary, group.models[:MOST_RECALLS]
     audited = next((item.leakage for item in group.models if item.leakage), None)
@@ -151,16 +156,16 @@ def _group(run: RunFolder, group: Group) -> dict[str, Any]:
         ),
         "sharing": wording.sharing(summary),
         "leaked": wording.leaked(audited) if audited else "",
-        "rows": tables.comparison_rows(group),
+        "rows": experiment_rows.comparison_rows(group),
         "recall_heads": ["Class", *(item.label for item in recalled)],
-        "recalls": tables.recall_rows(recalled),
+        "recalls": experiment_rows.recall_rows(recalled),
         "recall_method": summary.class_recall_method,
         "experiments": [
             {
                 "item": item,
                 "line": f"On {wording.provenance(item.summary, run.data_name)}",
-                "trials": tables.trial_rows(item),
-                "all": tables.all_trials_row(item.summary),
+                "trials": experiment_rows.trial_rows(item),
+                "all": experiment_rows.all_trials_row(item.summary),
                 "open": item is group.best and len(item.trials) <= MAX_OPEN_TRIALS,
             }
             for item in group.models
@@ -168,7 +173,7 @@ def _group(run: RunFolder, group: Group) -> dict[str, Any]:
     }
 
 
-def _warnings(run: RunFolder, verdict: Verdict) -> list[str]:
+def _warnings(run: RunResults, verdict: Verdict) -> list[str]:
     """The verdict's notes, then what the last command that ran trials warned of."""
     last = run.execution.get("warnings", [])
     return [*verdict.notes, *(f"Of the trials that ran last: {warning}" for warning in last)]

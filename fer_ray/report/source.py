@@ -1,8 +1,8 @@
 """What the report tells of the source: what became of each image, sizes, pixels, cascades."""
 
-from fer_ray.contracts import CASCADES, Status
-from fer_ray.data.quality import counted
-from fer_ray.report.run_folder import RunFolder
+from fer_ray.evaluation.results import RunResults
+from fer_ray.sources.quality import counted
+from fer_ray.vocabulary import CASCADES, Status
 
 Rows = list[tuple[str, ...]]
 
@@ -26,7 +26,7 @@ STATUS_MEANINGS = {
 }
 
 
-def status_rows(run: RunFolder) -> Rows:
+def status_rows(run: RunResults) -> Rows:
     """Each status with its count and meaning; statuses without images are left out."""
     counts = run.extract["counts"]
     return [
@@ -36,19 +36,19 @@ def status_rows(run: RunFolder) -> Rows:
     ]
 
 
-def counts_agree(run: RunFolder) -> bool:
+def counts_agree(run: RunResults) -> bool:
     """Whether the counts by status, the selection and the frames tell the same number."""
     total = sum(run.extract["counts"].values())
     return bool(total == run.data["selected"] == len(run.frames))
 
 
-def cascade_rows(run: RunFolder) -> Rows:
+def cascade_rows(run: RunResults) -> Rows:
     """How often each cascade decided."""
     decided = run.extract["cascades"]
     return [(name, str(decided.get(name, 0))) for name in CASCADES]
 
 
-def picture_kinds(run: RunFolder) -> str:
+def picture_kinds(run: RunResults) -> str:
     """Sizes and pixel formats of the images that could be read, each with its count."""
     sizes, modes = run.data.get("sizes"), run.data.get("modes")
     if not sizes or not modes:

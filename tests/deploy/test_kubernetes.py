@@ -14,7 +14,7 @@ import yaml
 from ray.dashboard.modules.reporter import reporter_agent
 
 import fer_ray
-from fer_ray.contracts import Status
+from fer_ray.vocabulary import Status
 from tests.deploy.shapes import mistakes
 
 REPO = Path(__file__).parent.parent.parent
@@ -185,14 +185,14 @@ def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
 
 
 def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
-    from fer_ray.sweep import metrics
+    from fer_ray.execution import prometheus
 
     [document] = documents(FOLDER / "dashboard.yaml")
     board = json.loads(document["data"]["fer-ray.json"])
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     shown = {name for query in queries for name in re.findall(r"ray_\w+", query)}
-    counters = {f"ray_{name}_total" for name in (metrics.IMAGES, metrics.COMMITS)}
-    own = {*counters, f"ray_{metrics.LEFT}"}
+    counters = {f"ray_{name}_total" for name in (prometheus.IMAGES, prometheus.COMMITS)}
+    own = {*counters, f"ray_{prometheus.LEFT}"}
     assert own <= shown
     source = Path(reporter_agent.__file__).read_text(encoding="utf-8")
     for name in shown - own - {"ray_tasks"}:  # which Ray's core exports

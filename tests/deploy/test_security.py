@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_ray import access
 from fer_ray.errors import UserError
+from fer_ray.execution import authentication
 
 PACKAGE = Path(__file__).parent.parent.parent / "fer_ray"
 SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "jobs").glob("*.py")]
@@ -33,12 +33,12 @@ def mode_of(file: Path) -> int:
 
 
 def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
-    access.prepare_token()
+    authentication.prepare_token()
     token = home / ".ray" / "auth_token"
     assert mode_of(token) == 0o600
     assert len(token.read_text()) == 64
     first = token.read_text()
-    access.prepare_token()
+    authentication.prepare_token()
     assert token.read_text() == first
 
 
@@ -47,7 +47,7 @@ def test_a_token_that_others_can_read_is_closed(home: Path) -> None:
     token.parent.mkdir()
     token.write_text("kept")
     token.chmod(0o644)
-    access.prepare_token()
+    authentication.prepare_token()
     assert mode_of(token) == 0o600
     assert token.read_text() == "kept"
 
@@ -56,18 +56,18 @@ def test_a_client_of_a_cluster_sends_its_token_and_makes_none(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    access.prepare_token()
+    authentication.prepare_token()
     assert not (home / ".ray").exists()
     assert "RAY_AUTH_MODE" not in os.environ
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    access.prepare_token()
+    authentication.prepare_token()
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_a_named_token_that_is_missing_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "none"))
     with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH names"):
-        access.prepare_token()
+        authentication.prepare_token()
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_ray.config import Crop, Landmarks
-from fer_ray.data.decode import read_gray
+from fer_ray.faces.crops import FaceFinder, cut
+from fer_ray.faces.landmarks import LandmarkLocator
 from fer_ray.features.appearance import FACE_PX, HOG_WIDTH, align, hog, similarity
-from fer_ray.features.crop import FaceFinder, cut
 from fer_ray.features.geometry import LEFT_EYE, RIGHT_EYE
-from fer_ray.features.landmarks import LandmarkLocator
+from fer_ray.settings.extraction import Crop, Landmarks
+from fer_ray.sources.decoding import read_gray
 
 Face = tuple[np.ndarray, np.ndarray]  # crop (350, 350) uint8, landmarks (68, 2)
 

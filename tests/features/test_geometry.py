@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.naive_study import vectorise
 from fer_ray.features import geometry
-from fer_ray.features.table import FEATURE_SETS, FeatureSet, sets_of
+from fer_ray.settings.feature_sets import FEATURE_SETS, FeatureSet, sets_of
 
 RNG = np.random.default_rng(1)
 FACES = RNG.integers(20, 330, (5, 68, 2)).astype(float)

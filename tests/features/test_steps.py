@@ -12,13 +12,14 @@ from benchmarks.naive_study import (
     load_predictor,
     vectorise,
 )
-from fer_ray.config import Crop, Decode, ExtractSettings, Landmarks, Settings
-from fer_ray.contracts import Stage, Status
 from fer_ray.errors import UserError
+from fer_ray.execution.chain import schema
+from fer_ray.faces.crops import FaceFinder, cut
+from fer_ray.faces.landmarks import LandmarkLocator, model_file
 from fer_ray.features import steps
-from fer_ray.features.crop import FaceFinder, cut
-from fer_ray.features.landmarks import LandmarkLocator, model_file
-from fer_ray.pipeline import schema
+from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
+from fer_ray.settings.root import Settings
+from fer_ray.vocabulary import Stage, Status
 
 SETTINGS = ExtractSettings()
 FAST = Settings(profile="fast").extract

@@ -14,16 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.contracts import (
-    CASCADES,
-    EMOTIONS,
-    PREDICTIONS_SCHEMA,
-    SCHEMA_VERSION,
-    TRIALS_SCHEMA,
-    frames_schema,
-)
-from fer_ray.learn import metrics
+from fer_ray.evaluation import metrics
 from fer_ray.report.page import write_report
+from fer_ray.schemas import PREDICTIONS_SCHEMA, TRIALS_SCHEMA, frames_schema
+from fer_ray.vocabulary import CASCADES, EMOTIONS, SCHEMA_VERSION
 
 SUBJECTS = [f"S{number:03d}" for number in range(1, 17)]
 BOX_XYWH = [170, 80, 300, 300]

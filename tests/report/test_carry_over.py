@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fer_ray.bundle.manifest import read_bundle
-from fer_ray.report.carry_over_words import Case, headline
+from fer_ray.models.bundles.bundle import read_bundle
+from fer_ray.report.text.transfer_wording import Case, headline
 
 NAMES = ("neutral", "happy")
 

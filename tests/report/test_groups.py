@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from fer_ray.report.groups import grouped
+from fer_ray.evaluation.comparable import grouped
 from tests.report.test_verdict import FOLDS, LINEAR, POLY, RBF, TWO_ALIKE, experiment
 
 

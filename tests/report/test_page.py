@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from fer_ray.evaluation.comparable import grouped
+from fer_ray.evaluation.results import read_results
 from fer_ray.report import page as page_module
-from fer_ray.report.comparison import DESK, PHONE, comparison
+from fer_ray.report.figures.forest import DESK, PHONE, comparison
 from fer_ray.report.gallery import MAX_SHOWN
-from fer_ray.report.groups import grouped
 from fer_ray.report.page import write_report
-from fer_ray.report.recipes import recipe_rows
-from fer_ray.report.run_folder import read_run
+from fer_ray.report.text.method_settings import recipe_rows
 from fer_ray.report.theme import LIGHT
 
 ONE = (("svm-linear", "subject-10fold", 0.6),)
@@ -117,7 +117,7 @@ def test_faces_are_shown_only_when_asked_for_or_synthetic(build_run, synthetic, 
 
 
 def test_without_leave_no_source_image_is_even_opened(build_run, monkeypatch):
-    monkeypatch.setattr("fer_ray.features.crop.decode_file", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr("fer_ray.faces.crops.decode_file", lambda *_: pytest.fail("opened"))
     report(build_run(experiments=ONE), show_faces=False)
 
 
@@ -274,7 +274,7 @@ def test_settings_are_those_of_each_experiment_without_what_has_no_part_in_it(bu
         ("head", "loso", 0.5, {"metadata": {"fer_ray.recipe": {"head": {"epochs": 20}}}}),
         ("svm-rbf", "loso", 0.4),
     ))  # fmt: skip
-    rows = recipe_rows(grouped(read_run(built.run_dir).experiments))
+    rows = recipe_rows(grouped(read_results(built.run_dir).experiments))
     shown = {row["experiment"]: dict(row["settings"]) for row in rows}
     assert shown == {
         "svm-linear-reference-random": {
@@ -307,7 +307,7 @@ def test_groups_of_random_trials_have_headings_and_sentences_of_their_own(build_
 
 
 def test_random_trials_are_shown_with_their_standard_deviation(plain_page):
-    built = read_run(plain_page.parent.parent)
+    built = read_results(plain_page.parent.parent)
     (group,) = [one for one in grouped(built.experiments) if one.split == "10 random splits"]
     made = group.best.summary
     expected = f"{100 * made.test_accuracy:.1f} ± {100 * made.test_accuracy_sd:.1f}\u00a0%"
@@ -352,7 +352,7 @@ def test_the_most_confident_mistake_is_shown_once(plain_page):
 def test_names_in_the_comparison_are_of_one_size_and_wrap(build_run):
     searched = {"feature_set": "chosen", "settings": "-configurations=9-feature_sets=hog,landmarks"}
     built = build_run(experiments=(*ONE, ("search", "subject-10fold", 0.7, searched)))
-    groups = grouped(read_run(built.run_dir).experiments)
+    groups = grouped(read_results(built.run_dir).experiments)
     for way in (PHONE, DESK):
         figure = comparison(groups, "faces", way, LIGHT)
         FigureCanvasAgg(figure).draw()

@@ -8,14 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.contracts import HISTORY_SCHEMA
-from fer_ray.learn.compare import compare
-from fer_ray.report import curves, published, side, tables
-from fer_ray.report.curves import reliability
-from fer_ray.report.groups import grouped
+from fer_ray.evaluation.comparable import grouped
+from fer_ray.evaluation.compare import compare
+from fer_ray.evaluation.results import read_results
+from fer_ray.report import experiment_rows, side_by_side
+from fer_ray.report.figures import curves
+from fer_ray.report.figures.curves import reliability
 from fer_ray.report.page import write_report
-from fer_ray.report.run_folder import read_run
+from fer_ray.report.text import published
 from fer_ray.report.theme import LIGHT
+from fer_ray.schemas import HISTORY_SCHEMA
 
 
 @pytest.fixture
@@ -50,45 +52,45 @@ def run_dir(build_run) -> Path:
 
 
 def test_models_stand_side_by_side_on_the_same_answers(run_dir: Path) -> None:
-    run = read_run(run_dir)
-    (found,) = side.sides(grouped(run.experiments))  # one model alone is no comparison
+    run = read_results(run_dir)
+    (found,) = side_by_side.sides(grouped(run.experiments))  # one model alone is no comparison
     assert [item.summary.classifier for item in found.group.models] == ["svm-linear", "svm-rbf",
                                                                   "svm-poly"]  # fmt: skip
-    rows = side.rows(found)
-    assert all(len(row) == len(side.HEADS) for row in rows)
+    rows = side_by_side.rows(found)
+    assert all(len(row) == len(side_by_side.HEADS) for row in rows)
     right = {item.summary.classifier: found.right[at] for at, item in enumerate(found.group.models)}
     linear, poly, rbf = right["svm-linear"], right["svm-poly"], right["svm-rbf"]
     assert rows[0][6:] == (
         str((~linear).sum()), str((linear & ~poly & ~rbf).sum()), str((~linear & poly & rbf).sum())
     )  # fmt: skip
-    assert f"{(linear & poly & rbf).sum()} rightly" in side.hardest(found)
-    assert f"{(~linear & ~poly & ~rbf).sum()} wrongly" in side.hardest(found)
+    assert f"{(linear & poly & rbf).sum()} rightly" in side_by_side.hardest(found)
+    assert f"{(~linear & ~poly & ~rbf).sum()} wrongly" in side_by_side.hardest(found)
 
 
 def test_models_of_other_test_images_are_left_out(run_dir: Path) -> None:
     file = run_dir / "predictions" / "svm-linear-reference-random.parquet"  # of the best
     pq.write_table(pq.read_table(file).slice(1), file)
-    (found,) = side.sides(grouped(read_run(run_dir).experiments))
+    (found,) = side_by_side.sides(grouped(read_results(run_dir).experiments))
     assert {item.summary.classifier for item in found.group.models} == {"svm-poly", "svm-rbf"}
 
 
 def test_of_two_models_one_sentence_says_how_often_they_agree(run_dir: Path) -> None:
     (run_dir / "trials" / "svm-rbf-reference-random.parquet").unlink()
-    run = read_run(run_dir)
-    (found,) = side.sides(grouped(run.experiments))
-    told = side.hardest(found)
+    run = read_results(run_dir)
+    (found,) = side_by_side.sides(grouped(run.experiments))
+    told = side_by_side.hardest(found)
     assert "both models give" in told
     alike = 100 * np.mean(found.predicted[0] == found.predicted[1])
     assert told.endswith(f"They give {alike:.1f}\u00a0% of them alike.")
-    assert [item.name for item in side.pictures(run, found, 0)] == ["calibration-0"]
+    assert [item.name for item in side_by_side.pictures(run, found, 0)] == ["calibration-0"]
 
 
 def test_of_more_models_a_matrix_shows_how_often_each_two_agree(run_dir: Path) -> None:
-    run = read_run(run_dir)
-    (found,) = side.sides(grouped(run.experiments))
-    assert "all 3 models give" in side.hardest(found)
-    assert "alike" not in side.hardest(found)
-    names = [item.name for item in side.pictures(run, found, 0)]
+    run = read_results(run_dir)
+    (found,) = side_by_side.sides(grouped(run.experiments))
+    assert "all 3 models give" in side_by_side.hardest(found)
+    assert "alike" not in side_by_side.hardest(found)
+    names = [item.name for item in side_by_side.pictures(run, found, 0)]
     assert names == ["calibration-0", "agreement-0"]
 
 
@@ -98,30 +100,30 @@ def test_a_difference_without_interval_is_told_without_nan(build_run, n_trials: 
     built = build_run(
         experiments=[("svm-linear", "random", 0.7, few), ("svm-poly", "random", 0.5, few)]
     )
-    (found,) = side.sides(grouped(read_run(built.run_dir).experiments))
-    told = side.best_two(found)
+    (found,) = side_by_side.sides(grouped(read_results(built.run_dir).experiments))
+    told = side_by_side.best_two(found)
     assert "nan" not in told
     assert ("no interval; no p value" in told) == (n_trials == 1)
 
 
 def test_the_best_two_are_tested_in_pairs(run_dir: Path) -> None:
-    (found,) = side.sides(grouped(read_run(run_dir).experiments))
+    (found,) = side_by_side.sides(grouped(read_results(run_dir).experiments))
     first, second = found.group.models[:2]
     tested = compare((first.trials, first.predictions), (second.trials, second.predictions))
-    text = side.best_two(found)
+    text = side_by_side.best_two(found)
     assert f"p = {tested.p_value:.2g}" in text
     assert f"{100 * tested.difference:+.1f}".lstrip("+") in text
 
 
 def test_agreement_is_the_share_of_equal_answers(run_dir: Path) -> None:
-    (found,) = side.sides(grouped(read_run(run_dir).experiments))
-    shares = side.agreement(found)
+    (found,) = side_by_side.sides(grouped(read_results(run_dir).experiments))
+    shares = side_by_side.agreement(found)
     assert np.array_equal(np.diag(shares), np.ones(3))
     assert shares[0, 1] == shares[1, 0] == np.mean(found.predicted[0] == found.predicted[1])
 
 
 def test_reliability_pairs_probability_with_right_answers(run_dir: Path) -> None:
-    item = read_run(run_dir).experiments[0]
+    item = read_results(run_dir).experiments[0]
     item.predictions["probabilities"] = [np.eye(8)[0] * 0.93 + 0.01] * len(item.predictions)
     confidence, right = reliability(item)
     assert confidence == pytest.approx([0.94])
@@ -129,8 +131,8 @@ def test_reliability_pairs_probability_with_right_answers(run_dir: Path) -> None
 
 
 def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None:
-    run = read_run(run_dir)
-    assert ("vgg16", "weights not available", "–", "–", "–") in tables.backbone_rows(run)
+    run = read_results(run_dir)
+    assert ("vgg16", "weights not available", "–", "–", "–") in experiment_rows.backbone_rows(run)
     ours = {row[0]: row[3] for row in published.published_rows(run)}
     assert ours["The study: VGG16, pooled, softmax head"] == ["weights not available"]
     assert ours["The study: augmented VGG16, raw pixels, sigmoid head"] == [
@@ -141,16 +143,16 @@ def test_networks_without_weights_get_words_and_no_figure(run_dir: Path) -> None
 
 
 def test_what_a_networks_features_took_stands_under_timings(run_dir: Path) -> None:
-    rows = tables.timing_rows(read_run(run_dir))
+    rows = experiment_rows.timing_rows(read_results(run_dir))
     expected = ("Features of mobilenet", "61 s", "40 images, workers' start included")
     assert expected in rows
 
 
 def test_a_network_whose_weights_came_later_stands_there_once(run_dir: Path) -> None:
-    run = read_run(run_dir)
+    run = read_results(run_dir)
     record = {"weights": {"origin": "imagenet", "sha256": "0" * 64}, "preprocessing": "caffe",
               "numbers": 512}  # fmt: skip
-    rows = tables.backbone_rows(replace(run, backbones={**run.backbones, "vgg16": record}))
+    rows = experiment_rows.backbone_rows(replace(run, backbones={**run.backbones, "vgg16": record}))
     assert [row[1] for row in rows if row[0] == "vgg16"] == ["ImageNet, as Keras publishes them"]
 
 
@@ -164,7 +166,7 @@ def test_beside_the_studys_networks_stand_ours_with_log_loss_also_of_one_split(
     (built.run_dir / "bottleneck").mkdir()
     record = {"weights": {"origin": "imagenet"}}
     (built.run_dir / "bottleneck" / "vgg16.json").write_text(json.dumps(record))
-    run = read_run(built.run_dir)
+    run = read_results(built.run_dir)
     ours = {row[0]: row[3] for row in published.published_rows(run)}
     single, ten = ours["The study: VGG16, pooled, softmax head"]
     assert re.match(r"mean accuracy \S+.%, log loss \d\.\d{3} \(", ten)
@@ -172,7 +174,7 @@ def test_beside_the_studys_networks_stand_ours_with_log_loss_also_of_one_split(
 
 
 def test_curves_are_means_over_the_epochs_that_all_trials_had(run_dir: Path) -> None:
-    (history,) = read_run(run_dir).histories.values()
+    (history,) = read_results(run_dir).histories.values()
     assert curves.shared_epochs(history).equals(history)
     early = history[(history["trial"] != 1) | (history["epoch"] < 3)]
     assert sorted(curves.shared_epochs(early)["epoch"].unique()) == [0, 1, 2]
@@ -184,12 +186,12 @@ def test_curves_are_means_over_the_epochs_that_all_trials_had(run_dir: Path) -> 
 
 
 def test_a_head_that_had_not_learned_out_is_told(run_dir: Path) -> None:
-    run = read_run(run_dir)
+    run = read_results(run_dir)
     ((name, history),) = run.histories.items()
     still = history[history["epoch"] <= 4]
     stopped = still[(still["trial"] != 1) | (still["epoch"] < 3)]
     for shown, told in ((history, False), (still, True), (stopped, False)):
-        (learning,) = side.learning_pictures(replace(run, histories={name: shown}))
+        (learning,) = side_by_side.learning_pictures(replace(run, histories={name: shown}))
         assert ("It was still falling then" in learning.alt) == told
 
 
@@ -204,7 +206,7 @@ def test_beside_lucey_et_al_stands_every_experiment_of_their_protocol_and_classe
         ("svm-linear", "loso", 0.95),
         ("svm-linear", "subject-10fold", 0.95, seven),
     ))  # fmt: skip
-    (*_, (_, _, protocol, lines)) = published.published_rows(read_run(built.run_dir))
+    (*_, (_, _, protocol, lines)) = published.published_rows(read_results(built.run_dir))
     assert protocol == "leave one subject out, 7 classes without neutral"
     assert [line.split(" features")[0] for line in lines] == [
         "Linear SVM on delta", "Linear SVM on delta-hog+delta", "Linear SVM on reference",

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_ray.learn import metrics
-from fer_ray.learn.compare import compare
-from fer_ray.learn.summary import summarise
-from fer_ray.report.run_folder import Experiment, RunFolder
-from fer_ray.report.verdict import difference, judge
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.compare import compare
+from fer_ray.evaluation.results import ExperimentResults, RunResults
+from fer_ray.evaluation.summary import summarise
+from fer_ray.report.text.verdict import difference, judge
 
 N_TRIALS, N_TEST = 10, 40
 
@@ -40,7 +40,7 @@ def experiment(
             for i, (label, guess) in enumerate(zip(labels, predicted, strict=True))
         ]  # fmt: skip
     rows, answers = pd.DataFrame(trials), pd.DataFrame(predictions)
-    return Experiment(rows, answers, summarise(rows, answers))
+    return ExperimentResults(rows, answers, summarise(rows, answers))
 
 
 def run_of(experiments, synthetic=False, labelled=327):
@@ -50,7 +50,7 @@ def run_of(experiments, synthetic=False, labelled=327):
         "layout": "ckplus",
         "labelled_sequences": labelled,
     }
-    return RunFolder(pd.DataFrame(), {"data": data}, tuple(experiments), {})
+    return RunResults(pd.DataFrame(), {"data": data}, tuple(experiments), {})
 
 
 LINEAR, POLY, RBF = "svm-linear", "svm-poly", "svm-rbf"
@@ -197,7 +197,7 @@ def test_a_note_warns_when_accuracy_hides_poor_recall_of_rare_classes():
     lead = experiment(LINEAR, FOLDS, 0.8)
     labels = np.where(np.arange(400) < 360, 0, 1)
     answers = lead.predictions.assign(label=labels, predicted=0)
-    run = run_of([Experiment(lead.trials, answers, summarise(lead.trials, answers))])
+    run = run_of([ExperimentResults(lead.trials, answers, summarise(lead.trials, answers))])
     paradox, nothing = judge(run).notes
     assert "always answering “neutral” would already score 90.0\u00a0%" in paradox
     assert "mean recall over classes is 50.0\u00a0%" in paradox
@@ -211,7 +211,7 @@ def test_without_intervals_a_lead_is_not_called_one_and_no_nan_is_shown(missing,
 
     none = replace(compare(*((one.trials, one.predictions) for one in CLEAR_LEAD)),
                    interval=(missing, missing))  # fmt: skip
-    monkeypatch.setattr("fer_ray.report.verdict.compare", lambda *_: none)
+    monkeypatch.setattr("fer_ray.report.text.verdict.compare", lambda *_: none)
     verdict = judge(run_of([without(item) for item in CLEAR_LEAD]))
     assert verdict.headline == "Too close to call"
     assert "a gap of 30.0 points may be chance" in verdict.sentence

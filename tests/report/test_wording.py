@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from fer_ray.contracts import EMOTIONS
-from fer_ray.report import wording
-from fer_ray.report.splits import protocol_rank, split
+from fer_ray.evaluation import split_wording
+from fer_ray.evaluation.split_wording import protocol_rank, split
+from fer_ray.report.text import wording
+from fer_ray.vocabulary import EMOTIONS
 from tests.report.test_verdict import experiment
 
 LONG = "search-random-seed=3-configurations=9-feature_sets=" + ",".join(["hog+landmarks"] * 20)
@@ -73,7 +74,7 @@ def test_numbers_and_names_read_as_a_person_writes_them(text, expected):
     ],
 )  # fmt: skip
 def test_a_method_is_named_with_what_sets_it_apart(changes, label):
-    assert wording.method(replace(SUMMARY, **changes)) == label
+    assert split_wording.method(replace(SUMMARY, **changes)) == label
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""Models as folders that anyone may open: no pickle, every file known by its hash."""

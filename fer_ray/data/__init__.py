@@ -1,1 +1,0 @@
-"""Reading images: listings of source trees, decoding, and the embedded corpus."""

@@ -1,1 +1,0 @@
-"""Bottleneck features of pretrained networks, and the heads trained on them."""

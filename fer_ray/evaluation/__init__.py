@@ -1,0 +1,1 @@
+"""Splits, metrics, intervals, comparisons and the results of a run folder."""

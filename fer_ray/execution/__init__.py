@@ -1,0 +1,1 @@
+"""Everything that imports Ray, and the guarded worker process."""

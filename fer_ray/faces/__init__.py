@@ -1,0 +1,1 @@
+"""Face detection, crops and landmarks."""

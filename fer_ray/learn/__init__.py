@@ -1,1 +1,0 @@
-"""Splits, classifiers, figures of merit, and the search over them."""

@@ -1,0 +1,1 @@
+"""Classifiers, nested search, and bundles of fitted models."""

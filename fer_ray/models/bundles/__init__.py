@@ -1,0 +1,1 @@
+"""Model bundles: folders without pickle whose files are verified by hash."""

@@ -1,0 +1,1 @@
+"""Pretrained backbones, their bottleneck features, and network heads."""

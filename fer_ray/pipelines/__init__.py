@@ -1,0 +1,1 @@
+"""The jobs behind the commands: one module a command."""

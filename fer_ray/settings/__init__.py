@@ -1,0 +1,1 @@
+"""Settings: frozen, strict models that import neither pixels, tables nor Ray."""

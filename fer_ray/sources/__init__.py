@@ -1,0 +1,1 @@
+"""Listing and decoding the images of a source."""

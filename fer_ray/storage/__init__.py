@@ -1,0 +1,1 @@
+"""Files, Parquet tables, run folders and the Delta store."""

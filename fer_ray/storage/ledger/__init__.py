@@ -1,0 +1,1 @@
+"""The scratch database that holds a sweep's listing against its store."""

@@ -1,1 +1,0 @@
-"""Sweeps: a store of results kept in step with a source of images that grows and changes."""

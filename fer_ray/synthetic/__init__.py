@@ -1,0 +1,1 @@
+"""The synthetic corpus: faces drawn from FACS action units, in the layout of CK+."""

@@ -1,0 +1,1 @@
+"""Drawing the synthetic face into pixels."""

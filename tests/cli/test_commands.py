@@ -1,0 +1,287 @@
+"""The command line as a user meets it: each call is a process of its own."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from fer_ray.cli.main import main
+from fer_ray.evaluation.results import read_experiments
+from fer_ray.pipelines import run
+from fer_ray.schemas import frames_schema
+from fer_ray.settings.feature_sets import FEATURE_SETS
+from tests.conftest import FerRay
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_leaves_what_the_contract_says(run_dir: Path) -> None:
+    record = json.loads((run_dir / "run.json").read_text())
+    assert {"settings", "versions", "seeds", "counts", "timings", "experiments"} <= record.keys()
+    frames = pd.read_parquet(run_dir / "frames")
+    assert sum(record["counts"].values()) == len(frames)
+    widths = {
+        name: FEATURE_SETS[name].width for name in record["settings"]["extract"]["features"]["sets"]
+    }
+    assert list(frames.columns) == frames_schema(widths).names
+    ok = frames[frames["status"] == "ok"]
+    assert np.stack(ok["landmarks_xy"]).shape == (len(ok), 136)
+    assert np.stack(ok["landmarks_xy"]).dtype == np.float32
+    trials = pd.read_parquet(run_dir / "trials")
+    assert trials.groupby("experiment").size().to_dict() == {
+        "svm-linear-reference-random": 10,
+        "svm-poly-reference-random": 10,
+    }
+    assert (run_dir / "report" / "index.html").is_file()
+    assert not list(run_dir.glob("*.partial"))
+
+
+def test_duckdb_and_polars_read_the_rows_without_ray(run_dir: Path) -> None:
+    pattern = str(run_dir / "frames" / "*.parquet")
+    query = f"SELECT status, count(*), max(len(landmarks_xy)) FROM '{pattern}' GROUP BY status"
+    counts = {status: count for status, count, _ in duckdb.sql(query).fetchall()}
+    assert counts == json.loads((run_dir / "run.json").read_text())["counts"]
+    frame = pl.read_parquet(pattern)
+    assert frame.schema["landmarks_xy"] == pl.Array(pl.Float32, 136)
+    assert frame.schema["features_reference"] == pl.Array(pl.Float32, 268)
+
+
+def test_crops_are_exported_by_emotion(run_dir: Path) -> None:
+    frames = pd.read_parquet(run_dir / "frames", columns=["image_id", "emotion", "cascade"])
+    crops = sorted((run_dir.parent / "crops").glob("*/*.png"))
+    expected = frames[frames["cascade"].notna()]
+    assert {(crop.parent.name, crop.stem) for crop in crops} == set(
+        zip(expected["emotion"], expected["image_id"], strict=True)
+    )
+    assert cv2.imread(str(crops[0]), cv2.IMREAD_UNCHANGED).shape == (350, 350)
+
+
+def test_a_finished_run_does_nothing_and_says_so(
+    corpus: Path, run_dir: Path, fer_ray: FerRay
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*") if path.name != ".lock"
+    }
+    again = fer_ray("run", "--data", corpus, "--out", run_dir, "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told == json.loads((run_dir / "run.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    made = [item.summary for item in read_experiments(run_dir)]
+    done = {"settings": told["settings"], "show_faces": told["show_faces"]}
+    assert run._same(told, done, made)
+    other = [replace(made[0], test_accuracy=0.1), *made[1:]]  # as of other weights, trained anew
+    assert not run._same(told, done, other)
+
+
+@pytest.mark.thorough
+def test_steps_one_at_a_time_give_the_same_as_the_run(
+    corpus: Path, run_dir: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    for step in (
+        ("extract", "--data", corpus, "--out", tmp_path, "--workers", 1),
+        ("trials", "--out", tmp_path, "--workers", 1),
+        ("report", "--out", tmp_path),
+    ):
+        done = fer_ray(*step)
+        assert done.returncode == 0, done.stderr
+    for table in ("frames", "trials", "predictions"):
+        ours, theirs = pd.read_parquet(tmp_path / table), pd.read_parquet(run_dir / table)
+        drop = ["seconds"] if table == "trials" else []
+        pd.testing.assert_frame_equal(ours.drop(columns=drop), theirs.drop(columns=drop))
+
+
+FURTHER = ("--protocol", "subject-10fold", "--kernels", "linear", "--scale", "standard")
+
+
+@pytest.fixture(scope="module")
+def further(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """The run folder after further trials, what a terminal showed meanwhile, and what was told."""
+    out = Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("further") / "run"))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fer_ray", "trials", "--out", str(out), *FURTHER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        os.close(theirs)
+        shown = read_terminal(ours)
+        assert process.stdout is not None
+        closing = process.stdout.read()
+    assert process.returncode == 0, shown
+    return out, shown, closing
+
+
+def test_another_protocol_comes_beside_the_first(
+    further: tuple[Path, str, str], fer_ray: FerRay
+) -> None:
+    out, _, closing = further
+    again = fer_ray("trials", "--out", out, *FURTHER, "--json")
+    assert again.returncode == 0, again.stderr
+    experiments = {one["experiment"]: one for one in json.loads(again.stdout)["experiments"]}
+    assert len(experiments) == 3
+    added = experiments["svm-linear-reference-subject-10fold-scale=standard"]
+    assert added["test_subject_in_train"] == 0
+    assert added["interval_method"] == "bootstrap over subjects"
+    assert experiments["svm-linear-reference-random"]["test_subject_in_train"] > 0.5
+    assert added["experiment"] in closing
+
+
+def test_a_terminal_gets_a_bar(further: tuple[Path, str, str]) -> None:
+    assert re.search(r"trials.*10/10.*trials", further[1])
+
+
+def test_doctor_finds_this_machine_well(fer_ray: FerRay, tmp_path: Path) -> None:
+    done = fer_ray("doctor", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "ok   Ray: starts" in done.stdout
+
+
+def test_doctor_names_a_library_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
+    done = subprocess.run(
+        [sys.executable, "-m", "fer_ray", "doctor", "--no-ray", "--out", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "BAD  their native parts: cv2 cannot be imported: libGL.so.1" in done.stdout
+
+
+def test_doctor_says_how_to_mend_what_is_not_well(fer_ray: FerRay, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    model = tmp_path / "none.dat"
+    done = fer_ray(
+        "doctor", "--no-ray", "--out", tmp_path / "file" / "x", "--landmark-model", model
+    )
+    assert done.returncode == 1
+    assert "BAD  landmark model: There is no landmark model" in done.stdout
+    assert "BAD  output folder" in done.stdout
+
+
+MISTAKES = {
+    "no such data": (("run", "--data", "nowhere", "--out", "OUT"), 2, "There is no nowhere"),
+    "an empty folder": (("run", "--data", "EMPTY", "--out", "OUT"), 2, "0 images found"),
+    "an unknown setting": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--set", "trials.c=1"), 2, "no such setting",
+    ),
+    "no data named": (("run", "--out", "OUT"), 2, "Missing option '--data'"),
+    "trials before frames": (("trials", "--out", "OUT"), 2, "has no finished frames"),
+    "a report before trials": (("report", "--out", "OUT"), 2, "has no finished frames"),
+    "zero workers": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--workers", "0"), 2, "execution.workers",
+    ),
+    "an output that is a file": (("trials", "--out", "FILE"), 2, "Cannot write into"),
+    "no such command": (("frobnicate",), 2, "No such command"),
+    "drawing into a folder in use": (("synth", "USED"), 2, "USED"),
+    "drawing where nobody may write": (("synth", "/proc/x/y"), 2, "Cannot write into"),
+    "no label anywhere": (
+        ("run", "--data", "PICTURES", "--out", "OUT"), 2, "has no labelled image",
+    ),
+    "no number": (
+        ("run", "--data", "EMPTY", "--out", "OUT", "--gamma", "nan"), 2, "trials.gamma",
+    ),
+    "a landmark model that is none": (
+        ("extract", "--data", "PICTURES", "--out", "OUT", "--landmark-model", "FILE"), 2,
+        "is no dlib shape predictor",
+    ),
+    "output among the images": (
+        ("extract", "--data", "PICTURES", "--out", "PICTURES/OUT"), 2, "Name a folder outside",
+    ),
+    "crops among other things": (
+        ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "USED"), 2,
+        "holds other things",
+    ),
+    "crops among the images": (
+        ("extract", "--data", "PICTURES", "--out", "OUT", "--export-crops", "PICTURES/CROPS"), 2,
+        "Name a folder outside",
+    ),
+    "crops where nobody may write": (
+        ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "/proc/x/crops"), 2,
+        "Cannot write into",
+    ),
+    "a source that is no URI": (
+        ("sweep", "--source", "s3://[b/x", "--store", "OUT"), 2, "--source s3://…: Invalid",
+    ),
+    "a store that is no URI": (
+        ("sweep", "--source", "PICTURES", "--store", "s3://[b/x"), 2, "--store s3://…: Invalid",
+    ),
+    "a source for which a package is missing": (
+        ("sweep", "--source", "hf://datasets/x", "--store", "OUT"), 2,
+        "--source hf://datasets/x: Install huggingface_hub",
+    ),
+    "a source without an image": (
+        ("sweep", "--source", "EMPTY", "--store", "OUT"), 5, "EMPTY holds no images",
+    ),
+    "a source that is not there": (
+        ("sweep", "--source", "nowhere", "--store", "OUT"), 5, "there is no such folder",
+    ),
+    "a report on images that are not there": (
+        ("report", "--out", "OUT", "--data", "nowhere"), 2, "There is no nowhere",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gives_one_message_and_no_traceback(
+    name: str, tmp_path: Path, tiny_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    arguments, code, said = MISTAKES[name]
+    (tmp_path / "DRAWN").symlink_to(tiny_corpus)
+    (tmp_path / "PICTURES").mkdir()
+    (tmp_path / "PICTURES" / "a.png").write_bytes(b"no image, but named as one")
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "USED").mkdir()
+    (tmp_path / "USED" / "thesis.doc").write_text("precious")
+    (tmp_path / "FILE").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    told = capsys.readouterr().err
+    assert (ended.value.code, "Traceback" in told) == (code, False), told
+    assert said in told
+    assert not (tmp_path / "OUT" / "frames").exists()
+    assert (tmp_path / "USED" / "thesis.doc").read_text() == "precious"
+    if arguments[0] in ("trials", "report"):
+        assert not (tmp_path / "OUT").exists()
+
+
+def test_data_without_any_face_fails_after_keeping_its_rows(
+    fer_ray: FerRay, tmp_path: Path
+) -> None:
+    for emotion in ("happy", "anger"):
+        (tmp_path / "data" / emotion).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data" / emotion / "wall.png"), np.full((90, 90), 99, np.uint8))
+    done = fer_ray("run", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "nothing to train on" in done.stderr
+    assert "Traceback" not in done.stderr
+    frames = pd.read_parquet(tmp_path / "run" / "frames")
+    assert frames["status"].tolist() == ["no_face", "no_face"]
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def read_terminal(descriptor: int) -> str:
+    """All that is written to a terminal until its other end is closed."""
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode(errors="replace")

@@ -1,0 +1,92 @@
+"""What a job shows on the terminal when it ends."""
+
+import math
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fer_ray.cli import console
+from fer_ray.cli.experiment_table import table_lines
+from fer_ray.evaluation.compare import Comparison
+from tests.report.test_verdict import experiment
+
+SHORT = experiment("svm-linear", "random", 0.8).summary
+LONG = replace(SHORT, experiment="svm-linear-hog+landmarks-random-n_trials=3-scale=standard-seed=3")
+
+
+@pytest.fixture
+def printed(monkeypatch):
+    """A terminal of a given width, and what was printed on it so far."""
+
+    def on(width):
+        out = StringIO()
+        screen = Console(width=width, highlight=False, soft_wrap=True, file=out)
+        monkeypatch.setattr(console, "_console", lambda: screen)
+        return out.getvalue
+
+    return on
+
+
+def test_on_80_columns_a_name_stands_whole_above_its_figures_and_nothing_wraps(printed):
+    text = printed(80)
+    console.print_trials([SHORT, LONG], [])
+    lines = text().splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    at = lines.index(LONG.experiment)
+    figures = lines[at + 1].split()
+    assert figures[:4] == ["10", f"{LONG.test_accuracy:.4f}", "±", f"{LONG.test_accuracy_sd:.3f}"]
+    assert lines[1].split()[-6:] == ["train", "recall", "F1", "loss", "ECE", "seen"]
+    assert len(figures) == len(lines[1].split()) - 2  # a head has "95 % interval" for one cell
+
+
+def test_on_a_wide_terminal_each_experiment_has_one_line():
+    lines = table_lines([SHORT, LONG], 160)
+    assert len(lines) == 3
+    assert lines[2].startswith(f"{LONG.experiment}  ")
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70, 79])
+def test_narrower_terminals_leave_out_what_is_least_needed(width):
+    lines = table_lines([SHORT], width)
+    assert max(map(len, lines)) <= width
+    assert f"{SHORT.test_accuracy:.4f}" in lines[3]
+    assert ("train" in lines[1]) == (width >= 80)
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_where_there_is_no_interval_none_is_said(missing):
+    lines = table_lines([replace(SHORT, interval=(missing, missing))], 160)
+    assert " none " in lines[1]
+    assert "nan" not in lines[1]
+
+
+def test_a_comparison_without_interval_says_so(printed):
+    text = printed(100)
+    nan = math.nan
+    console.print_comparison("a", "b", Comparison(0.1, (nan, nan), "m", nan, "t", 1, 0))
+    assert "no interval (m); no p value (t)" in text()
+    assert "nan" not in text()
+
+
+def record(**data):
+    quality = [{"kind": "no_label", "meaning": "sequences without a label", "count": 1}]
+    data = {"images_found": 9, "selected": 9, "synthetic": False, "quality": quality, **data}
+    return {"data": data, "counts": {"ok": 9}}
+
+
+def test_oddities_are_counted_with_a_sign_that_fits_any_number(printed):
+    text = printed(80)
+    console.print_extract(record(), Path("out"))
+    assert "1 × sequences without a label" in text()
+    assert "sizes" not in text()  # not recorded here
+
+
+def test_sizes_and_pixel_formats_are_told(printed):
+    text = printed(80)
+    kinds = {"sizes": {"640×490": 5, "640×480": 4}, "modes": {"L": 7, "RGB": 2}}
+    console.print_extract(record(**kinds), Path("out"))
+    assert "sizes: 640×490 (5), 640×480 (4); pixels: L (7), RGB (2)" in text()

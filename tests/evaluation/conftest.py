@@ -1,0 +1,48 @@
+"""A run folder whose features are drawn numbers: what comes after extraction needs no more."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.schemas import feature_column, vector
+from fer_ray.storage.files import write_json
+
+N_SUBJECTS, CLASSES = 12, (1, 3, 5, 7)
+WIDTHS = {"reference": 268, "landmarks": 136, "geometry": 44}
+
+
+@pytest.fixture
+def drawn_frames(tmp_path: Path) -> Path:
+    """A run folder with 96 labelled images of 12 subjects; classes overlap a little."""
+    return draw_frames(tmp_path / "run")
+
+
+def draw_frames(out: Path) -> Path:
+    rng = np.random.default_rng(5)
+    subject = np.repeat(np.arange(N_SUBJECTS), 2 * len(CLASSES))
+    label = np.tile(np.repeat(CLASSES, 2), N_SUBJECTS)
+    n = len(label)
+    columns = {
+        "image_id": [f"I{i:03d}" for i in range(n)],
+        "path": [f"{i}.png" for i in range(n)],
+        "subject": [f"S{i:03d}" for i in subject],
+        "session": [f"{i:03d}" for i in label],
+        "role": ["peak"] * n,
+        "label": pa.array(label, pa.int8()),
+        "status": ["ok"] * n,
+        "sha256": [f"{i:064x}" for i in range(n)],
+    }
+    for name, width in WIDTHS.items():
+        centres = rng.normal(size=(8, width))
+        values = centres[label] + rng.normal(scale=4, size=(n, width)) + subject[:, None] / 5
+        flat = pa.array(values.astype(np.float32).ravel())
+        columns[feature_column(name)] = pa.FixedSizeListArray.from_arrays(flat, type=vector(width))
+    (out / "frames").mkdir(parents=True)
+    pq.write_table(pa.table(columns), out / "frames" / "part-0.parquet")
+    data = {"layout": "ckplus", "labelled_sequences": n, "synthetic": True, "selected": n}
+    record = {"fingerprint": "drawn", "source_digest": "drawn", "data": data}
+    write_json(record, out / "extract.json")
+    return out

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import make_splits
+from fer_ray.features.geometry import reference
+from fer_ray.models.augmented_copies import changed_copies
+from fer_ray.models.svm import _folds_with_copies, run_trial
+from fer_ray.schemas import vector
+from fer_ray.settings.training import TrialSettings
+
+SETTINGS = TrialSettings(augment=3, n_trials=1)
+
+
+@pytest.fixture
+def frames(drawn_frames: Path) -> Path:
+    """Drawn frames with landmarks, and the reference features of these."""
+    file = drawn_frames / "frames" / "part-0.parquet"
+    table = pq.read_table(file)
+    rng = np.random.default_rng(8)
+    points = rng.uniform(60, 290, (8, 68, 2))[table["label"].to_numpy()]
+    points = points + rng.normal(scale=40, size=points.shape)
+    for name, values in (("landmarks_xy", points), ("features_reference", reference(points))):
+        flat = pa.array(values.astype(np.float32).ravel())
+        width = values.reshape(len(values), -1).shape[1]
+        column = pa.FixedSizeListArray.from_arrays(flat, type=vector(width))
+        if name in table.column_names:
+            table = table.drop_columns([name])
+        table = table.append_column(name, column)
+    pq.write_table(table, file)
+    return drawn_frames / "frames"
+
+
+@pytest.fixture
+def samples(frames: Path) -> Samples:
+    return read_samples(frames, "reference")
+
+
+def test_copies_are_of_the_same_features_and_the_same_each_time(
+    frames: Path, samples: Samples
+) -> None:
+    copies = changed_copies(frames, samples, SETTINGS, 350)
+    assert copies.shape == (3, *samples.features.shape)
+    assert np.array_equal(copies, changed_copies(frames, samples, SETTINGS, 350))
+    assert np.abs(copies - samples.features).max() > 1
+    sizes = copies.reshape(3, len(samples.labels), -1, 4)[..., 2]  # distances: turning keeps them
+    own = samples.features.reshape(len(samples.labels), -1, 4)[..., 2]
+    assert np.median(np.abs(np.sort(sizes, axis=2).mean(axis=2) - own.mean(axis=1))) < 2
+
+
+def test_no_copy_of_a_test_image_takes_part(frames: Path, samples: Samples) -> None:
+    split = make_splits(SETTINGS, samples.labels, samples.subjects)[0]
+    copies = changed_copies(frames, samples, SETTINGS, 350)
+    arguments = ("linear", SETTINGS, samples.features, samples.labels, split)
+    found = run_trial(*arguments, copies)
+    spoilt = np.full_like(copies, np.nan)  # training on one of these would fail
+    spoilt[:, split.train] = copies[:, split.train]
+    again = run_trial(*arguments, spoilt)
+    assert np.array_equal(found.probabilities, again.probabilities)
+    without = run_trial(*arguments)
+    assert not np.array_equal(found.probabilities, without.probabilities)
+    assert found.figures["n_train"] == without.figures["n_train"] == len(split.train)
+
+
+def test_copies_of_an_image_never_train_where_it_calibrates() -> None:
+    labels = np.repeat(np.array([1, 3], np.int8), 6)
+    folds = _folds_with_copies(labels, 3, 2)
+    for train, test in folds:
+        assert not set(train % 12) & set(test % 12)
+    assert sorted(row for _, test in folds for row in test) == list(range(36))
+
+
+@pytest.mark.parametrize("name", ["hog", "hog+landmarks", "mobilenet"])
+def test_features_that_need_the_image_are_refused(
+    name: str, frames: Path, samples: Samples
+) -> None:
+    with pytest.raises(UserError, match="made of landmarks"):
+        changed_copies(frames, samples, SETTINGS.model_copy(update={"feature_set": name}), 350)

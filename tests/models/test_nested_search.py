@@ -1,0 +1,218 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from fer_ray.errors import UserError
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import inner_folds
+from fer_ray.models.candidates import FAMILIES, Configuration, draw_configurations
+from fer_ray.models.nested import temperature
+from fer_ray.models.nested_search import Search, plan_search
+from fer_ray.models.search_space import Space, class_scores
+from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.search import run_search
+from fer_ray.pipelines.trials import run_trials
+from fer_ray.settings.root import Execution
+from fer_ray.settings.training import SearchSettings, TrialSettings
+
+NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
+SETS = ("landmarks", "geometry")
+SMALL = SearchSettings(configurations=14, feature_sets=SETS, inner_folds=3, voters=3)
+BY_SUBJECT = TrialSettings(protocol="subject-10fold")
+RNG = np.random.default_rng(1)
+LABELS = np.repeat([0, 2, 5], 30).astype(np.int8)
+FEATURES = RNG.normal(size=(90, 150)) + LABELS[:, None] * 0.15
+
+
+def configuration(classifier: str, **parameters: float) -> Configuration:
+    return Configuration(0, classifier, "geometry", parameters)  # type: ignore[arg-type]
+
+
+def searched_in_this_process(out: Path, settings: SearchSettings = SMALL) -> None:
+    ready = prepare(out, BY_SUBJECT, SETS[0])
+    experiment = plan_search(settings, BY_SUBJECT, ready.folds, ready.frames_key)
+    by_set = {name: read_samples(out / "frames", name) for name in settings.feature_sets}
+    search = Search(experiment, by_set, out)
+    for piece in reversed(search.missing()):
+        search(piece)
+    assert search.missing() == []
+    search.assemble()
+
+
+def tables(out: Path) -> dict[str, list[dict[str, object]]]:
+    found = {}
+    for folder in ("search", "predictions", "trials"):
+        (file,) = (out / folder).glob("search-*.parquet")
+        rows = pq.read_table(file).to_pylist()
+        found[folder] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return found
+
+
+def test_a_configuration_is_the_same_however_many_are_drawn() -> None:
+    many = draw_configurations(SearchSettings(), seed=3)
+    assert draw_configurations(SearchSettings(configurations=9), seed=3) == many[:9]
+    assert draw_configurations(SearchSettings(configurations=9), seed=4) != many[:9]
+    assert {one.classifier for one in many} == set(FAMILIES)
+    for one in many:
+        for name, value in one.parameters.items():
+            drawn_from = FAMILIES[one.classifier].ranges[name]
+            assert drawn_from.low <= value <= drawn_from.high
+            assert isinstance(value, int) == drawn_from.whole
+
+
+def test_shared_matrices_give_the_answers_of_the_plain_classifiers() -> None:
+    train, scored = FEATURES[::2], FEATURES[1::2]
+    space = Space(train, scored)
+    scale = StandardScaler().fit(train)
+    a, b = scale.transform(train), scale.transform(scored)
+    width = train.shape[1]
+    plain = {
+        "svm-linear": SVC(kernel="linear", C=20 / width),
+        "svm-rbf": SVC(kernel="rbf", C=20, gamma=0.4 / width),
+        "logistic": LogisticRegression(C=20 / width, max_iter=2000, tol=1e-6),
+    }
+    for name, model in plain.items():
+        model.fit(a, LABELS[::2])
+        scores = class_scores(configuration(name, C=20, gamma=0.4), space, LABELS[::2])
+        assert np.mean(scores.argmax(axis=1) == model.predict(b)) >= 0.97, name
+        assert not np.isfinite(scores[:, [1, 3, 4, 6, 7]]).any()
+
+
+@pytest.mark.parametrize(
+    "fitted",
+    [
+        configuration("lda", components=30, shrinkage=0.3),
+        configuration("boosting", components=10, iterations=20, learning_rate=0.2, leaves=6),
+        configuration("svm-linear", C=10),
+    ],
+    ids=lambda one: one.classifier,
+)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_every_classifier_learns(fitted: Configuration, n_classes: int) -> None:
+    kept = np.isin(LABELS, np.unique(LABELS)[:n_classes])
+    features, labels = FEATURES[kept], LABELS[kept]
+    scores = class_scores(fitted, Space(features[::2], features[1::2]), labels[::2])
+    assert np.mean(scores.argmax(axis=1) == labels[1::2]) > 0.6
+
+
+def test_the_temperature_lessens_the_log_loss_and_changes_no_answer() -> None:
+    scores = np.full((90, 8), -np.inf)
+    scores[:, [0, 2, 5]] = 9 * (RNG.normal(size=(90, 3)) + np.eye(3)[np.repeat([0, 1, 2], 30)])
+    factor = temperature(LABELS, scores)
+    assert 0 < factor < 1  # far too sure
+
+    def loss(by: float) -> float:
+        shares = np.exp(by * (scores - scores.max(axis=1, keepdims=True)))
+        return metrics.log_loss(LABELS, shares / shares.sum(axis=1, keepdims=True))
+
+    assert loss(factor) < min(loss(1.0), loss(factor * 1.1), loss(factor * 0.9))
+
+
+def test_inner_folds_lie_within_training_and_share_no_subject(drawn_frames: Path) -> None:
+    samples = read_samples(drawn_frames / "frames", "geometry")
+    train = np.arange(8, 96)
+    folds = inner_folds(samples, train, 3, seed=0)
+    for fold in folds:
+        subjects = [{samples.subjects[train[i]] for i in part} for part in (fold.train, fold.test)]
+        assert not subjects[0] & subjects[1]
+    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(88))
+
+
+def test_no_test_image_has_a_say_in_what_is_chosen(drawn_frames: Path, tmp_path: Path) -> None:
+    """Labels and features of a fold's test images are changed: its choice stays as it is."""
+    samples = {name: read_samples(drawn_frames / "frames", name) for name in SETS}
+    ready = prepare(drawn_frames, BY_SUBJECT, SETS[0])
+    experiment = plan_search(SMALL, BY_SUBJECT, ready.folds, ready.frames_key)
+    test = experiment.splits[0].test
+    changed = {}
+    for name, one in samples.items():
+        labels, features = one.labels.copy(), one.features.copy()
+        labels[test], features[test] = 5, 1e3
+        changed[name] = Samples(one.image_ids, one.subjects, labels, features)
+    chosen = []
+    for number, by_set in enumerate((samples, changed)):
+        search = Search(experiment, by_set, tmp_path / str(number))
+        for name in SETS:
+            search((0, name))
+        (file,) = (tmp_path / str(number)).rglob("chosen-*.parquet")
+        chosen.append(pq.read_table(file))
+    assert chosen[0].equals(chosen[1])
+
+
+def test_a_search_stands_beside_the_trials_with_what_it_chose(drawn_frames: Path) -> None:
+    searched_in_this_process(drawn_frames)
+    (summary,) = (item.summary for item in read_experiments(drawn_frames))
+    assert summary.classifier == "search"
+    assert summary.experiment.startswith("search-subject-10fold-configurations=14")
+    assert summary.n_images == 96
+    assert summary.test_accuracy > 0.6
+    found = tables(drawn_frames)
+    assert len(found["search"]) == 14 * 10
+    for trial in range(10):
+        chosen = [row for row in found["search"] if row["trial"] == trial and row["chosen"]]
+        assert 1 <= len(chosen) <= 3
+    assert not (drawn_frames / "search.partial").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_killed_search_goes_on_and_ends_the_same_for_any_number_of_workers(
+    drawn_frames: Path, tmp_path: Path, local_ray: int
+) -> None:
+    for name in ("alone", "killed"):
+        shutil.copytree(drawn_frames, tmp_path / name)
+    searched_in_this_process(tmp_path / "alone")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "fer_ray", "search", "--out", str(out), "--workers", "1"]
+    options = ["--protocol", "subject-10fold", "--feature-sets", ",".join(SETS), "--voters", "3"]
+    options += ["--inner-folds", "3", "--configurations", "14"]
+    process = subprocess.Popen([*command, *options], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("search.partial/*/0*.parquet"))) < 3:
+        assert time.monotonic() < deadline, "no piece was kept"
+        assert process.poll() is None, "the search ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "search").exists()
+    record = run_search(out, SMALL, BY_SUBJECT, Execution(workers=2), NO_BAR)
+    assert tables(out) == tables(tmp_path / "alone")
+    assert run_search(out, SMALL, BY_SUBJECT, Execution(), NO_BAR) == record  # nothing done twice
+
+
+@pytest.mark.slow
+def test_trials_take_folds_and_classes_and_refuse_what_leaks(
+    drawn_frames: Path, tmp_path: Path, local_ray: int
+) -> None:
+    file, execution = tmp_path / "folds.csv", Execution(workers=2)
+    linear = {"kernels": ("linear",), "feature_set": "geometry"}
+    with pytest.raises(UserError, match="show a subject who is also in training"):
+        run_trials(drawn_frames, TrialSettings(**linear), execution, NO_BAR, True, file)
+    assert not (drawn_frames / "trials").exists()
+    own = TrialSettings(**linear, protocol="subject-10fold", classes="7")
+    record = run_trials(drawn_frames, own, execution, NO_BAR, True, file)
+    assert record["leakage"]["subject"] == 0
+    run_trials(drawn_frames, TrialSettings(**linear, folds=file), execution, NO_BAR)
+    one, other = sorted(
+        (item.summary for item in read_experiments(drawn_frames)),
+        key=lambda summary: summary.protocol,
+    )
+    assert other.experiment == "svm-linear-geometry-subject-10fold-classes=7"
+    assert one.experiment.startswith("svm-linear-geometry-given-folds-")
+    assert one.test_accuracy == other.test_accuracy
+    assert one.test_log_loss == other.test_log_loss
+    assert one.classes == ("anger", "disgust", "happy", "surprise")

@@ -1,0 +1,244 @@
+"""Heads on drawn features, on a real local Ray where they are a job."""
+
+import json
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.compare import compare_named
+from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.splits import make_splits
+from fer_ray.evaluation.trial_store import TrialStore
+from fer_ray.execution.progress import silent
+from fer_ray.networks.head import HeadTraining, train_head
+from fer_ray.networks.head_data import HeadData, head_data, validation_split
+from fer_ray.networks.head_trials import HeadStore, HeadTrials, plan_heads
+from fer_ray.networks.keras_backend import load_keras
+from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.heads import run_heads
+from fer_ray.pipelines.trials import run_trials
+from fer_ray.settings.networks import HEADS, HeadSettings
+from fer_ray.settings.root import Execution
+from fer_ray.settings.training import TrialSettings
+from fer_ray.storage import files
+from fer_ray.storage.files import write_json
+from fer_ray.storage.parquet import write_table
+
+ONE = Execution(workers=1)  # TensorFlow's start is most of what a trial takes
+
+
+@pytest.fixture
+def samples(drawn_frames: Path) -> Samples:
+    return read_samples(drawn_frames / "frames", "geometry")
+
+
+@pytest.fixture
+def data(samples: Samples) -> HeadData:
+    split = make_splits(TrialSettings(n_trials=1), samples.labels, samples.subjects)[0]
+    return head_data(samples, None, validation_split(samples, split.train, "random", 0.2, 0, 0))
+
+
+def test_the_reference_head_is_the_studys() -> None:
+    head = HEADS["reference"]
+    assert (head.epochs, head.batch_size, head.optimizer) == (20, 20, "adam")
+    assert (head.hidden, head.dropout, head.activation, head.draws) == (0, 0, "softmax", 0)
+    augmented, published = HEADS["augmented"], HEADS["augmented-reference"]
+    assert (augmented.epochs, augmented.steps_per_epoch, augmented.batch_size) == (10, 8, 32)
+    assert (augmented.reduce_lr_patience, augmented.stop_patience) == (5, 3)
+    assert published == augmented.model_copy(update={"activation": "sigmoid"})
+
+
+def test_the_studys_sizes_come_out_of_its_cut(samples: Samples) -> None:
+    train = np.arange(354) % 96
+    inner = validation_split(samples, train, "random", 0.2, 0, 0)
+    assert (len(inner.train), len(inner.test)) == (283, 71)
+
+
+def test_validation_images_share_nobody_with_fitted_ones_unless_splits_are_random(
+    samples: Samples,
+) -> None:
+    train = np.arange(16, 96)
+    inner = validation_split(samples, train, "subject-10fold", 0.2, 0, 3)
+    fitted, validated = ({samples.subjects[row] for row in part}
+                         for part in (inner.train, inner.test))  # fmt: skip
+    assert not fitted & validated
+    assert sorted([*inner.train, *inner.test]) == train.tolist()
+    assert 0.1 < len(inner.test) / len(train) < 0.3
+
+
+def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
+    training = train_head(HeadSettings(epochs=30, learning_rate=0.05), data, seed=1)
+    losses = [epoch["validation_loss"] for epoch in training.history]
+    assert len(losses) == 30
+    assert training.best["validation_loss"] == min(losses) < losses[-1]
+    answers = training.outputs(data.validation)
+    again = metrics.log_loss(data.validation_labels, answers)
+    assert again == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_training_figures_are_means_over_all_images_of_an_epoch(data: HeadData) -> None:
+    training = HeadTraining(HeadSettings(learning_rate=1e-12, batch_size=7), data, seed=1)
+    record = training.run_epoch()
+    answers = training.outputs(data.features)
+    assert record["train_loss"] == pytest.approx(metrics.log_loss(data.labels, answers), rel=1e-4)
+    right = metrics.accuracy(data.labels, answers.argmax(axis=1))
+    assert record["train_accuracy"] == pytest.approx(right)
+
+
+def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
+    settings = HeadSettings(epochs=4, hidden=8, dropout=0.3)
+    one, other = (train_head(settings, data, seed=2) for _ in range(2))
+    assert one.history == other.history
+    assert train_head(settings, data, seed=3).history != one.history
+
+
+def test_an_epoch_without_a_finite_loss_is_never_the_best(data: HeadData) -> None:
+    training = HeadTraining(HeadSettings(epochs=3), data, seed=1)
+    start, answer = training.outputs(data.validation), training.outputs
+    gone = np.full_like(start, np.nan)
+    training.outputs = lambda features: gone  # type: ignore[method-assign]
+    assert training.run_epoch()["validation_loss"] == np.inf
+    training.outputs = answer  # type: ignore[method-assign]
+    assert training.run_epoch()["validation_loss"] < np.inf
+    assert training.best["epoch"] == 1
+
+
+@pytest.mark.slow
+def test_a_head_whose_weights_run_away_in_every_epoch_ends_with_one_message(
+    drawn_frames: Path, local_ray: int
+) -> None:
+    rows = pq.read_table(drawn_frames / "frames")
+    at = rows.column_names.index("features_geometry")
+    huge = pa.array([[3e38] * 44] * rows.num_rows, rows.schema.field(at).type)
+    write_table(rows.set_column(at, "features_geometry", huge),
+                      drawn_frames / "frames" / "part-0.parquet")  # fmt: skip
+    splitting = TrialSettings(n_trials=1)
+    with pytest.raises(UserError, match="No epoch gave a finite validation loss in trial 0"):
+        run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
+    assert not (drawn_frames / "heads").exists()
+
+
+def test_probabilities_of_a_sigmoid_add_up_to_one(data: HeadData) -> None:
+    training = train_head(HeadSettings(epochs=2, activation="sigmoid"), data, seed=1)
+    answers = training.probabilities(data.validation)
+    np.testing.assert_allclose(answers.sum(axis=1), 1)
+    assert answers.min() >= 0
+
+
+def test_early_stopping_and_plateaus_are_keras_own(data: HeadData) -> None:
+    settings = HeadSettings(
+        epochs=40, learning_rate=0.5, reduce_lr_patience=1, stop_patience=4, optimizer="sgd"
+    )
+    training = train_head(settings, data, seed=1)
+    rates = [epoch["learning_rate"] for epoch in training.history]
+    assert len(rates) < 40
+    assert rates[-1] == pytest.approx(0.1 * max(rates), rel=1e-5) or rates[-1] < 0.1 * max(rates)
+    best = int(training.best["epoch"])
+    assert len(rates) == best + 1 + 4
+
+
+def test_a_saved_head_answers_as_the_trained_one(data: HeadData, tmp_path: Path) -> None:
+    settings = HeadSettings(epochs=3, standardise=True, hidden=6, dropout=0.2, weight_decay=1e-3)
+    training = train_head(settings, data, seed=1)
+    training.save(tmp_path / "head.keras")
+    loaded = load_keras().models.load_model(tmp_path / "head.keras", safe_mode=True)
+    again = np.asarray(loaded.predict_on_batch(data.validation))
+    np.testing.assert_allclose(again, training.outputs(data.validation), atol=1e-6)
+
+
+def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -> None:
+    rare = np.concatenate(
+        [np.flatnonzero(samples.labels != 7), np.flatnonzero(samples.labels == 7)[:3]]
+    )
+    labels, features = samples.labels[rare], samples.features[rare].astype(np.float32)
+    data = HeadData(features, labels, features, labels, np.unique(labels))
+    means = []
+    for weights in ("none", "balanced"):
+        settings = HeadSettings.model_validate({"class_weights": weights, "epochs": 15})
+        training = HeadTraining(settings, data, seed=1)
+        while not training.finished:
+            training.run_epoch()
+        means.append(training.probabilities(features)[:, 7].mean())
+    assert means[1] > 1.2 * means[0]
+
+
+@pytest.mark.slow
+def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: int) -> None:
+    splitting = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=3)
+    execution = ONE
+    run_trials(drawn_frames, splitting, execution, silent)
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
+    name = card["experiment"]
+    assert name == "head-geometry-random-n_trials=3"
+    found = read_experiments(drawn_frames)
+    difference = compare_named(found, name, "svm-linear-geometry-random-n_trials=3")
+    assert -1 <= difference.difference <= 1  # the very same images of the same trials
+
+    history = pq.read_table(drawn_frames / "heads" / f"{name}.history.parquet").to_pandas()
+    assert history.groupby("trial").size().tolist() == [20, 20, 20]
+    best = history.loc[history.validation_loss.idxmin()]
+    assert (card["chosen"]["trial"], card["chosen"]["epoch"]) == (best.trial, best.epoch)
+    assert card["labels"] == ["anger", "disgust", "happy", "surprise"]
+    assert card["input_width"] == 44
+    trials = found[name][0]
+    ready = prepare(drawn_frames, splitting, "geometry").folds
+    assert card["figures"]["test_accuracy"] == pytest.approx(trials.test_accuracy.mean())
+    loaded = load_keras().models.load_model(drawn_frames / "heads" / f"{name}.keras")
+    assert loaded.input_shape == (None, 44)
+
+    trained = pq.read_table(drawn_frames / "trials" / f"{name}.parquet").to_pylist()
+    assert {row["n_train"] for row in trained} == {len(ready.splits[0].train)}
+    file = drawn_frames / "heads" / f"{name}.json"
+    write_json({**card, "figures": {}}, file)  # as who is stopped just before them leaves it
+    for _ in range(2):
+        again = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
+        assert again.pop("already_finished")
+        assert again == card == json.loads(file.read_text())
+
+
+def test_a_stop_before_the_card_is_written_loses_nothing(
+    drawn_frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splitting = TrialSettings(feature_set="geometry", n_trials=2)
+    ready = prepare(drawn_frames, splitting, "geometry")
+    settings = HeadSettings(epochs=1)
+    experiment = plan_heads(
+        "reference", settings, "geometry", splitting, ready.folds, ready.frames_key
+    )
+    work = HeadTrials(experiment, ready.samples, None, drawn_frames)
+    for trial in range(2):
+        work(trial)
+    kept = HeadStore(drawn_frames, experiment)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(files, "write_json", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            kept.assemble({})
+    kept.assemble({})
+    assert TrialStore(drawn_frames, experiment).finished()
+    heads = {file.name for file in (drawn_frames / "heads").iterdir()}
+    name = experiment.name
+    assert heads == {f"{name}.history.parquet", f"{name}.keras", f"{name}.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) -> None:
+    splitting = TrialSettings(protocol="subject-10fold")
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
+    assert card["experiment"] == "head-geometry-subject-10fold"
+    assert card["figures"]["test_subject_in_train"] == 0
+    assert card["figures"]["images"] == 96
+
+
+def test_a_head_on_features_that_are_not_there_says_how_to_get_them(drawn_frames: Path) -> None:
+    with pytest.raises(UserError, match=r"fer-ray bottleneck --out .* --backbone mobilenet"):
+        run_heads(drawn_frames, "reference", "mobilenet", TrialSettings(), Execution(), silent)
+    with pytest.raises(UserError, match="one backbone alone"):
+        run_heads(drawn_frames, "augmented", "geometry", TrialSettings(), Execution(), silent)

@@ -1,0 +1,78 @@
+"""A source of a few real images, and sweeps of it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from fer_ray.execution.progress import silent
+from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.root import Settings
+from fer_ray.settings.sweeping import SweepSettings
+
+FAST = ExtractSettings.model_validate(
+    Settings.model_validate({"profile": "fast"}).extract.model_dump()
+)
+BOOKKEEPING = ["sweep", "listed_ns", "mtime_ns"]
+
+Swept = Callable[..., dict[str, Any]]
+
+
+def tiny_image(file: Path, seed: int, side: int = 24) -> None:
+    """A picture of noise: no face in it, and soon looked at."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
+    assert cv2.imwrite(str(file), pixels)
+
+
+def rows(store: Path, table: str, version: int | None = None) -> list[dict[str, Any]]:
+    """All rows of a table but for what tells of sweeps, in a fixed order."""
+    found: pa.Table = DeltaTable(str(store / table), version=version).to_pyarrow_table()
+    known = [name for name in BOOKKEEPING if name in found.column_names]
+    keys = ("path", "sha256", "face_index")
+    listed = found.drop_columns(known).to_pylist()
+    return sorted(listed, key=lambda row: [str(row.get(key)) for key in keys])
+
+
+@pytest.fixture
+def faces(tiny_corpus: Path) -> list[Path]:
+    """Four drawn faces."""
+    return sorted(tiny_corpus.rglob("*.png"))[::10][:4]
+
+
+@pytest.fixture
+def source(tmp_path: Path, faces: list[Path]) -> Path:
+    """Four faces in two folders, one of them twice; noise, and a file that is no image."""
+    root = tmp_path / "source"
+    for number, file in enumerate(faces):
+        target = root / f"day{number % 2}" / f"face{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    shutil.copy(faces[0], root / "day1" / "twin.png")
+    tiny_image(root / "noise.png", seed=1)
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (root / "notes.txt").write_text("no image, and not meant to be one")
+    return root
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def swept(local_ray: int, source: Path, store: Path) -> Swept:
+    """Sweeps `source` into `store` under the fast profile; takes settings of `sweep`."""
+
+    def sweep(describe: Any = None, extract: ExtractSettings = FAST, **policy: Any) -> Any:
+        settings = Settings(extract=extract, sweep=SweepSettings(**policy))
+        return run_sweep(str(source), str(store), settings, silent, describe=describe)
+
+    return sweep

@@ -1,0 +1,329 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from benchmarks.chaos import Chaos
+from fer_ray.errors import StoppedError, StoreLostError
+from fer_ray.execution import block_tasks
+from fer_ray.execution.block_tasks import run_blocks
+from fer_ray.execution.progress import silent
+from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.blocks import Limits, describe_block
+from fer_ray.pipelines.sweeps.context import Stop
+from fer_ray.pipelines.sweeps.work import _crashed_block, _unread_block
+from fer_ray.settings.root import Settings
+from fer_ray.sources.locations import open_source
+from fer_ray.sources.quality import Quality
+from fer_ray.storage.delta_store import Store
+from fer_ray.vocabulary import ExitCode
+from tests.pipelines.sweeps.conftest import FAST, Swept, rows, tiny_image
+from tests.pipelines.sweeps.poison import Poisoned
+
+SLOWLY = ("--workers", "1", "--set", "sweep.commit_rows=2", "--set", "execution.block_images=1")
+
+
+@pytest.fixture
+def many(tmp_path: Path, tiny_corpus: Path) -> Path:
+    """Fifteen faces, five of them twice."""
+    root = tmp_path / "many"
+    root.mkdir()
+    for number, file in enumerate(sorted(tiny_corpus.rglob("*.png"))[:15]):
+        shutil.copy(file, root / f"{number}.png")
+        if number < 5:
+            shutil.copy(file, root / f"again{number}.png")
+    return root
+
+
+@pytest.fixture
+def start(many: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts sweeps of `many` in processes of their own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def sweep(store: Path, *options: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *options]
+        where = ("--source", str(many), "--store", str(store))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen([*command, *where], text=True, **pipes))  # type: ignore[call-overload]
+        return started[-1]
+
+    yield sweep
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def results_of(store: Path) -> int:
+    folder = store / "results"
+    return DeltaTable(str(folder)).count() if (folder / "_delta_log").is_dir() else 0
+
+
+def wait_for_results(store: Path, count: int) -> None:
+    for _ in range(600):
+        if results_of(store) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail("no results")
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_two_sweeps_at_once_give_the_rows_of_one(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    one, two = start(shared, *SLOWLY), start(shared, *SLOWLY)
+    for sweep in (one, two):
+        _, said = sweep.communicate(timeout=240)
+        assert sweep.returncode == 0, said
+    assert start(alone).wait(240) == 0
+    assert rows(shared, "images") == rows(alone, "images")
+    assert rows(shared, "results") == rows(alone, "results")
+    assert len(rows(shared, "images")) == 20
+    assert len(rows(shared, "results")) == 15
+
+
+@pytest.mark.slow
+def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
+    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, local_ray: int
+) -> None:
+    store = tmp_path / "store"
+    stopped = start(store, *SLOWLY, "--set", "sweep.commit_rows=3")
+    wait_for_results(store, 3)
+    stopped.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    _, said = stopped.communicate(timeout=60)
+    assert time.monotonic() - told < 15
+    assert stopped.returncode == ExitCode.STOPPED, said
+    assert "are committed" in said
+    assert "Traceback" not in said
+    kept = results_of(store)
+    assert 3 <= kept < 15
+    assert not (store / "images").exists()  # no reader sees half a sweep
+    told_by_next = run_sweep(str(many), str(store), Settings(extract=FAST), silent)
+    assert told_by_next["described"] == 15 - kept
+    assert len(rows(store, "images")) == 20
+    assert results_of(store) == 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, ExitCode.TERMINATED),
+        pytest.param(signal.SIGINT, ExitCode.INTERRUPTED, marks=pytest.mark.thorough),
+    ],
+)
+def test_a_signal_while_ray_starts_ends_the_sweep_by_its_own_code(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
+) -> None:
+    sweep = start(tmp_path / "store", "--log-format", "json")
+    signal_while_ray_starts(sweep, number)
+    _, said = sweep.communicate(timeout=90)
+    assert sweep.returncode == code, said
+    assert "Traceback" not in said
+
+
+def signal_while_ray_starts(process: "subprocess.Popen[str]", number: int) -> None:
+    for _ in range(600):
+        if any("gcs_server" in child.name() for child in psutil.Process(process.pid).children()):
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+
+
+@pytest.mark.slow
+def test_another_job_that_is_told_to_end_while_ray_starts_ends_by_its_own_code(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    job = [sys.executable, "-m", "fer_ray", "extract", "--data", tiny_corpus, "--out", tmp_path]
+    extract = subprocess.Popen(
+        [str(word) for word in job], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    signal_while_ray_starts(extract, signal.SIGTERM)
+    _, said = extract.communicate(timeout=90)
+    assert extract.returncode == ExitCode.TERMINATED, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_what_was_read_is_not_read_again_after_an_interruption(
+    many: Path, store: Path, local_ray: int
+) -> None:
+    stop = Stop()
+    settings = Settings(extract=FAST)
+
+    def until_read(*_: object) -> None:
+        stop.set()
+
+    with pytest.raises(StoppedError):
+        run_sweep(str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop)
+    assert DeltaTable(str(store / "readings")).count() == 20
+    told = run_sweep(str(many), str(store), settings, silent)
+    assert (told["read"], told["described"], told["planned"]["new"]["images"]) == (0, 0, 20)
+    assert len(rows(store, "images")) == 20
+    assert DeltaTable(str(store / "readings")).count() == 0
+
+
+@contextmanager
+def _counting(step: str, wanted: str, then: Callable[[], None]) -> Iterator[Callable[..., None]]:
+    done = 0
+
+    def advance(count: int, *_: object) -> None:
+        nonlocal done
+        done += count
+        if step == wanted and done == 20:
+            then()
+
+    yield advance
+
+
+def at_the_end_of(wanted: str, then: Callable[[], None]) -> Any:
+    """A progress display that calls `then` once a step has done all 20 images."""
+    return lambda step, unit, total: _counting(step, wanted, then)
+
+
+def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(
+    local_ray: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_tasks, "LOSSES", 1)
+    block = pa.table({"path": ["a", "b"], "sha256": ["1", "2"]})
+    answers = list(
+        run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block, lambda: None)
+    )
+    [alive] = [one for one in answers if isinstance(one, list)]
+    [(results, found, planned)] = [one for one in answers if not isinstance(one, list)]
+    assert alive == ["a"]
+    assert (results["sha256"].to_pylist(), results["status"].to_pylist()) == (["2"], ["crashed"])
+    assert (found.num_rows, planned) == (0, {"2"})
+    _, read = _unread_block(block.slice(1))
+    assert (read["path"].to_pylist(), read["status"].to_pylist()) == (["b"], ["crashed"])
+
+
+def _die_on_b(block: pa.Table) -> list[str]:
+    paths: list[str] = block["path"].to_pylist()
+    if "b" in paths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return paths
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
+def test_whatever_is_killed_the_rows_are_those_of_an_undisturbed_sweep(
+    many: Path, tmp_path: Path
+) -> None:
+    chaos = Chaos(many, tmp_path, seed=3)
+    try:
+        for kind in ("worker", "node", "driver"):
+            outcomes = [chaos.trial(kind)]
+            while not outcomes[-1][0] and len(outcomes) < 3:  # nothing was there to be killed
+                outcomes.append(chaos.trial(kind))
+            assert outcomes[-1][0], f"no {kind} was killed"
+            assert all(same for _, same, _ in outcomes)
+    finally:
+        chaos.close()
+
+
+def test_a_full_disk_ends_a_sweep_with_one_message_and_the_next_goes_on(
+    small_disk: Path, source: Path, local_ray: int
+) -> None:
+    store = small_disk / "store"
+    sweep = partial(run_sweep, str(source), str(store), Settings(extract=FAST), silent)
+    sweep()
+    before = rows(store, "images")
+    tiny_image(source / "new.png", seed=5)
+    film = small_disk / "film"
+    with pytest.raises(OSError, match="No space left"):
+        film.write_bytes(bytes(2**24))
+    with pytest.raises(StoreLostError, match="What was committed is kept") as told:
+        sweep()
+    assert "Traceback" not in str(told.value)
+    assert rows(store, "images") == before
+    film.unlink()
+    assert sweep()["described"] == 1
+    assert len(rows(store, "images")) == len(before) + 1
+
+
+def test_a_reader_keeps_its_version_while_a_sweep_publishes(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    swept()
+    before = Store(str(store)).snapshot("images")
+    reading = before.batches(["path", "status"])
+    first = next(reading)
+    for file in source.rglob("*.png"):
+        tiny_image(file, seed=len(file.name))
+    seen: list[int] = []
+    watched = threading.Event()
+
+    def watch() -> None:
+        while not watched.is_set():
+            seen.append(len(rows(store, "images")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    swept()
+    watched.set()
+    watcher.join()
+    assert set(seen) == {7}
+    assert first.num_rows + sum(batch.num_rows for batch in reading) == 7
+    assert before.version < Store(str(store)).snapshot("images").version
+
+
+def test_a_source_may_change_while_it_is_listed(tmp_path: Path) -> None:
+    for number in range(20):
+        tiny_image(tmp_path / f"folder{number}" / "one.png", seed=number)
+    listing = open_source(str(tmp_path)).entries(Quality())
+    first = next(listing).path
+    for number in range(20):
+        if not first.startswith(f"folder{number}/"):
+            shutil.rmtree(tmp_path / f"folder{number}")
+    assert list(listing) == []
+
+
+def test_an_image_that_changes_or_goes_after_it_was_read_gets_what_it_holds_then(
+    source: Path, faces: list[Path]
+) -> None:
+    import hashlib
+    import pickle
+
+    import pyarrow as pa
+
+    from tests.pipelines.sweeps.conftest import FAST
+
+    planned = {"path": ["day0/face0.png", "gone.png"], "sha256": ["0" * 64, "1" * 64]}
+    results, found, _ = describe_block(
+        pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), Limits(2**20, 60)
+    )
+    content = hashlib.sha256(faces[0].read_bytes()).hexdigest()
+    assert results["sha256"].to_pylist() == [content]
+    changed, gone = found.to_pylist()
+    assert changed["sha256"] == content
+    assert (gone["sha256"], gone["status"]) == (None, "unreadable")
+    assert "No such file" in gone["error"]
+
+
+def test_a_store_that_cannot_be_written_is_told_and_the_next_sweep_goes_on(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    from fer_ray.errors import StoreLostError
+
+    store.write_text("a file, where the store should be")
+    with pytest.raises(StoreLostError, match="cannot be read or written"):
+        swept()
+    store.unlink()
+    assert swept()["published"]["put"] == 7

@@ -1,0 +1,294 @@
+"""What is listed and read: each image once, whatever lies beside it."""
+
+import errno
+import hashlib
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs
+
+from fer_ray.errors import SourceLostError, UserError
+from fer_ray.pipelines.sweeps.blocks import Limits, read_block
+from fer_ray.sources import locations as sources
+from fer_ray.sources.locations import Source, open_source
+from fer_ray.sources.quality import Quality
+from fer_ray.sources.reading import HANGS, HungError, Reader, witnessed
+from fer_ray.sources.sweep_labels import labels_of, note_unused
+from fer_ray.storage.delta_store import Store
+from fer_ray.storage.uris import require_store, without_secret
+from tests.pipelines.sweeps.conftest import Swept, rows, tiny_image
+
+
+def listed(root: Path) -> tuple[list[str], dict[str, int]]:
+    quality = Quality()
+    paths = [entry.path for entry in open_source(str(root)).entries(quality)]
+    return sorted(paths), {one["kind"]: one["count"] for one in quality.records()}
+
+
+def test_folders_of_systems_are_not_entered(tmp_path: Path) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    for name in ("lost+found", ".snapshot", "$RECYCLE.BIN", "System Volume Information"):
+        tiny_image(tmp_path / name / "b.png", seed=1)
+        (tmp_path / name).chmod(0)
+    assert listed(tmp_path) == (["a.png"], {"junk_file": 4})
+
+
+def test_what_is_no_image_is_counted(tmp_path: Path) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "labels.csv").touch()
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / os.fsdecode(b"\xff.png")).touch()
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nothing")
+    assert listed(tmp_path) == (
+        ["a.png", "dangling.png"],
+        {"not_an_image": 1, "junk_file": 1, "undecodable_name": 1},
+    )
+
+
+def test_a_linked_folder_is_listed_once(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "one", outside):
+        tiny_image(folder / "a.png", seed=1)
+    (root / "again").symlink_to(root / "one")
+    (root / "up").symlink_to(root)
+    (root / "out1").symlink_to(outside)
+    (root / "out2").symlink_to(outside)
+    (root / "loop").symlink_to(root / "loop")
+    assert listed(root) == (
+        ["one/a.png", "out1/a.png"], {"linked_folder": 3, "not_an_image": 1}
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+def test_pipes_and_links_to_nothing_are_rows_and_hang_nothing(
+    swept: Swept, source: Path, store: Path
+) -> None:
+    os.mkfifo(source / "pipe.png")
+    (source / "link.png").symlink_to("nothing")
+    told = swept()
+    assert told["statuses"]["unreadable"] == 3
+    why = {row["path"]: row["error"] for row in rows(store, "images")}
+    assert (why["pipe.png"], why["link.png"]) == (
+        "no file, but a folder, pipe or device",
+        "a link to nothing",
+    )
+    assert swept()["planned"].keys() == {"same"}
+    [odd] = told["quality"]
+    assert (odd["kind"], odd["examples"]) == ("not_an_image", ["notes.txt"])
+
+
+def test_a_pipe_that_took_an_images_place_is_no_image_and_hangs_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(OSError, match="no file"):
+        open_source(str(tmp_path)).read("pipe.png")
+
+
+def test_no_more_than_max_bytes_is_read_however_large_a_file_has_become(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(bytes(1_000))
+    (tmp_path / "small.png").write_bytes(bytes(100))
+    block = pa.table({"path": ["large.png", "small.png"], "size": [1, 1], "mtime_ns": [2, 2]})
+    source = open_source(str(tmp_path))
+    results, found = read_block(block, source, b"", Limits(100, 5), lambda owner, content: False)
+    assert results.num_rows == 0
+    large, small = found.to_pylist()
+    assert (large["status"], large["sha256"]) == ("too_large", None)
+    assert small["sha256"] == hashlib.sha256(bytes(100)).hexdigest()
+    assert (small["size"], small["mtime_ns"]) == (1, 2)
+
+
+def test_a_read_without_an_end_costs_one_image_and_several_are_a_lost_source() -> None:
+    held = threading.Event()
+
+    class Hanging(Source):
+        def read(self, path: str, most: int | None = None) -> bytes:
+            if path == "hangs":
+                held.wait(30)
+            return b"content"
+
+    read = Reader(Hanging("here", None, "/"), 10, 0.2)
+    for _ in range(HANGS - 1):
+        with pytest.raises(HungError):
+            read("hangs")
+        assert read("is read") == b"content"
+    for _ in range(HANGS - 1):
+        with pytest.raises(HungError):
+            read("hangs")
+    with pytest.raises(SourceLostError, match=r"here does not answer: 3 images.*hangs"):
+        read("hangs")
+    held.set()
+    read.close()
+
+
+class Denying(LocalFileSystem):  # type: ignore[misc]
+    """A storage on which what is named `denied…` cannot be read, and nothing once `denied` is."""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if Path(path).name.startswith("denied") or (Path(path).parent / "denied").exists():
+            raise PermissionError(errno.EACCES, "Access Denied")
+        return super()._open(path, mode, **options)
+
+
+@pytest.fixture
+def denying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """A storage of objects: three that can be read, and three between them that cannot."""
+    monkeypatch.setattr(sources, "FIRST_PAUSE_S", 0.001)
+    for name in ("a", "denied1", "denied2", "denied3", "e", "f"):
+        tiny_image(tmp_path / f"{name}.png", seed=1)
+    filesystem = fs.PyFileSystem(fs.FSSpecHandler(Denying(skip_instance_cache=True)))
+    return Source(f"deny://{tmp_path}", filesystem, str(tmp_path))
+
+
+def read_all(source: Source) -> list[dict[str, str]]:
+    paths = sorted(entry.path for entry in source.entries(Quality()))
+    block = pa.table({"path": paths, "size": [1] * len(paths), "mtime_ns": [1] * len(paths)})
+    _, found = read_block(block, source, b"", Limits(10_000, 5), lambda owner, content: False)
+    return [{"path": row["path"], "status": row["status"] or "read"} for row in found.to_pylist()]
+
+
+def test_objects_that_alone_cannot_be_read_are_rows_though_they_be_many(denying: Source) -> None:
+    assert not denying.local
+    asked = witnessed(denying, ["none.png", "denied1.png", "e.png", "f.png"], 5)
+    assert asked.witness == "e.png"
+    found = {row["path"]: row["status"] for row in read_all(asked)}
+    assert found == {
+        **dict.fromkeys(["a.png", "e.png", "f.png"], "read"),
+        **dict.fromkeys(["denied1.png", "denied2.png", "denied3.png"], "unreadable"),
+    }
+
+
+def test_a_storage_that_denies_all_at_once_is_lost_and_so_is_one_that_never_gave_any(
+    denying: Source,
+) -> None:
+    with pytest.raises(SourceLostError, match=r"3 images in a row failed\. denied3\.png: Access"):
+        read_all(denying)
+    asked = witnessed(denying, ["a.png"], 5)
+    Path(denying.root, "denied").touch()
+    with pytest.raises(SourceLostError, match=r"and a\.png, which could be read before"):
+        read_all(asked)
+    assert witnessed(denying, ["a.png", "e.png"], 5).witness is None
+
+
+def test_a_source_that_is_gone_in_the_middle_is_lost_on_disk_and_as_objects(
+    denying: Source,
+) -> None:
+    root = Path(denying.root)
+    on_disk = open_source(denying.root)
+    assert on_disk.read("a.png")
+    for file in root.iterdir():  # unmounted: the folder is there, and empty
+        file.unlink()
+    with pytest.raises(FileNotFoundError):
+        denying.read("a.png")
+    with pytest.raises(SourceLostError, match="is gone"):
+        on_disk.read("a.png")
+    root.rmdir()
+    with pytest.raises(SourceLostError, match="is gone or does not answer"):
+        denying.read("a.png")
+    with pytest.raises(SourceLostError, match="is gone"):
+        on_disk.read("a.png")
+
+
+def test_a_bad_sector_costs_one_image_and_a_stale_mount_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    for number, kind in ((errno.EIO, OSError), (errno.ESTALE, SourceLostError)):
+
+        def fail(*_: object, number: int = number) -> bytes:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(sources, "_read_file", fail)
+        with pytest.raises(kind):
+            open_source(str(tmp_path)).read("a.png")
+
+
+def test_labels_that_cannot_be_read_are_told_and_not_dropped(tmp_path: Path) -> None:
+    tiny_image(tmp_path / "a.png", seed=1)
+    (tmp_path / "labels.csv").mkdir()
+    with pytest.raises(SourceLostError, match=r"labels\.csv cannot be read"):
+        labels_of(open_source(str(tmp_path)), Quality())
+    (tmp_path / "labels.csv").rmdir()
+    (tmp_path / "labels.csv").write_text("what,ever\n")
+    with pytest.raises(UserError, match=r"labels\.csv"):
+        labels_of(open_source(str(tmp_path)), Quality())
+
+
+def test_labels_of_images_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,emotion\na.png,happy\nb.png,fear\n")
+    quality = Quality()
+    label = labels_of(open_source(str(tmp_path)), quality)
+    assert label("a.png") == (None, "happy", 5)
+    note_unused(label, quality)
+    [odd] = quality.records()
+    assert (odd["kind"], odd["examples"]) == ("unknown_path", ["b.png"])
+
+
+def test_a_tree_of_ckplus_has_its_labels(tiny_corpus: Path) -> None:
+    source = open_source(str(next(tiny_corpus.rglob("cohn-kanade-images")).parent))
+    label = labels_of(source, Quality())
+    told = [label(entry.path) for entry in source.entries(Quality())]
+    emotions = {emotion for _, emotion, _ in told if emotion}
+    assert "neutral" in emotions
+    assert len(emotions) > 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("s3://KEY:SECRET@bucket/dump?region=eu", "s3://bucket/dump?region=eu"),
+        ("s3://bucket/dump?secret_key=SECRET&scheme=http", "s3://bucket/dump?scheme=http"),
+        ("abfs://box@account.example/dump", "abfs://box@account.example/dump"),
+        ("abfs://box:SECRET@account.example/dump", "abfs://box@account.example/dump"),
+        ("/data/with@sign", "/data/with@sign"),
+    ],
+)
+def test_secrets_in_a_uri_are_kept_nowhere(uri: str, kept: str) -> None:
+    assert without_secret(uri) == kept
+
+
+def test_a_source_named_with_a_secret_is_recorded_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(UserError) as told:
+        open_source("s3://KEY:SECRET@fer/dump?endpoint_override=127.0.0.1:9&scheme=http")
+    assert "SECRET" not in str(told.value)
+
+
+def test_a_store_that_delta_lake_cannot_write_is_refused_before_any_work() -> None:
+    for uri in ("s3://KEY:SECRET@bucket/store", "s3://bucket/store?secret_key=SECRET"):
+        with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY") as told:
+            require_store(uri)
+        assert "SECRET@" not in str(told.value)
+        assert "=SECRET" not in str(told.value)
+    for uri in ("ftp://host/store", "s3://bucket/a%20b", "store[1]", "a%41b"):
+        with pytest.raises(UserError, match="--store"):
+            require_store(uri)
+
+
+@pytest.mark.parametrize("name", ["a store", "50% of it", "größe", "a#b", "a?b", "dots..", "a+b&c"])
+def test_a_store_may_have_an_odd_name(tmp_path: Path, name: str) -> None:
+    table = pa.table({"path": ["a.png"]})
+    kept = Store(f"{tmp_path}/{name}/")
+    kept.append(kept.snapshot("images"), table, table.schema, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+    assert Store(f"{tmp_path}/{name}").snapshot("images").table.count() == 1  # type: ignore[union-attr]
+
+
+def test_a_folder_that_goes_while_it_is_listed_is_only_gone(tmp_path: Path) -> None:
+    for number in range(5):
+        tiny_image(tmp_path / f"{number}" / "a.png", seed=number)
+    listing = open_source(str(tmp_path)).entries(Quality())
+    first = next(listing).path
+    for folder in tmp_path.iterdir():
+        if not first.startswith(f"{folder.name}/"):
+            shutil.rmtree(folder)
+    started = time.monotonic()
+    assert list(listing) == []
+    assert time.monotonic() - started < 5

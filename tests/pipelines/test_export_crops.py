@@ -1,0 +1,76 @@
+"""Crops written to folders: from the very images, and nowhere else."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.features import steps
+from fer_ray.pipelines.export_crops import export_crops
+from fer_ray.settings.root import Settings
+from fer_ray.sources.decoding import decode_file
+
+FAST = Settings(profile="fast").extract
+
+
+@pytest.fixture
+def photos(corpus: Path, tmp_path: Path) -> Path:
+    """A large photograph."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    face = cv2.imread(str(min(corpus.glob("cohn-kanade-images/*/*/*.png"))), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(root / "large.jpg"), cv2.resize(face, None, fx=3.3, fy=3.3))
+    return root
+
+
+@pytest.fixture
+def cropped(photos: Path) -> pa.Table:
+    """Its row, with the crop."""
+    table = steps.decode(pa.table({"path": ["large.jpg"]}), photos, FAST.decode)
+    table = steps.crop(table, FAST.crop)
+    return table.append_column("image_id", table["path"])
+
+
+def written(table: pa.Table, out: Path, emotion: str | None) -> Path:
+    """A frames table of it."""
+    frames = out / "frames"
+    frames.mkdir(parents=True)
+    told = table.select(["image_id", "path", "sha256", "box_xywh", "cascade"])
+    told = told.append_column("emotion", pa.array([emotion], pa.string()))
+    pq.write_table(told, frames / "part-00000.parquet")
+    return frames
+
+
+def test_a_photograph_decoded_at_a_part_of_its_size_gives_the_crop_of_its_row(
+    photos: Path, cropped: pa.Table, tmp_path: Path
+) -> None:
+    assert decode_file(photos / "large.jpg", FAST.decode).reduction == 2
+    frames, target = written(cropped, tmp_path / "run", None), tmp_path / "crops"
+    assert export_crops(frames, photos, target, FAST.decode, FAST.crop.size_px) == 1
+    [crop] = target.glob("unlabelled/*.png")
+    expected = steps.pixels(cropped[steps.CROP], FAST.crop.size_px)[0]
+    np.testing.assert_array_equal(cv2.imread(str(crop), cv2.IMREAD_UNCHANGED), expected)
+
+
+@pytest.mark.parametrize("emotion", ["../../out", "/etc/x", "joyful"])
+def test_rows_that_no_extraction_made_lead_nowhere(
+    photos: Path, cropped: pa.Table, tmp_path: Path, emotion: str
+) -> None:
+    frames = written(cropped, tmp_path / "run", emotion)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="no extraction made it"):
+        export_crops(frames, photos, tmp_path / "crops", FAST.decode, FAST.crop.size_px)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_image_under_the_same_name_is_told(
+    photos: Path, cropped: pa.Table, tmp_path: Path
+) -> None:
+    frames = written(cropped, tmp_path / "run", None)
+    cv2.imwrite(str(photos / "large.jpg"), np.full((300, 300), 128, np.uint8))
+    with pytest.raises(UserError, match="its content has changed"):
+        export_crops(frames, photos, tmp_path / "crops", FAST.decode, FAST.crop.size_px)

@@ -1,0 +1,233 @@
+"""Extraction on a real local Ray: equal to a naive loop, resumable, and noticing change."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
+from fer_ray.errors import MismatchError
+from fer_ray.faces.crops import cut
+from fer_ray.pipelines import extract as extraction
+from fer_ray.pipelines import run
+from fer_ray.settings.extraction import Selection
+from fer_ray.settings.loading import load_settings
+from fer_ray.settings.root import Execution, Settings
+from fer_ray.sources.decoding import read_gray
+from fer_ray.sources.listing import list_source
+from fer_ray.storage.files import read_json
+from fer_ray.storage.locks import run_folder
+from fer_ray.storage.staging import StagedRows
+
+NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
+
+
+def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa.Table:
+    with run_folder(out):
+        run.run_extract(data, out, load_settings(None, overrides), NO_BAR, fresh)
+    return pq.read_table(out / "frames")
+
+
+@pytest.fixture(scope="module")
+def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: int) -> pa.Table:
+    return frames_of(tiny_corpus, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "execution",
+    [("execution.block_images=5", "execution.workers=1"), ("execution.block_images=1000",)],
+)
+def test_rows_do_not_depend_on_blocks_or_workers(
+    tiny_corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
+) -> None:
+    assert frames_of(tiny_corpus, tmp_path, *execution).equals(frames)
+
+
+@pytest.mark.slow
+def test_rows_are_sorted_unique_and_add_up(
+    tiny_corpus: Path, tmp_path: Path, frames: pa.Table
+) -> None:
+    record = run.run_extract(tiny_corpus, tmp_path, Settings(), NO_BAR)
+    ids = frames["image_id"].to_pylist()
+    assert ids == sorted(set(ids))
+    assert sum(record["counts"].values()) == record["data"]["selected"] == len(ids)
+    assert record["data"]["synthetic"] is True
+    assert record["data"]["modes"].keys() <= {"L", "RGB"}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_real_photographs_are_decided_by_the_cascades_that_the_study_says(
+    photos: Path, tmp_path: Path, local_ray: int
+) -> None:
+    """432 first and last frames: 403 decided by default, 6 by alt2, 23 without a face, 388 ok."""
+    table = frames_of(photos, tmp_path, "extract.selection.frames=first-and-peak")
+    record = read_json(tmp_path / "extract.json")
+    assert record is not None
+    assert table.num_rows == 432
+    assert record["cascades"] == {"default": 403, "alt2": 6, "alt": 0, "alt_tree": 0}
+    assert record["counts"]["ok"] == 388
+    assert sum(n for status, n in record["counts"].items() if status.endswith("face")) == 23
+
+
+@pytest.mark.slow
+def test_real_photographs_give_the_answers_of_the_naive_procedure(
+    photos: Path, tmp_path: Path, local_ray: int
+) -> None:
+    import dlib
+
+    listed = list_source(photos, Selection(frames="first-and-peak")).table["path"].to_pylist()
+    for path in listed[::18]:
+        copy = tmp_path / "some" / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / path, copy)
+    table = frames_of(tmp_path / "some", tmp_path / "out", "extract.selection.frames=all")
+    assert table.num_rows == len(listed[::18])
+    assert set(table["status"].to_pylist()) >= {"ok", "no_face"}
+    cascades, predictor = load_cascades(), load_predictor()
+    detector = dlib.get_frontal_face_detector()
+    for row in table.to_pylist():
+        naive = find_face(photos / row["path"], cascades)
+        if naive.crop is not None:
+            crop = cut(read_gray(photos / row["path"]), row["box_xywh"])
+            assert np.array_equal(crop, naive.crop)
+        assert (row["cascade"], row["box_xywh"] and tuple(row["box_xywh"])) == (
+            naive.cascade,
+            naive.box_xywh,
+        )
+        points = None
+        if naive.crop is not None:
+            points = find_landmarks(naive.crop, detector, predictor)
+        expected = points and [float(value) for point in points for value in point]
+        assert row["landmarks_xy"] == expected
+
+
+def start(data: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "fer_ray", "extract", "--data", data, "--out", out]
+    settings = ["--frames", "all", "--set", "execution.block_images=4", "--workers", "2"]
+    return subprocess.Popen(
+        [*map(str, command), *settings], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def wait_for_blocks(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 90
+    while len(list(out.glob("frames.partial/*/[0-9]*.parquet"))) < count:
+        assert time.monotonic() < deadline, "no block was kept"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(  # SIGTERM: tests/jobs
+    "by", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)]
+)
+def test_a_stopped_job_goes_on_where_it_was(
+    tiny_corpus: Path, tiny_frames: Path, tmp_path: Path, by: signal.Signals, local_ray: int
+) -> None:
+    out = tmp_path / "run"
+    process = start(tiny_corpus, out)
+    wait_for_blocks(out, 2)
+    if by is signal.SIGKILL:
+        os.killpg(process.pid, by)
+    else:
+        process.send_signal(by)
+    code = process.wait(timeout=60)
+    assert code == {signal.SIGKILL: -9, signal.SIGINT: 130}[by]
+    assert not (out / "frames").exists()
+    assert not (out / "extract.json").exists()
+    kept = len(list(out.glob("frames.partial/*/[0-9]*.parquet")))
+    resumed = frames_of(tiny_corpus, out, "extract.selection.frames=all")
+    record = read_json(out / "extract.json")
+    assert record is not None
+    assert record["timings"]["images_done"] <= resumed.num_rows - 4 * (kept - 1)
+    assert resumed.equals(pq.read_table(tiny_frames))
+    assert not (out / "frames.partial").exists()
+
+
+@pytest.mark.slow
+def test_a_finished_extraction_is_not_done_twice(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = frames_of(tiny_corpus, tmp_path)
+    monkeypatch.setattr(extraction, "ensure_ray", lambda _: pytest.fail("Ray was asked for"))
+    assert frames_of(tiny_corpus, tmp_path).equals(first)
+
+
+@pytest.mark.slow
+def test_other_settings_and_other_files_are_noticed(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int
+) -> None:
+    data, out = tmp_path / "tree", tmp_path / "run"
+    shutil.copytree(tiny_corpus, data)
+    frames_of(data, out)
+    with pytest.raises(MismatchError, match=r"extract\.crop\.min_neighbors was 10, is 4"):
+        frames_of(data, out, "extract.crop.min_neighbors=4")
+    peak = sorted(data.glob("cohn-kanade-images/*/*/*.png"))[-1]
+    cv2.imwrite(str(peak), cv2.imread(str(peak))[::-1])
+    with pytest.raises(MismatchError, match="the source has changed since"):
+        frames_of(data, out)
+    assert pq.read_table(out / "frames").num_rows > 0  # nothing was lost
+    changed = frames_of(data, out, "extract.features.sets=[reference]", fresh=True)
+    assert "features_landmarks" not in changed.column_names
+
+
+def test_half_written_frames_are_not_taken_for_finished(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 half")
+    planned = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+    assert planned.finished is None
+
+
+@pytest.mark.slow
+def test_finished_frames_that_are_damaged_are_made_anew(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int
+) -> None:
+    whole = frames_of(tiny_corpus, tmp_path)
+    part = tmp_path / "frames" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:900])
+    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+    part.unlink()
+    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+
+
+def test_another_selection_is_not_called_another_source(tiny_corpus: Path, tmp_path: Path) -> None:
+    settings = Settings().extract
+    made = extraction.plan(tiny_corpus, tmp_path, settings, fresh=False)
+    selection = settings.selection.model_copy(update={"frames": "all"})
+    before = {
+        "fingerprint": "of all frames",
+        "source_digest": "of all frames",
+        "settings": settings.model_copy(update={"selection": selection}).model_dump(mode="json"),
+    }
+    told = extraction.differences(made, before)
+    assert told == ["extract.selection.frames was all, is study"]
+
+
+def test_execution_settings_never_reach_the_fingerprint(tiny_corpus: Path, tmp_path: Path) -> None:
+    one = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+    other = Settings(execution=Execution(workers=1, block_images=3)).extract
+    assert extraction.plan(tiny_corpus, tmp_path, other, fresh=False).fingerprint == one.fingerprint
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_blocks_hold_as_many_images_as_was_asked_for(
+    tiny_corpus: Path, tmp_path: Path, local_ray: int, size: int
+) -> None:
+    planned = extraction.plan(
+        tiny_corpus, tmp_path, load_settings(None, ("profile=fast",)).extract, False
+    )
+    staged = StagedRows(tmp_path / "kept")
+    count = extraction.run_blocks(planned, staged, Execution(block_images=size), lambda _: None)
+    kept = sorted(pq.read_metadata(file).num_rows for file in staged.folder.rglob("*.parquet"))
+    assert kept == sorted(min(size, count - start) for start in range(0, count, size))

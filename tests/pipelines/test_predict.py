@@ -1,0 +1,214 @@
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.execution.progress import silent
+from fer_ray.models.bundles.bundle import read_bundle
+from fer_ray.models.bundles.predictor import Predictor
+from fer_ray.pipelines.predict import plan, predict, run_predict
+from fer_ray.schemas import LISTING_FIELDS, answers_schema
+from fer_ray.settings.extraction import Selection
+from fer_ray.settings.root import Execution
+from fer_ray.sources.several import list_images
+from tests.conftest import FerRay
+
+
+@pytest.fixture(scope="module")
+def images(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces in folders named after emotions, and two files that are no images.
+
+    Three files are as in training; seven show the same, but are others; two of these lie in a wrong
+    folder.
+    """
+    root = tmp_path_factory.mktemp("images")
+    rows = list_images([corpus], Selection()).table.to_pylist()[:10]
+    for number, row in enumerate(rows):
+        emotion = "disgust" if number > 7 and row["emotion"] != "disgust" else row["emotion"]
+        copy = root / emotion / f"{number}.png"
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(corpus / row["path"], copy)
+        if number > 2:
+            with Image.open(copy) as opened:
+                opened.copy().save(copy, compress_level=1)
+    (root / "happy").mkdir(exist_ok=True)
+    (root / "happy" / "broken.png").write_bytes(b"no image")
+    (root / "happy" / "empty.png").touch()
+    return root
+
+
+def test_rows_are_the_same_for_any_block_size_and_number_of_workers(
+    images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
+) -> None:
+    tables = []
+    for number, execution in enumerate(
+        (Execution(workers=1, block_images=100), Execution(workers=2, block_images=3))
+    ):
+        out = tmp_path / str(number)
+        out.mkdir()
+        with silent("predict", "images", 0) as advance:
+            predict(plan(kept_bundle, [images], out), out, execution, advance)
+        tables.append(pq.read_table(out / "predictions"))
+    assert tables[0].equals(tables[1])
+    assert tables[0].schema.equals(answers_schema(Predictor(kept_bundle).labels))
+
+
+@pytest.fixture(scope="module")
+def asked(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of answers that the command made, and what it told."""
+    out = tmp_path_factory.mktemp("asked") / "out"
+    done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, asked: tuple[Path, str]
+) -> None:
+    out, _ = asked
+    record = json.loads((out / "predict.json").read_text())
+    rows = pq.read_table(out / "predictions").to_pandas()
+    assert record["counts"] == {"ok": 10, "unreadable": 2}
+    assert rows["status"].value_counts().to_dict() == record["counts"]
+    assert rows["predicted"].notna().sum() == 10 == sum(record["predicted"].values())
+    assert rows.loc[rows.status == "ok", "box_xywh"].map(len).eq(4).all()
+    assert set(rows["bundle_sha256"]) == {read_bundle(kept_bundle).sha256}
+    found = record["evaluation"]
+    assert (found["labelled"], found["left_out_trained_on"]) == (12, 3)
+    assert (found["judged"], found["answered"], found["coverage"]) == (9, 7, 7 / 9)
+    judged = rows[~rows["sha256"].isin(Predictor(kept_bundle).trained_on) & (rows.status == "ok")]
+    accuracy = float((judged["emotion"] == judged["predicted"]).mean())
+    assert found["figures"]["accuracy"] == accuracy < 1
+    assert found["figures"]["accuracy_counting_no_face_as_wrong"] == pytest.approx(accuracy * 7 / 9)
+    again = fer_ray("predict", kept_bundle, images, "--out", out, "--workers", 1)
+    assert "answered before" in again.stdout
+    again = fer_ray("predict", kept_bundle, images, "--out", out, "--json")
+    assert json.loads(again.stdout)["timings"] == record["timings"]
+    (images / "happy" / "another.png").write_bytes(b"none either")
+    try:
+        other = fer_ray("predict", kept_bundle, images, "--out", out)
+    finally:
+        (images / "happy" / "another.png").unlink()
+    assert other.returncode == 3
+    assert "the source has changed since" in other.stderr
+
+
+def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
+    kept_bundle: Path, asked: tuple[Path, str]
+) -> None:
+    out, printed = asked
+    told = " ".join(printed.split())
+    evidence = read_bundle(kept_bundle).manifest.evidence
+    figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]
+    assert "7 of 9 labelled images have a face; 3 more were left out" in told
+    assert f"Here: accuracy {figures['accuracy']:.3f} (95 %" in told
+    assert f"({evidence.data}, {evidence.protocol}): accuracy {evidence.test_accuracy:.3f}" in told
+    for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
+        assert f": {out / name}" in printed
+        assert (out / name).exists()
+
+
+@pytest.mark.thorough
+def test_without_labels_the_command_says_that_nothing_is_evaluated(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    listed = images / "paths.csv"
+    listed.write_text("path\n" + "\n".join(sorted(str(one) for one in images.rglob("*.png"))[:2]))
+    try:
+        done = fer_ray("predict", kept_bundle, listed, "--out", tmp_path / "unlabelled")
+    finally:
+        listed.unlink()
+    assert done.returncode == 0, done.stderr
+    assert "No image is labelled, so the answers are not evaluated." in done.stdout
+    assert "without a label" not in done.stdout
+    assert "report:" not in done.stdout
+
+
+def test_a_csv_of_files_elsewhere_says_what_to_do(
+    images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    listed = tmp_path / "paths.csv"
+    listed.write_text("path\n" + "\n".join(str(one) for one in images.rglob("*.png")))
+    done = fer_ray("predict", kept_bundle, listed, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Put it into the folder that holds the images, or name them yourself" in done.stderr
+
+
+def test_the_page_compares_with_training_and_shows_faces_only_where_asked(
+    images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
+) -> None:
+    out, page = tmp_path / "out", tmp_path / "out" / "report" / "index.html"
+    out.mkdir()
+    execution = Execution(workers=2)
+    run_predict(kept_bundle, [images], out, execution, silent)
+    hidden = page.read_text(encoding="utf-8")
+    evidence = read_bundle(kept_bundle).manifest.evidence
+    assert f"{100 * evidence.test_accuracy:.1f}\u00a0%" in hidden
+    assert "Landmarks of disgust/" in hidden
+    assert "Face of disgust/" not in hidden
+    assert "3 images are left out: the model was trained on them." in hidden
+    assert not (out / "sheet.png").exists()
+    run_predict(kept_bundle, [images], out, execution, silent, sheet=True, show_faces=True)
+    assert "Face of disgust/" in page.read_text(encoding="utf-8")
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size[0] > 6 * 200
+        assert len(sheet.getcolors(2**24) or []) > 100
+
+
+def test_another_bundle_does_not_mix_with_what_is_there(
+    images: Path, kept_bundle: Path, tmp_path: Path
+) -> None:
+    made = plan(kept_bundle, [images], tmp_path)
+    before = {
+        "fingerprint": "of another",
+        "source_digest": made.extraction.source_digest,
+        "bundle": {"sha256": "of another"},
+    }
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predict.json").write_text(json.dumps(before))
+    with pytest.raises(MismatchError, match="the model was another bundle"):
+        plan(kept_bundle, [images], tmp_path)
+    assert plan(kept_bundle, [images], tmp_path, fresh=True).extraction.finished is None
+
+
+def test_a_bundle_that_is_changed_meanwhile_ends_with_one_message(
+    images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
+) -> None:
+    bundle, out = shutil.copytree(kept_bundle, tmp_path / "model"), tmp_path / "out"
+    out.mkdir()
+    made = plan(bundle, [images], out)
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    with (
+        pytest.raises(UserError, match="replaced by another bundle") as told,
+        silent("predict", "images", 0) as advance,
+    ):
+        predict(made, out, Execution(workers=1), advance)
+    assert "Traceback" not in str(told.value)
+
+
+def test_files_and_folders_make_one_listing_without_doubles(images: Path) -> None:
+    single = next((images / "neutral").glob("*.png"))
+    listing = list_images([single, images / "happy", images], Selection(frames="all"))
+    paths = listing.table["path"].to_pylist()
+    assert listing.root == images.resolve()
+    assert paths == sorted(set(paths)) == listing.table["image_id"].to_pylist()
+    assert len(paths) == 12 == listing.summary["selected"]
+    labels = dict(zip(paths, listing.table["emotion"].to_pylist(), strict=True))
+    assert labels[f"neutral/{single.name}"] == "neutral"
+    assert listing.table.schema.names == [field.name for field in LISTING_FIELDS]
+    with pytest.raises(UserError, match=r"There is no .*absent"):
+        list_images([images / "absent.png"], Selection())
+
+
+def test_a_single_image_has_no_label(images: Path) -> None:
+    single = next((images / "neutral").glob("*.png"))
+    listing = list_images([single], Selection(frames="all"))
+    assert listing.table.to_pylist()[0]["path"] == single.name
+    assert listing.table["label"].null_count == 1

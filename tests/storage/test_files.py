@@ -1,0 +1,122 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.storage import staging
+from fer_ray.storage.files import read_json, write_json
+from fer_ray.storage.locks import run_folder
+from fer_ray.storage.staging import StagedRows
+
+SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
+
+
+def rows(start: int, stop: int) -> pa.Table:
+    numbers = list(range(start, stop))
+    vectors = [None if n % 3 == 0 else [float(n), 0.5] for n in numbers]
+    return pa.table({"n": numbers, "v": vectors}, schema=SCHEMA)
+
+
+def test_what_is_missing_follows_from_the_blocks_that_are_kept(tmp_path: Path) -> None:
+    staged = StagedRows(tmp_path / "partial" / "key")
+    assert list(staged.missing(10)) == [(0, 10)]
+    staged.write(rows(2, 5), 2)
+    staged.write(rows(7, 8), 7)
+    assert list(staged.missing(10)) == [(0, 2), (5, 7), (8, 10)]
+    (staged.folder / ".0000000000-0000000002.parquet.17.tmp").write_bytes(b"half")
+    assert list(staged.missing(10)) == [(0, 2), (5, 7), (8, 10)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_assembled_rows_do_not_depend_on_the_blocks(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "ROWS_PER_GROUP", 10)
+    staged = StagedRows(tmp_path / "partial" / "key")
+    for start in reversed(range(0, 50, size)):
+        staged.write(rows(start, min(50, start + size)), start)
+    staged.assemble(tmp_path / "final", SCHEMA, rows_per_file=20)
+    assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 50))
+    files = sorted((tmp_path / "final").iterdir())
+    assert [pq.read_metadata(file).num_rows for file in files] == [20, 20, 10]
+    assert b"fer_ray.schema_version" in pq.read_schema(files[0]).metadata
+
+
+def test_blocks_that_overlap_give_each_row_once(tmp_path: Path) -> None:
+    staged = StagedRows(tmp_path / "partial" / "key")
+    for start, stop in ((0, 4), (0, 8), (4, 8), (6, 7), (7, 12), (12, 15)):
+        staged.write(rows(start, stop), start)
+    staged.assemble(tmp_path / "final", SCHEMA)
+    assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 15))
+
+
+def test_assembling_again_replaces_the_folder(tmp_path: Path) -> None:
+    staged = StagedRows(tmp_path / "partial" / "key")
+    staged.write(rows(0, 4), 0)
+    for _ in range(2):
+        staged.assemble(tmp_path / "final", SCHEMA)
+    assert pq.read_table(tmp_path / "final").num_rows == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "partial"]
+
+
+def test_a_second_job_is_refused_while_the_first_holds_the_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from fer_ray.storage.locks import run_folder\n"
+        "with run_folder(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="Another fer-ray job"), run_folder(tmp_path):
+            pass
+        holder.kill()
+    with run_folder(tmp_path):  # the lock went with the killed process
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match="Cannot write"),
+        run_folder(tmp_path / "file" / "out"),
+    ):
+        pass
+
+
+def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    assert read_json(file) is None
+    file.write_text('{"half": ')
+    assert read_json(file) is None
+    write_json({"whole": "é"}, file)
+    assert read_json(file) == {"whole": "é"}
+
+
+def fill(disk: Path, staged: StagedRows) -> None:
+    staged.write(rows(0, 100), 0)
+    (disk / "film").write_bytes(bytes(2**24))
+
+
+def test_a_job_that_fails_on_a_full_disk_says_so(small_disk: Path) -> None:
+    staged = StagedRows(small_disk / "partial" / "key")
+    with pytest.raises(UserError, match="No space left on device"), run_folder(small_disk):
+        fill(small_disk, staged)
+    assert list(staged.missing(150)) == [(100, 150)]  # what was finished is kept
+
+
+def test_a_job_that_fails_for_another_reason_shows_that_reason(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), run_folder(tmp_path):
+        raise ZeroDivisionError
+
+
+def test_a_damaged_table_is_named_in_place_of_what_a_library_made_of_it(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(UserError, match=r"Damaged: .*a\.parquet.*made anew"), run_folder(tmp_path):
+        pq.read_table(tmp_path / "trials")

@@ -1,0 +1,93 @@
+"""What reading a stranger's table may not do."""
+
+import json
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.pipelines.diff import compare_runs
+from fer_ray.storage.delta_store import Store
+from fer_ray.storage.parquet import read_table
+
+RAN: list[str] = []
+
+
+def leave_a_trace() -> None:
+    RAN.append("unpickled")
+
+
+class Bait:
+    """Leaves a trace where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return leave_a_trace, ()
+
+
+def hostile(file: Any) -> None:
+    """A plain column, within another, that a reader with Ray Data takes for pickled objects."""
+    name = {"ARROW:extension:name": "ray.data.arrow_pickled_object", "ARROW:extension:metadata": ""}
+    within = pa.field("inner", pa.large_binary(), metadata=name)
+    rows = pa.array([{"inner": pickle.dumps(Bait())}], pa.struct([within]))
+    pq.write_table(pa.table([rows], schema=pa.schema([pa.field("sha256", rows.type)])), file)
+
+
+def test_a_column_of_pickled_objects_is_refused_and_not_unpickled(tmp_path: Path) -> None:
+    import ray.data  # noqa: F401 (it registers the type)
+
+    file = tmp_path / "frames" / "part-00000.parquet"
+    file.parent.mkdir()
+    hostile(file)
+    RAN.clear()
+    for source in (file, file.parent, BytesIO(file.read_bytes())):
+        with pytest.raises(UserError, match="may run code when it is read"):
+            read_table(source)
+    assert not RAN
+    pq.read_table(file).to_pylist()
+    assert RAN  # so the file is what it is taken for
+
+
+def test_runs_with_such_a_column_are_not_compared(tmp_path: Path) -> None:
+    import ray.data  # noqa: F401
+
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "extract.json").write_text(json.dumps({"fingerprint": "f"}))
+    hostile(tmp_path / "frames" / "part-00000.parquet")
+    RAN.clear()
+    with pytest.raises(UserError, match="may run code when it is read"):
+        compare_runs(str(tmp_path), str(tmp_path))
+    assert not RAN
+
+
+def test_a_store_with_such_a_column_gives_bytes_and_runs_nothing(tmp_path: Path) -> None:
+    import ray.data  # noqa: F401
+
+    uri = str(tmp_path / "images")
+    deltalake.write_deltalake(uri, pa.table({"sha256": pa.array([b"plain"], pa.large_binary())}))
+    [file] = Path(uri).glob("*.parquet")
+    name = {"ARROW:extension:name": "ray.data.arrow_pickled_object", "ARROW:extension:metadata": ""}
+    field = pa.field("sha256", pa.large_binary(), metadata=name)
+    bait = pa.table([[pickle.dumps(Bait())]], schema=pa.schema([field]))
+    size = file.stat().st_size
+    pq.write_table(bait, file)
+    [log] = Path(uri).glob("_delta_log/*.json")
+    log.write_text(log.read_text().replace(f'"size":{size}', f'"size":{file.stat().st_size}'))
+    RAN.clear()
+    [batch] = Store(str(tmp_path)).snapshot("images").batches(["sha256"])
+    assert batch["sha256"].to_pylist() == [pickle.dumps(Bait())]
+    assert not RAN
+    pq.read_table(file).to_pylist()
+    assert RAN
+
+
+def test_a_folder_is_read_in_the_order_of_its_files_names(tmp_path: Path) -> None:
+    for part in (1, 0, 2):
+        pq.write_table(pa.table({"row": [part]}), tmp_path / f"part-{part:05d}.parquet")
+    assert read_table(tmp_path)["row"].to_pylist() == [0, 1, 2]
+    assert read_table(tmp_path, columns=["row"], filters=[("row", ">", 0)]).num_rows == 2
