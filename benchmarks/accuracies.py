@@ -1,6 +1,8 @@
-"""All experiments of a run folder, each with its protocol, as a dated table.
+"""Table of all experiments of a run folder, each with its protocol.
 
-python -m benchmarks.accuracies --out RUN_FOLDER --name NAME
+    python -m benchmarks.accuracies --out RUN --name NAME
+
+Writes `results/NAME.md`.
 """
 
 import argparse
@@ -14,24 +16,24 @@ from fer_ray.storage.run_folder import frames_record
 
 
 def main() -> None:
-    """Keep the table; features of weights that are not published ones are named as such."""
+    """Write the table; the protocol names the weights of all backbones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="A run folder with trials.")
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a run folder with trials")
+    parser.add_argument("--name", required=True, help="name of the result")
     options = parser.parse_args()
     data = frames_record(options.out)["data"]
-    table = Table("experiment", "images", "trials", "accuracy", "95 % interval", "macro recall",
-                  "log loss", "subject also in training")  # fmt: skip
-    for one in sorted(
-        (item.summary for item in read_experiments(options.out)),
-        key=lambda one: (one.protocol, -one.test_accuracy),
-    ):
-        low, high = one.interval
+    table = Table("experiment", "images", "trials", "accuracy", "95% interval", "macro recall",
+                  "log loss", "subject overlap")  # fmt: skip
+    summaries = [results.summary for results in read_experiments(options.out)]
+    summaries.sort(key=lambda summary: (summary.protocol, -summary.test_accuracy))
+    for summary in summaries:
+        low, high = summary.interval
         bounds = f"{low:.3f}–{high:.3f}" if math.isfinite(low) else "–"
         table.add(
-            one.experiment, f"{one.n_images}", f"{one.n_trials}", f"**{one.test_accuracy:.3f}**",
-            f"{bounds} ({one.interval_method})", f"{one.macro_recall:.3f}",
-            f"{one.test_log_loss:.3f}", f"{one.test_subject_in_train:.0%}",
+            summary.experiment, f"{summary.n_images}", f"{summary.n_trials}",
+            f"**{summary.test_accuracy:.3f}**", f"{bounds} ({summary.interval_method})",
+            f"{summary.macro_recall:.3f}", f"{summary.test_log_loss:.3f}",
+            f"{summary.test_subject_in_train:.0%}",
         )  # fmt: skip
     weights = "; ".join(
         f"{name}: {record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…"

@@ -1,13 +1,13 @@
-"""Head trainings on augmented images: features computed once, against images passed every time.
+"""Training of heads on augmented images: features computed once, or recomputed in every epoch.
 
-    python -m benchmarks.augmented --out RUN_FOLDER --weights FILE [--backbone mobilenet]
+    python -m benchmarks.augmented --out RUN --weights FILE [--backbone mobilenet]
 
-The run folder holds extracted frames of images that are still there; nothing in it is changed. The
-study's way passes each drawn image, and the validation images, through the frozen network in every
-epoch of every training; one training of it is timed, in a process of its own that has all
-processors, and what others would take is counted by their epochs. Both ways use the same draws and
-must give the same losses. How many epochs trainings have that stop early, and those of a search,
-depends on the weights; so ten trainings to the end stand beside them.
+The run folder contains frames whose images still exist; it is not changed. The reference study
+passes each augmented image, and the validation images, through the frozen network in every epoch of
+every training. One such training is timed in a separate process that has all CPUs; the time of
+others is computed from their number of epochs. Both methods use the same draws and must give the
+same losses. The number of epochs of a search and of trainings with early stopping depends on the
+weights, so ten trainings without early stopping are timed as well.
 """
 
 import argparse
@@ -31,36 +31,36 @@ from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import Split, make_splits
 from fer_ray.execution.progress import silent
 from fer_ray.execution.session import ray_closed_after
-from fer_ray.faces.crops import cut
-from fer_ray.features.bottleneck_features import read_draws
+from fer_ray.faces.crops import recrop
+from fer_ray.features.bottleneck_features import read_augmented_features
 from fer_ray.networks import augmentation
-from fer_ray.networks.bottleneck_plan import Bottleneck, plan_bottleneck
+from fer_ray.networks.bottleneck_plan import BottleneckPlan, plan_bottleneck
 from fer_ray.networks.head import History, train_head
 from fer_ray.networks.head_data import Floats, head_data, validation_split
 from fer_ray.networks.head_space import head_settings
 from fer_ray.networks.network import Backbone
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.search_heads import run_head_search
+from fer_ray.settings.extraction import Decode
 from fer_ray.settings.networks import HEADS, Augmentation, HeadSearchSettings
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
-from fer_ray.sources.decoding import read_gray
 from fer_ray.storage.run_folder import RunFolder, frames_record
 from fer_ray.vocabulary import Origin
 
 TRAININGS = 10
-STOPPED = HEADS["augmented"]
-HEAD = STOPPED.model_copy(update={"stop_patience": None})
+EARLY_STOPPED = HEADS["augmented"]
+HEAD = EARLY_STOPPED.model_copy(update={"stop_patience": None})
 SEARCH = Settings(
     trials=TrialSettings(n_trials=1),
     head_search=HeadSearchSettings(configurations=TRAININGS, draws=HEAD.draws),
 )
 
 
-class PassedEachTime:
-    """Training data in the study's way: what is asked for goes through the network then and there.
+class RecomputedFeatures:
+    """Training data that is passed through the network on each access, as in the reference study.
 
-    It stands in for `HeadData`.
+    It has the interface of `HeadData`.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class PassedEachTime:
 
     @property
     def validation(self) -> Floats:
-        """Features of the validation images, computed anew."""
+        """Features of the validation images, recomputed on each access."""
         return self._network(self._crops[self._inner.test])
 
     def of_epoch(self, epoch: int) -> "_Epoch":
-        """The fitted images in one epoch, not computed yet."""
+        """The fitted images of one epoch; indexing computes their features."""
         return _Epoch(self._network, self._crops, self._ids, self._inner.train, epoch)
 
 
@@ -94,31 +94,32 @@ class _Epoch:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Floats:
-        drawn = [
+    def __getitem__(self, indices: NDArray[np.int64]) -> Floats:
+        augmented = [
             augmentation.apply_to_crop(
                 augmentation.draw(Augmentation(), self._ids[row], self._epoch), self._crops[row]
             )
-            for row in self._rows[chosen]
+            for row in self._rows[indices]
         ]
-        return self._network(np.stack(drawn))
+        return self._network(np.stack(augmented))
 
 
-def crops_of(out: Path, root: Path, samples: Samples) -> NDArray[np.uint8]:
-    """The crops (n, 350, 350) of the samples."""
-    rows = pq.read_table(out / "frames", columns=["image_id", "path", "box_xywh"]).to_pylist()
+def cut_crops(out: Path, root: Path, samples: Samples) -> NDArray[np.uint8]:
+    """Cut the crops (n, 350, 350) of the samples from their images."""
+    columns = ["image_id", "path", "sha256", "box_xywh"]
+    rows = pq.read_table(out / "frames", columns=columns).to_pylist()
     by_id = {row["image_id"]: row for row in rows}
-    found = (by_id[name] for name in samples.image_ids)
-    return np.stack([cut(read_gray(root / row["path"]), row["box_xywh"]) for row in found])
+    return np.stack([recrop(by_id[name], root, Decode(), 350) for name in samples.image_ids])
 
 
 def main() -> None:
-    """Time both, make sure that they agree, keep the table."""
+    """Time both methods, check that they agree, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="A run folder with frames.")
+    parser.add_argument("--out", type=Path, required=True, help="a run folder with frames")
     parser.add_argument("--backbone", default="mobilenet")
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--studys-way", action="store_true", help="That alone, as JSON.")
+    parser.add_argument("--recompute-only", action="store_true",
+                        help="time the reference study's method alone, and print JSON")  # fmt: skip
     options = parser.parse_args()
     record = frames_record(options.out)
     root = Path(record["data"]["root"])
@@ -126,59 +127,59 @@ def main() -> None:
     split = make_splits(SEARCH.trials, samples.labels, samples.subjects)[0]
     inner = validation_split(samples, split.train, "random", 0.2, 0, 0)
     fitted = frozenset(samples.image_ids[row] for row in inner.train)
-    wanted = plan_bottleneck(
-        record, options.backbone, options.weights, draws=HEAD.draws, drawn=fitted
+    plan = plan_bottleneck(
+        record, options.backbone, options.weights, draws=HEAD.draws, drawn_ids=fitted
     )
-    if wanted.weights.origin is Origin.UNTRAINED:
-        raise SystemExit(f"{options.weights} was never trained: no heads are trained on it.")
-    if options.studys_way:
-        print(json.dumps(passed_each_time(options.out, root, wanted, samples, inner)))
+    if plan.weights.origin is Origin.UNTRAINED:
+        raise SystemExit(f"{options.weights} contains untrained weights. Pass trained weights.")
+    if options.recompute_only:
+        print(json.dumps(time_recomputed(options.out, root, plan, samples, inner)))
         return
-    command = [sys.executable, "-m", "benchmarks.augmented", *sys.argv[1:], "--studys-way"]
+    command = [sys.executable, "-m", "benchmarks.augmented", *sys.argv[1:], "--recompute-only"]
     study = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    kept = features_once(options.out, root, wanted, samples, inner)
-    if not np.allclose(kept.losses, study["losses"], rtol=1e-3):
-        raise SystemExit(f"the two do not agree: {kept.losses}, {study['losses']}")
+    stored = time_stored(options.out, root, plan, samples, inner)
+    if not np.allclose(stored.losses, study["losses"], rtol=1e-3):
+        raise SystemExit(f"The losses differ: {stored.losses}, {study['losses']}.")
     epoch = study["seconds"] / HEAD.epochs
-    table = Table(f"heads on augmented {options.backbone}", "epochs", "the study's way, s",
-                  "features kept, s", "ratio")  # fmt: skip
-    for name, epochs, seconds in (
-        (f"{TRAININGS} trainings to the end", TRAININGS * HEAD.epochs, kept.trainings),
-        (f"{TRAININGS} trainings, stopped early", kept.stopped_epochs, kept.stopped),
-        (f"a search of {TRAININGS} configurations", kept.searched_epochs, kept.search),
-    ):
-        theirs, ours = epochs * epoch, kept.features + seconds
-        table.add(name, f"{epochs}", f"{theirs:.0f}", f"{kept.features:.0f} + {seconds:.0f}",
-                  f"**{theirs / ours:.1f}**")  # fmt: skip
-    write_result(
-        f"augmented-{options.backbone}",
-        f"{len(samples.labels)} images; a training fits {len(inner.train)}, of which {HEAD.draws} "
-        f"draws each are kept for all trainings, and validates {len(inner.test)}; "
-        f"{os.cpu_count()} processors for each way. Ours: the features, Ray's start included, then "
-        "the heads; the search with its races, its finalists trained again with other seeds, and "
-        f"their test. The study's: {epoch:.1f} s an epoch, the mean of one training of "
-        f"{HEAD.epochs}. Both ways give the same losses. "
-        f"Weights: {wanted.weights.origin.value}; no accuracy is measured here.",
-        table,
+    protocol = (
+        f"{len(samples.labels)} images. A training fits {len(inner.train)}, with {HEAD.draws} "
+        f"stored draws each, and validates on {len(inner.test)}. {os.cpu_count()} CPUs for each "
+        "method. Stored features: computing them, with the start of Ray, then the heads; the "
+        "search includes retraining its finalists with other seeds, and the test. Reference "
+        f"study's method: {epoch:.1f} s per epoch, the mean of one training of {HEAD.epochs}. Both "
+        f"methods give the same losses. Weights: {plan.weights.origin.value}; no accuracy is "
+        "measured here."
     )
+    table = comparison_table(options.backbone, stored, epoch)
+    write_result(f"augmented-{options.backbone}", protocol, table)
 
 
-def passed_each_time(
-    out: Path, root: Path, wanted: Bottleneck, samples: Samples, inner: Split
+def time_recomputed(
+    out: Path, root: Path, plan: BottleneckPlan, samples: Samples, inner: Split
 ) -> dict[str, Any]:
-    """Seconds of one training, and its losses."""
-    network = Backbone(wanted.name, wanted.weights.file)
-    crops = crops_of(out, root, samples)
-    network(crops[:32])  # traced, and TensorFlow has all processors before the head asks for one
-    data = PassedEachTime(network, crops, samples.image_ids, samples.labels, inner)
+    """Time one training in seconds, and return its losses too."""
+    network = Backbone(plan.name, plan.weights.file)
+    crops = cut_crops(out, root, samples)
+    network(crops[:32])  # traces it, and gives TensorFlow all CPUs before the head requests one
+    data = RecomputedFeatures(network, crops, samples.image_ids, samples.labels, inner)
     started = time.perf_counter()
     history = train_head(HEAD, data, 0).history  # type: ignore[arg-type]
     return {"seconds": time.perf_counter() - started, "losses": _losses(history)}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Seconds of each part, epochs, and the losses of the first training."""
+class StoredTimes:
+    """Durations in seconds with stored features.
+
+    Attributes:
+        features: Computing plain and augmented features.
+        trainings: `TRAININGS` trainings without early stopping.
+        stopped: `TRAININGS` trainings with early stopping.
+        stopped_epochs: Their epochs.
+        search: A search of `TRAININGS` configurations.
+        searched_epochs: Its epochs.
+        losses: Training loss by epoch of the first training.
+    """
 
     features: float
     trainings: float
@@ -189,37 +190,55 @@ class Kept:
     losses: list[float]
 
 
-def features_once(
-    out: Path, root: Path, wanted: Bottleneck, samples: Samples, inner: Split
-) -> Kept:
-    """Both tables of features, and all trainings on them."""
+def time_stored(
+    out: Path, root: Path, plan: BottleneckPlan, samples: Samples, inner: Split
+) -> StoredTimes:
+    """Compute both tables of features once, and run all trainings on them."""
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         copy = Path(scratch)
         shutil.copytree(out / "frames", copy / "frames")
         shutil.copy(out / "extract.json", copy)
-        plain = plan_bottleneck(frames_record(copy), wanted.name, wanted.asked)
+        plain = plan_bottleneck(frames_record(copy), plan.name, plan.weights_source)
         marks = [time.perf_counter()]
-        for one in (plain, wanted):
-            run_bottleneck(copy, root, one, Execution(), silent)
+        for features in (plain, plan):
+            run_bottleneck(copy, root, features, Execution(), silent)
         marks.append(time.perf_counter())
-        computed = read_samples(copy / "frames", wanted.name)
-        draws = read_draws(copy, wanted.name, samples.image_ids, wanted.draws)
+        computed = read_samples(copy / "frames", plan.name)
+        draws = read_augmented_features(copy, plan.name, samples.image_ids, plan.draws)
         data = head_data(computed, draws, inner)
-        whole = [train_head(HEAD, data, seed) for seed in range(TRAININGS)]
+        full = [train_head(HEAD, data, seed) for seed in range(TRAININGS)]
         marks.append(time.perf_counter())
-        stopped = [train_head(STOPPED, data, seed) for seed in range(TRAININGS)]
+        stopped = [train_head(EARLY_STOPPED, data, seed) for seed in range(TRAININGS)]
         marks.append(time.perf_counter())
-        card = run_head_search(copy, wanted.name, SEARCH, silent)
+        card = run_head_search(copy, plan.name, SEARCH, silent)
         marks.append(time.perf_counter())
         file = RunFolder(copy).head_candidates(card["experiment"])
-        raced = json.loads(file.read_text())["trials"]["0"]
-    again = [head_settings(one["configuration"]).epochs for one in card["finalists"]]
-    epochs = sum(one["epochs"] for one in raced) + SEARCH.head_search.repeats * sum(again)
-    features, trainings, early, search = np.diff(marks).tolist()
-    return Kept(
-        features, trainings, early, sum(len(one.history) for one in stopped), search, epochs,
-        _losses(whole[0].history),
+        candidates = json.loads(file.read_text())["trials"]["0"]
+    retrained = [head_settings(head["configuration"]).epochs for head in card["finalists"]]
+    epochs = sum(candidate["epochs"] for candidate in candidates)
+    epochs += SEARCH.head_search.repeats * sum(retrained)
+    features_s, trainings_s, stopped_s, search_s = np.diff(marks).tolist()
+    return StoredTimes(
+        features_s, trainings_s, stopped_s, sum(len(head.history) for head in stopped), search_s,
+        epochs, _losses(full[0].history),
     )  # fmt: skip
+
+
+def comparison_table(backbone: str, stored: StoredTimes, epoch: float) -> Table:
+    """Durations of both methods; `epoch` is that of one epoch of the reference study's method."""
+    table = Table(f"heads on augmented {backbone}", "epochs", "reference study's method, s",
+                  "stored features, s", "ratio")  # fmt: skip
+    for name, epochs, seconds in (
+        (f"{TRAININGS} trainings without early stopping", TRAININGS * HEAD.epochs,
+         stored.trainings),
+        (f"{TRAININGS} trainings with early stopping", stored.stopped_epochs, stored.stopped),
+        (f"a search of {TRAININGS} configurations", stored.searched_epochs, stored.search),
+    ):  # fmt: skip
+        recomputed, total = epochs * epoch, stored.features + seconds
+        table.add(name, f"{epochs}", f"{recomputed:.0f}",
+                  f"{stored.features:.0f} + {seconds:.0f}",
+                  f"**{recomputed / total:.1f}**")  # fmt: skip
+    return table
 
 
 def _losses(history: History) -> list[float]:

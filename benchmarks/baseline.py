@@ -1,10 +1,10 @@
-"""The whole baseline job against the study's own procedure, on the same images of one machine.
+"""The complete job and the procedure of the reference study, on the same images and machine.
 
     python -m benchmarks.baseline --data TREE
 
-times `fer-ray run` (selection, crops, landmarks, 20 trials, report; start-up included) and the
-naive procedure of `naive_study`, one after the other, and prints the ratio. The naive one takes
-many minutes: it locates the landmarks anew in each trial, as the notebook does.
+times `fer-ray run` (selection, crops, landmarks, 20 trials, report; start-up included) and then the
+procedure of the reference study (`naive_study`), and prints the ratio. The latter takes many
+minutes: like the notebook, it locates the landmarks again in each trial.
 """
 
 import argparse
@@ -27,28 +27,28 @@ from numpy.typing import NDArray
 from benchmarks.naive_study import find_face, load_cascades, load_predictor, run_trial
 from benchmarks.report import Table, write_result
 from fer_ray.settings.extraction import Selection
-from fer_ray.sources.listing import list_source
+from fer_ray.sources.datasets.listing import list_source
 
 KERNELS = ("linear", "poly")
 
 
 def main() -> None:
-    """Run both, print the comparison, keep it."""
+    """Run both, compare them, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="A CK+ tree.")
-    parser.add_argument("--trials", type=int, default=10, help="Trials of each kernel, in both.")
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CK+")
+    parser.add_argument("--trials", type=int, default=10, help="trials per kernel, for both")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        ours, record, memory = run_ours(options.data, Path(scratch) / "run", options.trials)
-    print(f"fer-ray run: {ours:.1f} s; the naive procedure follows", flush=True)
-    naive, accuracies = run_naive(options.data, options.trials)
+        job, record, memory = time_job(options.data, Path(scratch) / "run", options.trials)
+    print(f"fer-ray run took {job:.1f} s. Running the reference study's procedure.", flush=True)
+    naive, accuracies = time_reference_study(options.data, options.trials)
     table = Table("job", "seconds", "linear", "polynomial")
-    found = [f"{one['test_accuracy']:.3f}" for one in record["experiments"]]
-    table.add("fer-ray run, start to end", f"{ours:.1f}", *found)
-    means = [f"{np.mean(accuracies[kernel]):.3f}" for kernel in KERNELS]
-    table.add("the study's procedure, one process", f"{naive:.1f}", *means)
-    table.add("ratio", f"**{naive / ours:.1f}**", "", "")
-    stages = Table("of fer-ray run", "")
+    job_means = [f"{experiment['test_accuracy']:.3f}" for experiment in record["experiments"]]
+    table.add("fer-ray run, start to end", f"{job:.1f}", *job_means)
+    naive_means = [f"{np.mean(accuracies[kernel]):.3f}" for kernel in KERNELS]
+    table.add("reference study's procedure, one process", f"{naive:.1f}", *naive_means)
+    table.add("ratio", f"**{naive / job:.1f}**", "", "")
+    stages = Table("within fer-ray run", "")
     for stage, seconds in record["timings"].items():
         stages.add(stage, f"{seconds:.1f}")
     for process, mebibytes in memory.items():
@@ -56,13 +56,17 @@ def main() -> None:
     selected = record["extract"]["data"]["selected"]
     protocol = (
         f"{options.data.name}: {selected} images; accuracies are means of {options.trials} random "
-        "80/20 trials of each kernel (reference features), each job with its own draws."
+        "80/20 trials per kernel (reference features), each job with its own splits."
     )
     write_result(f"baseline-{options.data.name}", protocol, table, stages)
 
 
-def run_ours(data: Path, out: Path, trials: int) -> tuple[float, dict[str, Any], dict[str, float]]:
-    """Wall seconds of `fer-ray run`, its record, and peak MiB of driver and of a worker."""
+def time_job(data: Path, out: Path, trials: int) -> tuple[float, dict[str, Any], dict[str, float]]:
+    """Run `fer-ray run`.
+
+    Returns:
+        Seconds, its record, and the peak memory of the driver and of the largest worker in MiB.
+    """
     command = [sys.executable, "-m", "fer_ray", "run", "--data", data, "--out", out]
     started = time.perf_counter()
     process = subprocess.Popen([*map(str, command), "--trials", str(trials)])
@@ -77,29 +81,38 @@ def run_ours(data: Path, out: Path, trials: int) -> tuple[float, dict[str, Any],
 
 
 def watch_memory(pid: int, peaks: dict[str, float]) -> None:
-    """Follow resident memory of a driver and of Ray's workers below it until the driver ends."""
+    """Record the peak memory of a driver and of its largest Ray worker until the driver exits.
+
+    Args:
+        pid: Process ID of the driver.
+        peaks: Receives `driver` and `largest worker`: resident memory in MiB.
+    """
     try:
         driver = psutil.Process(pid)
         while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
-            note_peak(peaks, "driver", driver)
+            record_peak(peaks, "driver", driver)
             for child in driver.children(recursive=True):
                 if child.name().startswith("ray::"):
-                    note_peak(peaks, "largest worker", child)
+                    record_peak(peaks, "largest worker", child)
             time.sleep(2)
     except psutil.NoSuchProcess:
         return
 
 
-def note_peak(peaks: dict[str, float], name: str, process: psutil.Process) -> None:
-    """Keep the larger of the memory seen before and now, MiB."""
+def record_peak(peaks: dict[str, float], name: str, process: psutil.Process) -> None:
+    """Raise `peaks[name]` to the memory that `process` uses now, if that is larger."""
     try:
         peaks[name] = max(peaks[name], process.memory_info().rss / 2**20)
     except psutil.NoSuchProcess:
         return
 
 
-def run_naive(data: Path, trials: int) -> tuple[float, dict[str, list[float]]]:
-    """Wall seconds of the study's procedure, and its test accuracies by kernel."""
+def time_reference_study(data: Path, trials: int) -> tuple[float, dict[str, list[float]]]:
+    """Run the reference study's procedure.
+
+    Returns:
+        Seconds, and the test accuracies by kernel.
+    """
     started = time.perf_counter()
     rows = list_source(data, Selection()).table.to_pylist()
     cascades, predictor = load_cascades(), load_predictor()
@@ -114,7 +127,7 @@ def run_naive(data: Path, trials: int) -> tuple[float, dict[str, list[float]]]:
         for trial in range(trials):
             accuracy, _ = run_trial(crops, kernel, trial, detector, predictor)
             accuracies[kernel].append(accuracy)
-            print(f"naive {kernel} trial {trial}: {accuracy:.3f}", flush=True)
+            print(f"reference study, {kernel} trial {trial}: {accuracy:.3f}", flush=True)
     return time.perf_counter() - started, accuracies
 
 

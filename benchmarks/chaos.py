@@ -1,9 +1,10 @@
-"""Kills at random moments: does a sweep end with the rows of one that nobody disturbed?
+"""Sweeps in which a process is killed at a random moment, compared with an undisturbed sweep.
 
-A cluster of three nodes on this machine; a driver in a process of its own sweeps a folder of images
-into a new store. At a random moment a task's worker, the process that guards it, the sweep's actor,
-a whole node or the driver is killed (SIGKILL). A killed driver is started again, as cron would.
-Then the store is held against that of an undisturbed sweep, row for row.
+The cluster has three nodes, simulated on this machine. A driver in a separate process sweeps a
+folder of images into a new store. At a random moment one process is killed (SIGKILL): a task's
+worker, the child process that a worker guards, the sweep's actor, all of a node, or the driver. A
+killed driver is restarted, as cron would do. Finally the rows of the store are compared with those
+of the undisturbed sweep.
 
     python -m benchmarks.chaos --data corpus --kills 30
 """
@@ -19,87 +20,83 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from deltalake import DeltaTable
 
 from benchmarks.report import Table, write_result
-from fer_ray.execution.authentication import prepare_token
+from benchmarks.simulated_cluster import add_node, start_cluster
 
 NODES = 3
-BOOKKEEPING = {"sweep", "listed_ns"}
-KINDS = ("worker", "guarded", "actor", "node", "driver")
-COMMITS = ("--set", "sweep.commit_rows=16", "--set", "execution.block_images=8")
+SWEEP_COLUMNS = {"sweep", "listed_ns"}  # they differ between sweeps of the same images
+KINDS = ("worker", "child process", "actor", "node", "driver")
+SMALL_BLOCKS = ("--set", "sweep.commit_rows=16", "--set", "execution.block_images=8")
 
 
-def rows_of(store: Path) -> dict[str, list[str]]:
-    """Each table's rows, but for what tells of sweeps, in a fixed order."""
+def read_rows(store: Path) -> dict[str, list[str]]:
+    """Read the sorted rows of each table, without `SWEEP_COLUMNS`."""
     tables = {}
     for name in ("images", "results"):
         rows = DeltaTable(str(store / name)).to_pyarrow_table().to_pylist()
-        told = [{key: row[key] for key in row if key not in BOOKKEEPING} for row in rows]
-        tables[name] = sorted(map(repr, told))
+        tables[name] = sorted(
+            repr({key: value for key, value in row.items() if key not in SWEEP_COLUMNS})
+            for row in rows
+        )
     return tables
 
 
 class Chaos:
-    """A cluster of three nodes, sweeps on it, and ways to disturb them.
+    """A cluster of three nodes on which sweeps are disturbed.
 
     Args:
         data: Folder of images.
-        scratch: For the stores.
-        seed: Of the moments and the victims.
+        scratch: Folder for the stores.
+        seed: Seed of the moments and of the processes to kill.
     """
 
     def __init__(self, data: Path, scratch: Path, seed: int) -> None:
         os.environ.pop("RAY_ADDRESS", None)
-        prepare_token()
-        os.environ["RAY_AUTH_MODE"] = "token"  # of all that is started; read with Ray's import
-        from ray.cluster_utils import Cluster
-
         self._data, self._scratch, self._log = data, scratch, scratch / "driver.log"
         self._random = random.Random(seed)
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100_000_000}
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self._nodes = [self._node() for _ in range(NODES)]
+        self._cluster = start_cluster()
+        self._nodes = [add_node(self._cluster) for _ in range(NODES)]
         started = time.monotonic()
-        assert self._drive(scratch / "undisturbed").wait() == 0
+        assert self._start_driver(scratch / "undisturbed").wait() == 0
         self.seconds = time.monotonic() - started
-        self.expected = rows_of(scratch / "undisturbed")
+        self.expected = read_rows(scratch / "undisturbed")
 
     def close(self) -> None:
-        """End the cluster."""
+        """Shut the cluster down."""
         self._cluster.shutdown()
 
     def trial(self, kind: str) -> tuple[bool, bool, int]:
-        """One sweep with one kill.
+        """Run one sweep and kill one process.
+
+        Args:
+            kind: One of `KINDS`.
 
         Returns:
-            Whether anything was there to be killed, whether the rows are those expected, and how
-            many times the driver was started.
+            Whether a process was killed, whether the rows are as expected, and how many times the
+            driver was started.
         """
         store = self._scratch / "disturbed"
         shutil.rmtree(store, ignore_errors=True)
-        driver, starts = self._drive(store), 1
+        driver, starts = self._start_driver(store), 1
         time.sleep(self._random.uniform(0.2, 1) * self.seconds)
-        hit = self._kill(kind, driver)
+        killed = self._kill(kind, driver)
         while (code := driver.wait(300)) != 0:
-            assert code == -9, f"the driver ended with {code}: {self._log.read_text()[-3000:]}"
-            driver, starts = self._drive(store), starts + 1
-        return hit, rows_of(store) == self.expected, starts
+            assert code == -9, f"the driver exited with {code}: {self._log.read_text()[-3000:]}"
+            driver, starts = self._start_driver(store), starts + 1
+        return killed, read_rows(store) == self.expected, starts
 
-    def _drive(self, store: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *COMMITS]
-        where = ("--source", str(self._data), "--store", str(store))
+    def _start_driver(self, store: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *SMALL_BLOCKS]
+        paths = ("--source", str(self._data), "--store", str(store))
         environment = {**os.environ, "RAY_ADDRESS": self._cluster.address}
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                [*command, *where], env=environment, stdout=subprocess.DEVNULL, stderr=log
+                [*command, *paths], env=environment, stdout=subprocess.DEVNULL, stderr=log
             )
-
-    def _node(self) -> Any:
-        return self._cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
 
     def _kill(self, kind: str, driver: "subprocess.Popen[bytes]") -> bool:
         if kind == "driver":
@@ -109,21 +106,22 @@ class Chaos:
         if kind == "node":
             node = self._nodes.pop(self._random.randrange(NODES))
             self._cluster.remove_node(node, allow_graceful=False)
-            self._nodes.append(self._node())
+            self._nodes.append(add_node(self._cluster))
             return driver.poll() is None
-        wanted: Callable[[str], bool] = {
-            "worker": lambda name: name.startswith("ray::answer"),
-            "actor": lambda name: name.startswith("ray::Claims"),
-            "guarded": lambda name: "fer_ray.execution.guard_process" in name,
+        matches: Callable[[str], bool] = {  # names of Ray's processes: `execution.block_tasks`
+            "worker": lambda command: command.startswith("ray::call_work"),
+            "actor": lambda command: command.startswith("ray::Claims"),
+            "child process": lambda command: "fer_ray.execution.guard_process" in command,
         }[kind]
-        found = [one for one in psutil.Process().children(recursive=True) if wanted(_named(one))]
-        if not found:
+        processes = psutil.Process().children(recursive=True)
+        matching = [process for process in processes if matches(_command_line(process))]
+        if not matching:
             return False
-        self._random.choice(found).kill()
+        self._random.choice(matching).kill()
         return True
 
 
-def _named(process: psutil.Process) -> str:
+def _command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
@@ -131,35 +129,35 @@ def _named(process: psutil.Process) -> str:
 
 
 def main() -> None:
-    """Disturb, compare, and keep a dated file."""
+    """Disturb sweeps, compare their rows, and write the table."""
     parser = argparse.ArgumentParser(description="Sweeps under random kills")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    hits, same, starts = Counter[str](), Counter[str](), 0
+    kills, equal_kills, starts = Counter[str](), Counter[str](), 0
     with tempfile.TemporaryDirectory() as scratch:
         chaos = Chaos(options.data.resolve(), Path(scratch), options.seed)
         try:
-            while hits.total() < options.kills:
-                kind = KINDS[hits.total() % len(KINDS)]
-                hit, equal, started = chaos.trial(kind)
-                hits[kind] += hit
-                same[kind] += hit and equal
+            while kills.total() < options.kills:
+                kind = KINDS[kills.total() % len(KINDS)]
+                killed, equal, started = chaos.trial(kind)
+                kills[kind] += killed
+                equal_kills[kind] += killed and equal
                 starts += started
-                print(f"{kind}: {'killed' if hit else 'nothing to kill'}, "
+                print(f"{kind}: {'killed' if killed else 'no such process'}, "
                       f"rows {'as expected' if equal else 'DIFFER'}", flush=True)  # fmt: skip
                 assert equal
         finally:
             chaos.close()
     table = Table("killed (SIGKILL)", "times", "rows as undisturbed")
     for kind in KINDS:
-        table.add(kind, str(hits[kind]), str(same[kind]))
+        table.add(kind, str(kills[kind]), str(equal_kills[kind]))
     images = len(chaos.expected["images"])
     protocol = (
-        f"{images} images of {options.data.name}, cluster of {NODES} nodes of one processor on one "
-        f"machine; one kill a sweep at a random moment (seed {options.seed}); an undisturbed sweep "
-        f"takes {chaos.seconds:.0f} s. Drivers started: {starts}."
+        f"{images} images of {options.data.name}; cluster of {NODES} nodes with one CPU each, "
+        f"simulated on one machine; one kill per sweep, at a random moment (seed {options.seed}). "
+        f"An undisturbed sweep takes {chaos.seconds:.0f} s. Drivers started: {starts}."
     )
     write_result("chaos", protocol, table)
 

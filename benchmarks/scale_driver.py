@@ -1,4 +1,4 @@
-"""What it costs a driver to hand blocks out, apart from their work; told by `benchmarks.scale`."""
+"""Overhead of dispatching blocks, without the work on their images, for `benchmarks.scale`."""
 
 import tempfile
 import time
@@ -13,28 +13,28 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.execution.chain import POSITION, keep_rows, receipt
+from fer_ray.execution.chain import POSITION, task_result, write_rows
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.pipelines.extract import extract, plan
+from fer_ray.pipelines.extract import extract, plan_extraction
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution
-from fer_ray.sources.listing import list_source
+from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.staging import StagedRows
 
-BLOCK_IMAGES = 32  # a quarter of the largest block of a long job: more of them to feed
-WAITING_BLOCKS = 6  # of each waiting worker
-EMPTY_BLOCKS = 400  # that ask for no work
+BLOCK_IMAGES = 32  # a quarter of the largest block of a long job, so the driver dispatches more
+BLOCKS_PER_WAITING_WORKER = 6
+EMPTY_BLOCKS = 400  # blocks without work
 
 
 @dataclass(frozen=True)
-class Handing:
-    """What it costs to hand a block out, apart from its work.
+class DispatchCost:
+    """Overhead of one block.
 
     Attributes:
-        bytes: Of a block in the object store.
-        serialise_seconds: Into the object store and out of it, in one process.
-        pass_seconds: Through Ray Data, without any work; this and the next for a block.
-        driver_seconds: Of the driver's processor, of these.
+        bytes: Size of the block in the object store.
+        serialise_seconds: Into the object store and back, in one process.
+        pass_seconds: Through Ray Data, without any work.
+        driver_seconds: CPU time of the driver during that pass.
     """
 
     bytes: int
@@ -43,8 +43,8 @@ class Handing:
     driver_seconds: float
 
 
-def time_handing(data: Path, settings: ExtractSettings, workers: int) -> Handing:
-    """Blocks of listed rows that ask for no work."""
+def measure_dispatch(data: Path, settings: ExtractSettings, workers: int) -> DispatchCost:
+    """Dispatch blocks of listed rows that need no work."""
     rows = list_source(data, settings.selection).table
     rows = rows.take(np.resize(np.arange(rows.num_rows), BLOCK_IMAGES))
     blocks = [rows] * EMPTY_BLOCKS
@@ -54,37 +54,45 @@ def time_handing(data: Path, settings: ExtractSettings, workers: int) -> Handing
         for block in blocks:
             ray.get(ray.put(block))
         serialise = time.perf_counter() - started
-        for _ in ("a pass that starts workers", "the one that counts"):
-            spent, started = processor_seconds(), time.perf_counter()
-            passed = ray.data.from_blocks(blocks).map_batches(
-                do_nothing, batch_format="pyarrow", batch_size=rows.num_rows
+        for _ in ("starts the workers", "is measured"):
+            spent, started = cpu_seconds(), time.perf_counter()
+            results = ray.data.from_blocks(blocks).map_batches(
+                count_rows, batch_format="pyarrow", batch_size=rows.num_rows
             )
-            for _ in passed.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
                 pass
             seconds = time.perf_counter() - started
-        driver = processor_seconds() - spent
-    return Handing(rows.nbytes, *(one / EMPTY_BLOCKS for one in (serialise, seconds, driver)))
+        driver = cpu_seconds() - spent
+    per_block = (total / EMPTY_BLOCKS for total in (serialise, seconds, driver))
+    return DispatchCost(rows.nbytes, *per_block)
 
 
-def do_nothing(table: pa.Table) -> pa.Table:
-    """What a task hands on, at once."""
-    return receipt(table.num_rows)
+def count_rows(table: pa.Table) -> pa.Table:
+    """Return the result of a task without doing its work."""
+    return task_result(table.num_rows)
 
 
-def processor_seconds() -> float:
-    """That this process has used."""
+def cpu_seconds() -> float:
+    """CPU time that this process has used so far."""
     spent = psutil.Process().cpu_times()
     return float(spent.user + spent.system)
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Blocks put through workers that wait in place of work."""
+class WaitingRun:
+    """Blocks processed by workers that sleep instead of working.
+
+    Attributes:
+        workers: Number of workers.
+        images: Number of images.
+        seconds: Duration.
+        driver_seconds: CPU time of the driver.
+    """
 
     workers: int
     images: int
     seconds: float
-    driver_seconds: float  # of processor time
+    driver_seconds: float
 
     @property
     def blocks(self) -> int:
@@ -92,63 +100,64 @@ class Waiting:
         return self.images // BLOCK_IMAGES
 
 
-def time_waiting(
+def time_waiting_workers(
     data: Path, settings: ExtractSettings, workers: int, image_seconds: float
-) -> Waiting:
-    """So many workers that wait, after a pass that starts them."""
+) -> WaitingRun:
+    """Time workers that sleep for `image_seconds` per image, after a pass that starts them."""
     with tempfile.TemporaryDirectory() as folder, ray_closed_after():
         ensure_ray(Execution(workers=workers))
         out = Path(folder, "rows")
-        extract(plan(data, out, settings, fresh=False), out, Execution(workers=2), lambda _: None)
+        plan = plan_extraction(data, out, settings, fresh=False)
+        extract(plan, out, Execution(workers=2), lambda _: None)
         rows = pq.read_table(out / "frames").slice(0, BLOCK_IMAGES)
-        wait = partial(wait_and_keep, rows=rows, staged=StagedRows(Path(folder, "kept")))
+        wait = partial(sleep_and_write, rows=rows, staged=StagedRows(Path(folder, "staged")))
         seconds = 0.0
         for pause in (0.01, image_seconds):
-            count = workers * WAITING_BLOCKS
+            count = workers * BLOCKS_PER_WAITING_WORKER
             positions = np.arange(count * rows.num_rows).reshape(count, -1)
             blocks = [pa.table({POSITION: block}) for block in positions]
-            spent, started = processor_seconds(), time.perf_counter()
-            receipts = ray.data.from_blocks(blocks).map_batches(
+            spent, started = cpu_seconds(), time.perf_counter()
+            results = ray.data.from_blocks(blocks).map_batches(
                 partial(wait, image_seconds=pause),
                 batch_format="pyarrow",
                 batch_size=rows.num_rows,
             )
-            for _ in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
                 pass
             seconds = time.perf_counter() - started
-        return Waiting(workers, positions.size, seconds, processor_seconds() - spent)
+        return WaitingRun(workers, positions.size, seconds, cpu_seconds() - spent)
 
 
-def wait_and_keep(
+def sleep_and_write(
     table: pa.Table, rows: pa.Table, staged: StagedRows, image_seconds: float
 ) -> pa.Table:
-    """Wait as long as the steps would take, then keep as many real rows."""
+    """Sleep for as long as the steps would take, then write as many real rows."""
     time.sleep(image_seconds * table.num_rows)
-    return keep_rows(rows.slice(0, table.num_rows), table[POSITION].to_numpy(), staged)
+    return write_rows(rows.slice(0, table.num_rows), table[POSITION].to_numpy(), staged)
 
 
-def waiting_table(found: list[Waiting], image_seconds: float) -> Table:
-    """What came of it, beside what workers alone would make."""
+def waiting_table(runs: list[WaitingRun], image_seconds: float) -> Table:
+    """Throughput of waiting workers, also relative to workers without any overhead."""
     table = Table(
-        "waiting workers", "images", "images/s", "of what they could", "driver, ms a block"
+        "waiting workers", "images", "images/s", "relative to no overhead", "driver, ms per block"
     )
-    for one in found:
-        could = one.workers / image_seconds
-        rate = one.images / one.seconds
-        driver = 1e3 * one.driver_seconds / one.blocks
-        cells = (f"{rate:.0f}", f"{rate / could:.0%}", f"{driver:.1f}")
-        table.add(str(one.workers), str(one.images), *cells)
+    for run in runs:
+        limit = run.workers / image_seconds
+        rate = run.images / run.seconds
+        driver = 1e3 * run.driver_seconds / run.blocks
+        cells = (f"{rate:.0f}", f"{rate / limit:.0%}", f"{driver:.1f}")
+        table.add(str(run.workers), str(run.images), *cells)
     return table
 
 
-def handing_table(handing: Handing, image_seconds: float) -> Table:
-    """What a block costs besides its work, beside that work."""
-    table = Table(f"a block of {BLOCK_IMAGES} images", "ms", "of its work")
-    scheduling = handing.pass_seconds - handing.serialise_seconds
+def dispatch_table(cost: DispatchCost, image_seconds: float) -> Table:
+    """Overhead of a block, also relative to the work on its images."""
+    table = Table(f"a block of {BLOCK_IMAGES} images", "ms", "relative to its work")
+    scheduling = cost.pass_seconds - cost.serialise_seconds
     for name, seconds in (
-        ("serialisation, into the object store and out of it", handing.serialise_seconds),
-        ("scheduling, the rest of its way through Ray Data", scheduling),
-        ("of these two, the driver's processor", handing.driver_seconds),
+        ("serialisation, into the object store and back", cost.serialise_seconds),
+        ("scheduling, the rest of the pass through Ray Data", scheduling),
+        ("CPU time of the driver for these two", cost.driver_seconds),
         ("its work, one process", BLOCK_IMAGES * image_seconds),
     ):
         share = seconds / (BLOCK_IMAGES * image_seconds)

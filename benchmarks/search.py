@@ -1,10 +1,10 @@
-"""A search by the whole job against a plain joblib loop over the same fits.
+"""Duration of a nested search by the job, and by a plain joblib loop over the same fits.
 
-    python -m benchmarks.search --out RUN_FOLDER [--configurations 200]
+    python -m benchmarks.search --out RUN [--configurations 200]
 
-The run folder holds extracted frames; nothing in it is changed. The loop makes the same shared
-matrices and fits in as many processes, keeps everything in memory, and cannot be resumed. It runs
-before and after the job, since other work on the machine moves both.
+The run folder contains frames; it is not changed. The loop computes the same shared matrices and
+fits in as many processes, stores everything in memory, and cannot be resumed. It runs before and
+after the job, since other load on the machine affects both.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
@@ -26,106 +27,120 @@ from fer_ray.evaluation.splits import inner_folds
 from fer_ray.evaluation.trial_store import TrialResult
 from fer_ray.execution.progress import silent
 from fer_ray.execution.session import ray_closed_after
-from fer_ray.models.nested import Candidate, answer, best_members, examine
+from fer_ray.models.candidates import Candidate, evaluate_candidates, fit_and_predict, select_voters
 from fer_ray.models.nested_search import SearchExperiment, plan_search
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.search import run_search
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 
-SPLITTING = TrialSettings(protocol="subject-10fold")
-ALLOWED_RATIO, ALLOWED_SECONDS = 1.2, 10  # of the loop's time, and start-up
+TRIALS = TrialSettings(protocol="subject-10fold")
+ALLOWED_RATIO, ALLOWED_SECONDS = 1.2, 10  # relative to the loop; start-up
+
+Predicted = NDArray[np.int8]
 
 
 def main() -> None:
-    """Time both, make sure that they agree, keep the table."""
+    """Time both, check that they agree, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="A run folder with frames.")
+    parser.add_argument("--out", type=Path, required=True, help="a run folder with frames")
     parser.add_argument("--configurations", type=int, default=200)
     options = parser.parse_args()
     settings = SearchSettings(configurations=options.configurations)
-    before, ours = loop(options.out, settings)
-    job, theirs = whole_job(options.out, settings)
-    after, _ = loop(options.out, settings)
-    if not np.array_equal(ours, theirs):
-        raise SystemExit("the two do not agree")
-    plain = (before + after) / 2
+    before, loop_predicted = time_loop(options.out, settings)
+    job, job_predicted = time_job(options.out, settings)
+    after, _ = time_loop(options.out, settings)
+    if not np.array_equal(loop_predicted, job_predicted):
+        raise SystemExit("The predictions of the job and of the loop differ.")
+    loop = (before + after) / 2
     table = Table("nested search", "seconds")
     table.add("joblib loop, before", f"{before:.1f}")
     table.add("joblib loop, after", f"{after:.1f}")
-    table.add("fer-ray search, Ray's start included", f"{job:.1f}")
-    table.add("allowed", f"{ALLOWED_RATIO * plain + ALLOWED_SECONDS:.1f}")
+    table.add("fer-ray search, start of Ray included", f"{job:.1f}")
+    table.add("allowed", f"{ALLOWED_RATIO * loop + ALLOWED_SECONDS:.1f}")
     protocol = (
-        f"{len(theirs)} images, {options.configurations} configurations × 10 subject folds × "
-        f"{settings.inner_folds} inner folds = "
-        f"{options.configurations * 10 * settings.inner_folds} fits and the answers' own, "
-        f"{os.cpu_count()} processes. Both give the same predictions."
+        f"{len(job_predicted)} images, {options.configurations} configurations × 10 subject folds "
+        f"× {settings.inner_folds} inner folds = "
+        f"{options.configurations * 10 * settings.inner_folds} fits, and those of the chosen "
+        f"models; {os.cpu_count()} processes. Both give the same predictions."
     )
     write_result("search", protocol, table)
 
 
-def whole_job(out: Path, settings: SearchSettings) -> tuple[float, np.ndarray]:
-    """Seconds of the job on a copy of the frames, and its answers by fold and image."""
+def time_job(out: Path, settings: SearchSettings) -> tuple[float, Predicted]:
+    """Run the job on a copy of the frames.
+
+    Returns:
+        Seconds, and the predicted class codes (n,) by fold and image.
+    """
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         copy = Path(scratch)
         shutil.copytree(out / "frames", copy / "frames")
         shutil.copy(out / "extract.json", copy)
         started = time.perf_counter()
-        run_search(copy, settings, SPLITTING, Execution(), silent)
+        run_search(copy, settings, TRIALS, Execution(), silent)
         seconds = time.perf_counter() - started
         predictions = pq.read_table(copy / "predictions")
         return seconds, predictions["predicted"].to_numpy()
 
 
-def loop(out: Path, settings: SearchSettings) -> tuple[float, np.ndarray]:
-    """Seconds of the plain loop, and its answers by fold and image."""
+def time_loop(out: Path, settings: SearchSettings) -> tuple[float, Predicted]:
+    """Run the plain loop. Returns as of `time_job`."""
     started = time.perf_counter()
-    ready = prepare(out, SPLITTING, settings.feature_sets[0])
-    experiment = plan_search(settings, SPLITTING, ready.folds, ready.frames_key)
+    prepared = prepare_trials(out, TRIALS, settings.feature_sets[0])
+    experiment = plan_search(settings, TRIALS, prepared.folds, prepared.frames_key)
     by_set = {name: read_samples(out / "frames", name) for name in settings.feature_sets}
     folds = range(len(experiment.splits))
     workers = Parallel(n_jobs=os.cpu_count())
-    examined = workers(
-        delayed(examine_set)(experiment, by_set[name], name, fold)
+    by_fold_and_set = workers(
+        delayed(best_candidates)(experiment, by_set[name], name, fold)
         for fold in folds
         for name in settings.feature_sets
     )
     size = len(settings.feature_sets)
     by_fold: list[list[Candidate]] = [
-        list(chain.from_iterable(examined[fold * size : (fold + 1) * size])) for fold in folds
+        list(chain.from_iterable(by_fold_and_set[fold * size : (fold + 1) * size]))
+        for fold in folds
     ]
-    answers = workers(
-        delayed(answer_fold)(experiment, by_set, found, fold) for fold, found in enumerate(by_fold)
+    results = workers(
+        delayed(predict_fold)(experiment, by_set, candidates, fold)
+        for fold, candidates in enumerate(by_fold)
     )
     seconds = time.perf_counter() - started
-    return seconds, np.concatenate([result.predicted for result in answers])
+    return seconds, np.concatenate([result.predicted for result in results])
 
 
-def examine_set(
+def best_candidates(
     experiment: SearchExperiment, samples: Samples, name: str, fold: int
 ) -> list[Candidate]:
-    """The best candidate of each classifier on one feature set in one fold."""
+    """Find the best candidate of each classifier on one feature set in one fold."""
     with threadpool_limits(1):
         train, settings = experiment.splits[fold].train, experiment.settings
-        own = [one for one in experiment.configurations if one.feature_set == name]
+        configurations = [
+            configuration
+            for configuration in experiment.configurations
+            if configuration.feature_set == name
+        ]
         inner = inner_folds(samples, train, settings.inner_folds, experiment.seed)
+        candidates = evaluate_candidates(configurations, samples, train, inner)
         best: dict[str, Candidate] = {}
-        for one in sorted(
-            examine(own, samples, train, inner), key=lambda c: c.rank(settings.metric)
-        ):
-            best.setdefault(one.configuration.classifier, one)
+        for candidate in sorted(candidates, key=lambda c: c.rank(settings.metric)):
+            best.setdefault(candidate.configuration.classifier, candidate)
         return list(best.values())
 
 
-def answer_fold(
-    experiment: SearchExperiment, by_set: dict[str, Samples], found: list[Candidate], fold: int
+def predict_fold(
+    experiment: SearchExperiment,
+    by_set: dict[str, Samples],
+    candidates: list[Candidate],
+    fold: int,
 ) -> TrialResult:
-    """The answers of one fold by what is best inside its training part."""
+    """Predict the test part of a fold with the best candidates of its training part."""
     with threadpool_limits(1):
         split, settings = experiment.splits[fold], experiment.settings
         labels = next(iter(by_set.values())).labels[split.train]
-        members = best_members(found, labels, settings.voters, settings.metric)
-        return answer(members, by_set, split, time.perf_counter())
+        members = select_voters(candidates, labels, settings.voters, settings.metric)
+        return fit_and_predict(members, by_set, split, time.perf_counter())
 
 
 if __name__ == "__main__":

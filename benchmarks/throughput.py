@@ -1,11 +1,12 @@
-"""Extraction by the whole job against the bare step functions times the number of processors.
+"""Rate of the complete job, relative to the bare step functions on all CPUs.
 
     python -m benchmarks.throughput --data TREE [--frames all] [--profile fast] [--model BUNDLE]
 
-Bare: the step functions without Ray on a sample of the same images, in one process alone, times the
-number of processors, and in as many processes at once. Job: `fer_ray.pipelines.extract` once Ray runs and
-every worker has loaded its models (a first pass over a few images warms them up). With a bundle the
-job is `fer_ray.pipelines.predict`: frame → crop, landmarks, features, class probabilities → stored row.
+Bare: the step functions without Ray on a sample of the same images, in one process (multiplied by
+the number of CPUs) and in as many processes as CPUs. Job: `fer_ray.pipelines.extract` after Ray has
+started and each worker has loaded its models; a first pass over a few images ensures that. With a
+bundle the job is `fer_ray.pipelines.predict`: frame → crop, landmarks, features, class
+probabilities → stored row.
 """
 
 import argparse
@@ -13,12 +14,12 @@ import multiprocessing
 import os
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
+from fer_ray.execution.progress import silent
 from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
@@ -26,53 +27,59 @@ from fer_ray.pipelines import predict as prediction
 from fer_ray.pipelines import run
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution, Settings
-from fer_ray.sources.listing import list_source
-from fer_ray.storage.locks import run_folder
+from fer_ray.sources.datasets.listing import list_source
+from fer_ray.storage.locks import lock_folder
 
-BARE_IMAGES = 150  # of each process
-WARM_IMAGES = 60
+BARE_IMAGES = 150  # per process
+WARM_UP_IMAGES = 60
+BATCH_IMAGES = 8  # as in a task
 
 
 def main() -> None:
-    """Measure both, print the ratios, keep them."""
+    """Measure both and write the table with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--frames", choices=["study", "first-and-peak", "all"], default="all")
     parser.add_argument("--profile", choices=["reference", "fast"], default="reference")
-    parser.add_argument("--model", type=Path, help="A bundle; its settings of extraction count.")
+    parser.add_argument("--model", type=Path, help="a bundle; its extraction settings apply")
     options = parser.parse_args()
-    settings = Settings.model_validate(
-        {"profile": options.profile, "extract": {"selection": {"frames": options.frames}}}
-    ).extract
-    if options.model:
-        selection = settings.selection
-        settings = read_bundle(options.model).manifest.recipe.settings()
-        settings = settings.model_copy(update={"selection": selection})
+    settings = read_settings(options.profile, options.frames, options.model)
     listing = list_source(options.data, settings.selection)
-    processors = os.cpu_count() or 1
-    bare = [bare_rate(listing.root, listing.table, settings, n) for n in (1, processors)]
+    cpus = os.cpu_count() or 1
+    before = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
     if options.model:
-        measured, images = predict_rate(options.data, options.model)
+        job, images = predict_rate(options.data, options.model)
     else:
-        measured, images = job_rate(options.data, settings)
-    again = [bare_rate(listing.root, listing.table, settings, n) for n in (1, processors)]
-    alone, at_once = ((one + other) / 2 for one, other in zip(bare, again, strict=True))
+        job, images = extract_rate(options.data, settings)
+    after = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
+    single, parallel = ((first + last) / 2 for first, last in zip(before, after, strict=True))
     what = "prediction" if options.model else "extraction"
-    whose = "the bundle's" if options.model else options.profile
-    table = Table(f"{what}, {whose} settings", "images/s", "ratio")
-    rates = (processors * alone, at_once)
-    names = (f"bare steps of extraction, one process alone, × {processors}",
-             f"the same, {processors} processes at once")  # fmt: skip
-    for name, rate in zip(names, rates, strict=True):
-        table.add(f"{name}: mean of before and after", f"{rate:.2f}", f"**{measured / rate:.2f}**")
-    table.add(f"the job, {images} images", f"{measured:.2f}", "")
-    protocol = f"{options.data.name}, {options.frames} frames."
+    whose = "settings of the bundle" if options.model else f"{options.profile} settings"
+    table = Table(f"{what}, {whose}", "images/s", "ratio")
+    for name, rate in (
+        (f"bare steps of extraction, one process × {cpus}", cpus * single),
+        (f"bare steps of extraction, {cpus} processes", parallel),
+    ):
+        table.add(f"{name}: mean of before and after", f"{rate:.2f}", f"**{job / rate:.2f}**")
+    table.add(f"the job, {images} images", f"{job:.2f}", "")
     name = options.model.name if options.model else options.profile
+    protocol = f"{options.data.name}, {options.frames} frames. Ratio: the job's rate to this rate."
     write_result(f"throughput-{what}-{name}", protocol, table)
 
 
+def read_settings(profile: str, frames: str, model: Path | None) -> ExtractSettings:
+    """Extraction settings of a profile or, if given, of a bundle."""
+    settings = Settings.model_validate(
+        {"profile": profile, "extract": {"selection": {"frames": frames}}}
+    ).extract
+    if model is None:
+        return settings
+    of_bundle = read_bundle(model).manifest.recipe.settings()
+    return of_bundle.model_copy(update={"selection": settings.selection})
+
+
 def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes: int) -> float:
-    """Images a second of the step functions in so many processes at once, models loaded."""
+    """Images per second of the step functions in parallel processes with loaded models."""
     stride = max(1, table.num_rows // (BARE_IMAGES * processes))
     sample = table.take(list(range(0, table.num_rows, stride)))
     shares = [sample.take(list(range(i, sample.num_rows, processes))) for i in range(processes)]
@@ -85,48 +92,43 @@ def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes:
 
 
 def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
-    """Put rows through all steps, eight at a time as a task does."""
+    """Process rows with all steps in batches, and return their number."""
     rows = 0
-    for start in range(0, table.num_rows, 8):
-        part = steps.decode(table.slice(start, 8), root, settings.decode)
-        part = steps.crop(part, settings.crop)
-        part = steps.landmarks(part, settings.landmarks, settings.crop.size_px)
-        rows += steps.features(part, settings.features.sets, settings.crop.size_px).num_rows
+    for start in range(0, table.num_rows, BATCH_IMAGES):
+        batch = steps.decode(table.slice(start, BATCH_IMAGES), root, settings.decode)
+        batch = steps.crop(batch, settings.crop)
+        batch = steps.landmarks(batch, settings.landmarks, settings.crop.size_px)
+        rows += steps.features(batch, settings.features.sets, settings.crop.size_px).num_rows
     return rows
 
 
-def silent(*_: object) -> nullcontext[object]:
-    """No progress display."""
-    return nullcontext(lambda _: None)
-
-
-def job_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
-    """Images a second of the job once running, and the number of images."""
+def extract_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
+    """Images per second of the running job, and the number of images."""
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         ensure_ray(Execution())
-        warm = settings.model_copy(update={"selection": Selection(frames="study")})
-        for number, chosen in enumerate((warm, settings)):
+        warm_up = settings.model_copy(update={"selection": Selection(frames="study")})
+        for number, extraction in enumerate((warm_up, settings)):
             out = Path(scratch) / str(number)
-            with run_folder(out):
-                record = run.run_extract(data, out, Settings(extract=chosen), silent)  # type: ignore[arg-type]
+            with lock_folder(out):
+                record = run.run_extract(data, out, Settings(extract=extraction), silent)
     return rate_of(record)
 
 
 def predict_rate(data: Path, model: Path) -> tuple[float, int]:
-    """The same of predictions of all images."""
-    few = sorted(data.rglob("*.png"))[:WARM_IMAGES]
+    """Images per second of running predictions of all images, and the number of images."""
+    few = sorted(data.rglob("*.png"))[:WARM_UP_IMAGES]
     with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
         ensure_ray(Execution())
         for number, images in enumerate((few, [data])):
             out = Path(scratch) / str(number)
-            with run_folder(out):
-                planned = prediction.plan(model, images, out)
-                record = prediction.predict(planned, out, Execution(), lambda _: None)
+            with lock_folder(out):
+                plan = prediction.plan_prediction(model, images, out)
+                record = prediction.predict(plan, out, Execution(), lambda _: None)
     return rate_of(record)
 
 
 def rate_of(record: dict[str, object]) -> tuple[float, int]:
-    """Images a second and images, by a job's record."""
+    """Images per second and number of images, from the record of a job."""
     timings = record["timings"]
     assert isinstance(timings, dict)
     return timings["images_done"] / timings["extract_seconds"], timings["images_done"]

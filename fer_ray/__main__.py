@@ -1,4 +1,4 @@
-"""`python -m fer_ray` is `fer-ray`."""
+"""Run the command line as `python -m fer_ray`."""
 
 from fer_ray.cli.main import main
 

@@ -1,6 +1,6 @@
-"""`fer-ray doctor`: is everything here that a job needs, and if not, what is to be done?
+"""`fer-ray doctor`: checks the installation, and says how to fix what is missing.
 
-Only the standard library is imported at the top: what is amiss may be any other.
+Only the standard library is imported at the top, since any other library may be what is broken.
 """
 
 import importlib
@@ -15,47 +15,53 @@ from pathlib import Path
 
 from fer_ray.errors import UserError
 
-# Imported as well: they bring code of their own that the machine may not load.
-NATIVE = ("numpy", "scipy", "cv2", "pyarrow", "pandas", "sklearn", "duckdb", "deltalake", "PIL")
-LEAST_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
+# Imported by the check, since their compiled code may not load on this machine.
+COMPILED = ("numpy", "scipy", "cv2", "pyarrow", "pandas", "sklearn", "duckdb", "deltalake", "PIL")
+MIN_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One check: what was looked at, whether it is well, and what was found or how to mend it."""
+class Check:
+    """The result of one check.
+
+    Attributes:
+        subject: What was checked.
+        ok: Whether it passed.
+        text: What was found, or how to fix it.
+    """
 
     subject: str
     ok: bool
     text: str
 
 
-def examine(out: Path, model: Path | None, start_ray: bool) -> Iterator[Finding]:
-    """All checks, one after another.
+def run_checks(out: Path, model: Path | None, start_ray: bool) -> Iterator[Check]:
+    """Run all checks and yield each result.
 
     Args:
         out: Folder that a job would write into.
-        model: Landmark model named by the user, or None.
+        model: Landmark model that the user specified, or None.
         start_ray: Whether to start Ray, which takes some seconds.
     """
     yield _check("Python", _python)
     yield _check("libraries", _libraries)
-    yield _check("their native parts", _native_parts)
+    yield _check("compiled libraries", _compiled_libraries)
     yield _check("dlib", _dlib)
     yield _check("face cascades", _cascades)
     yield _check("landmark model", lambda: _landmark_model(model))
     yield _check("Keras", _keras)
     yield _check("network weights", _weights)
-    yield _check("processors and memory", _resources)
-    yield _check("output folder", lambda: _writable(out))
+    yield _check("CPUs and memory", _resources)
+    yield _check("output folder", lambda: _output_folder(out))
     if start_ray:
         yield _check("Ray", _ray)
 
 
-def _check(subject: str, look: Callable[[], str]) -> Finding:
+def _check(subject: str, describe: Callable[[], str]) -> Check:
     try:
-        return Finding(subject, True, look())
-    except (UserError, ImportError) as problem:
-        return Finding(subject, False, str(problem))
+        return Check(subject, True, describe())
+    except (UserError, ImportError) as error:
+        return Check(subject, False, str(error))
 
 
 def _python() -> str:
@@ -63,20 +69,22 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    """Every library that this package asks for, by the package's own word."""
+    """Compare the installed libraries with the requirements of the package."""
     from packaging.requirements import Requirement
 
-    asked = [Requirement(text) for text in requires("fer_ray") or ()]
-    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    listed = [Requirement(text) for text in requires("fer_ray") or ()]
+    required = [
+        item for item in listed if item.marker is None or item.marker.evaluate({"extra": ""})
+    ]
     wrong = [
-        f"{one.name} {found or 'not installed'}: pip install '{one.name}{one.specifier}'"
-        for one in needed
-        for found in [_installed(one.name)]
-        if not found or not one.specifier.contains(found, prereleases=True)
+        f"{item.name} {installed or 'is not installed'}: pip install '{item.name}{item.specifier}'"
+        for item in required
+        for installed in [_installed(item.name)]
+        if not installed or not item.specifier.contains(installed, prereleases=True)
     ]
     if wrong:
         raise UserError("; ".join(wrong))
-    return f"{len(needed)}, each as asked for; Ray {_installed('ray')}"
+    return f"{len(required)} installed in the required versions; Ray {_installed('ray')}"
 
 
 def _installed(name: str) -> str | None:
@@ -86,13 +94,13 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _native_parts() -> str:
-    for name in NATIVE:
+def _compiled_libraries() -> str:
+    for name in COMPILED:
         try:
             importlib.import_module(name)
-        except ImportError as problem:
-            raise UserError(f"{name} cannot be imported: {problem}. Install it again.") from None
-    return ", ".join(NATIVE)
+        except ImportError as error:
+            raise UserError(f"{name} cannot be imported: {error}. Reinstall it.") from None
+    return ", ".join(COMPILED)
 
 
 def _dlib() -> str:
@@ -106,64 +114,63 @@ def _cascades() -> str:
     from fer_ray.vocabulary import CASCADES
 
     if any(load_cascade(name).empty() for name in CASCADES):
-        raise UserError("a cascade file is damaged: install opencv-python-headless again")
+        raise UserError("a cascade file is damaged: reinstall opencv-python-headless")
     return ", ".join(CASCADES)
 
 
 def _landmark_model(model: Path | None) -> str:
-    from fer_ray.faces.landmarks import LandmarkLocator, model_file
+    from fer_ray.faces.landmarks import LandmarkLocator, landmark_model_file
     from fer_ray.settings.extraction import Landmarks
 
     settings = Landmarks(model=model)
     LandmarkLocator(settings)
-    return f"{model_file(settings.model).name}, 68 points"
+    return f"{landmark_model_file(settings.model).name}, 68 points"
 
 
 def _keras() -> str:
-    """Without importing it, which takes seconds."""
+    """Find Keras and its backend without importing them, which would take seconds."""
     keras, backend = _installed("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")
     if find_spec(backend) is None:
         raise UserError(
-            f"{keras}, but its backend {backend} is not installed: pip install {backend}, or name "
-            "another one in KERAS_BACKEND"
+            f"{keras}, but its backend {backend} is not installed: pip install {backend}, or set "
+            "KERAS_BACKEND to another backend"
         )
     return f"{keras} on {backend}"
 
 
 def _weights() -> str:
-    """What is here already; what is not is downloaded when it is asked for."""
-    from fer_ray.networks.weights import embedded_file, is_cached
+    """List the weights on this machine; others are downloaded when they are first used."""
+    from fer_ray.networks.weights import bundled_dlib_file, is_cached
     from fer_ray.settings.backbones import BACKBONES
 
-    embedded_file()
-    here = [name for name, spec in BACKBONES.items() if spec.url and is_cached(spec)]
-    return f"dlib_resnet embedded; ImageNet in Keras's cache: {', '.join(here) or 'none yet'}"
+    bundled_dlib_file()
+    cached = [name for name, spec in BACKBONES.items() if spec.url and is_cached(spec)]
+    return f"dlib_resnet embedded; ImageNet in Keras's cache: {', '.join(cached) or 'none yet'}"
 
 
 def _resources() -> str:
-    processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
+    from fer_ray.storage.environment import available_cpus
+
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    found = f"{processors} processors, {free:.1f} GiB free"
-    if free < LEAST_MEMORY_GIB:
+    text = f"{available_cpus()} CPUs, {free:.1f} GiB free"
+    if free < MIN_MEMORY_GIB:
         raise UserError(
-            f"{found}: less than {LEAST_MEMORY_GIB:.0f} GiB. Close other programs, or run with "
+            f"{text}: less than {MIN_MEMORY_GIB:.0f} GiB. Close other programs, or run with "
             "--workers 1."
         )
-    return found
+    return text
 
 
-def _writable(out: Path) -> str:
+def _output_folder(out: Path) -> str:
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
-    except OSError as problem:
+    except OSError as error:
         raise UserError(
-            f"{existing} cannot be written ({problem.strerror}): name another --out"
+            f"Cannot write to {existing} ({error.strerror}): pass another --out"
         ) from None
-    return f"{out} can be written"
+    return f"{out} is writable"
 
 
 def _ray() -> str:
@@ -174,5 +181,7 @@ def _ray() -> str:
         workers = ensure_ray(Execution())
         import ray
 
-        answer = ray.get(ray.remote(lambda: 1).remote(), timeout=60)
-    return f"starts, {workers} tasks at a time" if answer == 1 else "gives a wrong answer"
+        result = ray.get(ray.remote(lambda: 1).remote(), timeout=60)
+    if result != 1:
+        raise UserError("a task returned a wrong result: reinstall ray")
+    return f"starts, {workers} parallel tasks"

@@ -1,22 +1,26 @@
-"""What a user can put right, told apart from bugs; and the codes that a command ends with."""
+"""Errors that the user can fix, each with the exit code of the command that it ends."""
 
 from fer_ray.vocabulary import ExitCode
 
 
 class UserError(Exception):
-    """A mistake or a lack that the user can mend; its text says how. Shown without a traceback."""
+    """An error that the user can fix. Its message says how; commands show it without a traceback.
+
+    Attributes:
+        exit_code: Exit code of a command that this error ends.
+    """
 
     exit_code = ExitCode.USER_ERROR
 
 
 class MismatchError(UserError):
-    """The output folder holds work made from other settings or other data."""
+    """The output folder contains results from other settings or other data."""
 
     exit_code = ExitCode.MISMATCH
 
 
 class SourceLostError(UserError):
-    """The images' storage cannot be listed or read, or no longer holds what it held."""
+    """The source cannot be listed or read, or has lost images that it contained before."""
 
     exit_code = ExitCode.SOURCE_LOST
 
@@ -28,6 +32,6 @@ class StoreLostError(UserError):
 
 
 class StoppedError(UserError):
-    """A sweep was told to end, and did so in good order."""
+    """A sweep was stopped by a signal; finished work is committed."""
 
     exit_code = ExitCode.STOPPED

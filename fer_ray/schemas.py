@@ -1,6 +1,6 @@
-"""Columns, schemas and statuses: what one stage may expect of another, and a reader of us all.
+"""The columns of every table, in run folders and in stores.
 
-Imports pyarrow only. Change `SCHEMA_VERSION` whenever a column changes its name, type or meaning.
+Imports pyarrow only. Increase `SCHEMA_VERSION` when a column changes its name, type or meaning.
 """
 
 import pyarrow as pa
@@ -9,32 +9,36 @@ from fer_ray.vocabulary import CASCADES, EMOTIONS, N_LANDMARKS
 
 
 def vector(width: int, value_type: pa.DataType | None = None) -> pa.DataType:
-    """The Arrow type of a vector column: a fixed-size list, float32 unless told."""
+    """The Arrow type of a vector column: a fixed-size list, by default of float32."""
     return pa.list_(value_type or pa.float32(), width)
 
 
 LISTING_FIELDS = (
     pa.field("image_id", pa.string(), nullable=False),  # unique; CK+: S005_001_00000011
     pa.field("path", pa.string(), nullable=False),  # relative to the source, with forward slashes
-    pa.field("subject", pa.string()),  # null where the source names none
-    pa.field("session", pa.string()),  # CK+ sequence of the subject
+    pa.field("subject", pa.string()),  # null if unknown
+    pa.field("session", pa.string()),  # CK+: sequence of the subject
     pa.field("frame", pa.int32()),  # frame number within the sequence
     pa.field("role", pa.string(), nullable=False),  # Role
-    pa.field("emotion", pa.string()),  # one of EMOTIONS, null where unlabelled
-    pa.field("label", pa.int8()),  # its code, null where unlabelled
+    pa.field("emotion", pa.string()),  # one of EMOTIONS, null if unlabelled
+    pa.field("label", pa.int8()),  # its code, null if unlabelled
 )
+
+LISTING_SCHEMA = pa.schema(LISTING_FIELDS)
 
 OUTCOME_FIELDS = (
     pa.field("status", pa.string(), nullable=False),  # Status
     pa.field("stage", pa.string(), nullable=False),  # Stage
-    pa.field("error", pa.string()),  # what went wrong, null where ok
-    pa.field("sha256", pa.string()),  # of the file's bytes, null where it could not be read
-    pa.field("mode", pa.string()),  # stored pixel format by Pillow's name: L, RGB, I;16 …
-    pa.field("width", pa.int32()),  # pixels of the decoded image, or by its header if refused
+    pa.field("error", pa.string()),  # why the image is not ok, null if it is
+    pa.field("sha256", pa.string()),  # of the file's bytes, null if it could not be read
+    pa.field("mode", pa.string()),  # Pillow's name of the stored pixel format: L, RGB, I;16, …
+    pa.field(
+        "width", pa.int32()
+    ),  # pixels of the full-size image; from its header if it was not decoded
     pa.field("height", pa.int32()),
-    pa.field("cascade", pa.string()),  # the cascade that decided, one of CASCADES
+    pa.field("cascade", pa.string()),  # that found the face, one of CASCADES
     pa.field("box_xywh", vector(4, pa.int32())),  # face box in image pixels
-    # Faces found by each cascade that ran; null for those that were not needed.
+    # Faces found by each cascade that ran; null for the others.
     pa.field("cascade_faces", pa.struct([(name, pa.int16()) for name in CASCADES])),
     pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop
     pa.field("landmarks_xy", vector(2 * N_LANDMARKS)),  # x0 y0 x1 y1 …, crop pixels
@@ -42,7 +46,7 @@ OUTCOME_FIELDS = (
 
 
 def feature_column(name: str) -> str:
-    """The frames column that holds the feature set `name`."""
+    """Name of the column of `frames` for the feature set `name`."""
     return f"features_{name}"
 
 
@@ -50,7 +54,7 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
     """Schema of `DIR/frames/*.parquet`: one row per selected image.
 
     Args:
-        feature_widths: Numbers per image of each feature set, by its name.
+        feature_widths: Values per image of each feature set, by name.
     """
     features = [
         pa.field(feature_column(name), vector(width)) for name, width in feature_widths.items()
@@ -58,59 +62,59 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
     return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *features])
 
 
-def bottleneck_schema(numbers: int) -> pa.Schema:
-    """Schema of `DIR/bottleneck/BACKBONE/*.parquet`: a row per usable image, or per draw of it.
+def bottleneck_schema(width: int) -> pa.Schema:
+    """Schema of `DIR/bottleneck/BACKBONE/*.parquet`.
+
+    One row per usable image, or per augmented copy of one.
 
     Args:
-        numbers: Per image: channels if pooled, else rows · columns · channels of the map.
+        width: Values per image: channels if pooled, else rows · columns · channels of the map.
     """
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
-            pa.field("draw", pa.int16()),  # of augmentation, from 0; null: the crop as it is
+            pa.field("draw", pa.int16()),  # augmented copy, from 0; null: the original crop
             pa.field("backbone", pa.string(), nullable=False),
             pa.field("weights_sha256", pa.string(), nullable=False),
             pa.field("preprocessing", pa.string(), nullable=False),
-            pa.field("features", vector(numbers), nullable=False),
+            pa.field("features", vector(width), nullable=False),
         ]
     )
 
 
-def answer_fields(labels: tuple[str, ...]) -> list[pa.Field]:
-    """What a model bundle appends to an extracted row; null where the row has no features.
+def prediction_fields(labels: tuple[str, ...]) -> list[pa.Field]:
+    """Fields that a model bundle appends to an extracted row; null if the row has no features.
 
     Args:
-        labels: Emotions that the model knows, in the order of its probabilities.
+        labels: Classes of the model, in the order of its probabilities.
     """
     probabilities = [pa.field(f"p_{name}", pa.float64()) for name in labels]
     return [
         pa.field("predicted", pa.string()),  # one of `labels`
-        *probabilities,  # adding up to 1
+        *probabilities,  # with sum 1
         pa.field("bundle_sha256", pa.string(), nullable=False),  # of bundle.json
     ]
 
 
-def answers_schema(labels: tuple[str, ...]) -> pa.Schema:
-    """Schema of what `fer-ray predict` leaves in `DIR/predictions/*.parquet`: one row per image."""
-    return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *answer_fields(labels)])
+def predicted_images_schema(labels: tuple[str, ...]) -> pa.Schema:
+    """Schema of `DIR/predictions/*.parquet` of `fer-ray predict`: one row per image."""
+    return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *prediction_fields(labels)])
 
 
-# `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is one
-# classifier on one feature set under one protocol.
+# `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is a
+# classifier, a feature set and a protocol.
 TRIALS_SCHEMA = pa.schema(
     [
         pa.field("experiment", pa.string(), nullable=False),  # svm-linear-reference-random
-        pa.field(
-            "fingerprint", pa.string(), nullable=False
-        ),  # of the experiment's settings and data
+        pa.field("fingerprint", pa.string(), nullable=False),  # of its settings and data
         pa.field("classifier", pa.string(), nullable=False),  # svm-linear, svm-poly, svm-rbf
         pa.field("feature_set", pa.string(), nullable=False),
         pa.field("protocol", pa.string(), nullable=False),  # random, subject-10fold, loso
-        pa.field("trial", pa.int32(), nullable=False),  # from 0; the fold's number for folds
+        pa.field("trial", pa.int32(), nullable=False),  # from 0; the number of the fold for folds
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("n_train", pa.int32(), nullable=False),
         pa.field("n_test", pa.int32(), nullable=False),
-        # Share of test images whose subject is also in training; null where no subject is known.
+        # Share of test images whose subject is also in training; null if no subject is known.
         pa.field("test_subject_in_train", pa.float64()),
         pa.field("train_accuracy", pa.float64(), nullable=False),
         pa.field("test_accuracy", pa.float64(), nullable=False),
@@ -122,7 +126,7 @@ TRIALS_SCHEMA = pa.schema(
     ]
 )
 
-# `DIR/predictions/*.parquet`: one row per trial and test image, beside the trials.
+# `DIR/predictions/*.parquet`: one row per trial and test image.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("experiment", pa.string(), nullable=False),
@@ -130,7 +134,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("label", pa.int8(), nullable=False),
         pa.field("predicted", pa.int8(), nullable=False),
-        # By class code; 0 for a class that the training set lacked.
+        # By class code; 0 for a class without training images.
         pa.field("probabilities", vector(len(EMOTIONS)), nullable=False),
     ]
 )
@@ -141,7 +145,9 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("experiment", pa.string(), nullable=False),
         pa.field("trial", pa.int32(), nullable=False),
         pa.field("epoch", pa.int32(), nullable=False),  # from 0
-        pa.field("train_loss", pa.float64(), nullable=False),  # as minimised, over the epoch
+        pa.field(
+            "train_loss", pa.float64(), nullable=False
+        ),  # the loss that is minimised, averaged over the epoch
         pa.field("train_accuracy", pa.float64(), nullable=False),
         pa.field("validation_loss", pa.float64(), nullable=False),  # log loss, nats
         pa.field("validation_accuracy", pa.float64(), nullable=False),
@@ -154,14 +160,18 @@ SEARCH_SCHEMA = pa.schema(
     [
         pa.field("experiment", pa.string(), nullable=False),
         pa.field("trial", pa.int32(), nullable=False),
-        pa.field("configuration", pa.int32(), nullable=False),  # from 0, the same in each trial
+        pa.field(
+            "configuration", pa.int32(), nullable=False
+        ),  # from 0, numbered alike in all trials
         pa.field("classifier", pa.string(), nullable=False),
         pa.field("feature_set", pa.string(), nullable=False),
         pa.field("parameters", pa.string(), nullable=False),  # JSON
-        # Over the inner folds of the trial's training part; no test image takes part.
+        # Over the inner folds of the trial's training set, without test images.
         pa.field("inner_accuracy", pa.float64(), nullable=False),
         pa.field("inner_macro_recall", pa.float64(), nullable=False),
-        pa.field("chosen", pa.bool_(), nullable=False),  # answers in this trial; several vote
+        pa.field(
+            "chosen", pa.bool_(), nullable=False
+        ),  # predicts in this trial; several form an ensemble
     ]
 )
 
@@ -172,49 +182,49 @@ IMAGES_SCHEMA = pa.schema(
         pa.field("path", pa.string(), nullable=False),  # relative to the source; unique
         pa.field("size", pa.int64(), nullable=False),  # bytes, as listed
         pa.field("mtime_ns", pa.int64(), nullable=False),  # nanoseconds since 1970, as listed
-        pa.field("sha256", pa.string()),  # of the content: leads to `results`; null where unread
-        pa.field("recipe", pa.string(), nullable=False),  # fingerprint: leads to `results`
-        pa.field("status", pa.string(), nullable=False),  # Status; of several faces, the best one's
+        pa.field("sha256", pa.string()),  # of the content, a key of `results`; null if unread
+        pa.field("recipe", pa.string(), nullable=False),  # fingerprint, a key of `results`
+        pa.field("status", pa.string(), nullable=False),  # Status; the best of several faces
         pa.field("stage", pa.string(), nullable=False),  # Stage
         pa.field("error", pa.string()),
-        pa.field("faces", pa.int16(), nullable=False),  # with landmarks and features
+        pa.field("faces", pa.int16(), nullable=False),  # that have landmarks and features
         pa.field("subject", pa.string()),
-        pa.field("emotion", pa.string()),  # one of EMOTIONS, null where unlabelled
-        pa.field("label", pa.int8()),  # its code
-        pa.field("sweep", pa.string(), nullable=False),  # that wrote this row
-        pa.field("listed_ns", pa.int64(), nullable=False),  # when that sweep listed the source
+        pa.field("emotion", pa.string()),  # one of EMOTIONS, null if unlabelled
+        pa.field("label", pa.int8()),  # its code, null if unlabelled
+        pa.field("sweep", pa.string(), nullable=False),  # that wrote the row
+        pa.field("listed_ns", pa.int64(), nullable=False),  # when the sweep listed the source
     ]
 )
 
 
-# `STORE/readings` (Delta Lake): what sweeps have read and not published yet.
+# `STORE/readings` (Delta Lake): images that were read but are not published yet.
 READINGS_SCHEMA = pa.schema(
     [*(IMAGES_SCHEMA.field(name) for name in ("path", "size", "mtime_ns", "sha256"))]
 )
 
 
-# Of `STORE/results`: one row per face of each content under a recipe, or one that says why not.
+# `STORE/results`: one row per face of each content and recipe, or one row without a face.
 RESULT_FIELDS = (
     pa.field("sha256", pa.string(), nullable=False),
     pa.field("recipe", pa.string(), nullable=False),
     pa.field("face_index", pa.int16(), nullable=False),  # from 0, the largest face first
-    pa.field("face_id", pa.string()),  # of content and box: the same in every sweep; null: no face
+    pa.field("face_id", pa.string()),  # from content and box, stable across sweeps; null: no face
     *(field for field in OUTCOME_FIELDS if field.name != "sha256"),
     pa.field("sweep", pa.string(), nullable=False),
 )
 
 
 def results_schema(feature_widths: dict[str, int]) -> pa.Schema:
-    """Schema of `STORE/results`. Its vectors are lists: Delta Lake knows none of fixed size.
+    """Schema of `STORE/results`. Vectors are plain lists: Delta Lake has no fixed-size lists.
 
     Args:
-        feature_widths: Numbers per face of each feature set, by its name.
+        feature_widths: Values per face of each feature set, by name.
     """
     features = [pa.field(feature_column(name), pa.list_(pa.float32())) for name in feature_widths]
-    return pa.schema([*map(_free_length, RESULT_FIELDS), *features])
+    return pa.schema([*map(_with_plain_list, RESULT_FIELDS), *features])
 
 
-def _free_length(field: pa.Field) -> pa.Field:
+def _with_plain_list(field: pa.Field) -> pa.Field:
     if not pa.types.is_fixed_size_list(field.type):
         return field
     return field.with_type(pa.list_(field.type.value_type))

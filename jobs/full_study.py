@@ -1,6 +1,6 @@
-"""The whole study (extraction, trials and report), on the cluster that this is submitted to.
+"""Run extraction, trials and report on a Ray cluster.
 
-Takes the options of `fer-ray run`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray run`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""One sweep over a dump of images, on the cluster that this is submitted to.
+"""Bring a store up to date with a source of images, on a Ray cluster.
 
-Takes the options of `fer-ray sweep`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray sweep`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Repeated SVM trials on extracted features, on the cluster that this is submitted to.
+"""Run SVM trials on extracted features on a Ray cluster.
 
-Takes the options of `fer-ray trials`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray trials`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

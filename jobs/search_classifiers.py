@@ -1,6 +1,6 @@
-"""A nested search over features and classifiers, on the cluster that this is submitted to.
+"""Run a nested search over features and classifiers on a Ray cluster.
 
-Takes the options of `fer-ray search`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray search`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

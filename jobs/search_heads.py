@@ -1,6 +1,6 @@
-"""A search of network heads on bottleneck features, on the cluster that this is submitted to.
+"""Search network heads on bottleneck features on a Ray cluster.
 
-Takes the options of `fer-ray search-heads`; submit lines are in docs/how-to/cluster.md.
+Takes the options of `fer-ray search-heads`. See docs/how-to/cluster.md for how to submit it.
 """
 
 import sys

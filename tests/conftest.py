@@ -1,50 +1,111 @@
-"""Shared fixtures: a drawn corpus, real photographs where they are present, and a real Ray."""
+"""Shared fixtures: synthetic corpora, real photographs where available, and a local Ray."""
 
+import contextlib
+import io
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from fer_ray.cli.main import main
 from fer_ray.settings.root import Execution
+from tests.patience import patience, raise_start_limits
 
 REPO = Path(__file__).parent.parent
-# Real photographs are not part of the project; tests that want them are skipped without.
+# Real photographs are not part of the project; tests that need them are skipped without.
 PHOTOS = Path(os.environ.get("FER_RAY_PHOTOS", REPO.parent / "shared" / "data"))
+# Files that take longest. Workers start them first, so that all workers finish together.
+LONGEST_FIRST = (
+    "tests/networks/test_bottleneck.py",
+    "tests/cluster/",
+    "tests/pipelines/test_extract.py",
+    "tests/pipelines/sweeps/test_faults.py",
+    "tests/models/bundles/test_keras_heads.py",
+    "tests/pipelines/sweeps/test_run.py",
+    "tests/pipelines/sweeps/test_commands.py",
+    "tests/networks/",
+    "tests/pipelines/sweeps/",
+    "tests/report/",
+    "tests/models/",
+)
 
-FerRay = Callable[..., subprocess.CompletedProcess[str]]
+Completed = subprocess.CompletedProcess[str]
+FerRay = Callable[..., Completed]
+
+os.environ.update(raise_start_limits())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run fast tests first; on several workers, run the longest files first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    ranks = (rank for rank, name in enumerate(LONGEST_FIRST) if nodeid.startswith(name))
+    return next(ranks, len(LONGEST_FIRST))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute whole files in the order above; one worker runs all tests on clusters.
+
+    A cluster takes about 15 processes, so no two of them run at a time.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = str(super()._split_scope(nodeid))
+            return "tests/cluster" if scope.startswith("tests/cluster/") else scope
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """List the skipped tests by reason, one line a reason."""
+    skipped = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        skipped[reason].append(report.nodeid.partition("::")[0])
+    for reason, files in sorted(skipped.items()):
+        names = ", ".join(sorted(set(files)))
+        terminalreporter.write_line(f"NOT RUN: {len(files)} in {names}: {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small drawn corpus: 10 subjects, enough to train and test on."""
+    """A small synthetic corpus: 10 subjects, enough to train and test on."""
     return made_once(tmp_path_factory, "corpus", partial(draw, subjects=10)) / "tree"
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn corpus of 2 subjects, for what needs images and no more."""
+    """A synthetic corpus of 2 subjects, for tests that only need images."""
     return made_once(tmp_path_factory, "tiny-corpus", partial(draw, subjects=2)) / "tree"
 
 
 def draw(folder: Path, subjects: int) -> None:
-    from fer_ray.synthetic.corpus import draw_corpus
+    from fer_ray.synthetic.corpus import generate_corpus
 
-    draw_corpus(folder / "tree", subjects=subjects, seed=7)
+    generate_corpus(folder / "tree", subjects=subjects, seed=7)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder for all test processes of this run, filled by the first one that asks for it."""
+    """A folder that all test processes share; the first one that needs it fills it."""
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
@@ -63,13 +124,13 @@ def photos() -> Path:
     """Real photographs laid out as CK+."""
     folder = PHOTOS / "ckplus_photos"
     if not folder.is_dir():
-        pytest.skip("no real photographs here (set FER_RAY_PHOTOS)")
+        pytest.skip("no photographs available (set FER_RAY_PHOTOS)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[int]:
-    """Ray on this machine with two processors; the number of tasks at a time."""
+    """Ray on this machine, started once a test process; the number of its processors (2)."""
     from fer_ray.execution.session import ensure_ray, ray_closed_after
 
     with ray_closed_after():
@@ -78,25 +139,59 @@ def local_ray() -> Iterator[int]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; making one takes the rights to mount."""
+    """A file system of 8 MiB; creating one takes the right to mount."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a file system here")
+        pytest.skip("file systems cannot be mounted")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")
-def fer_ray() -> FerRay:
-    """Runs the command line in a process of its own."""
+def fer_ray(local_ray: int) -> FerRay:
+    """Runs the command line in this process, on the Ray of the session."""
+    return run_in_process
 
-    def call(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+
+def run_in_process(*arguments: object) -> Completed:
+    """Run `fer-ray` with its streams captured and the logging of a new process."""
+    words, out, err, code = [str(word) for word in arguments], io.StringIO(), io.StringIO(), 0
+    with (
+        _default_logging(),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Completed(["fer-ray", *words], code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _default_logging() -> Iterator[None]:
+    """The root logger without handlers, as it is when a process starts."""
+    root = logging.getLogger()
+    handlers, level, root.handlers = root.handlers, root.level, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def fer_ray_process() -> FerRay:
+    """Runs the command line in a new process, which starts its own Ray."""
+
+    def call(*arguments: object, **kwargs: Any) -> Completed:
         command = [sys.executable, "-m", "fer_ray", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=240, check=False, **kwargs
-        )  # type: ignore[call-overload, no-any-return]
+            command, capture_output=True, text=True, timeout=patience(240), check=False, **kwargs
+        )
 
     return call
 
@@ -118,18 +213,18 @@ def tiny_frames(
 
 @pytest.fixture(scope="session")
 def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a whole run on the drawn corpus, three tasks at a time.
+    """The run folder of `fer-ray run --profile fast` on the synthetic corpus.
 
-    Made once; each test process has a copy, since commands lock the folder that they write into.
+    Created once; each test process has a copy, since commands lock the folder that they write to.
     """
 
     def run(folder: Path) -> None:
         out, crops = folder / "run", folder / "crops"
         done = fer_ray(
-            "run", "--data", corpus, "--out", out, "--export-crops", crops, "--workers", 3
+            "run", "--data", corpus, "--out", out, "--export-crops", crops, "--profile", "fast"
         )
         assert done.returncode == 0, done.stderr
-        assert "\r" not in done.stderr  # no bar in a pipe
+        assert "\r" not in done.stderr  # no progress bar unless on a terminal
         assert str(out / "report" / "index.html") in done.stdout
 
     own = tmp_path_factory.mktemp("whole") / "own"
@@ -139,7 +234,7 @@ def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def kept_bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of an experiment of the whole run; not to be changed."""
+    """A bundle of an experiment of `run_dir`; read only."""
     from fer_ray.pipelines.make_bundle import make_bundle
 
     target = tmp_path_factory.mktemp("bundle") / "model"

@@ -1,1 +1,1 @@
-"""The command line of `fer-ray`: options and commands, and what they print."""
+"""The command line of `fer-ray`: options, commands, and their output."""

@@ -1,4 +1,4 @@
-"""What a job shows on the terminal: one bar a stage, and a closing table."""
+"""The output of jobs on the terminal: a progress bar per stage, and closing tables."""
 
 import sys
 from collections.abc import Iterator
@@ -16,24 +16,28 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fer_ray.cli import experiment_table, prediction_lines
-from fer_ray.cli.experiment_table import number, share
+from fer_ray.cli import experiment_table
+from fer_ray.cli.experiment_table import format_known, format_share
+from fer_ray.cli.prediction_lines import prediction_lines
 from fer_ray.evaluation import leakage
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.progress import Progress as ProgressDisplay
-from fer_ray.models.bundles.bundle import CARD
-from fer_ray.sources.quality import counted
+from fer_ray.models.bundles.bundle_manifest import CARD
+from fer_ray.sources.quality import format_counts
+from fer_ray.storage.run_folder import RunFolder
 
-if TYPE_CHECKING:  # they load libraries that a run can load while its workers work
-    from fer_ray.evaluation.compare import Comparison
+if TYPE_CHECKING:  # they load libraries that a run loads while its workers are busy
+    from fer_ray.evaluation.comparison import Comparison
     from fer_ray.evaluation.summary import ExperimentSummary
     from fer_ray.models.bundles.bundle import Bundle
-    from fer_ray.pipelines.run import Result
+    from fer_ray.pipelines.run import RunOutcome
     from fer_ray.pipelines.verify_determinism import Outcome
+
+PIPE_WIDTH = 240  # so that no cell is cut where the output is not a terminal
 
 
 def progress_display(silent: bool) -> ProgressDisplay:
-    """Bars on the error stream, none in a pipe or where silence is asked for."""
+    """Create a display of progress bars on standard error; it shows nothing in a pipe."""
 
     @contextmanager
     def stage(name: str, unit: str, total: int) -> Iterator[Advance]:
@@ -47,15 +51,15 @@ def progress_display(silent: bool) -> ProgressDisplay:
             TextColumn(unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
         ) as bars:
-            task = bars.add_task(name, total=total or None, rate="", told="")
+            task = bars.add_task(name, total=total or None, rate="", note="")
 
-            def advance(count: int, told: str = "") -> None:
+            def advance(count: int, note: str = "") -> None:
                 bars.advance(task, count)
                 speed = bars.tasks[0].speed
-                bars.update(task, rate=f"{speed:.1f}/s" if speed else "", told=told)
+                bars.update(task, rate=f"{speed:.1f}/s" if speed else "", note=note)
 
             yield advance
 
@@ -63,29 +67,34 @@ def progress_display(silent: bool) -> ProgressDisplay:
 
 
 def print_extract(record: dict[str, Any], out: Path) -> None:
-    """Counts by status, what was odd, and where the rows are."""
+    """Print the counts by status, the data quality, and the path of the rows."""
     data, console = record["data"], _console()
     kind = " (synthetic)" if data["synthetic"] else ""
     console.print(f"{data['images_found']} images found{kind}, {data['selected']} selected")
-    counts = Table("status", "images", box=None, pad_edge=False)
-    for status, count in record["counts"].items():
-        counts.add_row(status, str(count))
+    counts = _counts("status", record["counts"])
     counts.add_row("sum", str(sum(record["counts"].values())))
     console.print(counts)
     if data.get("sizes") and data.get("modes"):
-        kinds = f"sizes: {counted(data['sizes'])}; pixels: {counted(data['modes'])}"
-        console.print(kinds, markup=False)
-    _print_oddities(data)
-    console.print(f"rows: {out / 'frames'}", markup=False)
+        formats = f"sizes: {format_counts(data['sizes'])}; pixels: {format_counts(data['modes'])}"
+        console.print(formats, markup=False)
+    _print_quality(data)
+    console.print(f"rows: {RunFolder(out).frames}", markup=False)
 
 
-def _print_oddities(data: dict[str, Any]) -> None:
-    for oddity in data["quality"]:
-        _console().print(f"{oddity['count']} × {oddity['meaning']}", markup=False)
+def _counts(header: str, counts: dict[str, int]) -> Table:
+    table = Table(header, "images", box=None, pad_edge=False)
+    for name, count in counts.items():
+        table.add_row(name, str(count))
+    return table
+
+
+def _print_quality(data: dict[str, Any]) -> None:
+    for issue in data["quality"]:
+        _console().print(f"{issue['count']} × {issue['meaning']}", markup=False)
 
 
 def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
-    """Figures of each experiment, each accuracy with its protocol and interval."""
+    """Print the figures of each experiment: each accuracy with its protocol and interval."""
     console = _console()
     for line in experiment_table.table_lines(summaries, console.width):
         console.print(line, markup=False)
@@ -94,19 +103,19 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
         console.print(f"Note: {warning}", markup=False)
 
 
-def print_leakage(audited: dict[str, Any]) -> None:
-    """What the test images of these splits share with training."""
+def print_leakage(audit: dict[str, Any]) -> None:
+    """Print what the test images of some splits share with training images."""
     console = _console()
-    unknown = leakage.unknown(audited)
+    unknown = leakage.unknown_kinds(audit)
     nothing = "nothing that is known" if unknown else "nothing"
-    for line in leakage.told(audited) or [f"test images share {nothing} with training"]:
-        console.print(f"Leakage ({audited['protocol']}): {line}", markup=False)
+    for line in leakage.describe_leaks(audit) or [f"test images share {nothing} with training"]:
+        console.print(f"Leakage ({audit['protocol']}): {line}", markup=False)
     if unknown:
-        console.print(f"Not known of the test images: {', '.join(unknown)}", markup=False)
+        console.print(f"Unknown for the test images: {', '.join(unknown)}", markup=False)
 
 
 def print_chosen(chosen: list[dict[str, Any]]) -> None:
-    """What answers in each trial of a search."""
+    """Print the candidates that a search selected in each trial."""
     table = Table("trial", "classifier", "features", "settings", "inner accuracy",
                   box=None, pad_edge=False)  # fmt: skip
     for row in chosen:
@@ -116,34 +125,36 @@ def print_chosen(chosen: list[dict[str, Any]]) -> None:
     _console().print(table)
 
 
-def print_late_cohorts(found: dict[str, dict[str, Any]]) -> None:
-    """Contempt within CK+'s late cohort, one line an experiment."""
-    for name, late in found.items():
+def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
+    """Print one line per experiment about contempt in the late cohort of CK+."""
+    for name, late in cohorts.items():
         _console().print(
-            f"{name}: contempt within subjects S138 and later: recall {share(late['recall'])}, "
-            f"precision {share(late['precision'])}; other faces called contempt: "
-            f"{share(late['called_within'])} there, {share(late['called_before'])} before",
+            f"{name}: contempt among subjects S138 and later: recall "
+            f"{format_share(late['recall'])}, precision {format_share(late['precision'])}; other "
+            f"faces predicted as contempt: {format_share(late['called_within'])} of theirs, "
+            f"{format_share(late['called_before'])} of earlier subjects",
             markup=False,
         )
 
 
-def print_comparison(first: str, second: str, found: "Comparison") -> None:
-    """The paired difference of two experiments."""
+def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
+    """Print the paired difference of two experiments."""
     console = _console()
     console.print(f"{first} − {second}", markup=False)
-    interval = number("95 % interval {:+.3f} – {:+.3f} ", *found.interval) or "no interval "
-    p_value = number("p = {:.3g}", found.p_value) or "no p value"
+    interval = format_known("95 % interval {:+.3f} – {:+.3f} ", *comparison.interval)
+    p_value = format_known("p = {:.3g}", comparison.p_value)
     console.print(
-        f"accuracy {found.difference:+.4f}, {interval}({found.method}); {p_value} ({found.test})"
+        f"accuracy {comparison.difference:+.4f}, {interval or 'no interval '}"
+        f"({comparison.method}); {p_value or 'no p value'} ({comparison.test})"
     )
-    console.print(f"only the first is right: {found.only_first}; only the second: "
-                  f"{found.only_second}")  # fmt: skip
+    console.print(f"uniquely correct: {comparison.only_first} of the first, "
+                  f"{comparison.only_second} of the second")  # fmt: skip
 
 
 def print_bundle(bundle: "Bundle") -> None:
-    """What was saved, and how well it did where it comes from."""
+    """Print what was saved, and the accuracy of its experiment."""
     console, evidence = _console(), bundle.manifest.evidence
-    interval = number("95 % interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
+    interval = format_known("95 % interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
     console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
     console.print(
         f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, "
@@ -154,43 +165,37 @@ def print_bundle(bundle: "Bundle") -> None:
 
 
 def print_predictions(record: dict[str, Any], out: Path) -> None:
-    """Counts by status and by answer, how good the answers are, and what was written."""
+    """Print the counts by status and emotion, the evaluation, and the files written."""
     console = _console()
     if record.get("already_finished"):
-        console.print("These images were answered before; nothing was done again.")
-    counts = Table("status", "images", box=None, pad_edge=False)
-    for status, count in record["counts"].items():
-        counts.add_row(status, str(count))
-    predicted = Table("answer", "images", box=None, pad_edge=False)
-    for name, count in record["predicted"].items():
-        predicted.add_row(name, str(count))
-    console.print(counts)
-    console.print(predicted)
-    _print_oddities(record["data"])
-    for line in prediction_lines.lines(record, out):
+        console.print("These predictions were already finished; nothing was recomputed.")
+    console.print(_counts("status", record["counts"]))
+    console.print(_counts("prediction", record["predicted"]))
+    _print_quality(record["data"])
+    for line in prediction_lines(record, out):
         console.print(line, markup=False)
 
 
 def print_outcomes(outcomes: "list[Outcome]") -> None:
-    """One line a way to deal the work out, and what differs."""
+    """Print one line per run of `verify-determinism`, and what differs from the first."""
     table = Table("workers", "block", "batch", "rows (SHA-256)", "figures (SHA-256)", "seconds",
                   "compared with the first", box=None, pad_edge=False)  # fmt: skip
-    for one in outcomes:
-        way = one.way
+    for outcome in outcomes:
+        way = outcome.way
         table.add_row(
             *(str(size) for size in (way.workers, way.block_images, way.batch_images)),
-            one.rows[:16],
-            one.figures[:16] if one.figures else "no trials possible",
-            f"{one.seconds:.1f}",
-            f"differs: {', '.join(one.differing)}" if one.differing else "the same",
+            outcome.rows[:16],
+            outcome.figures[:16] if outcome.figures else "no trials possible",
+            f"{outcome.seconds:.1f}",
+            f"differs: {', '.join(outcome.differing)}" if outcome.differing else "identical",
         )
     _console().print(table)
 
 
-def print_run(result: "Result") -> None:
-    """The closing table of a whole run."""
+def print_run(result: "RunOutcome") -> None:
+    """Print the closing tables of a complete run."""
     if result.already_finished:
-        _console().print("This run was finished before; nothing was done again.")
+        _console().print("This run was already finished; nothing was recomputed.")
     assert result.report is not None
     print_extract(result.record["extract"], result.report.parent.parent)
     print_trials(result.summaries, result.record["warnings"])
@@ -199,5 +204,5 @@ def print_run(result: "Result") -> None:
 
 
 def _console() -> Console:
-    """Standard output; in a pipe wide enough that no cell is cut."""
-    return Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=True)

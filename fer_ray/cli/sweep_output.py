@@ -1,4 +1,4 @@
-"""What a sweep shows: its closing lines, and logs as text or as JSON."""
+"""Output of the sweep commands: summaries as text, and logs as text or JSON."""
 
 import json
 import logging
@@ -15,15 +15,18 @@ from rich.table import Table
 from fer_ray.errors import UserError
 from fer_ray.vocabulary import PLAN_KINDS, ExitCode
 
+MAX_ERRORS = 5  # kinds of errors in a summary
+MAX_DIFFERING = 20  # images in the summary of a verification
+
 logger = logging.getLogger(__name__)
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and a sweep's figures."""
+    """One JSON object per line: UTC time, level, logger, message, and the figures of a sweep."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of one record."""
-        told = {
+        """Format one record as a line of JSON."""
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
@@ -31,16 +34,16 @@ class JsonLines(logging.Formatter):
             **getattr(record, "figures", {}),
         }
         if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str)
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
 
 
 @contextmanager
-def logged_as(log_format: str) -> Iterator[None]:
-    """Log this package's doings on the error stream; as JSON, also what goes wrong.
+def logging_as(log_format: str) -> Iterator[None]:
+    """Log to standard error in the given format; as JSON, errors are logged as well.
 
     Raises:
-        SystemExit: With the code of what went wrong, where it was logged as JSON.
+        SystemExit: With the exit code of an error that was logged as JSON.
     """
     if log_format != "json":
         yield
@@ -53,111 +56,122 @@ def logged_as(log_format: str) -> Iterator[None]:
     logging.captureWarnings(True)
     try:
         yield
-    except UserError as mistake:
-        tell_problem(str(mistake), mistake.exit_code, log_format)
-        sys.exit(mistake.exit_code)
-    except click.ClickException as mistake:
-        tell_problem(mistake.format_message(), ExitCode.USER_ERROR, log_format)
+    except UserError as error:
+        print_error(str(error), error.exit_code, log_format)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        print_error(error.format_message(), ExitCode.USER_ERROR, log_format)
         sys.exit(ExitCode.USER_ERROR)
     except KeyboardInterrupt:
-        tell_problem("stopped", ExitCode.INTERRUPTED, log_format)
+        print_error("interrupted", ExitCode.INTERRUPTED, log_format)
         sys.exit(ExitCode.INTERRUPTED)
     except Exception:
-        logger.exception("a bug", extra={"figures": {"exit_code": int(ExitCode.FAILED)}})
+        logger.exception("internal error", extra={"figures": {"exit_code": int(ExitCode.FAILED)}})
         sys.exit(ExitCode.FAILED)
 
 
-def tell_problem(problem: str, code: int, log_format: str) -> None:
-    """Say on the error stream why a command ends with this code."""
+def print_error(message: str, code: int, log_format: str) -> None:
+    """Write the reason for a non-zero exit code to standard error."""
     if log_format == "json":
-        logger.error("%s", problem, extra={"figures": {"exit_code": int(code)}})
+        logger.error("%s", message, extra={"figures": {"exit_code": int(code)}})
     else:
-        print(f"fer-ray: {problem}", file=sys.stderr)
+        print(f"fer-ray: {message}", file=sys.stderr)
 
 
-def print_sweep(told: dict[str, Any]) -> None:
-    """What was found, done and published."""
+def print_sweep(manifest: dict[str, Any]) -> None:
+    """Print a summary of a sweep."""
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=True)
-    print_plan(told["planned"], console)
-    published = told["published"]
+    print_plan(manifest["planned"], console)
+    published = manifest["published"]
     if not published["put"] and not published["delete"]:
         console.print("Nothing new: no row was changed.")
     else:
         console.print(
-            f"{told['read']} images read, {told['described']} contents described; "
-            f"{published['put']} rows written, {published['delete']} removed"
+            f"{manifest['read']} images read, {manifest['described']} contents described; "
+            f"{published['put']} rows written, {published['delete']} deleted"
         )
     counts = Table("status", "images", box=None, pad_edge=False)
-    for status, count in told["statuses"].items():
+    for status, count in manifest["statuses"].items():
         counts.add_row(status, str(count))
     console.print(counts)
-    for odd in told["quality"]:
-        console.print(f"{odd['count']} {odd['meaning']} ({odd['examples'][0]} …)", markup=False)
-    for kind in told["errors"][:5]:
+    _print_issues(manifest, console)
+    console.print(f"page: {manifest['store']}/sweeps/{manifest['sweep']}.html", markup=False)
+    console.print(f"sweep {manifest['sweep']}: {manifest['timings']['total']:.1f} s", markup=False)
+
+
+def _print_issues(manifest: dict[str, Any], console: Console) -> None:
+    for issue in manifest["quality"]:
+        console.print(f"{issue['count']} {issue['meaning']} ({issue['examples'][0]} …)",
+                      markup=False)  # fmt: skip
+    for error in manifest["errors"][:MAX_ERRORS]:
         console.print(
-            f"{kind['images']} {kind['status']}: {kind['error']} ({kind['examples'][0]} …)",
+            f"{error['images']} {error['status']}: {error['error']} ({error['examples'][0]} …)",
             markup=False,
         )
-    for one in told["drift"]:
-        if one["alert"]:
-            console.print(f"Drift: {one['name']} is {one['share']:.1%}, was {one['before']:.1%}")
-    console.print(f"page: {told['store']}/sweeps/{told['sweep']}.html", markup=False)
-    console.print(f"sweep {told['sweep']}: {told['timings']['total']:.1f} s", markup=False)
+    for drift in manifest["drift"]:
+        if drift["alert"]:
+            console.print(
+                f"Drift: {drift['name']} is {drift['share']:.1%}, was {drift['before']:.1%}"
+            )
 
 
-def print_estimate(told: dict[str, Any]) -> None:
-    """What the sweep would cost."""
-    probe, console = told["probe"], Console(highlight=False)
-    if not told["images_to_do"]:
+def print_estimate(estimate: dict[str, Any]) -> None:
+    """Print the estimated cost of a sweep."""
+    probe, console = estimate["probe"], Console(highlight=False)
+    if not estimate["images_to_do"]:
         console.print("Nothing to do.")
         return
-    expected = "no time is foretold: the cluster has no processors yet"
-    if told["workers"]:
-        expected = (
-            f"{told['seconds_expected']:.0f} s with {told['workers']} workers, "
-            f"{told['seconds_to_start']:.0f} s of it to start"
+    duration = "duration unknown: the cluster has no processors yet"
+    if estimate["workers"]:
+        duration = (
+            f"{estimate['seconds_expected']:.0f} s with {estimate['workers']} workers, including "
+            f"{estimate['seconds_to_start']:.0f} s to start"
         )
     console.print(
-        f"{told['images_to_do']} images to do at {probe['seconds_an_image']:.3f} s each (probe of "
-        f"{probe['images']}): {told['core_hours']:.2f} core-hours, {expected}"
+        f"{estimate['images_to_do']} images to process at {probe['seconds_an_image']:.3f} s each "
+        f"(probe of {probe['images']}): {estimate['core_hours']:.2f} core-hours, {duration}"
     )
 
 
-def print_diff(found: dict[str, Any]) -> None:
-    """What differs between two runs."""
+def print_diff(comparison: dict[str, Any]) -> None:
+    """Print the differences between two runs."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{found['images'][0]} and {found['images'][1]} images, {found['in_both']} in "
-                  f"both, {found['other_recipe']} of them under another recipe")  # fmt: skip
-    for kind, one in found["differing"].items():
-        told = ", ".join(one["examples"])
-        console.print(f"{kind.replace('_', ' ')}: {one['images']} ({told})", markup=False)
-    for change in found["statuses"]:
+    images_a, images_b = comparison["images"]
+    console.print(f"{images_a} and {images_b} images, {comparison['in_both']} in both, "
+                  f"{comparison['other_recipe']} of them with different recipes")  # fmt: skip
+    for kind, difference in comparison["differing"].items():
+        examples = ", ".join(difference["examples"])
+        console.print(f"{kind.replace('_', ' ')}: {difference['images']} ({examples})",
+                      markup=False)  # fmt: skip
+    for change in comparison["statuses"]:
         console.print(f"  {change['a']} → {change['b']}: {change['images']}")
-    if "landmarks" in found["differing"]:
-        moved = found["landmarks_px"]["largest"]
-        console.print(f"landmarks of the same content differ by up to {moved:.3g} px")
-    if not found["differing"]:
-        console.print("No difference.")
+    if "landmarks" in comparison["differing"]:
+        largest = comparison["landmarks_px"]["largest"]
+        console.print(f"landmarks of the same content differ by up to {largest:.3g} px")
+    if not comparison["differing"]:
+        console.print("No differences.")
 
 
-def print_verified(found: dict[str, Any]) -> None:
-    """What came out of computing a sample anew."""
+def print_verified(verification: dict[str, Any]) -> None:
+    """Print the result of a verification."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{found['same']} of {found['sampled']} images come out the same, bit for bit; "
-                  f"{found['changed_since']} have changed since or are gone")  # fmt: skip
-    for one in found["differing"][:20]:
-        console.print(f"{one['path']} differs in {', '.join(one['columns'])}", markup=False)
-    if not found["same"] and not found["differing"]:
-        console.print("Nothing was verified: is --source where the images are now?")
-    if not found["recipe_here"]:
-        console.print("Settings, models or versions are not those that the store was made with.")
+    console.print(
+        f"{verification['same']} of {verification['sampled']} images are identical, bit for bit; "
+        f"{verification['changed_since']} have changed or are gone"
+    )
+    for image in verification["differing"][:MAX_DIFFERING]:
+        console.print(f"{image['path']} differs in {', '.join(image['columns'])}", markup=False)
+    if not verification["same"] and not verification["differing"]:
+        console.print("Nothing was verified. Does --source point to the images?")
+    if not verification["recipe_here"]:
+        console.print("The settings, models or versions differ from those of the store.")
 
 
 def print_plan(planned: dict[str, dict[str, int]], console: Console | None = None) -> None:
-    """How many images of each kind, and their bytes."""
+    """Print the number of images and megabytes by kind of work."""
     table = Table("images", "MB", "", box=None, pad_edge=False)
     for kind, meaning in PLAN_KINDS.items():
         if kind in planned:
-            found = planned[kind]
-            table.add_row(str(found["images"]), f"{found['bytes'] / 1e6:.1f}", meaning)
+            count, size = planned[kind]["images"], planned[kind]["bytes"]
+            table.add_row(str(count), f"{size / 1e6:.1f}", meaning)
     (console or Console(highlight=False)).print(table)

@@ -1,4 +1,4 @@
-"""The commands of `fer-ray` that learn from extracted features."""
+"""The commands of `fer-ray` that train on extracted features and compare experiments."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fer_ray.cli.options import (
-    COMMON,
-    OUT,
-    SEARCH,
-    STRICT,
-    TRIALS,
-    holding,
-    progress_on,
-    settings_of,
-)
+from fer_ray.cli.job_setup import locked_run_folder, progress_on
+from fer_ray.cli.options import COMMON, OUT, SEARCH, STRICT, TRIALS, settings_from
 from fer_ray.storage.run_folder import frames_record
 
 if TYPE_CHECKING:
@@ -24,11 +16,9 @@ if TYPE_CHECKING:
     from fer_ray.evaluation.results import ExperimentResults
 
 WRITE_FOLDS = click.option(
-    "--write-folds",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
+    "--write-folds", type=click.Path(path_type=Path), metavar="FILE.csv",
     help="Write the splits: image_id, trial, part.",
-)
+)  # fmt: skip
 
 
 @click.command()
@@ -39,12 +29,12 @@ WRITE_FOLDS = click.option(
 @COMMON
 def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
            **options: Any) -> None:  # fmt: skip
-    """Repeated SVM trials on extracted features."""
-    settings = settings_of(options)
+    """Run repeated SVM trials on extracted features."""
+    settings = settings_from(options)
     from fer_ray.evaluation.results import read_experiments
     from fer_ray.pipelines.trials import run_trials
 
-    with holding(out):
+    with locked_run_folder(out):
         record = run_trials(
             out, settings.trials, settings.execution, progress_on(as_json), strict, write_folds
         )
@@ -60,12 +50,12 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
 @COMMON
 def search(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
            **options: Any) -> None:  # fmt: skip
-    """Choose features and classifier inside each training part, and test what was chosen."""
-    settings = settings_of(options)
+    """Select features and classifier within each training part, and test the selected model."""
+    settings = settings_from(options)
     from fer_ray.evaluation.results import read_experiments
     from fer_ray.pipelines.search import run_search
 
-    with holding(out):
+    with locked_run_folder(out):
         record = run_search(
             out, settings.search, settings.trials, settings.execution, progress_on(as_json),
             strict, write_folds,
@@ -79,20 +69,20 @@ def _print_results(
 ) -> None:
     from fer_ray.cli import console
     from fer_ray.evaluation.results import late_cohorts
-    from fer_ray.evaluation.summary import figures_of
+    from fer_ray.evaluation.summary import summary_record
 
-    summaries = [item.summary for item in experiments]
-    late = late_cohorts(frames_record(out)["data"], experiments)
+    summaries = [experiment.summary for experiment in experiments]
+    cohorts = late_cohorts(frames_record(out)["data"], experiments)
     if as_json:
-        figures = [figures_of(summary) for summary in summaries]
-        found = {**record, "experiments": figures, "late_cohorts": late}
-        click.echo(json.dumps(found, ensure_ascii=False))
+        figures = [summary_record(summary) for summary in summaries]
+        content = {**record, "experiments": figures, "late_cohorts": cohorts}
+        click.echo(json.dumps(content, ensure_ascii=False))
         return
     console.print_trials(summaries, record["warnings"])
     if "chosen" in record:
         console.print_chosen(record["chosen"])
     console.print_leakage(record["leakage"])
-    console.print_late_cohorts(late)
+    console.print_late_cohorts(cohorts)
 
 
 @click.command()
@@ -100,10 +90,10 @@ def _print_results(
 @click.argument("first")
 @click.argument("second")
 def compare(out: Path, first: str, second: str) -> None:
-    """Two experiments of a run folder, image by image: is FIRST better than SECOND?"""
+    """Compare two experiments of a run folder, image by image: is FIRST better than SECOND?"""
     from fer_ray.cli import console
-    from fer_ray.evaluation.compare import compare_named
+    from fer_ray.evaluation.comparison import compare_by_name
     from fer_ray.evaluation.results import read_experiments
 
     frames_record(out)
-    console.print_comparison(first, second, compare_named(read_experiments(out), first, second))
+    console.print_comparison(first, second, compare_by_name(read_experiments(out), first, second))

@@ -1,4 +1,4 @@
-"""What an experiment is: settings, splits, and the name and fingerprint that tell of both."""
+"""Experiments: settings, splits, and the name and fingerprint that identify both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from fer_ray.evaluation.splits import Split
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.training import Classes, Kernel, TrialSettings
 
-MOST_NAME_BYTES = 180  # of 255 that a file's name may have, endings included
-CUT_AT = MOST_NAME_BYTES - 60  # letters of a longer name that stay, before its digest
+MAX_NAME_BYTES = 180  # of the 255 that a file name may have, suffixes included
+CUT_AT = MAX_NAME_BYTES - 60  # characters of a longer name that remain, before its digest
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Experiment:
     """One classifier on one feature set under one protocol.
 
     Attributes:
-        name: Names every setting that differs from the reference, so that no two share one.
-        fingerprint: Of its settings and of the frames.
-        classifier: Its name in tables.
-        feature_set: What it is trained on.
-        protocol: How images are split.
-        seed: Of the splits.
-        splits: One a trial.
-        recipe: What else it takes to fit its model anew, as JSON knows it.
+        name: Contains every setting that differs from the reference settings, so it is unique.
+        fingerprint: SHA-256 of its settings and of the frames.
+        classifier: The classifier's name in tables.
+        feature_set: The feature set that it is trained on.
+        protocol: The protocol that creates the splits.
+        seed: Seed of the splits.
+        splits: One split per trial.
+        fit_settings: What is needed to fit its model again, as JSON values.
         leakage: What its test and training images share (`leakage.audit`).
     """
 
@@ -37,25 +37,45 @@ class Experiment:
     protocol: str
     seed: int
     splits: list[Split]
-    recipe: dict[str, Any]
+    fit_settings: dict[str, Any]
     leakage: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class SvmExperiment(Experiment):
-    """Trials of one kernel with given parameters."""
+    """Trials of one SVM kernel with given parameters."""
 
     kernel: Kernel
     settings: TrialSettings
 
 
+@dataclass(frozen=True)
+class PreparedData:
+    """The data of an experiment.
+
+    Attributes:
+        samples: The samples to train and test on.
+        folds: Their splits.
+        frames_key: Identifies the frames that the samples come from.
+    """
+
+    samples: Samples
+    folds: Folds
+    frames_key: str
+
+    def to_record(self, classes: Classes) -> dict[str, Any]:
+        """Return what each record contains about the samples and splits."""
+        notes = [*samples.sample_warnings(self.samples, classes), *self.folds.notes]
+        return {"warnings": notes, "leakage": self.folds.leakage}
+
+
 def plan_experiments(settings: TrialSettings, folds: Folds, frames_key: str) -> list[SvmExperiment]:
-    """The experiments that `settings` ask for.
+    """Plan one experiment per kernel.
 
     Args:
-        settings: Kernels, protocol and the rest.
+        settings: Kernels, protocol, and parameters.
         folds: The splits of their protocol.
-        frames_key: Names the frames that the samples come from.
+        frames_key: Identifies the frames that the samples come from.
     """
     return [_svm_experiment(kernel, settings, folds, frames_key) for kernel in settings.kernels]
 
@@ -63,18 +83,18 @@ def plan_experiments(settings: TrialSettings, folds: Folds, frames_key: str) -> 
 def _svm_experiment(
     kernel: Kernel, settings: TrialSettings, folds: Folds, frames_key: str
 ) -> SvmExperiment:
-    shown = _shown(kernel, settings, folds)
+    names = _relevant_settings(kernel, settings, folds)
     content = {
         "kernel": kernel,
         "feature_set": settings.feature_set,
         "protocol": folds.protocol,
-        "settings": settings.model_dump(mode="json", include=shown),
+        "settings": settings.model_dump(mode="json", include=names),
         "frames": frames_key,
     }
     parts = [f"svm-{kernel}", settings.feature_set, folds.protocol]
     key = fingerprint(content)
     return SvmExperiment(
-        name=file_name([*parts, *differences(settings, shown)], key),
+        name=experiment_name([*parts, *changed_settings(settings, names)], key),
         fingerprint=key,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
@@ -82,7 +102,7 @@ def _svm_experiment(
         seed=settings.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe={
+        fit_settings={
             "kernel": kernel,
             "settings": settings.model_dump(mode="json", exclude={"folds"}),
         },
@@ -91,69 +111,50 @@ def _svm_experiment(
     )
 
 
-def _shown(kernel: Kernel, settings: TrialSettings, folds: Folds) -> set[str]:
-    """The settings that this kernel's trials follow from: all that its name and fingerprint hold.
+def _relevant_settings(kernel: Kernel, settings: TrialSettings, folds: Folds) -> set[str]:
+    """Names of the settings that define this kernel's trials.
 
-    What has no part in them, as gamma in a linear kernel, may change without their being done anew.
+    Name and fingerprint contain only these. A setting without effect, such as gamma of a linear
+    kernel, can change without invalidating finished trials.
     """
-    shown = {"classes", "scale", "C", "tol", "augment"}
+    names = {"classes", "scale", "C", "tol", "augment"}
     if kernel != "linear":
-        shown |= {"gamma"}
+        names |= {"gamma"}
     if kernel == "poly":
-        shown |= {"degree"}
-    return shown | splitting_settings(folds, seeded=settings.augment > 0)
+        names |= {"degree"}
+    return names | splitting_settings(folds, seeded=settings.augment > 0)
 
 
 def splitting_settings(folds: Folds, seeded: bool) -> set[str]:
-    """Names of the settings that splits follow from: folds need none.
+    """Return the names of the settings that define the splits; folds depend on none.
 
     Args:
         folds: The splits.
-        seeded: Whether more than the splits depends on the seed.
+        seeded: Whether something other than the splits depends on the seed.
     """
     if folds.protocol == "random":
         return {"train_share", "test_share", "n_trials", "seed"}
     return {"seed"} if seeded else set()
 
 
-def file_name(parts: list[str], key: str) -> str:
-    """The name of an experiment: its parts, or where a file could not bear them all, their digest.
+def experiment_name(parts: list[str], key: str) -> str:
+    """Join the parts of a name; a name too long for a file is cut and ends in a digest.
 
     Args:
         parts: Classifier, features, protocol and settings.
         key: The experiment's fingerprint.
     """
     name = "-".join(parts)
-    if len(name.encode()) <= MOST_NAME_BYTES:
+    if len(name.encode()) <= MAX_NAME_BYTES:
         return name
     return f"{name[:CUT_AT]}-{key[:12]}"
 
 
-def differences(settings: TrialSettings, shown: set[str]) -> list[str]:
-    """Those settings of `shown` that are not the reference's, as `C=0.5`."""
+def changed_settings(settings: TrialSettings, names: set[str]) -> list[str]:
+    """Return the settings among `names` that differ from the reference settings, as `C=0.5`."""
     reference = TrialSettings()
     return [
         f"{field}={getattr(settings, field)}"
         for field in TrialSettings.model_fields
-        if field in shown and getattr(settings, field) != getattr(reference, field)
+        if field in names and getattr(settings, field) != getattr(reference, field)
     ]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What an experiment starts from.
-
-    Attributes:
-        samples: What is trained and tested on.
-        folds: How they are split.
-        frames_key: Names the frames that the samples come from.
-    """
-
-    samples: Samples
-    folds: Folds
-    frames_key: str
-
-    def told(self, classes: Classes) -> dict[str, Any]:
-        """What each record says of samples and splits."""
-        notes = [*samples.warnings_for(self.samples, classes), *self.folds.notes]
-        return {"warnings": notes, "leakage": self.folds.leakage}

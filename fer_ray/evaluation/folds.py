@@ -1,4 +1,4 @@
-"""Splits as files: a CSV file that says which images train and which test in each trial."""
+"""The splits of a protocol, read from and written to CSV files."""
 
 import csv
 import hashlib
@@ -14,9 +14,9 @@ from fer_ray.evaluation.splits import Split, make_splits, require_usable
 from fer_ray.settings.training import TrialSettings
 
 COLUMNS = ("image_id", "trial", "part")
-MOST_DIGITS = 9  # of a trial's number
+MAX_DIGITS = 9  # of a trial's number
 PARTS = ("train", "test")
-NAMED_AT_MOST = 3  # images that a message names
+MAX_NAMED = 3  # images that a message names
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Folds:
     """The splits of a protocol.
 
     Attributes:
-        protocol: Its name. Given folds carry a digest of their content; `given-folds` test no
-            image twice, `given-trials` do.
-        splits: One a trial.
-        notes: What a reader of the trials ought to know.
-        leakage: What test and training images share (`leakage.audit`); empty until it is audited.
+        protocol: Name of the protocol. Splits from a file have a digest of their content in it:
+            `given-folds-…` test no image twice, `given-trials-…` do.
+        splits: One split per trial.
+        notes: Notes for readers of the trials.
+        leakage: What test and training images share (`leakage.audit`); empty before the audit.
     """
 
     protocol: str
@@ -38,12 +38,12 @@ class Folds:
 
 
 def folds_for(settings: TrialSettings, samples: Samples, known_ids: set[str]) -> Folds:
-    """The splits that `settings` ask for: of their protocol, or of the file they name.
+    """Create the splits of a protocol, or read them from the file in `settings.folds`.
 
     Args:
         settings: Protocol or file, shares, number of trials and seed.
-        samples: What is split.
-        known_ids: Every image of the run folder, also those without features.
+        samples: The samples to split.
+        known_ids: Every image of the run folder, including those without features.
     """
     if settings.folds is not None:
         return read_folds(settings.folds, samples, known_ids)
@@ -63,81 +63,85 @@ def write_folds(folds: Folds, samples: Samples, file: Path) -> None:
         for index in indices
     ]
     try:
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            csv.writer(opened, lineterminator="\n").writerows([COLUMNS, *rows])
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
     except OSError as problem:
         raise UserError(f"Cannot write {file}: {problem.strerror}.") from None
 
 
 def read_folds(file: Path, samples: Samples, known_ids: set[str]) -> Folds:
-    """Read splits as `write_folds` writes them; `fold` may stand for `trial`.
+    """Read splits in the format of `write_folds`; the column `trial` may be called `fold`.
 
-    In a file without parts (`image_id`, `fold`) each image is tested in its fold and trains in all
-    others.
+    In a file without parts (`image_id`, `fold`), each image is tested in its fold and used for
+    training in all others.
 
-    Images of the run folder that have no features, no label, or no class of this variant are passed
-    over, since no protocol could use them; a note tells of them.
+    Images of the run folder without features, without a label, or of an excluded class are skipped,
+    since no protocol can use them. A note reports their number.
 
     Raises:
-        UserError: The file cannot be used; the message says where.
+        UserError: The file cannot be used. The message gives the line where possible.
     """
-    given = _read(file)
-    unknown = sorted({name for parts in given.values() for name in parts} - known_ids)
-    if unknown:
-        raise UserError(f"{file} names images that the run folder lacks: {_few(unknown)}.")
-    position = {name: index for index, name in enumerate(samples.image_ids)}
-    splits = []
-    for trial in sorted(given):
-        train, test = (
-            [position[name] for name, of in given[trial].items() if of == part and name in position]
-            for part in PARTS
+    given = _read_parts(file)
+    listed = {name for parts in given.values() for name in parts}
+    if unknown := sorted(listed - known_ids):
+        raise UserError(
+            f"{file} lists images that are not in the run folder: {_abbreviate(unknown)}."
         )
-        splits.append(Split(np.array(train, dtype=np.int64), np.array(test, dtype=np.int64)))
+    position = {name: index for index, name in enumerate(samples.image_ids)}
+    splits = [_split(given[trial], position) for trial in sorted(given)]
     _require_parts(file, given, splits)
     require_usable(splits, samples.labels)
     tested = np.concatenate([split.test for split in splits])
     kind = "folds" if len(set(tested.tolist())) == len(tested) else "trials"
-    absent = {name for parts in given.values() for name in parts} - position.keys()
-    note = f"{file.name}: {len(absent)} of its images have no features or class and are left out."
+    skipped = listed - position.keys()
+    note = f"{file.name}: {len(skipped)} of its images have no features or class and are skipped."
     digest = hashlib.sha256(repr(sorted(given.items())).encode()).hexdigest()[:8]
-    return Folds(f"given-{kind}-{digest}", splits, [note] if absent else [])
+    return Folds(f"given-{kind}-{digest}", splits, [note] if skipped else [])
 
 
-def _read(file: Path) -> dict[int, dict[str, str]]:
-    """Part of each image, by trial, in the file's order."""
+def _split(parts: dict[str, str], position: dict[str, int]) -> Split:
+    train, test = (
+        [position[name] for name, part in parts.items() if part == wanted and name in position]
+        for wanted in PARTS
+    )
+    return Split(np.array(train, dtype=np.int64), np.array(test, dtype=np.int64))
+
+
+def _read_parts(file: Path) -> dict[int, dict[str, str]]:
+    """The part of each image in each trial, in the order of the file."""
     given: dict[int, dict[str, str]] = {}
-    whole: dict[str, str] = {}  # images that train in every fold but their own
+    default: dict[str, str] = {}  # images that are used for training in every fold but their own
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            for line, row in enumerate(csv.DictReader(opened), start=2):
-                name, trial, part = _row(row, f"{file}, line {line}")
-                images = given.setdefault(trial, {})
-                if name in images:
-                    both = images[name] != part
-                    how = "is in training and in test" if both else "stands twice"
-                    raise UserError(f"{file}, line {line}: {name} {how} in trial {trial}.")
-                images[name] = part or PARTS[1]
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            for line, row in enumerate(csv.DictReader(stream), start=2):
+                name, trial, part = _parse_row(row, f"{file}, line {line}")
+                parts = given.setdefault(trial, {})
+                if name in parts:
+                    conflict = parts[name] != part
+                    problem = "in training and in test" if conflict else "listed twice"
+                    raise UserError(f"{file}, line {line}: {name} is {problem} in trial {trial}.")
+                parts[name] = part or PARTS[1]
                 if part is None:
-                    whole[name] = PARTS[0]
+                    default[name] = PARTS[0]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise UserError(f"Folds file {file} cannot be read: {problem}") from None
+        raise UserError(f"Cannot read the folds file {file}: {problem}") from None
     if not given:
-        raise UserError(f"{file} holds no splits.")
-    return {trial: whole | images for trial, images in given.items()}
+        raise UserError(f"{file} contains no splits.")
+    return {trial: default | parts for trial, parts in given.items()}
 
 
-def _row(row: dict[str, str | None], place: str) -> tuple[str, int, str | None]:
+def _parse_row(row: dict[str, str | None], place: str) -> tuple[str, int, str | None]:
     name, trial, part = row.get("image_id"), row.get("trial", row.get("fold")), row.get("part")
     tested_once = "fold" in row and "part" not in row
     if name is None or trial is None or (part is None and not tested_once):
         raise UserError(
-            f"{place}: expected the columns {', '.join(COLUMNS)} (or fold for trial), or image_id, "
-            "fold."
+            f"{place}: expected the columns {', '.join(COLUMNS)} (or fold instead of trial), or "
+            "image_id, fold."
         )
     if part is not None and part.strip() not in PARTS:
-        raise UserError(f"{place}: part is {part!r}; take train or test.")
-    if not trial.strip().isdecimal() or len(trial.strip()) > MOST_DIGITS:
-        raise UserError(f"{place}: trial is {trial[:20]!r}; take a number from 0.")
+        raise UserError(f"{place}: part is {part!r}; use train or test.")
+    if not trial.strip().isdecimal() or len(trial.strip()) > MAX_DIGITS:
+        raise UserError(f"{place}: trial is {trial[:20]!r}; use an integer from 0.")
     return name.strip(), int(trial), part and part.strip()
 
 
@@ -145,9 +149,11 @@ def _require_parts(file: Path, given: dict[int, dict[str, str]], splits: list[Sp
     for trial, split in zip(sorted(given), splits, strict=True):
         for part, indices in zip(PARTS, (split.train, split.test), strict=True):
             if not len(indices):
-                raise UserError(f"{file}: trial {trial} has no image with features for its {part}.")
+                raise UserError(
+                    f"{file}: trial {trial} has no image with features in its {part} part."
+                )
 
 
-def _few(names: list[str]) -> str:
-    more = len(names) - NAMED_AT_MOST
-    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+def _abbreviate(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,71 +1,79 @@
-"""Figures of merit, as pure functions on arrays.
+"""Metrics and confidence intervals, as pure functions of arrays.
 
-Labels are class codes `0 … n_classes - 1`; probabilities are (n, n_classes), rows summing to 1.
+Labels are class codes `0 … n_classes - 1`; probabilities are (n, n_classes), and each row sums
+to 1. Accuracy and confusion counts come from scikit-learn (`accuracy_score`, `confusion_matrix`).
+This module contains what scikit-learn does not have or defines differently.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.metrics import precision_recall_fscore_support
 
 Labels = NDArray[np.integer]
 
 
-def accuracy(labels: Labels, predicted: Labels) -> float:
-    """Share of correct answers among `labels` (n,)."""
-    return float(np.mean(np.asarray(labels) == np.asarray(predicted)))
+def macro_recall_and_f1(labels: Labels, predicted: Labels) -> tuple[float, float]:
+    """Compute mean recall (balanced accuracy) and mean F1 over the classes that have images.
 
+    By default, scikit-learn also averages over classes that occur only among the predictions.
 
-def confusion_counts(labels: Labels, predicted: Labels, n_classes: int) -> NDArray[np.int64]:
-    """Counts (n_classes, n_classes); rows are true classes, columns predicted ones."""
-    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
-    np.add.at(counts, (np.asarray(labels, dtype=int), np.asarray(predicted, dtype=int)), 1)
-    return counts
+    Args:
+        labels: True class codes (n,).
+        predicted: Predicted class codes (n,).
+    """
+    _, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
+    )
+    return float(recall), float(f1)
 
 
 def row_normalised(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Counts divided by their row's sum; a class without images gives a row of nan."""
+    """Divide confusion counts (n_classes, n_classes) by the sum of their row.
+
+    A class without images gives a row of NaN, where scikit-learn's normalisation gives zeros.
+    """
     totals = counts.sum(axis=1, keepdims=True).astype(float)
     shares: NDArray[np.float64] = np.full(counts.shape, np.nan)
     np.divide(counts, totals, out=shares, where=totals > 0)
     return shares
 
 
-def recalls(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Recall of each class (n_classes,) from confusion counts; nan where it has no images."""
+def class_recalls(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the recall of each class (n_classes,) from confusion counts; NaN without images."""
     return np.diagonal(row_normalised(counts)).copy()
 
 
-def macro_recall(counts: NDArray[np.int64]) -> float:
-    """Mean recall over the classes that have images (balanced accuracy)."""
-    return float(np.nanmean(recalls(counts)))
+def image_log_losses(labels: Labels, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the negative log probability of the true class of each image (n,), in nats.
 
-
-def macro_f1(counts: NDArray[np.int64]) -> float:
-    """Mean F1 over the classes that have images."""
-    hits = np.diagonal(counts)
-    denominator = counts.sum(axis=0) + counts.sum(axis=1)
-    present = counts.sum(axis=1) > 0
-    return float(np.mean(2 * hits[present] / denominator[present]))
+    As in scikit-learn, probabilities are clipped at the machine epsilon of float64, so that a class
+    unknown to the model costs about 36 nats rather than infinity.
+    """
+    p_true = np.asarray(probabilities, dtype=float)[np.arange(len(labels)), labels]
+    losses: NDArray[np.float64] = -np.log(np.maximum(p_true, np.finfo(float).eps))
+    return losses
 
 
 def log_loss(labels: Labels, probabilities: NDArray[np.floating]) -> float:
-    """Mean negative log probability of the true class, in nats.
+    """Return the mean of `image_log_losses`.
 
-    Probabilities are clipped at the machine epsilon of float64, as scikit-learn does, so that a
-    class unknown to the model costs about 36 nats and not infinity.
+    scikit-learn's `log_loss` raises if a probability is NaN, as those of a diverged network are.
+    Its input checks also take hundreds of times as long as the computation, which counts where a
+    search fits a temperature to each candidate.
     """
-    p_true = np.asarray(probabilities, dtype=float)[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.maximum(p_true, np.finfo(float).eps))))
+    return float(image_log_losses(labels, probabilities).mean())
 
 
 def expected_calibration_error(
     labels: Labels, probabilities: NDArray[np.floating], n_bins: int = 15
 ) -> float:
-    """Mean gap between confidence and accuracy over bins of confidence, by their share of images.
+    """Compute the mean gap between confidence and accuracy over bins of confidence.
 
-    Confidence is the highest probability of an image; the bins are of equal width, closed above,
-    and 15 as in Guo et al. (On calibration of modern neural networks, ICML 2017). With few images
-    a bin the figure lies above 0 even for a perfectly calibrated model.
+    Confidence is the highest probability of an image. Bins have equal width, are closed above and
+    are weighted by their share of the images; 15 of them as in Guo et al. (On calibration of modern
+    neural networks, ICML 2017). With few images per bin, the error exceeds 0 even for a perfectly
+    calibrated model.
     """
     confidence = np.max(probabilities, axis=1).astype(float)
     correct = np.argmax(probabilities, axis=1) == np.asarray(labels)
@@ -75,9 +83,9 @@ def expected_calibration_error(
 
 
 def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Score interval of a share among `n` independent cases; nan without any.
+    """Compute the score interval of a share among `n` independent cases; NaN if `n` is 0.
 
-    It holds its coverage for few cases and for shares near 0 or 1 (Wilson, Journal of the American
+    It keeps its coverage for few cases and for shares near 0 or 1 (Wilson, Journal of the American
     Statistical Association 22, 1927).
     """
     if n == 0:
@@ -92,15 +100,15 @@ def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, f
 def resampled_interval(
     scores: NDArray[np.floating], test_to_train: float, level: float = 0.95
 ) -> tuple[float, float]:
-    """Corrected resampled t interval of the mean score over repeated random splits.
+    """Compute the corrected resampled t interval of the mean score over repeated random splits.
 
-    Training sets of random splits overlap, so the plain t interval is too narrow; the variance is
-    multiplied by `1/n + test_to_train` in place of `1/n` (Nadeau and Bengio, Machine Learning 52,
+    The training sets of random splits overlap, so the plain t interval is too narrow. The variance
+    is multiplied by `1/n + test_to_train` instead of `1/n` (Nadeau and Bengio, Machine Learning 52,
     2003).
 
     Args:
         scores: One score per trial, (n,), n ≥ 2.
-        test_to_train: Test images divided by training images.
+        test_to_train: Number of test images divided by the number of training images.
         level: Coverage.
     """
     n = len(scores)
@@ -117,23 +125,23 @@ def subject_bootstrap_interval(
     level: float = 0.95,
     n_resamples: int = 2000,
 ) -> tuple[float, float]:
-    """Percentile interval of accuracy when whole subjects are drawn again with replacement.
+    """Compute the percentile interval of accuracy over bootstrap samples of subjects.
 
-    Images of one subject are not independent; drawing subjects keeps them together.
+    Images of one subject are not independent. Resampling subjects keeps them together.
 
     Args:
-        correct: Whether each image was answered correctly, (n,); or the gain of one model over
+        correct: Whether each image was predicted correctly, (n,); or the gain of one model over
             another, from -1 to 1, for the interval of a difference.
-        subjects: Its subject, (n,).
-        seed: Seed of the draws.
+        subjects: Subject of each image, (n,).
+        seed: Seed of the resampling.
         level: Coverage.
-        n_resamples: Number of draws.
+        n_resamples: Number of bootstrap samples.
     """
     codes, index = np.unique(subjects.astype(str), return_inverse=True)
     hits = np.bincount(index, weights=correct.astype(float), minlength=len(codes))
     sizes = np.bincount(index, minlength=len(codes))
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(codes), size=(n_resamples, len(codes)))
-    accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    sampled = rng.integers(0, len(codes), size=(n_resamples, len(codes)))
+    accuracies = hits[sampled].sum(axis=1) / sizes[sampled].sum(axis=1)
     low, high = np.quantile(accuracies, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)

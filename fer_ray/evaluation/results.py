@@ -1,4 +1,4 @@
-"""What the report reads of a run folder."""
+"""The reader of a run folder, for the command line, the report, bundles and the Python API."""
 
 import json
 from collections.abc import Iterable
@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from fer_ray.evaluation import split_wording
-from fer_ray.evaluation.cohort import has_cohorts, is_ckplus, late_cohort
+from fer_ray.errors import UserError
+from fer_ray.evaluation.ckplus_cohorts import has_cohorts, is_ckplus, late_cohort
+from fer_ray.evaluation.experiment_labels import describe_method
 from fer_ray.evaluation.summary import ExperimentSummary, summarise
-from fer_ray.evaluation.trial_store import read_leakage, read_recipe
+from fer_ray.evaluation.trial_store import read_fit_settings, read_leakage
 from fer_ray.features.bottleneck_features import read_records
 from fer_ray.storage.files import read_json
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.vocabulary import DESCRIBED
+from fer_ray.vocabulary import USABLE_STATUSES
 
 FRAME_COLUMNS = [
     *("image_id", "path", "subject", "role", "emotion", "label"),
@@ -27,90 +28,114 @@ FRAME_COLUMNS = [
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """One experiment: its rows and its figures."""
+    """The tables and figures of one experiment.
 
-    trials: pd.DataFrame  # `contracts.TRIALS_SCHEMA`, by trial
-    predictions: pd.DataFrame  # `contracts.PREDICTIONS_SCHEMA` and `subject`
+    Attributes:
+        trials: One row per trial (`schemas.TRIALS_SCHEMA`), in order.
+        predictions: Test predictions (`schemas.PREDICTIONS_SCHEMA`) with a `subject` column.
+        summary: Figures over all trials.
+        fit_settings: `Experiment.fit_settings`; empty if not stored.
+        leakage: `leakage.audit` of its splits; None if not stored.
+    """
+
+    trials: pd.DataFrame
+    predictions: pd.DataFrame
     summary: ExperimentSummary
-    recipe: dict[str, Any] = field(default_factory=dict)  # `ExperimentResults.recipe` of learn
-    leakage: dict[str, Any] | None = None  # `leakage.audit` of its splits, where it was kept
+    fit_settings: dict[str, Any] = field(default_factory=dict)
+    leakage: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
-        """The experiment's name: that of its files."""
+        """The experiment's name, which is also that of its files."""
         return self.summary.experiment
 
     @property
     def label(self) -> str:
-        """The experiment's name for readers; its protocol is told elsewhere."""
-        return split_wording.method(self.summary)
+        """A readable label of the method, without the protocol."""
+        return describe_method(self.summary)
 
     @property
     def majority_share(self) -> float:
-        """What always answering with the most frequent class would score."""
+        """Accuracy of always predicting the majority class."""
         totals = self.summary.confusion.sum(axis=1)
         return float(totals.max() / totals.sum())
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """A run folder, read."""
+    """The content of a run folder.
+
+    Attributes:
+        frames: One row per selected image (`FRAME_COLUMNS`).
+        extract: The record of the extraction (`extract.json`).
+        experiments: All finished experiments, by name.
+        execution: The record of the last trials (`trials.json`); empty if it does not exist.
+        histories: Learning curves of network heads, by experiment.
+        backbones: Records of bottleneck features, by table.
+        absent: Backbones without weights, with the reason.
+    """
 
     frames: pd.DataFrame
-    extract: dict[str, Any]  # extract.json
-    experiments: tuple[ExperimentResults, ...]  # by name
-    execution: dict[str, Any]  # trials.json, empty where there is none
-    histories: dict[str, pd.DataFrame] = field(default_factory=dict)  # of heads, by experiment
-    backbones: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by table
-    absent: dict[str, str] = field(default_factory=dict)  # backbones without weights, and why
+    extract: dict[str, Any]
+    experiments: tuple[ExperimentResults, ...]
+    execution: dict[str, Any]
+    histories: dict[str, pd.DataFrame] = field(default_factory=dict)
+    backbones: dict[str, dict[str, Any]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> dict[str, Any]:
-        """The part of extract.json that tells of the source tree."""
+        """The description of the source in extract.json."""
         part: dict[str, Any] = self.extract["data"]
         return part
 
     @property
     def synthetic(self) -> bool:
-        """Whether the faces are drawn."""
+        """Whether the faces are synthetic."""
         return bool(self.data["synthetic"])
 
     @property
     def is_ckplus(self) -> bool:
-        """Whether this is CK+ as a whole, told by its number of labelled sequences."""
+        """Whether the source is the complete CK+, judged by its number of labelled sequences."""
         return is_ckplus(self.data)
 
     @property
     def data_name(self) -> str:
-        """What every accuracy names as its data."""
+        """The name of the data that accompanies every accuracy."""
         if self.synthetic:
             return "synthetic faces"
         return "CK+" if self.is_ckplus else f"“{Path(self.data['root']).name}”"
 
     @property
     def crop_size_px(self) -> int:
-        """Side of the square crops whose pixels the landmarks are in."""
+        """Side of the square crops in whose pixels landmarks are given."""
         return int(self.extract["settings"].get("crop", {}).get("size_px", 350))
 
     @cached_property
     def usable(self) -> pd.DataFrame:
         """The rows with landmarks, by image_id."""
-        usable = self.frames[self.frames["status"].isin(DESCRIBED)]
+        usable = self.frames[self.frames["status"].isin(USABLE_STATUSES)]
         return usable.sort_values("image_id", ignore_index=True)
 
 
 def read_results(run_dir: Path) -> RunResults:
-    """Read a run folder, finished or not, that has frames."""
+    """Read a run folder that has frames, finished or not.
+
+    Example:
+        >>> results = read_results(Path("results"))
+        >>> [item.label for item in results.experiments]
+        ['Linear SVM on reference features', 'Polynomial SVM on reference features']
+    """
     run = RunFolder(run_dir)
     frames = read_table(run.frames, columns=FRAME_COLUMNS).to_pandas()
-    for name in ("subject", "emotion"):  # missing values as None, which is false, unlike nan
+    for name in ("subject", "emotion"):  # missing values as None, which is false, unlike NaN
         frames[name] = frames[name].astype(object).where(frames[name].notna(), None)
     deep = read_json(run.deep_record) or {}
     return RunResults(
         frames=frames,
-        extract=_read_json(run.extract_record),
+        extract=_read_record(run.extract_record),
         experiments=_experiments(run, frames),
-        execution=_read_json(run.trials_record) if run.trials_record.exists() else {},
+        execution=_read_record(run.trials_record) if run.trials_record.exists() else {},
         histories={name: read_table(file).to_pandas() for name, file in run.histories()},
         backbones=read_records(run_dir),
         absent=deep.get("weights_not_available", {}),
@@ -118,7 +143,7 @@ def read_results(run_dir: Path) -> RunResults:
 
 
 def read_experiments(run_dir: Path, *names: str) -> tuple[ExperimentResults, ...]:
-    """The finished experiments of a run folder, sorted by name.
+    """Read finished experiments of a run folder, sorted by name.
 
     Args:
         run_dir: A run folder.
@@ -139,21 +164,40 @@ def _experiments(
 def _read_experiment(run: RunFolder, name: str, images: pd.DataFrame) -> ExperimentResults:
     file = run.trials_of(name)
     trials = read_table(file).to_pandas().sort_values("trial", ignore_index=True)
-    answers = read_table(run.predictions_of(name)).to_pandas()
-    answers = answers.merge(images, on="image_id", how="left", validate="many_to_one")
-    recipe, leakage = read_recipe(file), read_leakage(file)
-    return ExperimentResults(trials, answers, summarise(trials, answers), recipe, leakage)
+    predictions = read_table(run.predictions_of(name)).to_pandas()
+    predictions = predictions.merge(images, on="image_id", how="left", validate="many_to_one")
+    return ExperimentResults(
+        trials,
+        predictions,
+        summarise(trials, predictions),
+        read_fit_settings(file),
+        read_leakage(file),
+    )
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_record(file: Path) -> dict[str, Any]:
+    """Read a record that must exist, unlike `read_json`."""
     record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return record
+
+
+def find_experiment(experiments: Iterable[ExperimentResults], name: str) -> ExperimentResults:
+    """Return the experiment of a given name.
+
+    Raises:
+        UserError: There is no such experiment. The message lists the others.
+    """
+    by_name = {item.name: item for item in experiments}
+    if name not in by_name:
+        known = ", ".join(by_name) or "none"
+        raise UserError(f"The run folder has no experiment {name}. Its experiments: {known}.")
+    return by_name[name]
 
 
 def late_cohorts(
     data: dict[str, Any], experiments: Iterable[ExperimentResults]
 ) -> dict[str, dict[str, Any]]:
-    """`late_cohort` of each experiment that has one, as JSON values, by the experiment's name.
+    """Return `late_cohort` of each experiment that has one, as JSON values by experiment name.
 
     Args:
         data: `data` of extract.json.
@@ -161,5 +205,5 @@ def late_cohorts(
     """
     if not has_cohorts(data):
         return {}
-    found = {item.name: late_cohort(item.predictions) for item in experiments}
-    return {name: late.record() for name, late in found.items() if late is not None}
+    cohorts = {item.name: late_cohort(item.predictions) for item in experiments}
+    return {name: late.to_record() for name, late in cohorts.items() if late is not None}

@@ -1,4 +1,4 @@
-"""What trials are made on: the labelled images of a run folder that have features."""
+"""Samples: the labelled images of a run folder, with their features."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from fer_ray.settings.feature_sets import (
 )
 from fer_ray.settings.training import LEFT_OUT, Classes
 from fer_ray.storage.parquet import read_table
-from fer_ray.vocabulary import DESCRIBED, EMOTIONS, Role
+from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES, Role
 
-FEWEST_TO_TEST = 5  # images of a class of which int(0.2 n) is at least one
+MIN_IMAGES_TO_TEST = 5  # images of a class at which int(0.2 n) is at least one
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The labelled images that have features, by image_id.
+    """Labelled images that have features, by image_id.
 
     Attributes:
         image_ids: (n,).
@@ -45,15 +45,21 @@ class Samples:
 
 
 def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Samples:
-    """The labelled rows of `frames` that have features; a union's sets stand side by side.
+    """Read the labelled images of a run folder that have features.
 
     Args:
-        frames: Folder of a run.
-        feature_set: A name (`features.table.sets_of`).
-        paired: Take only peaks whose sequence's first frame has features too, as a delta does.
+        frames: The run's folder `frames`.
+        feature_set: Name of a feature set or union (`settings.feature_sets.sets_of`); the features
+            of a union's sets are concatenated.
+        paired: Read only peaks whose sequence also has features of its first frame, as for a delta.
 
     Raises:
-        UserError: There are none, or the feature set was not extracted.
+        UserError: There are no such images, or the feature set was not extracted.
+
+    Example:
+        >>> samples = read_samples(Path("results/frames"), "hog+landmarks")
+        >>> samples.features.shape[1]  # 1764 of hog and 136 of landmarks
+        1900
     """
     parts = sets_of(feature_set)
     table = _read_described(frames, feature_set)
@@ -61,27 +67,27 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
     rows = np.flatnonzero(np.isin(labels, range(len(EMOTIONS))))
     if not len(rows):
         raise UserError(
-            "No labelled image has features, so there is nothing to train on. Is the source "
-            f"labelled, and were faces found? Of {frames}: {_outcomes(frames)}."
+            "No labelled image has features, so there is nothing to train on. Check that the "
+            f"source is labelled and that faces were found. {frames}: {_outcomes(frames)}."
         )
     first = rows
     if paired or needs_sequence(feature_set):
         rows, first = _pairs(table, rows)
-    found = []
+    features = []
     for part in parts:
         values = _features(frames.parent, base_of(part), table)
-        found.append(values[rows] - values[first] if is_delta(part) else values[rows])
-    taken = table.select(["image_id", "subject"]).take(rows)
+        features.append(values[rows] - values[first] if is_delta(part) else values[rows])
+    selected = table.select(["image_id", "subject"]).take(rows)
     return Samples(
-        taken["image_id"].to_pylist(),
-        taken["subject"].to_pylist(),
+        selected["image_id"].to_pylist(),
+        selected["subject"].to_pylist(),
         labels[rows].astype(np.int8),
-        np.hstack(found).astype(np.float64),
+        np.hstack(features).astype(np.float64),
     )
 
 
 def _outcomes(frames: Path) -> str:
-    """Images by label and status, in words."""
+    """Numbers of images by label and status, in words."""
     table = read_table(frames, columns=["status", "emotion"])
     counts = Counter(table["status"].to_pylist())
     labelled = table.num_rows - table["emotion"].null_count
@@ -95,13 +101,13 @@ def _read_described(frames: Path, feature_set: str) -> pa.Table:
     columns = [feature_column(name) for name in stored]
     if not set(columns) <= set(pq.read_schema(next(frames.glob("*.parquet"))).names):
         raise UserError(
-            f"{frames} lacks the feature set {feature_set}. Extract it: "
+            f"{frames} does not contain the feature set {feature_set}. Extract it with "
             f"--set extract.features.sets='[{', '.join(stored)}]'"
         )
     return read_table(
         frames,
         columns=["image_id", "subject", "session", "role", "label", *columns],
-        filters=[("status", "in", [status.value for status in DESCRIBED])],
+        filters=[("status", "in", [status.value for status in USABLE_STATUSES])],
     ).sort_by("image_id")
 
 
@@ -117,51 +123,57 @@ def _pairs(table: pa.Table, labelled: NDArray[np.int64]) -> tuple[NDArray[np.int
     peaks = [row for row in labelled if roles[row] == Role.PEAK and sequences[row] in first]
     if not peaks:
         raise UserError(
-            "A delta is taken between a peak and the first frame of its sequence, and no sequence "
-            "has both with features. Extract them: --frames first-and-peak"
+            "A delta is the difference between a peak and the first frame of its sequence, and no "
+            "sequence has features of both. Extract them with --frames first-and-peak."
         )
     return np.array(peaks), np.array([first[sequences[row]] for row in peaks])
 
 
 def _features(out: Path, name: str, table: pa.Table) -> NDArray[np.float32]:
-    """One set (n, width): from the table itself, or those of a backbone."""
+    """Features of one set (n, width), from the table itself or from those of a backbone."""
     if name in FEATURE_SETS:
         flat = table[feature_column(name)].combine_chunks().flatten().to_numpy()
-        found: NDArray[np.float32] = flat.reshape(table.num_rows, -1)
-        return found
+        features: NDArray[np.float32] = flat.reshape(table.num_rows, -1)
+        return features
     return read_features(out, name, table["image_id"].to_pylist())
 
 
-def of_classes(samples: Samples, classes: Classes) -> Samples:
-    """The samples whose emotion the variant `classes` does not leave out.
+def select_classes(samples: Samples, classes: Classes) -> Samples:
+    """Select the samples of a variant's classes.
+
+    Args:
+        samples: Samples of any classes.
+        classes: Name of the variant (`settings.training.LEFT_OUT`).
 
     Raises:
-        UserError: None is left.
+        UserError: No sample belongs to these classes.
     """
-    absent = [EMOTIONS.index(name) for name in LEFT_OUT[classes]]
-    kept = np.flatnonzero(~np.isin(samples.labels, absent))
-    if not len(kept):
-        raise UserError(f"No image is of any of the {classes} classes: take --classes 8.")
+    excluded = [EMOTIONS.index(name) for name in LEFT_OUT[classes]]
+    rows = np.flatnonzero(~np.isin(samples.labels, excluded))
+    if not len(rows):
+        raise UserError(f"No image belongs to the {classes} classes. Use --classes 8.")
     return Samples(
-        [samples.image_ids[row] for row in kept],
-        [samples.subjects[row] for row in kept],
-        samples.labels[kept],
-        samples.features[kept],
+        [samples.image_ids[row] for row in rows],
+        [samples.subjects[row] for row in rows],
+        samples.labels[rows],
+        samples.features[rows],
     )
 
 
-def warnings_for(samples: Samples, classes: Classes = "8") -> list[str]:
-    """What a reader of the trials ought to know about the samples of a variant."""
+def sample_warnings(samples: Samples, classes: Classes = "8") -> list[str]:
+    """Return warnings for readers of the trials: classes with few images, or none."""
     counts = Counter(samples.labels.tolist())
-    few = [f"{EMOTIONS[code]} ({n})" for code, n in sorted(counts.items()) if n < FEWEST_TO_TEST]
+    few = [
+        f"{EMOTIONS[code]} ({n})" for code, n in sorted(counts.items()) if n < MIN_IMAGES_TO_TEST
+    ]
     expected = [name for name in EMOTIONS if name not in LEFT_OUT[classes]]
     absent = [name for name in expected if EMOTIONS.index(name) not in counts]
-    found = []
+    warnings = []
     if few:
-        found.append(
-            f"Fewer than {FEWEST_TO_TEST} images: {', '.join(few)}. Random splits test none of "
-            "them, and no figure for these classes means much."
+        warnings.append(
+            f"Fewer than {MIN_IMAGES_TO_TEST} images: {', '.join(few)}. Random splits test none of "
+            "them, and the figures of these classes are not meaningful."
         )
     if absent:
-        found.append(f"No image at all: {', '.join(absent)}.")
-    return found
+        warnings.append(f"No images: {', '.join(absent)}.")
+    return warnings

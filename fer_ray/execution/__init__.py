@@ -1,1 +1,1 @@
-"""Everything that imports Ray, and the guarded worker process."""
+"""Execution on Ray: session, chains, tasks and tuning; and the child process of sweeps."""

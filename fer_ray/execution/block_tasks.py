@@ -1,4 +1,4 @@
-"""Blocks of images to tasks on Ray, and their answers back as they come. All of a sweep's Ray."""
+"""Blocks of images as Ray tasks, for sweeps: one task per block, results as they finish."""
 
 import time
 from collections import deque
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
 from fer_ray.execution.claims import Claim, Claims
-from fer_ray.execution.resources import CPU, Patience, processor_share, there
+from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, processor_share
 
-LOOK_S = 0.5  # how often it is asked whether to stop
-FINISH_S = 10.0  # what tasks under way are given to end, once told to stop
-LOSSES = 5  # of its worker or node, that a block survives
-BLOCKS_PER_WORKER = 2  # under way: one in work, one waiting
+POLL_S = 0.5  # between two checks whether to stop
+FINISH_S = 10.0  # for running tasks to finish after a stop
+LOSSES = 5  # retries of a block whose worker or node is lost
+BLOCKS_PER_WORKER = 2  # one running, one waiting
 
 
 def run_blocks(
@@ -29,36 +29,36 @@ def run_blocks(
     lost: Callable[[pa.Table], Any],
     stopping: Callable[[], None],
 ) -> Iterator[Any]:
-    """Run `work` on each block, and give what it returns, in any order.
+    """Run `work` on each block and yield its results, in any order.
 
-    A block whose worker dies is done again elsewhere; one whose workers keep dying is done again
-    image by image, and an image whose workers keep dying is given to `lost`. So it ends.
+    A block is retried if its worker dies. If its workers keep dying it is split into single images,
+    and an image whose workers keep dying is passed to `lost`, so the loop always ends.
 
     Args:
         work: A picklable function of a block.
-        blocks: Taken one by one, so that few are held.
-        workers: Tasks at a time. None: as many as the cluster has processors, also as it grows.
-        stopped: Asked now and then; once true no more blocks are begun.
-        lost: What to give for a block of one image that no worker survives.
-        stopping: Called once `stopped` is true, before tasks under way are waited for: who stopped
-            the job may not wait as long.
+        blocks: Consumed one by one, so that few are in memory.
+        workers: Tasks at a time. None: as many as the cluster has CPUs, also as it grows.
+        stopped: Checked regularly; no more blocks are started once it returns True.
+        lost: Result of a block with one image that no worker survives.
+        stopping: Called after `stopped` returns True and before running tasks are awaited, since
+            whoever stops the job may not wait that long.
 
     Raises:
-        UserError: The cluster has had no processors for too long.
-        Exception: What `work` raised.
+        UserError: The cluster has had no CPUs for too long.
+        Exception: Raised by `work`.
     """
 
-    def answer(block: pa.Table) -> Any:  # Ray takes functions, and no partial ones
+    def call_work(block: pa.Table) -> Any:  # Ray accepts functions, but not partial objects
         return work(block)
 
-    task = ray.remote(num_cpus=processor_share(), max_retries=LOSSES)(answer)
+    task = ray.remote(num_cpus=processor_share(), max_retries=LOSSES)(call_work)
     pending: dict[Any, pa.Table] = {}
-    again: deque[pa.Table] = deque()
-    patience = Patience()
+    single_images: deque[pa.Table] = deque()
+    wait = ResourceWait()
     try:
         while True:
-            while not stopped() and len(pending) < _most(workers):
-                block = again.popleft() if again else next(blocks, None)
+            while not stopped() and len(pending) < _most_pending(workers):
+                block = single_images.popleft() if single_images else next(blocks, None)
                 if block is None:
                     break
                 pending[task.remote(block)] = block
@@ -66,10 +66,10 @@ def run_blocks(
                 return
             if stopped():
                 stopping()
-                yield from _finished(pending)
+                yield from _finish(pending)
                 return
-            patience.check()
-            done, _ = ray.wait(list(pending), timeout=LOOK_S)
+            wait.check()
+            done, _ = ray.wait(list(pending), timeout=POLL_S)
             for reference in done:
                 block = pending.pop(reference)
                 try:
@@ -80,32 +80,32 @@ def run_blocks(
                     if block.num_rows == 1:
                         yield lost(block)
                     else:
-                        again.extend(block.slice(row, 1) for row in range(block.num_rows))
+                        single_images.extend(block.slice(row, 1) for row in range(block.num_rows))
     finally:
         for reference in pending:
-            ray.cancel(reference)  # by force, and as it ends, Ray would end this process
+            ray.cancel(reference)  # not by force: at exit Ray would end this process
 
 
-def asking(known: NDArray[np.uint64] | None) -> Claim:
-    """What tells each block's contents that are new, on whatever node it is asked."""
-    keeper = ray.remote(num_cpus=0)(Claims).remote(known)
-    return partial(_ask, keeper)
+def start_claims(known: NDArray[np.uint64] | None) -> Claim:
+    """Start `Claims` in an actor; the returned function claims contents from any node."""
+    actor = ray.remote(num_cpus=0)(Claims).remote(known)
+    return partial(_claim, actor)
 
 
-def _ask(keeper: Any, owner: str, content: str) -> bool:
-    try:  # `ray.get` would give the task's processor to another task while it waits
-        return bool(keeper.claim.remote(owner, content).future().result())
-    except ray.exceptions.RayActorError:  # lost with its node: a later round describes the rest
+def _claim(actor: Any, owner: str, content: str) -> bool:
+    try:  # while `ray.get` waits, it would give the task's CPU to another task
+        return bool(actor.claim.remote(owner, content).future().result())
+    except ray.exceptions.RayActorError:  # lost with its node; a later round describes the rest
         return False
 
 
-def _most(workers: int | None) -> int:
-    processors = int(there(CPU))
-    return BLOCKS_PER_WORKER * max(1, min(processors, workers or processors))
+def _most_pending(workers: int | None) -> int:
+    cpus = int(cluster_total(CPU))
+    return BLOCKS_PER_WORKER * max(1, min(cpus, workers or cpus))
 
 
-def _finished(pending: dict[Any, pa.Table]) -> Iterator[Any]:
-    """The answers that still come within a few seconds."""
+def _finish(pending: dict[Any, pa.Table]) -> Iterator[Any]:
+    """Results that arrive within `FINISH_S`."""
     deadline = time.monotonic() + FINISH_S
     done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=FINISH_S)
     for reference in done:

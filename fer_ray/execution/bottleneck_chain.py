@@ -1,8 +1,8 @@
-"""The chain of bottleneck features on Ray Data: image → crop → network → Parquet.
+"""Bottleneck features on Ray Data: image → crop → backbone → Parquet.
 
-The network lives in actors, loaded once each. On processors an actor does all steps of a block, so
-that one pool is all there is and nothing can wait for what it holds, be there one processor or
-many. On GPUs the crops are cut by tasks beside it, so that a GPU does not wait for a processor.
+The backbone lives in actors, which load it once. On CPUs an actor performs all steps of a block, so
+there is a single pool and nothing can deadlock, even on one CPU. On GPUs separate tasks crop the
+images, so that a GPU does not wait for a CPU.
 """
 
 from collections.abc import Iterator
@@ -15,122 +15,121 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import POSITION, keep_rows, receipt, rows_kept
+from fer_ray.execution.chain import POSITION, count_written, task_result, write_rows
 from fer_ray.execution.resources import processor_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
 from fer_ray.features.steps import pixels
-from fer_ray.networks import bottleneck_plan
-from fer_ray.networks.bottleneck_plan import Bottleneck
+from fer_ray.networks.bottleneck_plan import BottleneckPlan, compute_rows, load_backbone
 from fer_ray.networks.crop_cache import CropSource
-from fer_ray.networks.library_messages import without_notices
+from fer_ray.networks.library_messages import filter_stderr
 from fer_ray.networks.network import Backbone
 from fer_ray.storage.staging import StagedRows
 
-PIXELS = "pixels"  # of a crop: (size × size) bytes
-# Ray's warning of each pool, that its actors need their arguments again to start anew: Ray Data
-# holds on to them (ray#57733).
-RESTARTS = (
+PIXELS = "pixels"  # column: (size × size) bytes of a crop
+# Ray warns about each pool that restarting its actors requires their arguments. Ray Data does keep
+# them (ray#57733).
+RESTART_WARNING = (
     r"core_worker\.cc:\d+: Actor with class name: 'MapWorker\(MapBatches\(_NetworkWorker\)\)'"
 )
-BLOCK_BATCHES = 8  # of the network; a block is then a second or more of work
+BLOCK_BATCHES = 8  # batches of the network per block, which then takes a second or more
 
 
 class _NetworkWorker:
-    """A backbone in a worker: from listed rows, with or without their crops, to a receipt."""
+    """A backbone in an actor: computes and stores the rows of a block."""
 
     def __init__(
-        self, wanted: Bottleneck, source: CropSource, staged: StagedRows, driver: str, gpus: float
+        self, plan: BottleneckPlan, source: CropSource, staged: StagedRows, driver: str, gpus: float
     ) -> None:
-        self._wanted, self._source, self._staged = wanted, source, staged
+        self._plan, self._source, self._staged = plan, source, staged
         self._driver, self._gpus = driver, gpus
 
     @cached_property
     def _network(self) -> Backbone:
-        """Loaded with the first block: of what fails in a constructor, Ray hides the message."""
-        return bottleneck_plan.load_backbone(self._wanted, None if self._gpus else 1, self._gpus)
+        """Loaded with the first block, since Ray hides the message of an error in a constructor."""
+        return load_backbone(self._plan, None if self._gpus else 1, self._gpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         try:
             rows = self._rows(table)
-        except UserError as mistake:
-            return receipt(0, str(mistake))
-        return keep_rows(rows, table[POSITION].to_numpy(), self._staged)
+        except UserError as problem:
+            return task_result(0, str(problem))
+        return write_rows(rows, table[POSITION].to_numpy(), self._staged)
 
     def _rows(self, table: pa.Table) -> pa.Table:
         if PIXELS in table.column_names:
-            crops = pixels(table[PIXELS], self._wanted.crop_px)
+            crops = pixels(table[PIXELS], self._plan.crop_px)
         else:
-            crops = shared_crops(table, self._source, self._staged, self._driver)
-        return bottleneck_plan.rows_of(table, crops, self._wanted, self._network)
+            crops = load_crops(table, self._source, self._staged, self._driver)
+        return compute_rows(table, crops, self._plan, self._network)
 
 
 def bottleneck_blocks(
     blocks: list[pa.Table],
     source: CropSource,
-    wanted: Bottleneck,
+    plan: BottleneckPlan,
     staged: StagedRows,
     workers: int,
     most: int | None,
     gpus_per_worker: float,
 ) -> Iterator[int]:
-    """Compute the features of listed rows, block by block, and keep them in `staged`.
+    """Compute the features of listed rows block by block, and store them in `staged`.
 
     Args:
-        blocks: Rows of `bottleneck.usable_rows` with their position; a block is one file.
-        source: Of their crops; folders are the same on every node.
-        wanted: What to compute.
-        staged: Where finished rows are kept.
-        workers: Actors to begin with, at most one for each block.
-        most: Actors at most. None: as many as there are blocks, as the cluster grows.
-        gpus_per_worker: Of each; 0: processors.
+        blocks: Rows of `bottleneck_plan.usable_rows` with their `POSITION`; a block is one file.
+        source: Their crops; its folders have the same path on every node.
+        plan: What to compute.
+        staged: Where finished rows are stored.
+        workers: Initial number of actors, at most one per block.
+        most: Maximum number of actors. None: one per block, as the cluster grows.
+        gpus_per_worker: GPUs of an actor. 0: CPUs.
 
     Yields:
-        A number of rows, each time that so many more are kept.
+        Numbers of rows as they are stored.
 
     Raises:
-        UserError: An image, the weights or the storage is not as it was.
+        UserError: An image or the weights have changed, or storage is not shared by all nodes.
     """
     data, rows = ray.data.from_blocks(blocks), max(block.num_rows for block in blocks)
-    here = ray.get_runtime_context().get_node_id()
+    driver = ray.get_runtime_context().get_node_id()
     if gpus_per_worker:
-        cut = partial(cut_ahead, source=source, staged=staged, driver=here)
-        data = data.map_batches(cut, batch_format="pyarrow", batch_size=rows)
-    first = min(workers, len(blocks))
-    most = max(first, min(most or len(blocks), len(blocks)))
-    receipts = data.map_batches(
+        crop = partial(crop_ahead, source=source, staged=staged, driver=driver)
+        data = data.map_batches(crop, batch_format="pyarrow", batch_size=rows)
+    initial = min(workers, len(blocks))
+    most = max(initial, min(most or len(blocks), len(blocks)))
+    results = data.map_batches(
         _NetworkWorker,
         batch_format="pyarrow",
         batch_size=rows,
-        fn_constructor_args=(wanted, source, staged, here, gpus_per_worker),
-        compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=first),
+        fn_constructor_args=(plan, source, staged, driver, gpus_per_worker),
+        compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=initial),
         num_cpus=0 if gpus_per_worker else processor_share(),
         num_gpus=gpus_per_worker,
     )
     try:
-        with without_notices(RESTARTS, bars=True):
-            yield from rows_kept(receipts)
+        with filter_stderr(RESTART_WARNING, progress_bars=True):
+            yield from count_written(results)
     except ray.exceptions.RayError:
         require_shared(staged.folder, source.root)  # Ray hides which of its errors this was
         raise
 
 
-def cut_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
-    """Rows with their crops, or as they are where it fails: the worker meets the same and tells."""
+def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
+    """Rows with their crops; without them on an error, which the actor then meets and reports."""
     try:
-        crops = shared_crops(table, source, staged, driver)
+        crops = load_crops(table, source, staged, driver)
     except UserError:
         return table
     column = pa.array([crop.tobytes() for crop in crops], pa.large_binary())
     return table.append_column(PIXELS, column)
 
 
-def shared_crops(
+def load_crops(
     table: pa.Table, source: CropSource, staged: StagedRows, driver: str
 ) -> NDArray[np.uint8]:
-    """The crops of some rows, on a node that sees the images and the run folder.
+    """The crops (n, size, size) uint8 of some rows, on a node with access to images and run folder.
 
     Raises:
-        UserError: It does not, or an image is not as it was.
+        UserError: The node has no access, or an image has changed.
     """
     require_reachable(source.root, staged.folder.parent)
     try:
@@ -140,9 +139,16 @@ def shared_crops(
         raise
 
 
-def block_rows(rows: int, workers: int, batch_images: int, asked: int | None) -> int:
-    """Rows of a block: whole batches of the network, fewer where workers would be left idle."""
-    if asked is not None:
-        return asked
+def rows_per_block(rows: int, workers: int, batch_images: int, requested: int | None) -> int:
+    """Rows of a block: a multiple of the network's batch, small enough to occupy all workers.
+
+    Args:
+        rows: Number of rows.
+        workers: Number of actors.
+        batch_images: Images per batch of the network.
+        requested: The user's setting, which takes precedence. None: not set.
+    """
+    if requested is not None:
+        return requested
     batches = -(-rows // (batch_images * 4 * workers))
     return batch_images * min(BLOCK_BATCHES, max(1, batches))

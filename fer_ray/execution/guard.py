@@ -1,8 +1,8 @@
-"""Work on one image at a time in a process of its own, so that a native fault costs one image.
+"""Processing of single images in a child process, so that a native fault costs one image.
 
-A segmentation fault or an endless loop in a decoder cannot be caught from within. The child works;
-the parent waits for its answer, and if none comes knows on which image, ends what is left of the
-child, and goes on with another one. No Ray in here.
+A segmentation fault or an endless loop in a decoder cannot be caught within a process. The child
+describes one image at a time. If it dies or does not answer in time, the parent records the fault
+of that image, kills the child and starts another one. Does not use Ray.
 """
 
 import os
@@ -22,11 +22,11 @@ import pyarrow as pa
 from fer_ray.errors import UserError
 from fer_ray.vocabulary import Status
 
-START_SECONDS = 300  # for imports and models, on a machine that is busy
-STARTS = 3  # of a child that dies before it works, as when memory is short for a moment
+START_SECONDS = 300  # for imports and models, on a busy machine
+STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is short for a moment
 _HEADER = struct.Struct(">Q")
 
-# From the bytes of an image to its rows. Told the stage that it enters.
+# Turns the bytes of an image into its rows; calls its second argument with each stage it enters.
 Describe = Callable[[bytes, Callable[[str], None]], pa.Table]
 
 
@@ -37,7 +37,7 @@ class Fault:
     Attributes:
         status: crashed or timed_out.
         stage: The last stage that the child entered, "" before the first.
-        error: What became of the child, or what it raised, in words.
+        error: How the child ended, or the exception that it raised.
     """
 
     status: Status
@@ -46,11 +46,11 @@ class Fault:
 
 
 class Guard:
-    """Runs `describe` in a child process; use as a context.
+    """Runs `describe` in a child process. Call `close` when done.
 
     Args:
-        describe: What is run: pickled, so a module-level function or an object of such a class.
-        image_seconds: After which the child is killed and the image given up.
+        describe: The pickled function to run: of a module, or an instance of a module's class.
+        image_seconds: Time limit per image, after which the child is killed.
     """
 
     def __init__(self, describe: bytes, image_seconds: float) -> None:
@@ -59,10 +59,13 @@ class Guard:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(self, content: bytes) -> pa.Table | Fault:
-        """The rows of one image, or what went wrong with it.
+        """The rows of one image, or its fault.
+
+        Args:
+            content: Bytes of the image file.
 
         Raises:
-            UserError: The child cannot do its work at all, for lack of a model or of memory.
+            UserError: The child cannot work at all: a model is missing, or memory is short.
         """
         child = self._child or self._start()
         stage = ""
@@ -70,76 +73,81 @@ class Guard:
         try:
             _send(child.stdin, content)
             while True:
-                kind, answer = self._receive(child, deadline)
+                kind, message = self._receive(child, deadline)
                 if kind == "rows":
-                    return answer
-                if kind == "raised" and isinstance(answer, UserError):
-                    raise answer
+                    return message
+                if kind == "raised" and isinstance(message, UserError):
+                    raise message
                 if kind == "raised":
-                    return Fault(Status.CRASHED, stage, str(answer))
-                stage = answer
+                    return Fault(Status.CRASHED, stage, str(message))
+                stage = message
         except TimeoutError:
             self.close()
-            return Fault(Status.TIMED_OUT, stage, f"no end after {self._seconds:g} s")
+            return Fault(Status.TIMED_OUT, stage, f"timed out after {self._seconds:g} s")
         except (EOFError, BrokenPipeError):
-            return Fault(Status.CRASHED, stage, self._bury())
-        except KeyboardInterrupt:  # the next image would be given the answer to this one
+            return Fault(Status.CRASHED, stage, self._reap())
+        except KeyboardInterrupt:  # otherwise the next image would receive this one's message
             self.close()
             raise
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """Kill the child process, if one is running."""
         if self._child is not None:
             self._child.kill()
-            self._bury()
+            self._reap()
 
     def _start(self) -> subprocess.Popen[bytes]:
         for _ in range(STARTS):
-            self._child = child = subprocess.Popen(
-                [sys.executable, "-m", "fer_ray.execution.guard_process"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )  # fmt: skip
+            self._child = child = self._spawn()
             try:
                 _send(child.stdin, (self._describe, self._seconds))
-                kind, answer = self._receive(child, time.monotonic() + START_SECONDS)
+                kind, message = self._receive(child, time.monotonic() + START_SECONDS)
             except (EOFError, BrokenPipeError):
-                ended = self._bury()
+                ending = self._reap()
                 continue
             except TimeoutError:
                 self.close()
                 raise UserError(
-                    f"A worker's child process was not ready after {START_SECONDS} s."
+                    f"A worker's child process was not ready after {START_SECONDS} s. Check the "
+                    "load of the machine."
                 ) from None
             if kind == "raised":
                 self.close()
-                raise answer
+                raise message
             return child
         raise UserError(
-            f"A worker's child process {ended} before it could work, {STARTS} times over. If the "
-            "machine is short of memory, take fewer --workers."
+            f"A worker's child process {ending} before it was ready, {STARTS} times. If the "
+            "machine is short of memory, reduce --workers."
         )
+
+    @staticmethod
+    def _spawn() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fer_ray.execution.guard_process"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
 
     def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> tuple[str, Any]:
         size = _HEADER.unpack(_read(child.stdout, _HEADER.size, deadline))[0]
         message: tuple[str, Any] = pickle.loads(_read(child.stdout, size, deadline))
         return message
 
-    def _bury(self) -> str:
-        """How the child ended, in words."""
+    def _reap(self) -> str:
+        """Wait for the child and describe how it ended."""
         assert self._child is not None
         child, self._child = self._child, None
         code = child.wait()
         for pipe in (child.stdin, child.stdout):
             try:
                 pipe.close()  # type: ignore[union-attr]
-            except BrokenPipeError:  # what was not sent yet
+            except BrokenPipeError:  # unsent data
                 continue
-        return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
 
 def _read(pipe: Any, size: int, deadline: float) -> bytes:
-    """Exactly `size` bytes of a pipe, by the deadline."""
+    """Exactly `size` bytes from a pipe, before the deadline."""
     parts: list[bytes] = []
     while size:
         left = deadline - time.monotonic()
@@ -160,32 +168,32 @@ def _send(pipe: Any, message: Any) -> None:
 
 
 def serve() -> None:
-    """What the child does: images in, rows out, until the parent closes the pipe or is gone."""
+    """Main loop of the child: images in, rows out, until the parent closes the pipe or dies."""
     images = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints does not get between the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with the messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
-        packed, seconds = _next(images)
-        describe: Describe = pickle.loads(packed)
+        pickled, seconds = _next(images)
+        describe: Describe = pickle.loads(pickled)
         getattr(describe, "load", lambda: None)()
-        _send(answers, ("ready", None))
+        _send(messages, ("ready", None))
     except Exception as problem:
-        _send(answers, ("raised", _portable(problem)))
+        _send(messages, ("raised", _picklable(problem)))
         return
     while True:
         try:
             content = _next(images)
         except EOFError:
             return
-        # Should the parent be killed while this loops for ever, the clock ends it: SIGALRM's
-        # default is to end the process, also within native code.
+        # Ends this process if the parent is killed during an endless loop: the default action of
+        # SIGALRM works in native code too.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
         try:
-            rows = describe(content, lambda stage: _send(answers, ("stage", stage)))
-            _send(answers, ("rows", rows))
+            rows = describe(content, lambda stage: _send(messages, ("stage", stage)))
+            _send(messages, ("rows", rows))
         except Exception as problem:
-            _send(answers, ("raised", _portable(problem)))
+            _send(messages, ("raised", _picklable(problem)))
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -196,8 +204,8 @@ def _next(pipe: Any) -> Any:
     return pickle.loads(pipe.read(_HEADER.unpack(header)[0]))
 
 
-def _portable(problem: Exception) -> Exception:
-    """The same kind of exception, with nothing in it that could not be sent."""
+def _picklable(problem: Exception) -> Exception:
+    """An exception of the same kind, with its text only."""
     if isinstance(problem, UserError):
         return UserError(str(problem))
     return RuntimeError(f"{type(problem).__name__}: {problem}"[:500])

@@ -1,4 +1,4 @@
-"""`python -m fer_ray.execution.guard_process`: the process that `guard` starts."""
+"""The child process of `guard`: `python -m fer_ray.execution.guard_process`."""
 
 from fer_ray.execution.guard import serve
 

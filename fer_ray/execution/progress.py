@@ -1,11 +1,11 @@
-"""How a job tells that it advances, without knowing what shows it."""
+"""Interface through which jobs report progress, independent of its display."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-# Told how many more are done, and optionally a few words on how they came out.
+# Called with the number of items just finished, and optionally a short text about them.
 Advance = Callable[..., None]
-# Opens a progress display for a stage: its name, what it counts, and how many there are.
+# Opens the display of a stage: its name, the unit that it counts, and the total.
 Progress = Callable[[str, str, int], AbstractContextManager[Advance]]
 
 

@@ -1,4 +1,4 @@
-"""Where work finds a place: processors and GPUs of a cluster, as it is and as it grows."""
+"""CPUs and GPUs of a cluster: counting them, waiting for them, and the share of a task."""
 
 import contextlib
 import logging
@@ -9,119 +9,124 @@ from typing import Any
 
 from fer_ray.errors import UserError
 
-WAIT_S = 1800.0  # for a first node: a spot machine is bought, booted and set up by then
-REMIND_S = 300.0  # between two lines that say so
-LOOK_S = 2.0  # between two looks at the cluster
-PAUSE_S = 0.5  # between two looks whether a task was placed
-SETTLED_S = 5  # after which processors that were given back count as free
-LEAST_SHARE = 0.25  # of a processor that a task may be given, where a whole one is nowhere free
+WAIT_S = 1800.0  # for a first node: enough to buy, boot and set up a spot machine
+REMIND_S = 300.0  # between two warnings while waiting
+CHECK_S = 2.0  # between two checks of the cluster
+PAUSE_S = 0.5  # between two checks whether a task is placed
+SETTLED_S = 5  # until CPUs that were released count as free
+LEAST_SHARE = 0.25  # of a CPU for a task, where no node has a full one free
 
-CPU, GPU = "CPU", "GPU"  # as Ray names them
-NAMES = {CPU: "processors", GPU: "GPUs"}
+CPU, GPU = "CPU", "GPU"  # Ray's names
+NAMES = {CPU: "CPUs", GPU: "GPUs"}
 
 logger = logging.getLogger(__name__)
 
 
-class Patience:
-    """How long a job waits for a cluster that has none of what it needs; tells that it waits."""
+class ResourceWait:
+    """Time limit and warnings for a cluster without any of a resource.
+
+    Args:
+        resource: `CPU` or `GPU`.
+    """
 
     def __init__(self, resource: str = CPU) -> None:
         self._resource = resource
-        self._since: float | None = None  # none is there
-        self._looked = self._told = float("-inf")
+        self._missing_since: float | None = None
+        self._checked = self._warned = float("-inf")
 
     def check(self) -> None:
-        """Look whether the cluster has any by now.
+        """Check whether the cluster has any of the resource.
 
         Raises:
             UserError: It has had none for `WAIT_S`.
         """
         now = time.monotonic()
-        if now - self._looked < LOOK_S:
+        if now - self._checked < CHECK_S:
             return
-        self._looked = now
-        if there(self._resource):
-            self._since = None
+        self._checked = now
+        if cluster_total(self._resource):
+            self._missing_since = None
             return
-        self._since = now if self._since is None else self._since
-        if now - self._since >= WAIT_S:
-            raise UserError(nothing_came(self._resource))
-        if now - self._told >= REMIND_S:
-            self._told = now
+        self._missing_since = now if self._missing_since is None else self._missing_since
+        if now - self._missing_since >= WAIT_S:
+            raise UserError(no_resource_message(self._resource))
+        if now - self._warned >= REMIND_S:
+            self._warned = now
             logger.warning("waiting for %s: the cluster has none", NAMES[self._resource])
 
     @contextlib.contextmanager
-    def telling(self) -> Iterator[None]:
-        """Look meanwhile, and tell; for waiting that is bounded elsewhere."""
-        over = threading.Event()
+    def warnings(self) -> Iterator[None]:
+        """Check and warn in the background, for a wait that has its own time limit."""
+        stopped = threading.Event()
 
-        def look() -> None:
+        def check_repeatedly() -> None:
             with contextlib.suppress(UserError):
-                while not over.wait(LOOK_S):
+                while not stopped.wait(CHECK_S):
                     self.check()
 
-        thread = threading.Thread(target=look, daemon=True)
+        thread = threading.Thread(target=check_repeatedly, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
 
 
-def nothing_came(resource: str) -> str:
-    """What to tell a user whose cluster has had none for too long."""
+def no_resource_message(resource: str) -> str:
+    """Message for a cluster that has had none of a resource for too long."""
     return (
-        f"The cluster has had no {NAMES[resource]} for {WAIT_S / 60:g} minutes. `ray status` on "
-        "its head says what it waits for. What was finished is kept; run the same again."
+        f"The cluster has had no {NAMES[resource]} for {WAIT_S / 60:g} minutes. Run `ray status` "
+        "on its head node to see what it waits for. Finished work is stored: rerun the same "
+        "command to resume."
     )
 
 
-def there(resource: str) -> float:
-    """How much of it the cluster has now, in use or not."""
+def cluster_total(resource: str) -> float:
+    """How much of a resource the cluster has now, in use or free."""
     import ray
 
     return float(ray.cluster_resources().get(resource, 0))
 
 
-def wait_for(resource: str, amount: float, refused: Callable[[], None] = lambda: None) -> None:
-    """Wait until a node has so much of it; the asking makes a cluster that can grow do so.
+def wait_for(resource: str, amount: float, check: Callable[[], None] = lambda: None) -> None:
+    """Wait until a node has an amount of a resource; the request makes an autoscaler add nodes.
 
     Args:
-        resource: Of which there is none yet.
-        amount: What one worker needs of it.
-        refused: Asked now and then; raises once it is known that none will come.
+        resource: Resource that the cluster does not have yet.
+        amount: Amount that one worker needs.
+        check: Called repeatedly; raises once it is known that no node will have the resource.
 
     Raises:
-        UserError: None has come within `WAIT_S`.
+        UserError: No node has it within `WAIT_S`.
     """
     import ray
 
-    patience = Patience(resource)
-    needs = {"num_cpus": 0.0, "num_gpus": 0.0, f"num_{resource.lower()}s": amount}
-    place = ray.remote(**needs)(_nothing).remote()
-    placed: list[Any] = []  # no lock that a signal's exception could leave closed
-    place.future().add_done_callback(placed.append)
+    wait = ResourceWait(resource)
+    requested = {"num_cpus": 0.0, "num_gpus": 0.0, f"num_{resource.lower()}s": amount}
+    task = ray.remote(**requested)(_do_nothing).remote()
+    placed: list[Any] = []  # not a lock, which an exception from a signal could leave locked
+    task.future().add_done_callback(placed.append)
     try:
-        while not placed:  # `ray.wait`, even for no time, makes exit code 1 of a signal
+        while not placed:  # `ray.wait`, even without a timeout, turns a signal into exit code 1
             time.sleep(PAUSE_S)
-            patience.check()
-            refused()
+            wait.check()
+            check()
     except BaseException:
-        ray.cancel(place)  # by force, and as it ends, Ray would end this process
+        ray.cancel(task)  # not by force: at exit Ray would end this process
         raise
 
 
-def _nothing() -> None:
-    """What a task does that only asks for a place."""
+def _do_nothing() -> None:
+    """The task that only requests a resource."""
 
 
 def processor_share() -> float:
-    """Processors to ask for per task: one, or what is left where no node has a whole one free.
+    """CPUs to request per task: one, or the largest free share where no node has one free.
 
-    A job that itself holds half a processor (`--entrypoint-num-cpus 0.5`) of a node of one would
-    wait for a whole one for ever. What the last step's workers held may be counted as theirs for a
-    moment longer, so a node of two or more is looked at for a while.
+    A job that occupies half a CPU (`--entrypoint-num-cpus 0.5`) on a node with one CPU would
+    otherwise wait forever. CPUs of the previous step's workers may be counted as used for a moment
+    longer, so nodes with two or more are checked for up to `SETTLED_S`.
     """
     from ray._private.state import state
 
@@ -137,33 +142,38 @@ def processor_share() -> float:
     return largest if LEAST_SHARE <= largest < 1 else 1.0
 
 
-def gpu_workers(gpus_per_worker: float, asked: int | None) -> int:
-    """How many workers the cluster has GPUs for; one that brings GPUs on demand is waited for.
+def gpu_workers(gpus_per_worker: float, limit: int | None) -> int:
+    """Number of workers that the cluster has GPUs for; waits if an autoscaler may add GPUs.
+
+    Args:
+        gpus_per_worker: GPUs of one worker.
+        limit: Maximum number of workers. None: no limit.
 
     Raises:
-        UserError: It has none, and nothing brings any.
+        UserError: The cluster has no GPUs and cannot add any.
     """
 
-    def refused() -> None:
-        if not _may_bring(GPU):
+    def require_possible() -> None:
+        if not _autoscaler_may_add(GPU):
             raise UserError(
-                f"--gpus-per-worker {gpus_per_worker}: the cluster has {there(GPU):g} GPUs. Leave "
-                "it out to compute on processors."
+                f"--gpus-per-worker {gpus_per_worker}: the cluster has {cluster_total(GPU):g} "
+                "GPUs. Omit the option to compute on CPUs."
             )
 
-    if there(GPU) < gpus_per_worker:
-        refused()
-        wait_for(GPU, gpus_per_worker, refused)
-    workers = int(there(GPU) / gpus_per_worker + 1e-9)
-    return min(workers, asked or workers)
+    if cluster_total(GPU) < gpus_per_worker:
+        require_possible()
+        wait_for(GPU, gpus_per_worker, require_possible)
+    workers = int(cluster_total(GPU) / gpus_per_worker + 1e-9)
+    return min(workers, limit or workers)
 
 
-def _may_bring(resource: str) -> bool:
-    """Whether there is an autoscaler, and it has not found that no node it may start has any."""
+def _autoscaler_may_add(resource: str) -> bool:
+    """Whether there is an autoscaler that has not found the resource infeasible."""
     from ray._private.worker import global_worker
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
-    told = GetClusterStatusReply.FromString(global_worker.gcs_client.get_cluster_status())
-    state = told.autoscaling_state
-    vain = {name for one in state.infeasible_resource_requests for name in one.resources_bundle}
-    return state.last_seen_cluster_resource_state_version > 0 and resource not in vain
+    reply = GetClusterStatusReply.FromString(global_worker.gcs_client.get_cluster_status())
+    state = reply.autoscaling_state
+    requests = state.infeasible_resource_requests
+    infeasible = {name for request in requests for name in request.resources_bundle}
+    return state.last_seen_cluster_resource_state_version > 0 and resource not in infeasible

@@ -1,9 +1,9 @@
-"""Pieces of work in parallel on Ray Tune: with `race` the only code that knows Tune.
+"""Work items in parallel on Ray Tune; only this module and `tuning` use Tune.
 
-Tune's trials are lanes here: each takes piece after piece from a common queue until it is empty.
-With one trial a piece, Tune gives the process of a trial that has ended to the next one, and stops
-the process that was being started for that; pieces that take less than a process's start then all
-end up in the first process, and the other processors stand idle.
+Each Tune trial takes items from a shared queue until it is empty. With one trial per item, Tune
+gives the process of a finished trial to the next one and stops the process that was starting for
+it. Items shorter than the start of a process would then all run in the first process, while the
+other CPUs are idle.
 """
 
 import logging
@@ -20,136 +20,76 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.progress import Advance, Progress
-from fer_ray.execution.resources import CPU, Patience, processor_share, there
-from fer_ray.execution.session import ensure_ray, not_shared, require_shared
-from fer_ray.settings.root import Execution
+from fer_ray.execution.progress import Advance
+from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, processor_share
+from fer_ray.execution.session import not_shared_message
 
-LANES_PER_PROCESSOR = 4  # so that processors that join meanwhile have lanes to run
-LEAST_LANES = 256  # nothing says how far the cluster may grow
-ROUNDS = 3  # a piece that was lost with its process is done again
-LOST_PROCESSES = 10  # that a lane outlives
+WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start
+LEAST_WORKERS = 256  # the cluster may grow to any size
+ROUNDS = 3  # attempts for items that are lost with their process
+LOST_PROCESSES = 10  # that a worker survives
 
 logger = logging.getLogger(__name__)
 
 
-class _Lane(tune.Trainable):  # type: ignore[misc]
-    """Does a piece a step; its process is used again for the next lane."""
-
-    def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue,
-              marker: Path) -> None:  # fmt: skip
-        self._work = work
-        self._queue = queue
-        self._marker = marker
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        return True
-
-    def step(self) -> dict[str, Any]:
-        try:
-            number, piece = self._queue.get_nowait()
-        except Empty:
-            return {"done": True}
-        if not self._marker.is_dir():  # a node that joined and does not see the run folder
-            return {"number": number, "problem": not_shared(self._marker.parent), "mistake": True}
-        try:
-            self._work(piece)
-        except Exception:  # it is told, and ends the job; the lane's other pieces go on
-            return {"number": number, "problem": traceback.format_exc()}
-        return {"number": number, "problem": None}
-
-
-class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
-    """What has become of each piece; ends the lanes when all have been done."""
-
-    def __init__(self, pieces: int, advance: Advance) -> None:
-        self.problems: dict[int, str | None] = {}
-        self.mistake: str | None = None
-        self._pieces = pieces
-        self._advance = advance
-        self._patience = Patience()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune keeps a copy of its settings on disk, and a progress bar has no copy."""
-        return {}
-
-    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
-        self._patience.check()
-
-    def on_trial_result(
-        self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
-    ) -> None:
-        if "number" in result and result["number"] not in self.problems:
-            self.problems[result["number"]] = result["problem"]
-            if result.get("mistake"):
-                self.mistake = result["problem"]
-            self._advance(1)
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return len(self.problems) == self._pieces
-
-
-def run_pieces(
+def run_items(
     work: Callable[[Any], None],
-    pieces: list[Any],
+    items: list[Any],
     out: Path,
     workers: int | None,
     advance: Advance,
 ) -> None:
-    """Do each piece once, wherever there is a processor; what comes of it is kept by `work` itself.
+    """Call `work` once with each item, wherever a CPU is free. `work` stores its results itself.
 
-    A piece that is lost with its process or node is done again.
+    An item that is lost with its process or node is retried.
 
     Args:
-        work: Called with a piece, in a process that does many. It is sent to each node once.
-        pieces: Plain values.
-        out: Run folder, the same on every node.
-        workers: Pieces at a time. None: as many as there are processors for, also as they grow.
-        advance: Told 1 each time that a piece is done.
+        work: Called with an item, in a process that runs many. Sent to each node once.
+        items: Picklable values.
+        out: Run folder, the same path on every node.
+        workers: Items at a time. None: as many as the cluster has CPUs, also as it grows.
+        advance: Called with 1 for each finished item.
 
     Raises:
-        RuntimeError: A piece failed, or was lost time and again; what the others kept stays.
-        UserError: The cluster has had no processors for too long, or a node does not see `out`.
-        KeyboardInterrupt: The job was interrupted; what was finished stays.
+        RuntimeError: An item failed, or was lost repeatedly. Results of the others are stored.
+        UserError: The cluster has had no CPUs for too long, or a node cannot access `out`.
+        KeyboardInterrupt: The job was interrupted. Results of finished items are stored.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would take an interrupt for an end
-    left = list(enumerate(pieces))
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
+    remaining = list(enumerate(items))
     for _ in range(ROUNDS):
-        problems = _run_round(work, left, out, workers, advance)
+        problems = _run_round(work, remaining, out, workers, advance)
         if failed := [problem for problem in problems.values() if problem]:
-            raise RuntimeError(f"{len(failed)} pieces of work failed; the first:\n{failed[0]}")
-        left = [(number, piece) for number, piece in left if number not in problems]
-        if not left:
+            raise RuntimeError(f"{len(failed)} work items failed; the first:\n{failed[0]}")
+        remaining = [(number, item) for number, item in remaining if number not in problems]
+        if not remaining:
             return
-        logger.warning("%d pieces of work were lost with their process: once more", len(left))
-    raise RuntimeError(f"{len(left)} pieces of work were lost with their processes {ROUNDS} times")
+        logger.warning("retrying %d work items that were lost with their process", len(remaining))
+    raise RuntimeError(f"{len(remaining)} work items were lost with their processes {ROUNDS} times")
 
 
 def _run_round(
     work: Callable[[Any], None],
-    pieces: list[tuple[int, Any]],
+    items: list[tuple[int, Any]],
     out: Path,
     workers: int | None,
     advance: Advance,
 ) -> dict[int, str | None]:
-    """The numbers of the pieces that were done, each with what went wrong, if anything."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    queue.put_nowait_batch(pieces)
-    outcomes = _Outcomes(len(pieces), advance)
-    # Tune wants a folder that all nodes see, though nothing is kept there.
+    """Run numbered items; the numbers of those that ended, each with its traceback or None."""
+    driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": driver})
+    queue.put_nowait_batch(items)
+    outcomes = _Outcomes(len(items), advance)
+    # Tune requires a folder that all nodes can access, although nothing is stored in it.
     with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Lane, work=work, queue=queue, marker=Path(scratch)),
+                tune.with_parameters(_Worker, work=work, queue=queue, marker=Path(scratch)),
                 {"cpu": processor_share()},
             ),
             tune_config=tune.TuneConfig(
-                num_samples=_lanes(len(pieces), workers),
+                num_samples=_worker_count(len(items), workers),
                 reuse_actors=True,
                 max_concurrent_trials=workers,
             ),
@@ -163,39 +103,71 @@ def _run_round(
             ),
         ).fit()
     queue.shutdown(force=True)
-    if outcomes.mistake:
-        raise UserError(outcomes.mistake)
+    if outcomes.user_error:
+        raise UserError(outcomes.user_error)
     return outcomes.problems
 
 
-def _lanes(pieces: int, workers: int | None) -> int:
-    return min(pieces, workers or max(LEAST_LANES, LANES_PER_PROCESSOR * int(there(CPU))))
+def _worker_count(items: int, workers: int | None) -> int:
+    most = max(LEAST_WORKERS, WORKERS_PER_CPU * int(cluster_total(CPU)))
+    return min(items, workers or most)
 
 
-def run_work(
-    work: Any,
-    missing: Callable[[], list[Any]],
-    out: Path,
-    execution: Execution,
-    progress: Progress,
-    name: str,
-    unit: str,
-) -> int:
-    """Do the pieces of work that are missing, on Ray.
+class _Worker(tune.Trainable):  # type: ignore[misc]
+    """Runs one item of the queue per step; its process is reused for the next Tune trial."""
 
-    Once more, should the storage show one node's last piece too late, or have lost it.
+    def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue,
+              marker: Path) -> None:  # fmt: skip
+        self._work = work
+        self._queue = queue
+        self._marker = marker
 
-    Returns:
-        The number of workers, 0 where nothing is left to do.
-    """
-    workers = 0
-    for _ in range(2):
-        if not (pieces := missing()):
-            break
-        workers = ensure_ray(execution)
-        require_shared(out)
-        from fer_ray.execution.runner import run_pieces
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
 
-        with progress(name, unit, len(pieces)) as advance:
-            run_pieces(work, pieces, out, execution.workers, advance)
-    return workers
+    def step(self) -> dict[str, Any]:
+        try:
+            number, item = self._queue.get_nowait()
+        except Empty:
+            return {"done": True}
+        if not self._marker.is_dir():  # a node that joined later and cannot access the run folder
+            problem = not_shared_message(self._marker.parent)
+            return {"number": number, "problem": problem, "user_error": True}
+        try:
+            self._work(item)
+        except Exception:  # fails the job at its end; other items of this worker still run
+            return {"number": number, "problem": traceback.format_exc()}
+        return {"number": number, "problem": None}
+
+
+class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
+    """Collects the outcome of each item, and stops the workers when all items have one."""
+
+    def __init__(self, items: int, advance: Advance) -> None:
+        self.problems: dict[int, str | None] = {}
+        self.user_error: str | None = None
+        self._items = items
+        self._advance = advance
+        self._wait = ResourceWait()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks to disk, and a progress bar cannot be pickled."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+        self._wait.check()
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
+    ) -> None:
+        if "number" in result and result["number"] not in self.problems:
+            self.problems[result["number"]] = result["problem"]
+            if result.get("user_error"):
+                self.user_error = result["problem"]
+            self._advance(1)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return len(self.problems) == self._items

@@ -1,4 +1,4 @@
-"""Starting Ray or joining a cluster, and every setting of its own that a job relies on."""
+"""Start of Ray or connection to a cluster, and checks of storage that its nodes share."""
 
 import contextlib
 import json
@@ -13,44 +13,44 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import UserError
-from fer_ray.execution.authentication import cannot_join, prepare_token
-from fer_ray.execution.resources import CPU, LEAST_SHARE, WAIT_S, there, wait_for
-from fer_ray.execution.signals import answered_later, on_main_thread, terminate
+from fer_ray.execution.authentication import join_error_message, prepare_token
+from fer_ray.execution.resources import CPU, LEAST_SHARE, WAIT_S, cluster_total, wait_for
+from fer_ray.execution.signals import defer_signals, on_main_thread, terminate
 from fer_ray.settings.root import Execution
 from fer_ray.storage.files import unreachable
 
-# Holds the blocks in flight many times over: images never enter the object store.
+# Many times the blocks in flight: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
-NODE_ANSWER_TIMEOUT_S = 120  # a node that joined starts its first worker within seconds
-NOTICE_S = 3  # within which a file that was made or removed elsewhere shows (NFS: actimeo=1)
+NODE_ANSWER_TIMEOUT_S = 120  # a node that joins starts its first worker within seconds
+SYNC_S = 3  # until a file created or removed on another node is visible (NFS: actimeo=1)
 
-QUIET = {
+RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are kept as Parquet
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-SENT = ("KERAS_BACKEND",)  # from this process's environment to that of a cluster's workers
+FORWARDED = ("KERAS_BACKEND",)  # environment variables that a cluster's workers receive
 
 logger = logging.getLogger(__name__)
 
 
 def start_ray(execution: Execution) -> None:
-    """Start Ray unless it runs: on the cluster that RAY_ADDRESS names, else on this machine.
+    """Start Ray on this machine, or join the cluster at RAY_ADDRESS. No effect if Ray is running.
 
     Raises:
-        UserError: It cannot be started or reached.
+        UserError: Ray cannot be started, or the cluster cannot be joined.
     """
-    for name, value in QUIET.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     prepare_token()
     import ray
 
     if not ray.is_initialized():
-        with answered_later():
+        with defer_signals():
             _start(execution)
         _configure_data()
         if on_main_thread():
@@ -58,28 +58,28 @@ def start_ray(execution: Execution) -> None:
 
 
 def ensure_ray(execution: Execution) -> int:
-    """`start_ray`, then `workers_there`."""
+    """`start_ray`, then return `available_workers`."""
     start_ray(execution)
-    return workers_there(execution)
+    return available_workers(execution)
 
 
-def workers_there(execution: Execution) -> int:
-    """The number of tasks at a time that the cluster, as it is now, has processors for.
+def available_workers(execution: Execution) -> int:
+    """The number of tasks that the cluster in its current size can run at a time.
 
-    Waits for its first one.
+    Waits for the first CPU.
 
     Raises:
-        UserError: None comes.
+        UserError: The cluster gets no CPU.
     """
-    if not there(CPU):
+    if not cluster_total(CPU):
         wait_for(CPU, LEAST_SHARE)
-    processors = max(1, int(there(CPU)))
-    return min(processors, execution.workers or processors)
+    cpus = max(1, int(cluster_total(CPU)))
+    return min(cpus, execution.workers or cpus)
 
 
 @contextlib.contextmanager
 def ray_closed_after() -> Iterator[None]:
-    """Shut Ray down at the end, if anything in between started it."""
+    """Shut Ray down at the end of the block, if it was started."""
     try:
         yield
     finally:
@@ -88,107 +88,108 @@ def ray_closed_after() -> Iterator[None]:
 
 
 def require_shared(out: Path, *sources: Path) -> None:
-    """Make sure that every node of the cluster sees the same folders; one node always does.
+    """Require that all nodes of the cluster can access the same folders.
 
-    Nodes that join later look for themselves (`pipeline`).
+    Nodes that join later check this themselves (`require_reachable`).
 
     Args:
         out: Run folder, which exists.
         sources: Folders that are only read.
 
     Raises:
-        UserError: A node does not see one of them.
+        UserError: A node cannot access one of them.
     """
     import ray
 
-    if gone := unreachable(list(sources)):
-        raise UserError(not_shared(gone[0]))
-    here = ray.get_runtime_context().get_node_id()
-    others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
-    if not others:
+    if missing := unreachable(list(sources)):
+        raise UserError(not_shared_message(missing[0]))
+    driver = ray.get_runtime_context().get_node_id()
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != driver]
+    if not nodes:
         return
     with tempfile.NamedTemporaryFile(dir=out, prefix=".seen-by-all-") as marker:
-        missing = _unreachable_from(others, [Path(marker.name), *sources])
+        missing = _unreachable_from(nodes, [Path(marker.name), *sources])
     if missing:
-        raise UserError(not_shared(out if Path(marker.name) in missing else missing[0]))
+        raise UserError(not_shared_message(out if Path(marker.name) in missing else missing[0]))
 
 
 def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
-    """Those of `paths` that one of `nodes` does not see; a node that is lost meanwhile sees all."""
+    """Those of `paths` that one of `nodes` cannot access; a node lost during the check can."""
     import ray
 
     missing: list[Path] = []
-    for answer in [_ask(node, paths) for node in nodes]:
+    for reference in [_check_on(node, paths) for node in nodes]:
         try:
-            missing += ray.get(answer, timeout=NODE_ANSWER_TIMEOUT_S)
+            missing += ray.get(reference, timeout=NODE_ANSWER_TIMEOUT_S)
         except ray.exceptions.RayError as problem:
-            logger.warning("A node does not say whether it sees the storage: %s", problem)
+            logger.warning("cannot check whether a node can access the storage: %s", problem)
     return missing
 
 
-def several_nodes() -> bool:
-    """Whether the cluster has more than this node."""
+def has_several_nodes() -> bool:
+    """Whether the cluster has more than one node."""
     import ray
 
     return [node["Alive"] for node in ray.nodes()].count(True) > 1
 
 
 def require_reachable(*folders: Path) -> None:
-    """See that this node sees some folders.
+    """Require that this node can access some folders.
 
     Raises:
-        UserError: It does not.
+        UserError: It cannot.
     """
     for folder in unreachable([*folders]):
-        raise UserError(not_shared(folder))
+        raise UserError(not_shared_message(folder))
 
 
 def require_same(root: Path, paths: list[str], node: str) -> None:
-    """See that images that this task's node could not read are gone, and not only hidden from it.
+    """Require that images that this task cannot read are missing, not only invisible to its node.
 
     Args:
         root: Folder that `paths` are relative to.
-        paths: Of the images.
-        node: Id of the one that has listed them.
+        paths: Paths of the images.
+        node: Id of the node that listed them.
 
     Raises:
-        UserError: That node sees some of them: the disks are not the same.
+        UserError: That node can access some of them, so the disks differ.
     """
     missing = unreachable([root / path for path in paths])
-    if missing and _seen_from(node, missing):
-        raise UserError(not_shared(root))
+    if missing and _reachable_from(node, missing):
+        raise UserError(not_shared_message(root))
 
 
-def _seen_from(node: str, paths: list[Path]) -> bool:
-    """Whether `node` sees any of `paths`; this one may only have been slow to see what is new."""
+def _reachable_from(node: str, paths: list[Path]) -> bool:
+    """Whether `node` can access any of `paths` and this node cannot, even after `SYNC_S`."""
     import ray
 
     if node == ray.get_runtime_context().get_node_id():
         return False
     try:
-        hidden = ray.get(_ask(node, paths), timeout=NODE_ANSWER_TIMEOUT_S)
+        missing = ray.get(_check_on(node, paths), timeout=NODE_ANSWER_TIMEOUT_S)
     except ray.exceptions.RayError:  # then the job is about to end
         return False
-    seen = [path for path in paths if path not in hidden]
-    if seen:
-        time.sleep(NOTICE_S)
-    return bool(unreachable(seen))
+    reachable = [path for path in paths if path not in missing]
+    if reachable:
+        time.sleep(SYNC_S)
+    return bool(unreachable(reachable))
 
 
-def _ask(node: str, paths: list[Path]) -> Any:
-    """What `unreachable` answers on `node`, to be."""
+def _check_on(node: str, paths: list[Path]) -> Any:
+    """Reference to the result of `unreachable` on `node`."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(num_cpus=0)(unreachable)
-    return look.options(scheduling_strategy=On(node, soft=False)).remote(paths)
+    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(num_cpus=0)(unreachable)
+    return task.options(scheduling_strategy=strategy).remote(paths)
 
 
-def not_shared(folder: Path) -> str:
-    """What to tell a user whose cluster does not see `folder` everywhere."""
+def not_shared_message(folder: Path) -> str:
+    """Message for a folder that is not the same on all nodes of the cluster."""
     return (
-        f"{folder} is not there on every node of the cluster, or not the same. Give a folder of "
-        "storage that all nodes mount at the same place (NFS, EFS, a ReadWriteMany volume)."
+        f"{folder} is missing or differs on a node of the cluster. Use a folder on storage that "
+        "all nodes mount at the same path (NFS, EFS, a ReadWriteMany volume)."
     )
 
 
@@ -200,7 +201,7 @@ def _start(execution: Execution) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if address:
-            ray.init(runtime_env=_sent_along(), **common)
+            ray.init(runtime_env=_runtime_env(), **common)
         else:
             ray.init(
                 address="local",
@@ -211,28 +212,31 @@ def _start(execution: Execution) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
         if address:
-            raise UserError(cannot_join(address, str(problem))) from problem
+            raise UserError(join_error_message(address, str(problem))) from problem
         raise UserError(
-            f"Cannot start Ray on this machine: {problem}\n`fer-ray doctor` looks into it."
+            f"Cannot start Ray on this machine: {problem}\nRun `fer-ray doctor` to diagnose it."
         ) from problem
 
 
-def _sent_along() -> dict[str, Any] | None:
-    """Of this process's environment, what workers on other machines are to have as well.
+def _runtime_env() -> dict[str, Any] | None:
+    """Environment variables for workers on other machines.
 
-    Those of a submitted job have its environment already, and Ray refuses to set it twice.
+    Workers of a submitted job have its environment already, and Ray refuses to set a variable
+    twice.
     """
     submitted = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    theirs = (submitted.get("runtime_env") or {}).get("env_vars", {})
-    sent = {name: os.environ[name] for name in SENT if name in os.environ and name not in theirs}
-    return {"env_vars": sent} if sent else None
+    present = (submitted.get("runtime_env") or {}).get("env_vars", {})
+    variables = {
+        name: os.environ[name] for name in FORWARDED if name in os.environ and name not in present
+    }
+    return {"env_vars": variables} if variables else None
 
 
 def _configure_data() -> None:
     from ray.data import DataContext
 
     context = DataContext.get_current()
-    context.enable_progress_bars = False  # one bar, ours
+    context.enable_progress_bars = False  # fer_ray shows its own
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = WAIT_S
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised is told here
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # fer_ray reports what is raised

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a job: before, while and after Ray starts."""
+"""Handling of SIGTERM and SIGINT before, while and after Ray starts."""
 
 import signal
 import threading
@@ -10,51 +10,51 @@ from fer_ray.vocabulary import ExitCode
 
 
 def on_main_thread() -> bool:
-    """Whether signals can be answered here at all."""
+    """Whether this thread may set signal handlers."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
-def answered(by: Callable[..., Any]) -> Iterator[None]:
-    """SIGTERM calls `by`; afterwards what it called before."""
+def handle_sigterm(handler: Callable[..., Any]) -> Iterator[None]:
+    """Call `handler` on SIGTERM inside the block; the previous handler is restored after it."""
     if not on_main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, by)
+    previous = signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def terminate(*_: object) -> None:
-    """End the process by its own code, with everything cleaned up on the way."""
+    """Signal handler that exits with `ExitCode.TERMINATED` and runs all cleanup on the way."""
     raise SystemExit(ExitCode.TERMINATED)
 
 
 @contextmanager
-def answered_later() -> Iterator[None]:
-    """Signals that come meanwhile are answered at the end: Ray's start survives no exception.
+def defer_signals() -> Iterator[None]:
+    """Defer SIGTERM and SIGINT to the end of the block, since Ray's start survives no exception.
 
-    Ray would set a handler of its own for SIGTERM, which ends the process with another code.
+    Also prevents Ray from setting its own SIGTERM handler, which exits with another code.
     """
     if not on_main_thread():
         yield
         return
     from ray._private import utils
 
-    came: list[int] = []
-    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-    rays_own, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
-    for one in before:
-        signal.signal(one, lambda number, _: came.append(number))
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    set_ray_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    for number in handlers:
+        signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:
-        utils.set_sigterm_handler = rays_own
-        for one, handler in before.items():
-            signal.signal(one, handler)
-    if signal.SIGTERM in came:
+        utils.set_sigterm_handler = set_ray_handler
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if signal.SIGTERM in received:
         terminate()
-    if came:
+    if received:
         raise KeyboardInterrupt

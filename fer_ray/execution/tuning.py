@@ -1,4 +1,4 @@
-"""Configurations raced on Ray Tune: drawn by a searcher, stopped early where they fall behind."""
+"""Comparison of configurations on Ray Tune, with early stopping (ASHA)."""
 
 import logging
 import math
@@ -16,32 +16,36 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.resources import Patience, processor_share
+from fer_ray.execution.resources import ResourceWait, processor_share
 
-# What a runner reports: its least loss so far, how far it is, and the seconds that this took.
+# What a runner reports: its lowest loss so far, its epochs, and the seconds that they took.
 LOSS, TIME, COST = "loss", "epochs", "seconds"
+
+Configuration = dict[str, Any]
+WriteResult = Callable[[dict[str, Any]], None]
 
 
 class Runner(Protocol):
-    """One configuration under way."""
+    """One configuration in training."""
 
     def advance(self) -> dict[str, Any]:
-        """Do some more: `LOSS`, `TIME`, `COST` and `done`."""
+        """Train a few more epochs and report `LOSS`, `TIME`, `COST` and `done`."""
 
 
 @dataclass(frozen=True)
-class Race:
-    """What is raced.
+class Tuning:
+    """What is compared, and when it is stopped.
 
     Attributes:
-        begin: Starts a configuration, in a process that does many; sent to each node once.
-        most_epochs: Of any configuration.
-        grace_epochs: Before the first may be stopped.
-        reduction: One in so many goes on beyond each rung of ASHA.
-        workers: Configurations at a time.
+        start: Starts training a configuration, given the name of its log. Sent to each node once;
+            its process trains many configurations.
+        most_epochs: Maximum number of epochs of a configuration.
+        grace_epochs: Epochs before a configuration may be stopped.
+        reduction: Each rung of ASHA continues one configuration out of this number.
+        workers: Configurations trained at a time.
     """
 
-    begin: Callable[[dict[str, Any], str], Runner]
+    start: Callable[[Configuration, str], Runner]
     most_epochs: int
     grace_epochs: int
     reduction: int
@@ -49,10 +53,10 @@ class Race:
 
 
 class _Trial(tune.Trainable):  # type: ignore[misc]
-    """Runs a configuration some epochs a step; its process is used again for the next one."""
+    """Trains a configuration a few epochs per step; its process is reused for the next one."""
 
-    def setup(self, config: dict[str, Any], begin: Callable[..., Runner]) -> None:
-        self._begin = begin
+    def setup(self, config: dict[str, Any], start: Callable[..., Runner]) -> None:
+        self._start = start
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -62,100 +66,105 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         if self._runner is None:
-            given = self._configuration
-            self._runner = self._begin(given.get("drawn", given), self.trial_id)
+            self._runner = self._start(_configuration(self._configuration), self.trial_id)
         return self._runner.advance()
 
 
-class _Kept(tune.Callback):  # type: ignore[misc]
-    """Hands on each configuration that has ended, by itself or stopped early.
+class _ResultWriter(tune.Callback):  # type: ignore[misc]
+    """Stores the result of each configuration that finished or was stopped early.
 
-    A loss that is not finite is handed on as None: JSON knows no other.
+    A loss that is not finite becomes None, since JSON has no NaN.
     """
 
-    def __init__(self, keep: Callable[[dict[str, Any]], None], advance: Advance) -> None:
-        self._keep, self._advance = keep, advance
-        self._patience = Patience()
+    def __init__(self, write_result: WriteResult, advance: Advance) -> None:
+        self._write_result, self._advance = write_result, advance
+        self._wait = ResourceWait()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune keeps a copy of its settings on disk, and a progress bar has no copy."""
+        """Nothing: Tune pickles its callbacks to disk, and a progress bar cannot be pickled."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
-        self._patience.check()
+        self._wait.check()
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         result = trial.last_result
-        configuration = trial.config.get("drawn", trial.config)
         loss = result[LOSS] if math.isfinite(result[LOSS]) else None
-        told = {LOSS: loss, TIME: result[TIME], COST: result[COST]}
-        self._keep({"configuration": configuration, **told})
+        figures = {LOSS: loss, TIME: result[TIME], COST: result[COST]}
+        self._write_result({"configuration": _configuration(trial.config), **figures})
         self._advance(1)
 
 
-def race_drawn(
-    race: Race, drawn: list[dict[str, Any]], out: Path,
-    keep: Callable[[dict[str, Any]], None], advance: Advance,
+def _configuration(config: dict[str, Any]) -> Configuration:
+    """The configuration within Tune's, which nests given ones."""
+    return config.get("given", config)  # type: ignore[no-any-return]
+
+
+def tune_sampled(
+    tuning: Tuning, configurations: list[Configuration], out: Path, write_result: WriteResult,
+    advance: Advance,
 ) -> None:  # fmt: skip
-    """Race given configurations."""
-    searched = tune.grid_search(drawn)
-    _run(race, BasicVariantGenerator(), {"drawn": searched}, 1, out, keep, advance)
+    """Compare given configurations."""
+    space = {"given": tune.grid_search(configurations)}
+    _run(tuning, BasicVariantGenerator(), space, 1, out, write_result, advance)
 
 
-def race_suggested(
-    race: Race, space: dict[str, optuna.distributions.BaseDistribution], seed: int, left: int,
-    known: list[dict[str, Any]], out: Path,
-    keep: Callable[[dict[str, Any]], None], advance: Advance,
+def tune_suggested(
+    tuning: Tuning, space: dict[str, optuna.distributions.BaseDistribution], seed: int, count: int,
+    known: list[dict[str, Any]], out: Path, write_result: WriteResult, advance: Advance,
 ) -> None:  # fmt: skip
-    """Race `left` more configurations that Optuna suggests, told of those known already.
+    """Compare `count` configurations suggested by Optuna, which starts from the known results.
 
-    With the same seed it would suggest again what it did at first: the seed moves on by their
-    number.
+    The seed is advanced by the number of known results: with the same seed Optuna would repeat its
+    first suggestions.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    finite = [one for one in known if one[LOSS] is not None]
-    told = {
-        "points_to_evaluate": [one["configuration"] for one in finite],
-        "evaluated_rewards": [one[LOSS] for one in finite],
+    finite = [result for result in known if result[LOSS] is not None]
+    evaluated = {
+        "points_to_evaluate": [result["configuration"] for result in finite],
+        "evaluated_rewards": [result[LOSS] for result in finite],
     }
     seed += len(known)
-    searcher = OptunaSearch(space, metric=LOSS, mode="min", seed=seed, **(told if finite else {}))
-    _run(race, searcher, None, left, out, keep, advance)
+    start = evaluated if finite else {}
+    searcher = OptunaSearch(space, metric=LOSS, mode="min", seed=seed, **start)
+    _run(tuning, searcher, None, count, out, write_result, advance)
 
 
 def _run(
-    race: Race, searcher: Any, space: dict[str, Any] | None, samples: int, out: Path,
-    keep: Callable[[dict[str, Any]], None], advance: Advance,
+    tuning: Tuning, searcher: Any, space: dict[str, Any] | None, samples: int, out: Path,
+    write_result: WriteResult, advance: Advance,
 ) -> None:  # fmt: skip
-    """Run a race to its end.
+    """Run Tune until all configurations are finished or stopped.
 
     Raises:
-        RuntimeError: A configuration failed; what the others kept stays.
-        UserError: The cluster has had no processors for too long; likewise.
-        KeyboardInterrupt: The job was interrupted; likewise.
+        RuntimeError: A configuration failed. Results of the others are stored.
+        UserError: The cluster has had no CPUs for too long. Earlier results are stored.
+        KeyboardInterrupt: The job was interrupted. Earlier results are stored.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would take an interrupt for an end
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
     asha = ASHAScheduler(
-        time_attr=TIME, max_t=race.most_epochs, grace_period=race.grace_epochs,
-        reduction_factor=race.reduction,
+        time_attr=TIME, max_t=tuning.most_epochs, grace_period=tuning.grace_epochs,
+        reduction_factor=tuning.reduction,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
         results = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Trial, begin=race.begin), {"cpu": processor_share()}
+                tune.with_parameters(_Trial, start=tuning.start), {"cpu": processor_share()}
             ),
             param_space=space or {},
             tune_config=tune.TuneConfig(
                 metric=LOSS, mode="min", num_samples=samples, search_alg=searcher, scheduler=asha,
-                reuse_actors=True, max_concurrent_trials=race.workers,
+                reuse_actors=True, max_concurrent_trials=tuning.workers,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Kept(keep, advance)],
+                callbacks=[_ResultWriter(write_result, advance)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()  # fmt: skip
     if results.errors:
-        raise RuntimeError(f"{len(results.errors)} failed; the first: {results.errors[0]}")
+        raise RuntimeError(
+            f"{len(results.errors)} configurations failed; the first: {results.errors[0]}"
+        )

@@ -1,12 +1,12 @@
-"""A quicker search for faces with the same cascades: roughly in a small copy, then exactly.
+"""A faster face search with the same cascades: coarse in a small copy, then exact.
 
-What an exhaustive search costs goes into its smallest windows: half of it into faces of less than a
-twelfth of the frame. Large faces are therefore looked for first, in a copy of the image so small
-that they just fill the cascade's window; only where nothing is found does a copy of twice the size
-follow. What is found is looked at again in the image itself, with all else blacked out: OpenCV
-passes over windows without contrast at once, and windows on the face lie on the very grid that an
-exhaustive search has. So the boxes are its boxes, to the pixel, unless a face's own windows reach
-further out.
+An exhaustive search spends most of its time on the smallest windows: half of it on faces smaller
+than a twelfth of the frame. This search therefore starts with large faces, in a copy of the image
+so small that they just fill the cascade's window. Only if it finds nothing does it go on to a copy
+of twice the size. It then searches the original image around the candidates, with everything else
+set to black: OpenCV skips windows without contrast at once, and windows on a face lie on the same
+grid as in an exhaustive search. The boxes are therefore identical to those of the exhaustive search
+to the pixel, unless windows of a face reach further out than the margin.
 """
 
 from collections.abc import Iterator
@@ -21,73 +21,85 @@ from fer_ray.settings.extraction import Crop
 Gray = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
-LARGE_FACE_SHARE = 0.25  # of the shorter side: where the search begins
-# A rough search may take larger steps and ask fewer neighbours: what it finds is looked at again.
-ROUGH_SCALE_FACTOR = 1.3
-ROUGH_NEIGHBORS = 2
-OVERLAP = 1.3  # by which the sizes of one copy reach into those of the copy before it
-# Windows that OpenCV merges into one face reach this far around its box, in shares of its side.
+LARGE_FACE_SHARE = 0.25  # of the shorter side: the smallest face of the first copy
+# The coarse search may take larger steps and require fewer neighbours: its candidates are checked.
+COARSE_SCALE_FACTOR = 1.3
+COARSE_NEIGHBORS = 2
+OVERLAP = 1.3  # factor by which the face sizes of one copy overlap with those of the copy before
+# Windows that OpenCV merges into one face extend this far around its box, as a share of its side.
 MARGIN = 0.5
-SIZES = (0.6, 1.6)
+SIZE_RANGE = (0.6, 1.6)  # of the exact search, relative to the candidates
 
 
 def exhaustive(cascade: Any, gray: Gray, settings: Crop) -> list[Box]:
-    """Boxes xywh of all faces that a cascade finds at any place and size, as the study asks it."""
-    return _detect(cascade, gray, settings, (smallest_face(gray, settings), None))
-
-
-def coarse_to_fine(cascade: Any, gray: Gray, settings: Crop) -> list[Box]:
-    """Boxes xywh of the largest faces; smaller ones count only where there are no larger.
+    """Find all faces at any position and size, as in the reference study.
 
     Args:
         cascade: OpenCV cascade classifier.
         gray: (height, width) uint8.
-        settings: The study's parameters of the search, and its smallest face.
+        settings: Parameters of the search.
+
+    Returns:
+        Boxes xywh in pixels.
     """
-    for sizes in _octaves(gray, settings):
-        rough = _find_roughly(cascade, gray, *sizes)
-        exact = _look_again(cascade, gray, rough, settings) if rough else []
-        if exact:
-            return exact
+    return _detect(cascade, gray, settings, (smallest_face(gray, settings), None))
+
+
+def coarse_to_fine(cascade: Any, gray: Gray, settings: Crop) -> list[Box]:
+    """Find the largest faces; smaller ones only if there are no larger ones.
+
+    Args:
+        cascade: OpenCV cascade classifier.
+        gray: (height, width) uint8.
+        settings: Parameters of the exact search, and the size of the smallest face.
+
+    Returns:
+        Boxes xywh in pixels.
+    """
+    for sizes in _size_ranges(gray, settings):
+        candidates = _find_candidates(cascade, gray, *sizes)
+        faces = _refine(cascade, gray, candidates, settings) if candidates else []
+        if faces:
+            return faces
     return []
 
 
 def smallest_face(gray: Gray, settings: Crop) -> int:
-    """Side of the smallest face that is looked for, in pixels."""
+    """Side in pixels of the smallest face that the search covers."""
     return max(settings.min_size_px, int(settings.min_face_share * min(gray.shape)))
 
 
-def _octaves(gray: Gray, settings: Crop) -> Iterator[tuple[float, float | None]]:
-    """Smallest and largest face of each copy, in pixels of the image: large faces first."""
-    least = float(smallest_face(gray, settings))
-    low, high = max(least, LARGE_FACE_SHARE * min(gray.shape)), None
+def _size_ranges(gray: Gray, settings: Crop) -> Iterator[tuple[float, float | None]]:
+    """Smallest and largest face of each copy, in pixels of the image, large faces first."""
+    smallest = float(smallest_face(gray, settings))
+    low, high = max(smallest, LARGE_FACE_SHARE * min(gray.shape)), None
     while True:
         yield low, high
-        if low <= least:
+        if low <= smallest:
             return
-        low, high = max(least, low / 2), low * OVERLAP
+        low, high = max(smallest, low / 2), low * OVERLAP
 
 
-def _find_roughly(cascade: Any, gray: Gray, low: float, high: float | None) -> list[Box]:
-    """Candidates between two sizes, in a copy where the smallest fills the cascade's window."""
+def _find_candidates(cascade: Any, gray: Gray, low: float, high: float | None) -> list[Box]:
+    """Search a copy in which the smallest face fills the cascade's window."""
     scale = min(1.0, cascade.getOriginalWindowSize()[0] / low)
     size = [max(1, round(side * scale)) for side in reversed(gray.shape)]
     small = gray if scale == 1 else cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    rough = Crop(scale_factor=ROUGH_SCALE_FACTOR, min_neighbors=ROUGH_NEIGHBORS)
-    boxes = _detect(cascade, small, rough, (int(low * scale), int(high * scale) if high else None))
+    coarse = Crop(scale_factor=COARSE_SCALE_FACTOR, min_neighbors=COARSE_NEIGHBORS)
+    boxes = _detect(cascade, small, coarse, (int(low * scale), int(high * scale) if high else None))
     return [tuple(round(value / scale) for value in box) for box in boxes]
 
 
-def _look_again(cascade: Any, gray: Gray, rough: list[Box], settings: Crop) -> list[Box]:
-    """The faces that the study's parameters find at the candidates' places and sizes."""
+def _refine(cascade: Any, gray: Gray, candidates: list[Box], settings: Crop) -> list[Box]:
+    """Search the image around the candidates with the exact parameters."""
     masked = np.zeros_like(gray)
-    for x, y, w, h in rough:
+    for x, y, w, h in candidates:
         margin = round(MARGIN * w)
-        place = np.s_[max(0, y - margin) : y + h + margin, max(0, x - margin) : x + w + margin]
-        masked[place] = gray[place]
-    widths = [box[2] for box in rough]
-    least = max(smallest_face(gray, settings), int(SIZES[0] * min(widths)))
-    return _detect(cascade, masked, settings, (least, int(SIZES[1] * max(widths))))
+        area = np.s_[max(0, y - margin) : y + h + margin, max(0, x - margin) : x + w + margin]
+        masked[area] = gray[area]
+    widths = [box[2] for box in candidates]
+    low = max(smallest_face(gray, settings), int(SIZE_RANGE[0] * min(widths)))
+    return _detect(cascade, masked, settings, (low, int(SIZE_RANGE[1] * max(widths))))
 
 
 def _detect(cascade: Any, gray: Gray, settings: Crop, sizes: tuple[int, int | None]) -> list[Box]:
@@ -97,7 +109,7 @@ def _detect(cascade: Any, gray: Gray, settings: Crop, sizes: tuple[int, int | No
         scaleFactor=settings.scale_factor,
         minNeighbors=settings.min_neighbors,
         minSize=(low, low),
-        maxSize=(high, high) if high else (0, 0),  # OpenCV takes 0 for no bound
+        maxSize=(high, high) if high else (0, 0),  # OpenCV: 0 means no upper limit
         flags=cv2.CASCADE_SCALE_IMAGE,
     )
     return [tuple(int(value) for value in box) for box in boxes]  # type: ignore[misc]

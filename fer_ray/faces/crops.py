@@ -1,4 +1,4 @@
-"""Finding the one face of an image with OpenCV's Haar cascades, and cutting it out."""
+"""Detect the face of an image with OpenCV's Haar cascades, and crop it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ SEARCHES = {
 
 
 @dataclass(frozen=True)
-class FaceFound:
-    """What the cascades said of one image.
+class FaceDetection:
+    """The result of the cascades for one image.
 
     Attributes:
         status: ok, no_face or several_faces.
-        cascade: The cascade that decided, None unless ok.
-        box_xywh: Its face in image pixels, None unless ok.
-        faces: Faces found by each cascade that ran, by its name.
+        cascade: The cascade that found the face, None unless ok.
+        box_xywh: The face in image pixels, None unless ok.
+        faces: Number of faces found by each cascade that ran, by name.
     """
 
     status: Status
@@ -42,9 +42,16 @@ class FaceFound:
 
 
 class FaceFinder:
-    """The study's rule: the first cascade that finds exactly one face decides.
+    """Finds the one face of an image by the rule of the reference study.
 
-    Cascades after the deciding one do not run: the answer is the same.
+    The first cascade that finds exactly one face decides. Later cascades do not run, because they
+    cannot change the result.
+
+    Example:
+        >>> finder = FaceFinder(Crop())
+        >>> detection = finder(np.zeros((480, 640), np.uint8))
+        >>> detection.status
+        <Status.NO_FACE: 'no_face'>
     """
 
     def __init__(self, settings: Crop) -> None:
@@ -52,25 +59,26 @@ class FaceFinder:
         self._search = SEARCHES[settings.search]
         self._cascades = {name: load_cascade(name) for name in settings.cascades}
 
-    def __call__(self, gray: Gray) -> FaceFound:
-        """Look for one face in (height, width) uint8."""
+    def __call__(self, gray: Gray) -> FaceDetection:
+        """Find one face in an image (height, width) uint8."""
         faces: dict[str, int] = {}
         for name, cascade in self._cascades.items():
             boxes = self._search(cascade, gray, self._settings)
             faces[name] = len(boxes)
             if len(boxes) == 1:
-                return FaceFound(Status.OK, name, boxes[0], faces)
+                return FaceDetection(Status.OK, name, boxes[0], faces)
         status = Status.SEVERAL_FACES if any(faces.values()) else Status.NO_FACE
-        return FaceFound(status, None, None, faces)
+        return FaceDetection(status, None, None, faces)
 
-    def every(self, gray: Gray) -> tuple[str | None, list[Box], dict[str, int]]:
-        """The faces xywh of the first cascade that finds any, the largest first.
+    def find_all(self, gray: Gray) -> tuple[str | None, list[Box], dict[str, int]]:
+        """Find all faces, with the first cascade that finds any.
 
         Args:
             gray: (height, width) uint8.
 
         Returns:
-            That cascade's name, its boxes, and the number of faces found by each that ran.
+            The name of that cascade, its boxes xywh with the largest first, and the number of faces
+            found by each cascade that ran.
         """
         faces: dict[str, int] = {}
         for name, cascade in self._cascades.items():
@@ -82,48 +90,60 @@ class FaceFinder:
 
 
 def cascade_file(name: str) -> Path:
-    """Where OpenCV keeps the frontal face cascade `name` (see `contracts.CASCADES`).
+    """Path of OpenCV's frontal face cascade `name`, one of `vocabulary.CASCADES`.
 
     Raises:
-        UserError: This OpenCV comes without cascades, as the 5.x wheels do.
+        UserError: OpenCV is installed without cascades, as with its 5.x wheels.
     """
     folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
     file = Path(folder) / f"haarcascade_frontalface_{name}.xml"
     if not hasattr(cv2, "CascadeClassifier") or not file.is_file():
         raise UserError(
-            f"OpenCV {cv2.__version__} has no face cascades. Install one that has: "
+            f"OpenCV {cv2.__version__} has no face cascades. Install a version that includes them: "
             'pip install "opencv-python-headless>=4.14,<5"'
         )
     return file
 
 
 def load_cascade(name: str) -> cv2.CascadeClassifier:
-    """The frontal face cascade `name`."""
+    """Load OpenCV's frontal face cascade `name`, one of `vocabulary.CASCADES`."""
     return cv2.CascadeClassifier(str(cascade_file(name)))
 
 
-def cut(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
-    """The box cut out of (height, width) uint8 and resized, bilinear, to (size_px, size_px)."""
+def crop_face(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
+    """Crop a box of an image and resize it bilinearly.
+
+    Args:
+        gray: (height, width) uint8.
+        box_xywh: In pixels.
+        size_px: Side of the result.
+
+    Returns:
+        (size_px, size_px) uint8.
+    """
     x, y, w, h = (int(value) for value in box_xywh)
     return np.asarray(cv2.resize(gray[y : y + h, x : x + w], (size_px, size_px)), dtype=np.uint8)
 
 
-def cut_again(row: Mapping[str, Any], root: Path, decode: Decode, size_px: int) -> Gray:
-    """The very crop that extraction made, from its row and its image.
+def recrop(row: Mapping[str, Any], root: Path, decode: Decode, size_px: int) -> Gray:
+    """Reproduce the crop of an extracted row from its image.
 
     Args:
-        row: `path`, `sha256`, and `box_xywh` in pixels of the whole image.
+        row: `path`, `sha256`, and `box_xywh` in pixels of the full-size image.
         root: Folder that `path` is relative to.
-        decode: Of the extraction: it may have decoded a part of the size.
-        size_px: Side of a crop.
+        decode: Settings of the extraction, which may have decoded at a reduced size.
+        size_px: Side of the crop.
+
+    Returns:
+        (size_px, size_px) uint8, identical to the crop of the extraction.
 
     Raises:
-        ValueError: The image cannot be decoded, or its content is another now.
+        ValueError: The image cannot be decoded, or its content has changed.
     """
     decoded = decode_file(root / row["path"], decode)
     if decoded.gray is None or decoded.sha256 != row["sha256"]:
         raise ValueError(decoded.error or "its content has changed")
     by = decoded.reduction
     x, y, w, h = (int(value) for value in row["box_xywh"])
-    # Rounded up, since a box may end where the whole image does, within the last reduced pixel.
-    return cut(decoded.gray, (x // by, y // by, -(-w // by), -(-h // by)), size_px)
+    # Round up: a box may end at the edge of the full-size image, within the last reduced pixel.
+    return crop_face(decoded.gray, (x // by, y // by, -(-w // by), -(-h // by)), size_px)

@@ -1,1 +1,1 @@
-"""Feature vectors from landmarks and pixels."""
+"""Feature vectors of landmarks and pixels, and the steps of extraction."""

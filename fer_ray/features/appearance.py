@@ -1,6 +1,6 @@
-"""Feature vectors from the pixels of a face that is brought into place by its landmarks.
+"""Feature vectors from the pixels of a face that is aligned by its landmarks.
 
-Functions on crops (size, size) uint8 and landmarks (68, 2) in pixels of those crops.
+Functions of crops (size, size) uint8 and landmarks (68, 2) in pixels of those crops.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ Gray = NDArray[np.uint8]
 
 FACE_PX = 128  # side of an aligned face
 MOUTH = slice(48, 68)
-# Where the centres of right eye, left eye and mouth come to lie in an aligned face, as x + iy. Eyes
-# at 3/8 of the side apart leave room for raised brows above and for a dropped jaw below; the mouth
-# lies 1.1 times that distance beneath them, as in an upright adult face.
+# Centres of the right eye, the left eye and the mouth in an aligned face, as x + iy. Eyes that are
+# 3/8 of the side apart leave room for raised brows above and a dropped jaw below. The mouth lies
+# 1.1 times that distance below them, as in an upright adult face.
 _ANCHORS = np.array([40 + 44j, 88 + 44j, 64 + 97j])
 
 HOG_CELL_PX = 16
 HOG_BLOCK_PX = 32
 HOG_STRIDE_PX = 16
 HOG_BINS = 9  # of 20° each, unsigned
-HOG_WIDTH = 7 * 7 * 4 * HOG_BINS  # blocks × cells of a block × bins
+HOG_WIDTH = 7 * 7 * 4 * HOG_BINS  # blocks × cells per block × bins
 
 
 def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
-    """Histograms of oriented gradients of each aligned face (Dalal and Triggs, CVPR 2005).
+    """Histograms of oriented gradients of aligned faces (Dalal and Triggs, CVPR 2005).
 
     Args:
         landmarks_xy: (n, 68, 2) crop pixels.
-        crops: n of them, (size, size) each.
+        crops: n crops, (size, size) uint8 each.
 
     Returns:
-        (n, 1764): blocks by column, in each its four cells, in each nine bins of direction; a block
-        is normalised by L2-Hys, so that light and contrast hardly matter.
+        (n, 1764): blocks in column order, four cells per block, nine orientation bins per cell.
+        Blocks are normalised by L2-Hys, so that lighting and contrast hardly matter.
     """
     vectors = np.zeros((len(crops), HOG_WIDTH))
     for row, (points, crop) in enumerate(zip(landmarks_xy, crops, strict=True)):
@@ -47,20 +47,24 @@ def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
 
 
 def mirrored_hog(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The HOG vectors (n, 1764) that the mirrored faces would have, but for rounding.
+    """HOG vectors (n, 1764) of the mirrored faces, up to rounding.
 
-    Blocks by column, cells of a block by column, and directions of 0 … 180° all change ends.
+    Mirroring reverses the columns of blocks, the columns of cells in a block, and the orientations
+    from 0 to 180°.
     """
     blocks = vectors.reshape(-1, 7, 7, 2, 2, HOG_BINS)
     return blocks[:, ::-1, :, ::-1, :, ::-1].reshape(len(vectors), HOG_WIDTH)
 
 
 def align(crop: Gray, landmarks_xy: Floats) -> Gray:
-    """The face of one crop with eyes and mouth brought to fixed points: (128, 128) uint8.
+    """Warp a face so that eyes and mouth lie at fixed points.
 
     Args:
-        crop: (size, size).
+        crop: (size, size) uint8.
         landmarks_xy: (68, 2) crop pixels.
+
+    Returns:
+        (128, 128) uint8.
     """
     return np.asarray(
         cv2.warpAffine(
@@ -75,24 +79,24 @@ def align(crop: Gray, landmarks_xy: Floats) -> Gray:
 
 
 def similarity(landmarks_xy: Floats) -> Floats:
-    """The turn, scale and shift that brings eyes and mouth closest to their places.
+    """The rotation, scaling and translation that brings eyes and mouth closest to their anchors.
 
-    Least squares over the centres of both eyes and of the mouth (Umeyama, IEEE PAMI 13, 1991; in
-    the plane and without reflection that is the regression of one complex number on another).
+    Least squares over the centres of both eyes and the mouth (Umeyama, IEEE PAMI 13, 1991). In the
+    plane and without reflection this is the regression of one complex number on another.
 
     Args:
         landmarks_xy: (68, 2) crop pixels.
 
     Returns:
-        (2, 3), from crop pixels to pixels of the aligned face. Where all points fall together it
-        only shifts.
+        (2, 3), from crop pixels to pixels of the aligned face; a pure translation if all points
+        coincide.
     """
     parts = [landmarks_xy[part].mean(axis=0) for part in (RIGHT_EYE, LEFT_EYE, MOUTH)]
-    found = np.array([complex(*centre) for centre in parts])
-    offsets, wanted = found - found.mean(), _ANCHORS - _ANCHORS.mean()
+    centres = np.array([complex(*centre) for centre in parts])
+    offsets, targets = centres - centres.mean(), _ANCHORS - _ANCHORS.mean()
     spread = float(np.sum(np.abs(offsets) ** 2))
-    turn = complex(np.sum(offsets.conj() * wanted)) / spread if spread > 0 else 1 + 0j
-    shift = complex(_ANCHORS.mean() - turn * found.mean())
+    turn = complex(np.sum(offsets.conj() * targets)) / spread if spread > 0 else 1 + 0j
+    shift = complex(_ANCHORS.mean() - turn * centres.mean())
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 

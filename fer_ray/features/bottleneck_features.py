@@ -1,4 +1,4 @@
-"""Reading the bottleneck features that a run folder holds."""
+"""Read the bottleneck features of a run folder."""
 
 import shlex
 from pathlib import Path
@@ -22,76 +22,87 @@ def table_name(backbone: str, maps: bool = False, augmented: bool = False) -> st
 
 
 def read_records(out: Path) -> dict[str, dict[str, Any]]:
-    """The records of all tables of bottleneck features, by the table's name."""
+    """Records of all tables of bottleneck features in a run folder, by table name."""
     files = sorted(RunFolder(out).bottleneck.glob("*.json"))
     records = {file.stem: read_json(file) for file in files}
     return {name: record for name, record in records.items() if record is not None}
 
 
 def trained_record(out: Path, backbone: str, draws: int = 0) -> dict[str, Any]:
-    """The record of a backbone's pooled features, fit to train and test on.
+    """Record of the pooled features of a backbone with trained weights.
 
     Args:
         out: Run folder.
-        backbone: Its name.
-        draws: Augmented ones, of which so many are needed; 0: those of the images as they are.
+        backbone: Name of the backbone.
+        draws: Augmented copies needed per image; 0 for the features of the original images.
 
     Raises:
-        UserError: They are not there, or come from weights that were never trained.
+        UserError: The features do not exist, or their weights are untrained.
     """
-    table, other = (table_name(backbone, augmented=one) for one in (draws > 0, draws == 0))
-    record = read_json(RunFolder(out).bottleneck_record(table))
-    if record is None or not RunFolder(out).bottleneck_table(table).is_dir():
-        beside = read_json(RunFolder(out).bottleneck_record(other))
+    folder = RunFolder(out)
+    table = table_name(backbone, augmented=draws > 0)
+    record = read_json(folder.bottleneck_record(table))
+    if record is None or not folder.bottleneck_table(table).is_dir():
+        related = read_json(folder.bottleneck_record(table_name(backbone, augmented=draws == 0)))
         raise UserError(
-            f"{out} holds no features of {table}. Compute them: "
-            f"{command(out, backbone, beside, draws)}"
+            f"{out} has no features of {table}. Compute them with: "
+            f"{bottleneck_command(out, backbone, related, draws)}"
         )
     if record["weights"]["origin"] == Origin.UNTRAINED:
         raise UserError(
-            f"The features of {table} come from weights that were never trained "
-            f"({record['weights']['file']}): no accuracy on them means anything. Give the "
-            "published weights, or trained ones of yours, and --fresh."
+            f"The features of {table} come from untrained weights ({record['weights']['file']}), "
+            "so accuracies on them are meaningless. Pass the published weights, or trained weights "
+            "of your own, and --fresh."
         )
     return record
 
 
-def command(out: Path, backbone: str, like: dict[str, Any] | None, draws: int = 0) -> str:
-    """The command that computes features with the weights of some that are there.
+def bottleneck_command(
+    out: Path, backbone: str, related: dict[str, Any] | None, draws: int = 0
+) -> str:
+    """The command that computes features of a backbone.
 
     Args:
         out: Run folder.
-        backbone: Its name.
-        like: The record of the features whose weights are to be taken. None: the backbone's own.
-        draws: Of each image.
+        backbone: Name of the backbone.
+        related: Record of features whose weights the command uses; None for the default weights.
+        draws: Augmented copies per image.
     """
     words = ["fer-ray", "bottleneck", "--out", str(out), "--backbone", backbone]
-    if like is not None and like["weights"]["origin"] != Origin.EMBEDDED:
-        words += ["--weights", like["weights"]["file"]]
+    if related is not None and related["weights"]["origin"] != Origin.EMBEDDED:
+        words += ["--weights", related["weights"]["file"]]
     words += ["--draws", str(draws)] if draws else []
     return shlex.join(words)
 
 
 def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.float32]:
-    """Pooled features (n, width) of images of a run folder.
+    """Read the pooled features of images.
+
+    Returns:
+        (n, width) float32, in the order of `image_ids`.
 
     Raises:
-        UserError: They are not there, or not to be trained on.
+        UserError: The features do not exist, are not finite, or come from untrained weights.
     """
     record = trained_record(out, backbone)
     return _in_order(_read(out, table_name(backbone), record), image_ids)
 
 
-def read_draws(out: Path, backbone: str, image_ids: list[str], draws: int) -> NDArray[np.float32]:
-    """Pooled features (draws, n, width) of augmented draws; NaN of images that were not drawn.
+def read_augmented_features(
+    out: Path, backbone: str, image_ids: list[str], draws: int
+) -> NDArray[np.float32]:
+    """Read the pooled features of augmented copies of images.
+
+    Returns:
+        (draws, n, width) float32, in the order of `image_ids`; NaN for images without copies.
 
     Raises:
-        UserError: They are not there, or not to be trained on.
+        UserError: The features do not exist, are not finite, or come from untrained weights.
     """
     record = trained_record(out, backbone, draws)
     table = _read(out, table_name(backbone, augmented=True), record)
     by_draw = [table.filter(pc.equal(table["draw"], number)) for number in range(draws)]
-    return np.stack([_in_order(one, image_ids, lacking=True) for one in by_draw])
+    return np.stack([_in_order(rows, image_ids, allow_missing=True) for rows in by_draw])
 
 
 def _read(out: Path, table: str, record: dict[str, Any]) -> pa.Table:
@@ -100,19 +111,21 @@ def _read(out: Path, table: str, record: dict[str, Any]) -> pa.Table:
     )
     if not np.isfinite(rows["features"].combine_chunks().flatten().to_numpy()).all():
         raise UserError(
-            f"The features of {table} in {out} are not all finite numbers, so nothing can be "
-            f"trained on them. Their weights: {record['weights']['file']}. Compute them with "
-            "others and --fresh."
+            f"The features of {table} in {out} contain NaN or infinite values, so no classifier "
+            f"can be trained on them. Their weights are {record['weights']['file']}. Recompute the "
+            "features with other weights and --fresh."
         )
     return rows
 
 
-def _in_order(table: pa.Table, image_ids: list[str], lacking: bool = False) -> NDArray[np.float32]:
-    """Features in the order of the images; where some may be `lacking`, these are NaN."""
-    position = {name: at for at, name in enumerate(table["image_id"].to_pylist())}
+def _in_order(
+    table: pa.Table, image_ids: list[str], allow_missing: bool = False
+) -> NDArray[np.float32]:
+    """Features (n, width) in the order of `image_ids`; NaN for missing ones, if allowed."""
+    position = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
     values = table["features"].combine_chunks().flatten().to_numpy().reshape(len(position), -1)
-    if lacking:
+    if allow_missing:
         values = np.vstack([values, np.full(values.shape[1], np.nan, np.float32)])
         position = {name: position.get(name, -1) for name in image_ids}
-    found: NDArray[np.float32] = values[[position[name] for name in image_ids]]
-    return found
+    ordered: NDArray[np.float32] = values[[position[name] for name in image_ids]]
+    return ordered

@@ -1,10 +1,10 @@
-"""Named distances and angles of a face, each close to an action unit.
+"""Named distances and angles of a face, each related to an action unit.
 
-An action unit (AU) is what one facial muscle does, in the coding system of Ekman and Friesen
+An action unit (AU) is the action of one facial muscle in the coding system of Ekman and Friesen
 (Facial Action Coding System, 1978). Measuring them as distances between landmarks follows Tian,
 Kanade and Cohn (Recognizing action units for facial expression analysis, IEEE PAMI 23, 2001).
 
-Points are counted as in `geometry`; `right` and `left` are the person's own.
+Points are numbered as in `geometry`; `right` and `left` are the person's right and left.
 """
 
 from collections.abc import Callable
@@ -15,58 +15,58 @@ from numpy.typing import NDArray
 from fer_ray.features.geometry import eye_normalised
 
 Floats = NDArray[np.float64]
-# From points (n, 68, 2) in the frame of the eyes to one number a face, (n,).
+# From points (n, 68, 2) in the coordinate frame of the eyes to one value per face, (n,).
 Measure = Callable[[Floats], Floats]
 
 
 def _distance(*pairs: tuple[int, int]) -> Measure:
-    """Mean distance between the two points of each pair, in distances between the eyes."""
+    """Mean distance between the points of each pair, in units of the distance between the eyes."""
     first, second = ([pair[end] for pair in pairs] for end in (0, 1))
 
     def measure(points: Floats) -> Floats:
-        apart = np.linalg.norm(points[:, first] - points[:, second], axis=2)
-        return np.asarray(apart.mean(axis=1))
+        distances = np.linalg.norm(points[:, first] - points[:, second], axis=2)
+        return np.asarray(distances.mean(axis=1))
 
     return measure
 
 
 def _height(upper: tuple[int, ...], lower: tuple[int, ...]) -> Measure:
-    """How far the mean of some points lies above that of others; negative where it is below."""
+    """Height of the mean of `upper` above the mean of `lower`; negative if it is below."""
 
     def measure(points: Floats) -> Floats:
-        down = points[..., 1]
-        return np.asarray(down[:, list(lower)].mean(axis=1) - down[:, list(upper)].mean(axis=1))
+        y = points[..., 1]  # downwards
+        return np.asarray(y[:, list(lower)].mean(axis=1) - y[:, list(upper)].mean(axis=1))
 
     return measure
 
 
 def _angle(first: int, corner: int, second: int) -> Measure:
-    """Angle at `corner` between two points, in radians from 0 to π; 0 where points coincide."""
+    """Angle at `corner` between two points, in radians from 0 to π; 0 if points coincide."""
 
     def measure(points: Floats) -> Floats:
-        one, two = points[:, first] - points[:, corner], points[:, second] - points[:, corner]
-        cross = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
-        return np.asarray(np.abs(np.arctan2(cross, np.sum(one * two, axis=1))))
+        a, b = points[:, first] - points[:, corner], points[:, second] - points[:, corner]
+        cross = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+        return np.asarray(np.abs(np.arctan2(cross, np.sum(a * b, axis=1))))
 
     return measure
 
 
 def _slope(inner: int, outer: int) -> Measure:
-    """Angle by which a line rises from its outer to its inner end, in radians."""
+    """Angle in radians by which a line rises from its outer to its inner end."""
 
     def measure(points: Floats) -> Floats:
-        across, down = np.moveaxis(points[:, inner] - points[:, outer], 1, 0)
-        return np.asarray(np.arctan2(-down, np.abs(across)))
+        dx, dy = np.moveaxis(points[:, inner] - points[:, outer], 1, 0)
+        return np.asarray(np.arctan2(-dy, np.abs(dx)))
 
     return measure
 
 
-def _uneven(right: Measure, left: Measure) -> Measure:
-    """Size of the difference between the two sides, whichever is the greater."""
+def _asymmetry(right: Measure, left: Measure) -> Measure:
+    """Absolute difference between the two sides."""
     return lambda points: np.abs(right(points) - left(points))
 
 
-_LIPS = (51, 57, 62, 66)  # midpoints of the lips' four edges
+_LIPS = (51, 57, 62, 66)  # midpoints of the four lip edges
 
 MEASURES: dict[str, Measure] = {
     "mouth_opening": _distance((61, 67), (62, 66), (63, 65)),  # AU 25, 26, 27
@@ -110,23 +110,23 @@ MEASURES: dict[str, Measure] = {
     "brow_slope_left": _slope(22, 26),
     "brow_bend_right": _angle(17, 19, 21),  # AU 2
     "brow_bend_left": _angle(22, 24, 26),
-    # One-sided expressions, contempt above all, take either side.
-    "corner_raise_uneven": _uneven(_height((48,), _LIPS), _height((54,), _LIPS)),  # AU 12, 14
-    "corner_to_eye_uneven": _uneven(_distance((48, 36)), _distance((54, 45))),
-    "brow_raise_uneven": _uneven(_height((19,), (36, 39)), _height((24,), (42, 45))),
+    # One-sided expressions, above all contempt, occur on either side.
+    "corner_raise_asymmetry": _asymmetry(_height((48,), _LIPS), _height((54,), _LIPS)),  # AU 12, 14
+    "corner_to_eye_asymmetry": _asymmetry(_distance((48, 36)), _distance((54, 45))),
+    "brow_raise_asymmetry": _asymmetry(_height((19,), (36, 39)), _height((24,), (42, 45))),
 }
 MEASURE_NAMES = tuple(MEASURES)
 
 
 def measures(landmarks_xy: Floats) -> Floats:
-    """All measures of each face, free of its place, size and tilt.
+    """All measures of each face, invariant to position, scale and rotation.
 
     Args:
         landmarks_xy: (n, 68, 2) crop pixels.
 
     Returns:
-        (n, 44) in the order of `MEASURE_NAMES`: distances and heights in distances between the
-        eyes' centres, angles and slopes in radians. Zeros where both eyes fall together.
+        (n, 44) in the order of `MEASURE_NAMES`: distances and heights in units of the distance
+        between the eye centres, angles and slopes in radians. Zeros if the eyes coincide.
     """
     points = eye_normalised(landmarks_xy).reshape(landmarks_xy.shape)
     return np.stack([measure(points) for measure in MEASURES.values()], axis=1)

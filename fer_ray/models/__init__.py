@@ -1,1 +1,1 @@
-"""Classifiers, nested search, and bundles of fitted models."""
+"""Classifiers, the nested search over them, and bundles of fitted models."""

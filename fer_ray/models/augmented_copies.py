@@ -1,4 +1,4 @@
-"""Changed copies of training images for SVMs: faces mirrored or not, and turned a little."""
+"""Data augmentation for SVMs: features of randomly mirrored and rotated landmarks."""
 
 from pathlib import Path
 
@@ -14,51 +14,56 @@ from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.parquet import read_table
 from fer_ray.vocabulary import N_LANDMARKS
 
-TURNED_DEGREES = 10  # at most, either way: a held head, not a fallen one
+MAX_DEGREES = 10  # in either direction, as an upright head may be tilted
 
 
-def changed_copies(
+def augment_samples(
     frames: Path, samples: Samples, settings: TrialSettings, crop_px: int
 ) -> NDArray[np.float64]:
-    """Features of `settings.augment` changed copies of each image.
+    """Compute the features of augmented copies of each image.
 
-    The landmarks are changed and the features computed anew from them.
+    The landmarks are mirrored and rotated at random, and the features computed from the result.
 
     Args:
-        frames: Where the landmarks are.
-        samples: Images, in the order of the result.
-        settings: Feature set, number of copies and seed.
-        crop_px: Side of a crop; faces turn about its middle.
+        frames: Folder of the table with the landmarks.
+        samples: The images, in the order of the result.
+        settings: Feature set, number of copies (`augment`) and seed.
+        crop_px: Side of a crop in pixels; faces rotate about its centre.
 
     Returns:
         (copies, n, width).
 
     Raises:
-        UserError: A feature set is not of landmarks alone.
+        UserError: A feature set needs more than landmarks.
     """
-    sets = sets_of(settings.feature_set)
-    if not all(name in FEATURE_SETS and not FEATURE_SETS[name].needs_crop for name in sets):
-        known = ", ".join(name for name, one in FEATURE_SETS.items() if not one.needs_crop)
-        raise UserError(
-            f"Changed copies are made of landmarks: take features of these alone ({known}), or no "
-            "--augment."
-        )
+    sets = _landmark_sets(settings.feature_set)
     points = _landmarks(frames, samples)
-    how = Augmentation(degrees=TURNED_DEGREES, shift=0, seed=settings.seed)
+    augmentation = Augmentation(degrees=MAX_DEGREES, shift=0, seed=settings.seed)
     copies = []
     for number in range(settings.augment):
-        changed = np.stack(
+        augmented = np.stack(
             [
-                apply_to_landmarks(draw(how, name, number), face, crop_px)
+                apply_to_landmarks(draw(augmentation, name, number), face, crop_px)
                 for name, face in zip(samples.image_ids, points, strict=True)
             ]
         )
-        copies.append(np.hstack([FEATURE_SETS[name].compute(changed) for name in sets]))
+        copies.append(np.hstack([FEATURE_SETS[name].compute(augmented) for name in sets]))
     return np.stack(copies)
 
 
+def _landmark_sets(feature_set: str) -> tuple[str, ...]:
+    sets = sets_of(feature_set)
+    allowed = [name for name, feature in FEATURE_SETS.items() if not feature.needs_crop]
+    if not set(sets) <= set(allowed):
+        raise UserError(
+            "--augment transforms landmarks, so it needs features of landmarks only "
+            f"({', '.join(allowed)}). Use one of these, or omit --augment."
+        )
+    return sets
+
+
 def _landmarks(frames: Path, samples: Samples) -> NDArray[np.float64]:
-    """Of each sample, (n, 68, 2)."""
+    """The landmarks of each sample, (n, 68, 2)."""
     table = read_table(frames, columns=["image_id", "landmarks_xy"]).to_pandas()
-    chosen = table.set_index("image_id").loc[samples.image_ids, "landmarks_xy"]
-    return np.stack(chosen.to_list()).astype(np.float64).reshape(-1, N_LANDMARKS, 2)
+    rows = table.set_index("image_id").loc[samples.image_ids, "landmarks_xy"]
+    return np.stack(rows.to_list()).astype(np.float64).reshape(-1, N_LANDMARKS, 2)

@@ -1,4 +1,4 @@
-"""A nested search as pieces of work: planned, kept as they end, answered fold by fold. No Ray."""
+"""A nested search: its plan, the work items that workers perform, and the tables they result in."""
 
 import json
 import time
@@ -11,13 +11,23 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from fer_ray.evaluation.experiment import Experiment, differences, file_name, splitting_settings
+from fer_ray.evaluation.experiment import (
+    Experiment,
+    changed_settings,
+    experiment_name,
+    splitting_settings,
+)
 from fer_ray.evaluation.folds import Folds
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import inner_folds
 from fer_ray.evaluation.trial_store import TrialStore
-from fer_ray.models.candidates import Configuration, draw_configurations
-from fer_ray.models.nested import Candidate, answer, best_members, examine
+from fer_ray.models.candidates import (
+    Candidate,
+    evaluate_candidates,
+    fit_and_predict,
+    select_voters,
+)
+from fer_ray.models.configurations import Configuration, sample_configurations
 from fer_ray.schemas import SEARCH_SCHEMA
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.training import SearchSettings, TrialSettings
@@ -26,12 +36,12 @@ from fer_ray.storage.parquet import read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import EMOTIONS
 
-Piece = tuple[int, str]  # a trial and a feature set
+WorkItem = tuple[int, str]  # a trial and a feature set
 
 
 @dataclass(frozen=True)
 class SearchExperiment(Experiment):
-    """An experiment whose classifier is chosen anew, inside the training part of each trial."""
+    """An experiment whose classifier is selected within the training part of each trial."""
 
     settings: SearchSettings
     configurations: list[Configuration]
@@ -40,24 +50,25 @@ class SearchExperiment(Experiment):
 def plan_search(
     settings: SearchSettings, trials: TrialSettings, folds: Folds, frames_key: str
 ) -> SearchExperiment:
-    """The experiment that a search is.
+    """Plan the experiment of a search.
 
     Args:
-        settings: What to search.
+        settings: Configurations, feature sets and classifiers to search.
         trials: Classes and seed.
-        folds: The splits of their protocol.
-        frames_key: Names the frames that the samples come from.
+        folds: The splits of the protocol.
+        frames_key: Identifies the frames that the samples come from.
     """
-    shown = {"classes", *splitting_settings(folds, seeded=True)}
-    splitting = trials.model_dump(mode="json", include=shown)
+    names = {"classes", *splitting_settings(folds, seeded=True)}
+    splitting = trials.model_dump(mode="json", include=names)
     content = {
         "search": settings.model_dump(mode="json"),
         "splitting": {**splitting, "protocol": folds.protocol},
         "frames": frames_key,
     }
-    split, key = differences(trials, shown), fingerprint(content)
+    parts = ["search", folds.protocol, *changed_settings(trials, names)]
+    key = fingerprint(content)
     return SearchExperiment(
-        name=file_name(["search", folds.protocol, *split, *_differences(settings)], key),
+        name=experiment_name([*parts, *_changed_search_settings(settings)], key),
         fingerprint=key,
         classifier="search",
         feature_set="chosen",
@@ -65,33 +76,34 @@ def plan_search(
         seed=trials.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe={"search": settings.model_dump(mode="json"), "classes": trials.classes},
+        fit_settings={"search": settings.model_dump(mode="json"), "classes": trials.classes},
         settings=settings,
-        configurations=draw_configurations(settings, trials.seed),
+        configurations=sample_configurations(settings, trials.seed),
     )
 
 
-def _differences(settings: SearchSettings) -> list[str]:
-    reference, found = SearchSettings(), []
+def _changed_search_settings(settings: SearchSettings) -> list[str]:
+    reference, changed = SearchSettings(), []
     for field in SearchSettings.model_fields:
         value = getattr(settings, field)
         if value != getattr(reference, field):
             text = ",".join(value) if isinstance(value, tuple) else str(value)
-            found.append(f"{field}={text}")
-    return found
+            changed.append(f"{field}={text}")
+    return changed
 
 
 @dataclass(frozen=True)
-class Search:
-    """All that a worker needs to do a piece of a search; called with one, it does it.
+class NestedSearch:
+    """Performs the work items of a search; small enough to send to each worker.
 
-    A piece is what the configurations of one feature set do in one trial: its features are prepared
-    once for all of them. Whoever ends the last piece of a trial answers for it. Everything is kept
-    in files that are written whole, so a piece done twice does no harm.
+    A work item evaluates the configurations of one feature set in one trial, so that features are
+    prepared once for all of them. The worker that finishes the last item of a trial also selects
+    the classifiers of the trial and tests them. All files are written atomically, so performing an
+    item twice does no harm.
 
     Attributes:
-        experiment: What is searched.
-        by_set: The samples with each feature set, of the same images.
+        experiment: The planned search.
+        by_set: The samples with each feature set, for the same images.
         out: Run folder, the same on every node.
     """
 
@@ -99,25 +111,25 @@ class Search:
     by_set: dict[str, Samples]
     out: Path
 
-    def missing(self) -> list[Piece]:
-        """Pieces that are left to do, trial by trial."""
-        left = []
+    def missing(self) -> list[WorkItem]:
+        """Return the work items that remain, in order of trials."""
+        items = []
         for trial in TrialStore(self.out, self.experiment).missing():
-            undone = [name for name in self._sets() if not self._piece((trial, name)).is_file()]
-            left += [(trial, name) for name in undone or self._sets()[-1:]]
-        return left
+            names = [name for name in self._sets() if not self._item_file((trial, name)).is_file()]
+            items += [(trial, name) for name in names or self._sets()[-1:]]
+        return items
 
-    def __call__(self, piece: Piece) -> None:
-        """Do one piece; with the last one of a trial, answer for the trial."""
-        with threadpool_limits(1):  # the same sums, and so the same bits, on any number of cores
-            if not self._piece(piece).is_file():
-                self._examine(piece)
-            trial = piece[0]
-            if all(self._piece((trial, name)).is_file() for name in self._sets()):
-                self._answer(trial)
+    def __call__(self, item: WorkItem) -> None:
+        """Perform a work item; after the last one of a trial, test the trial's selection."""
+        with threadpool_limits(1):  # sums, and so results, do not depend on the number of CPUs
+            if not self._item_file(item).is_file():
+                self._evaluate(item)
+            trial = item[0]
+            if all(self._item_file((trial, name)).is_file() for name in self._sets()):
+                self._test_selection(trial)
 
     def assemble(self) -> None:
-        """Write the table of the search, then the trials and predictions as of any experiment."""
+        """Write the table of candidates, then trials and predictions as for any experiment."""
         run = RunFolder(self.out)
         run.searches.mkdir(exist_ok=True)
         files = sorted(self._partial().glob("chosen-*.parquet"))
@@ -125,102 +137,110 @@ class Search:
         write_table(table.cast(SEARCH_SCHEMA), run.candidates_of(self.experiment.name))
         TrialStore(self.out, self.experiment).assemble()
         remove(self._partial())
-        with suppress(OSError):  # what another search has kept is in it
+        with suppress(OSError):  # fails if another search has files in it
             self._partial().parent.rmdir()
 
-    def _examine(self, piece: Piece) -> None:
-        trial, feature_set = piece
-        own = [one for one in self.experiment.configurations if one.feature_set == feature_set]
+    def _evaluate(self, item: WorkItem) -> None:
+        trial, feature_set = item
+        configurations = [
+            configuration
+            for configuration in self.experiment.configurations
+            if configuration.feature_set == feature_set
+        ]
         samples, train = self.by_set[feature_set], self.experiment.splits[trial].train
         settings = self.experiment.settings
         inner = inner_folds(samples, train, settings.inner_folds, self.experiment.seed)
-        candidates = examine(own, samples, train, inner)
+        candidates = evaluate_candidates(configurations, samples, train, inner)
         self._partial().mkdir(parents=True, exist_ok=True)
-        write_table(_piece_table(candidates, self._best(candidates)), self._piece(piece))
+        write_table(_item_table(candidates, self._best(candidates)), self._item_file(item))
 
     def _best(self, candidates: list[Candidate]) -> list[Candidate]:
         """The best candidate of each classifier."""
+        metric = self.experiment.settings.metric
         best: dict[str, Candidate] = {}
-        for one in sorted(candidates, key=lambda one: one.rank(self.experiment.settings.metric)):
-            best.setdefault(one.configuration.classifier, one)
+        for candidate in sorted(candidates, key=lambda candidate: candidate.rank(metric)):
+            best.setdefault(candidate.configuration.classifier, candidate)
         return list(best.values())
 
-    def _answer(self, trial: int) -> None:
+    def _test_selection(self, trial: int) -> None:
+        """Select the classifiers of a trial, test them, and store the trial."""
         started = time.perf_counter()
-        tables = [read_table(self._piece((trial, name))) for name in self._sets()]
-        rows = sorted((row for table in tables for row in table.to_pylist()),
-                      key=lambda row: row["configuration"])  # fmt: skip
+        rows = self._item_rows(trial)
         candidates = [self._candidate(row) for row in rows if row["scores"] is not None]
         settings, split = self.experiment.settings, self.experiment.splits[trial]
         samples = next(iter(self.by_set.values()))
-        members = best_members(
+        members = select_voters(
             candidates, samples.labels[split.train], settings.voters, settings.metric
         )
-        result = answer(members, self.by_set, split, started)
-        chosen = {member.configuration.number for member in members}
-        write_table(self._table(trial, rows, chosen), self._chosen(trial))
-        TrialStore(self.out, self.experiment).keep(trial, samples, result)
+        result = fit_and_predict(members, self.by_set, split, started)
+        selected = {member.configuration.number for member in members}
+        write_table(self._search_table(trial, rows, selected), self._selection_file(trial))
+        TrialStore(self.out, self.experiment).write_trial(trial, samples, result)
+
+    def _item_rows(self, trial: int) -> list[dict[str, Any]]:
+        """The rows of all work items of a trial, by configuration."""
+        tables = [read_table(self._item_file((trial, name))) for name in self._sets()]
+        rows = [row for table in tables for row in table.to_pylist()]
+        return sorted(rows, key=lambda row: row["configuration"])
 
     def _candidate(self, row: dict[str, Any]) -> Candidate:
         scores = np.array(row["scores"], dtype=np.float64).reshape(-1, len(EMOTIONS))
         configuration = self.experiment.configurations[row["configuration"]]
         return Candidate(configuration, scores, row["inner_accuracy"], row["inner_macro_recall"])
 
-    def _table(self, trial: int, rows: list[dict[str, Any]], chosen: set[int]) -> pa.Table:
-        found = []
+    def _search_table(self, trial: int, rows: list[dict[str, Any]], selected: set[int]) -> pa.Table:
+        complete = []
         for row in rows:
             configuration = self.experiment.configurations[row["configuration"]]
-            found.append(
+            complete.append(
                 {
                     **row,
                     "experiment": self.experiment.name,
                     "trial": trial,
                     "classifier": configuration.classifier,
                     "feature_set": configuration.feature_set,
-                    "parameters": configuration.parameters_text(),
-                    "chosen": configuration.number in chosen,
+                    "parameters": configuration.parameters_json(),
+                    "chosen": configuration.number in selected,
                 }
             )
-        return pa.Table.from_pylist(found, schema=SEARCH_SCHEMA)
+        return pa.Table.from_pylist(complete, schema=SEARCH_SCHEMA)
 
     def _sets(self) -> list[str]:
-        """Feature sets that a configuration was drawn for, in the settings' order."""
-        drawn = {one.feature_set for one in self.experiment.configurations}
-        return [name for name in self.experiment.settings.feature_sets if name in drawn]
+        """Feature sets of the configurations, in the order of the settings."""
+        sampled = {configuration.feature_set for configuration in self.experiment.configurations}
+        return [name for name in self.experiment.settings.feature_sets if name in sampled]
 
     def _partial(self) -> Path:
         return RunFolder(self.out).searches_partial / self.experiment.fingerprint[:16]
 
-    def _piece(self, piece: Piece) -> Path:
-        return self._partial() / f"{piece[0]:06d}-{piece[1]}.parquet"
+    def _item_file(self, item: WorkItem) -> Path:
+        return self._partial() / f"{item[0]:06d}-{item[1]}.parquet"
 
-    def _chosen(self, trial: int) -> Path:
+    def _selection_file(self, trial: int) -> Path:
         return self._partial() / f"chosen-{trial:06d}.parquet"
 
 
-def _piece_table(candidates: list[Candidate], best: list[Candidate]) -> pa.Table:
-    """Figures of all candidates, and the scores of the best: only these can come to answer."""
-    kept = {one.configuration.number for one in best}
+def _item_table(candidates: list[Candidate], best: list[Candidate]) -> pa.Table:
+    """Figures of all candidates, and scores of the best, which are the only ones to be selected."""
+    with_scores = {candidate.configuration.number for candidate in best}
+    scores = [
+        candidate.scores.ravel() if candidate.configuration.number in with_scores else None
+        for candidate in candidates
+    ]
     return pa.table(
         {
-            "configuration": [one.configuration.number for one in candidates],
-            "inner_accuracy": [one.accuracy for one in candidates],
-            "inner_macro_recall": [one.macro_recall for one in candidates],
-            "scores": pa.array(
-                [
-                    one.scores.ravel() if one.configuration.number in kept else None
-                    for one in candidates
-                ],
-                pa.list_(pa.float64()),
-            ),
+            "configuration": [candidate.configuration.number for candidate in candidates],
+            "inner_accuracy": [candidate.accuracy for candidate in candidates],
+            "inner_macro_recall": [candidate.macro_recall for candidate in candidates],
+            "scores": pa.array(scores, pa.list_(pa.float64())),
         }
     )
 
 
-def chosen(out: Path, experiment: str) -> list[dict[str, Any]]:
-    """What answers in each trial of a search: one configuration, or several that vote."""
+def selected_configurations(out: Path, experiment: str) -> list[dict[str, Any]]:
+    """Read the selection of each trial of a search: one configuration, or several that vote."""
     columns = ["trial", "classifier", "feature_set", "parameters", "inner_accuracy"]
-    found = read_table(
+    table = read_table(
         RunFolder(out).candidates_of(experiment), columns=columns, filters=[("chosen", "=", True)]
     )
-    return [{**row, "parameters": json.loads(row["parameters"])} for row in found.to_pylist()]
+    return [{**row, "parameters": json.loads(row["parameters"])} for row in table.to_pylist()]

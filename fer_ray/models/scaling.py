@@ -1,4 +1,7 @@
-"""Scaling of features that stand side by side in a union."""
+"""Scaling of the feature sets of a union.
+
+Bundles of scaled models refer to `SetScaler` by the path of this module.
+"""
 
 from typing import Any
 
@@ -7,34 +10,37 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 
-def weights(widths: tuple[int, ...]) -> NDArray[np.float64]:
-    """What to divide standard scores by, so that each set of a union weighs the same (width,).
+def union_scale(widths: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the divisors of standard scores (width,) that give each set of a union equal weight.
 
-    Without it a set of 1,764 numbers drowns one of 44: both add their number to the mean squared
-    distance of two images. The sum over all sets stays as it is, so that penalties mean what they
-    mean on plain standard scores, and a single set is left as it is.
+    Without them, a set of 1,764 features outweighs one of 44, since each adds its width to the mean
+    squared distance between images. The sum over all sets is unchanged, so penalties have the same
+    meaning as on plain standard scores. The divisors of a single set are 1.
 
     Args:
-        widths: Numbers of each set, in order.
+        widths: Width of each set, in order.
     """
     return np.repeat(np.sqrt(np.array(widths) * len(widths) / sum(widths)), widths)
 
 
 class SetScaler(StandardScaler):  # type: ignore[misc]
-    """Standard scores, weighted by `weights`.
+    """Standard scores in which each set of a union has the same weight.
+
+    Args:
+        widths: Width of each set, in order; their sum is the number of features.
 
     Attributes:
-        widths: Numbers of each set, in order; they add up to the features' number.
+        scale_: Divisors (n_features,): standard deviations times `union_scale`.
     """
 
-    scale_: NDArray[np.float64]  # what is divided by
+    scale_: NDArray[np.float64]
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.widths = widths
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "SetScaler":  # noqa: N803
-        """As of `StandardScaler`."""
+        """Compute means and divisors, as `StandardScaler.fit`."""
         super().fit(X, y, sample_weight)
-        self.scale_ = self.scale_ * weights(self.widths)
+        self.scale_ = self.scale_ * union_scale(self.widths)
         return self

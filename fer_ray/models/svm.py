@@ -1,4 +1,4 @@
-"""Support vector machines with probabilities, and the figures of one trial."""
+"""Support vector machines with calibrated probabilities, and trials of them."""
 
 import time
 
@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from fer_ray.evaluation.splits import Split
-from fer_ray.evaluation.trial_store import TrialResult, trial_result
+from fer_ray.evaluation.trial_store import TrialResult, score_trial
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Kernel, TrialSettings
@@ -21,15 +21,24 @@ CALIBRATION_FOLDS = 5  # as many as libsvm's own probabilities use
 
 
 class CalibratedSvm:
-    """An SVM whose classes come from its own decision and whose probabilities are calibrated.
+    """An SVM whose probabilities are calibrated and whose classes are those of the SVM itself.
 
-    The study used `SVC(probability=True)`, which scikit-learn deprecates in favour of
+    The reference study uses `SVC(probability=True)`, which scikit-learn deprecates in favour of
     `CalibratedClassifierCV(SVC(), ensemble=False)`: Platt's sigmoid on out-of-fold decision values.
-    Classes are, as with the study, those of the SVM itself (one against one, by vote), so that
+    As in the reference study, predicted classes are those of the SVM (one against one, by vote), so
     accuracies do not depend on the calibration.
 
+    Args:
+        kernel: The SVM's kernel.
+        settings: Its parameters.
+
     Attributes:
-        calibrated: All of the fitted model, as scikit-learn has it.
+        calibrated: The complete fitted model, as scikit-learn's `CalibratedClassifierCV`.
+
+    Example:
+        >>> model = CalibratedSvm("linear", TrialSettings()).fit(samples.features, samples.labels)
+        >>> model.probabilities(samples.features[:2]).shape
+        (2, 8)
     """
 
     def __init__(self, kernel: Kernel, settings: TrialSettings) -> None:
@@ -43,52 +52,59 @@ class CalibratedSvm:
         scaler = _scaler(settings)
         self._estimator = svc if scaler is None else make_pipeline(scaler, svc)
 
+    @classmethod
+    def from_fitted(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
+        """Create a model from the `calibrated` attribute of another."""
+        return cls.__new__(cls)._set_fitted(calibrated)
+
     def fit(
         self,
         features: NDArray[np.float64],
         labels: NDArray[np.int8],
         copies: NDArray[np.float64] | None = None,
     ) -> "CalibratedSvm":
-        """Fit on (n, width) features; a class with a single image cannot be calibrated: it is out.
+        """Fit and calibrate the SVM.
 
-        Calibration folds are stratified, unshuffled and as many as the smallest class allows, up to
-        five. Changed copies (copies, n, width) go with their image into each of them.
+        Classes with a single image are excluded, as they cannot be calibrated. Calibration folds
+        are stratified and not shuffled; their number is that of the smallest class's images, at
+        most five.
+
+        Args:
+            features: (n, width).
+            labels: Class codes (n,).
+            copies: Features of augmented copies (copies, n, width), which are always in the same
+                calibration fold as their image.
         """
         counts = np.bincount(labels, minlength=len(EMOTIONS))
-        kept = counts[labels] >= 2
-        folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
-        features, labels = features[kept], labels[kept]
+        usable = counts[labels] >= 2
+        n_folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
+        features, labels = features[usable], labels[usable]
         n_copies = 0 if copies is None else len(copies)
-        cv = _folds_with_copies(labels, folds, n_copies) if n_copies else folds
+        cv = calibration_folds(labels, n_folds, n_copies) if n_copies else n_folds
         if copies is not None:
-            features = np.concatenate([features, *copies[:, kept]])
+            features = np.concatenate([features, *copies[:, usable]])
         calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=cv)
-        return self._hold(calibrated.fit(features, np.tile(labels, 1 + n_copies)))
+        return self._set_fitted(calibrated.fit(features, np.tile(labels, 1 + n_copies)))
 
-    @classmethod
-    def of(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
-        """The model that a fitted `calibrated` is all of."""
-        return cls.__new__(cls)._hold(calibrated)
-
-    def _hold(self, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
+    def _set_fitted(self, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
         self.calibrated = calibrated
         self._svm = calibrated.calibrated_classifiers_[0].estimator
         return self
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The emotions that were trained."""
+        """The emotions that the model was trained on."""
         return tuple(EMOTIONS[code] for code in self.calibrated.classes_)
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
-        """Class codes (n,)."""
+        """Predict class codes (n,) from features (n, width)."""
         return np.asarray(self._svm.predict(features), dtype=np.int8)
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities (n, 8) by class code; 0 for classes that were not trained."""
-        full = np.zeros((len(features), len(EMOTIONS)))
-        full[:, self.calibrated.classes_] = self.calibrated.predict_proba(features)
-        return full
+        """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
+        probabilities = np.zeros((len(features), len(EMOTIONS)))
+        probabilities[:, self.calibrated.classes_] = self.calibrated.predict_proba(features)
+        return probabilities
 
 
 def _scaler(settings: TrialSettings) -> StandardScaler | None:
@@ -97,17 +113,25 @@ def _scaler(settings: TrialSettings) -> StandardScaler | None:
     return StandardScaler() if settings.scale == "standard" else None
 
 
-def _folds_with_copies(
-    labels: NDArray[np.int8], folds: int, n_copies: int
+def calibration_folds(
+    labels: NDArray[np.int8], n_folds: int, n_copies: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Calibration folds of n images followed by their copies, one set after another.
+    """Create calibration folds of n images followed by their augmented copies.
 
-    An image and its copies train together, or calibrate together.
+    An image and its copies are on the same side of each fold.
+
+    Args:
+        labels: Class codes of the images (n,).
+        n_folds: Number of folds.
+        n_copies: Number of copies of each image, which follow the images one set after another.
+
+    Returns:
+        Training and calibration rows of each fold.
     """
     starts = len(labels) * np.arange(1 + n_copies)[:, None]
     return [
         ((starts + train).ravel(), (starts + test).ravel())
-        for train, test in StratifiedKFold(folds).split(labels, labels)
+        for train, test in StratifiedKFold(n_folds).split(labels, labels)
     ]
 
 
@@ -119,7 +143,7 @@ def run_trial(
     split: Split,
     copies: NDArray[np.float64] | None = None,
 ) -> TrialResult:
-    """Train on one part of a split and score both.
+    """Train on the training part of a split and score both parts.
 
     Args:
         kernel: The SVM's kernel.
@@ -127,12 +151,14 @@ def run_trial(
         features: (n, width).
         labels: Class codes (n,).
         split: Indices into both.
-        copies: Features of changed copies (copies, n, width); those of training images train too.
+        copies: Features of augmented copies (copies, n, width). Copies of training images are added
+            to the training part.
     """
     started = time.perf_counter()
-    more = None if copies is None else copies[:, split.train]
-    model = CalibratedSvm(kernel, settings).fit(features[split.train], labels[split.train], more)
+    train_copies = None if copies is None else copies[:, split.train]
+    model = CalibratedSvm(kernel, settings)
+    model.fit(features[split.train], labels[split.train], train_copies)
     rows = np.concatenate([split.train, split.test])
     predicted, probabilities = model.predict(features[rows]), model.probabilities(features[rows])
     seconds = time.perf_counter() - started
-    return trial_result(labels[rows], probabilities, len(split.train), seconds, predicted)
+    return score_trial(labels[rows], probabilities, len(split.train), seconds, predicted)

@@ -1,1 +1,1 @@
-"""Pretrained backbones, their bottleneck features, and network heads."""
+"""Pretrained backbones, bottleneck features and network heads."""

@@ -1,4 +1,4 @@
-"""The augmented features that heads take: whether they are there, and belong to the plain ones."""
+"""Augmented features for heads: checked against the plain ones, and read."""
 
 import shlex
 from dataclasses import dataclass
@@ -9,26 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.experiment import Prepared
-from fer_ray.features.bottleneck_features import command, read_draws, trained_record
+from fer_ray.evaluation.experiment import PreparedData
+from fer_ray.features.bottleneck_features import (
+    bottleneck_command,
+    read_augmented_features,
+    trained_record,
+)
 from fer_ray.networks.head_data import Floats, fitted_rows
 from fer_ray.settings.feature_sets import backbones_of, stored_sets
 from fer_ray.settings.networks import HeadSettings
 from fer_ray.settings.training import TrialSettings
 
-# Settings of splits, as the command line knows them.
-OPTIONS = {"protocol": "--protocol", "classes": "--classes", "folds": "--folds",
-           "n_trials": "--trials", "seed": "--seed"}  # fmt: skip
+# Command line options of the settings that define splits.
+SPLIT_OPTIONS = {"protocol": "--protocol", "classes": "--classes", "folds": "--folds",
+                 "n_trials": "--trials", "seed": "--seed"}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What a head takes besides the features of the images as they are.
+class AugmentedFeatures:
+    """Augmented features that a head is trained on; none where it is trained on plain ones.
 
     Attributes:
-        key: Names all the features that it takes.
-        features: Augmented ones (draws, n, width); None: none.
-        record: Of their table; None: none.
+        key: Fingerprint of all features that the head uses, plain and augmented.
+        features: (draws, n, width) float32, or None.
+        record: Record of their table, or None.
     """
 
     key: str
@@ -36,73 +40,89 @@ class Drawn:
     record: dict[str, Any] | None = None
 
 
-def drawn_features(
-    out: Path, feature_set: str, ready: Prepared, splitting: TrialSettings, draws: int
-) -> Drawn:
-    """The draws that a head of these splits is trained on.
+def load_augmented(
+    out: Path, feature_set: str, ready: PreparedData, splitting: TrialSettings, draws: int
+) -> AugmentedFeatures:
+    """Read the augmented features that a head needs on these splits.
+
+    Args:
+        out: Run folder.
+        feature_set: Feature set of the head; a single backbone if `draws` is not 0.
+        ready: Samples and splits.
+        splitting: Settings that the splits follow from.
+        draws: Number of draws per image. 0: none.
 
     Raises:
-        UserError: There are too few draws or of too few images, they are of another network or of
-            other images than the plain features, or the feature set is not one backbone alone.
+        UserError: There are too few draws or images, they come from other weights or frames than
+            the plain features, or the feature set is not a single backbone.
     """
     if not draws:
-        return Drawn(ready.frames_key)
-    names = backbones_of(feature_set)
-    if len(names) != 1 or stored_sets(feature_set):
-        raise UserError(f"An augmented head stands on one backbone alone, not on {feature_set}.")
-    name = names[0]
+        return AugmentedFeatures(ready.frames_key)
+    name = _single_backbone(feature_set)
     record = trained_record(out, name, draws)
     _require_same_origin(out, name, record, splitting)
-    anew = _anew(out, name, record, draws, record["drawn"] is not None, splitting)
+    fresh = _fresh_command(out, name, record, draws, record["drawn"] is not None, splitting)
     if record["draws"] < draws:
         raise UserError(
-            f"{out} holds {record['draws']} draws of {name}, and {draws} are needed: {anew}"
+            f"{out} has {record['draws']} draws of {name}, but {draws} are required. Run: {fresh}"
         )
-    features = read_draws(out, name, ready.samples.image_ids, draws)
-    lacking = np.isnan(features[0, :, 0])
-    if (fitted_of(ready, splitting.seed) & lacking).any():
+    features = read_augmented_features(out, name, ready.samples.image_ids, draws)
+    missing = np.isnan(features[0, :, 0])
+    if (fitted_mask(ready, splitting.seed) & missing).any():
         raise UserError(
-            f"{out} holds draws of {name} of the images alone that other trials fit. Draw those of "
-            f"these trials: {anew}\nOr, without --fitted-only and what follows it, of all images."
+            f"{out} has draws of {name} only for the images that other trials fit. Compute those "
+            f"of these trials: {fresh}\nOr omit --fitted-only and the options after it to compute "
+            "those of all images."
         )
-    return Drawn(f"{ready.frames_key}-{record['key']}", features, record)
+    return AugmentedFeatures(f"{ready.frames_key}-{record['key']}", features, record)
 
 
-def fitted_of(ready: Prepared, seed: int) -> NDArray[np.bool_]:
-    """Which of the samples (n,) some trial fits."""
+def fitted_mask(ready: PreparedData, seed: int) -> NDArray[np.bool_]:
+    """Whether a head is fitted to a sample in any trial: (n,) bool."""
     share = HeadSettings().validation_share
     return fitted_rows(ready.samples, ready.folds.splits, ready.folds.protocol, share, seed)
 
 
+def _single_backbone(feature_set: str) -> str:
+    names = backbones_of(feature_set)
+    if len(names) != 1 or stored_sets(feature_set):
+        raise UserError(f"An augmented head requires a single backbone, not {feature_set}.")
+    return names[0]
+
+
 def _require_same_origin(
-    out: Path, name: str, drawn: dict[str, Any], splitting: TrialSettings
+    out: Path, name: str, augmented: dict[str, Any], splitting: TrialSettings
 ) -> None:
-    """See that a head is not trained on one network and tested on another."""
+    """Require plain and augmented features of the same network and frames.
+
+    A head is trained on the augmented ones and tested on the plain ones.
+    """
     plain = trained_record(out, name)
-    ours, theirs = (one["weights"]["sha256"] for one in (plain, drawn))
-    if ours != theirs:
-        what = f"with the weights {theirs[:12]}…, its plain ones with {ours[:12]}…"
-    elif plain.get("frames") != drawn.get("frames"):
-        what = "of other frames than its plain ones"
+    plain_hash, augmented_hash = (record["weights"]["sha256"] for record in (plain, augmented))
+    if plain_hash != augmented_hash:
+        what = f"the weights {augmented_hash[:12]}…, the plain ones from {plain_hash[:12]}…"
+    elif plain.get("frames") != augmented.get("frames"):
+        what = "other frames than the plain ones"
     else:
         return
-    anew = _anew(out, name, plain, drawn["draws"], drawn["drawn"] is not None, splitting)
+    fitted_only = augmented["drawn"] is not None
+    fresh = _fresh_command(out, name, plain, augmented["draws"], fitted_only, splitting)
     raise UserError(
-        f"The augmented features of {name} in {out} were made {what}: a head would be trained on "
-        f"the one and tested on the other. Draw anew: {anew}"
+        f"The augmented features of {name} in {out} come from {what}. A head needs both from the "
+        f"same. Compute the augmented ones again: {fresh}"
     )
 
 
-def _anew(
+def _fresh_command(
     out: Path, name: str, like: dict[str, Any], draws: int, fitted_only: bool,
     splitting: TrialSettings,
 ) -> str:  # fmt: skip
-    """The command that replaces the draws; those of fitted images alone need their splits."""
-    words = [command(out, name, like, draws), "--fresh"]
+    """The command that replaces the draws, with the splits if only fitted images have some."""
+    words = [bottleneck_command(out, name, like, draws), "--fresh"]
     if fitted_only:
         reference = TrialSettings()
         words.append("--fitted-only")
-        for field, option in OPTIONS.items():
+        for field, option in SPLIT_OPTIONS.items():
             value = getattr(splitting, field)
             words += [option, shlex.quote(str(value))] if value != getattr(reference, field) else []
     return " ".join(words)

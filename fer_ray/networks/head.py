@@ -1,7 +1,7 @@
-"""One head on bottleneck features: built, trained epoch by epoch, and answering. No Ray here.
+"""A head on bottleneck features: its network, training and predictions.
 
-Batches are fed to Keras one by one: `fit` costs some 100 ms an epoch on so little data, a batch of
-its own 2 ms.
+Batches are passed to Keras one by one: on so little data `fit` costs some 100 ms per epoch, a
+single batch 2 ms.
 """
 
 import math
@@ -20,16 +20,16 @@ from fer_ray.vocabulary import EMOTIONS
 
 History = list[dict[str, float]]
 
-RATE_FACTOR = 0.1  # of the study's reduce-on-plateau
+RATE_FACTOR = 0.1  # of ReduceLROnPlateau, as in the reference study
 
 
 class HeadTraining:
-    """A head in training; of all epochs the one with the least validation loss counts.
+    """A head in training. Its result is the epoch with the lowest validation loss.
 
     Attributes:
-        history: One record an epoch: losses in nats, accuracies, learning rate.
-        finished: Whether it has had all its epochs, or was stopped early.
-        best: The record that counts.
+        history: One record per epoch: losses in nats, accuracies, learning rate.
+        finished: Whether all epochs are done or training stopped early.
+        best: The record of the best epoch so far.
     """
 
     def __init__(self, settings: HeadSettings, data: HeadData, seed: int) -> None:
@@ -47,25 +47,25 @@ class HeadTraining:
 
     @property
     def finished(self) -> bool:
-        """Whether no epoch is left."""
+        """Whether all epochs are done or training stopped early."""
         return len(self.history) >= self._settings.epochs or bool(self._model.stop_training)
 
     def run_epoch(self) -> dict[str, float]:
-        """One more epoch; its record."""
+        """Train one more epoch and return its record."""
         started = time.perf_counter()
         epoch = len(self.history)
         rate = float(self._model.optimizer.learning_rate)
         loss, accuracy = self._fit(epoch)
-        guessed = self.outputs(self._data.validation)
-        truth = self._data.validation_labels
-        validation_loss = metrics.log_loss(truth, guessed)
+        outputs = self.outputs(self._data.validation)
+        labels = self._data.validation_labels
+        validation_loss = metrics.log_loss(labels, outputs)
         record = {
             "epoch": epoch,
             "train_loss": loss,
             "train_accuracy": accuracy,
-            # Weights that have run away give no number: worse than any, so that no epoch hides it.
+            # Diverged weights give NaN, which must not become the best loss.
             "validation_loss": validation_loss if math.isfinite(validation_loss) else math.inf,
-            "validation_accuracy": metrics.accuracy(truth, guessed.argmax(axis=1)),
+            "validation_accuracy": float(np.mean(labels == outputs.argmax(axis=1))),
             "learning_rate": rate,
         }
         self.history.append(record)
@@ -77,48 +77,52 @@ class HeadTraining:
         return {**record, "seconds": self._seconds}
 
     def _fit(self, epoch: int) -> tuple[float, float]:
-        """Mean loss and accuracy over the batches of an epoch."""
+        """Train on the batches of an epoch and return the mean loss and accuracy."""
         settings, features = self._settings, self._data.of_epoch(epoch)
         order = self._generator.permutation(len(features))
         if settings.steps_per_epoch:
             order = order[: settings.steps_per_epoch * settings.batch_size]
         sums = np.zeros(2)
-        for at in range(0, len(order), settings.batch_size):
-            rows = order[at : at + settings.batch_size]
-            self._model.reset_metrics()  # Keras versions differ in whether these run on
-            found = self._model.train_on_batch(
+        for start in range(0, len(order), settings.batch_size):
+            rows = order[start : start + settings.batch_size]
+            self._model.reset_metrics()  # some Keras versions accumulate them over batches
+            result = self._model.train_on_batch(
                 features[rows], self._data.one_hot[rows],
                 class_weight=self._class_weights, return_dict=True,
             )  # fmt: skip
-            sums += len(rows) * np.array([found["loss"], found["accuracy"]], dtype=float)
+            sums += len(rows) * np.array([result["loss"], result["accuracy"]], dtype=float)
         loss, accuracy = sums / len(order)
         return float(loss), float(accuracy)
 
     def outputs(self, features: Floats) -> NDArray[np.float64]:
-        """Shares of 1 (n, 8) among all outputs of the head as it now is: what losses are of."""
+        """Probabilities (n, 8) over all outputs of the head in its current state, for losses."""
         raw = np.asarray(self._model.predict_on_batch(features), dtype=np.float64)
         return as_probabilities(raw, np.arange(len(EMOTIONS), dtype=np.int8))
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Class probabilities (n, 8); 0 for classes that the experiment does not have."""
+        """Class probabilities (n, 8); 0 for classes that are not in the experiment."""
         return as_probabilities(self.outputs(features), self._data.codes)
 
-    def take_best(self) -> "HeadTraining":
-        """Go back to the weights of the best epoch."""
+    def restore_best(self) -> "HeadTraining":
+        """Restore the weights of the best epoch."""
         self._model.set_weights(self._best_weights)
         return self
 
     def save(self, file: Path) -> None:
-        """Write the head as `.keras`, under its name only once it is complete."""
+        """Write the head in Keras's format, atomically."""
         temporary = file.with_name(f".{file.stem}.tmp.keras")
         self._model.save(temporary)
         temporary.replace(file)
 
 
 def as_probabilities(raw: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.float64]:
-    """A head's outputs (n, 8) as shares of 1: those of a sigmoid need not add up to it.
+    """Scale a head's outputs (n, 8) to sum to 1: those of a sigmoid need not.
 
-    It is what Keras's own cross-entropy does with them. Classes that are none of `codes` have 0.
+    Keras's cross-entropy scales them in the same way.
+
+    Args:
+        raw: Outputs of the last layer.
+        codes: Class codes of the experiment; all other classes get 0.
     """
     shares = np.zeros_like(raw)
     shares[:, codes] = np.maximum(raw[:, codes], np.finfo(np.float32).tiny)
@@ -147,13 +151,13 @@ def _compile(keras: Any, settings: HeadSettings, data: HeadData) -> Any:
         ),
         keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=False,  # compiling takes longer than all epochs
+        jit_compile=False,  # compilation takes longer than all epochs
     )
     return model
 
 
 def _callbacks(keras: Any, settings: HeadSettings, model: Any) -> list[Any]:
-    """Keras's own, on validation loss."""
+    """Keras's callbacks on validation loss."""
     callbacks = []
     if settings.reduce_lr_patience is not None:
         callbacks.append(
@@ -171,7 +175,7 @@ def _callbacks(keras: Any, settings: HeadSettings, model: Any) -> list[Any]:
 
 
 def _class_weights(settings: HeadSettings, labels: NDArray[np.int8]) -> dict[int, float] | None:
-    """So that each class that is fitted weighs the same, and images 1 on average."""
+    """Weights that balance the fitted classes and average 1 per image."""
     if settings.class_weights == "none":
         return None
     codes, counts = np.unique(labels, return_counts=True)
@@ -183,8 +187,8 @@ def _class_weights(settings: HeadSettings, labels: NDArray[np.int8]) -> dict[int
 
 
 def train_head(settings: HeadSettings, data: HeadData, seed: int) -> HeadTraining:
-    """A head after all its epochs, with the weights of its best one."""
+    """Train a head and restore its best epoch."""
     training = HeadTraining(settings, data, seed)
     while not training.finished:
         training.run_epoch()
-    return training.take_best()
+    return training.restore_best()

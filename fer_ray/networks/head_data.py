@@ -1,4 +1,4 @@
-"""What one head is trained and validated on, cut from the samples of its experiment. No Keras."""
+"""Training and validation data of one head, taken from the samples of its experiment. No Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class HeadData:
-    """What one head is trained and validated on.
+    """Data that one head is fitted to and validated on.
 
     Attributes:
-        features: Of the images that are fitted: (n, width), or (draws, n, width) augmented.
-        labels: Their class codes (n,).
-        validation: Features of the images that choose the epoch (m, width).
+        features: Features of the fitted images: (n, width), or (draws, n, width) if augmented.
+        labels: Class codes of the fitted images (n,).
+        validation: Features of the validation images (m, width), which select the epoch.
         validation_labels: Their class codes (m,).
-        codes: Classes that there are in the experiment: a head answers with no others.
+        codes: Class codes of the experiment; a head predicts no others.
     """
 
     features: Floats
@@ -34,22 +34,22 @@ class HeadData:
 
     @cached_property
     def one_hot(self) -> Floats:
-        """The labels as (n, 8)."""
+        """The labels as one-hot vectors (n, 8)."""
         return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels]
 
     def of_epoch(self, epoch: int) -> Floats:
-        """Features of the fitted images in one epoch (n, width): of the next draw, if drawn."""
-        drawn = self.features
-        return drawn if drawn.ndim == 2 else drawn[epoch % len(drawn)]
+        """Features (n, width) of one epoch; if augmented, each epoch takes the next draw."""
+        features = self.features
+        return features if features.ndim == 2 else features[epoch % len(features)]
 
 
 def head_data(samples: Samples, draws: Floats | None, inner: Split) -> HeadData:
-    """The fitted and validation images of `inner`, indices into `samples`.
+    """Select the fitted and validation images of `inner`.
 
     Args:
-        samples: Features as they are.
-        draws: Augmented ones (draws, n, width), for the fitted images alone. None: none.
-        inner: What is fitted, and what validates.
+        samples: Plain features of the experiment.
+        draws: Augmented features (draws, n, width), used for the fitted images only, or None.
+        inner: Indices into `samples` of the images to fit (`train`) and to validate on (`test`).
     """
     plain = samples.features.astype(np.float32)
     fitted = plain[inner.train] if draws is None else draws[:, inner.train]
@@ -62,17 +62,26 @@ def head_data(samples: Samples, draws: Floats | None, inner: Split) -> HeadData:
 def validation_split(
     samples: Samples, train: NDArray[np.int64], protocol: str, share: float, seed: int, trial: int
 ) -> Split:
-    """A trial's training part, cut into what is fitted and what validates.
+    """Divide a trial's training part into images to fit and images to validate on.
 
-    Random trials: shuffled and cut, as the study. Other protocols: no subject on both sides.
+    In random trials the images are shuffled and divided, as in the reference study. In other
+    protocols no subject is on both sides.
+
+    Args:
+        samples: Samples of the experiment.
+        train: Indices of the training part.
+        protocol: Protocol of the trials.
+        share: Share of the training part to validate on.
+        seed: Seed of the experiment.
+        trial: Number of the trial.
 
     Returns:
         Indices into `samples`.
     """
     if protocol == "random":
         shuffled = np.random.default_rng([seed, trial, 1]).permutation(train)
-        kept = round((1 - share) * len(shuffled))
-        return Split(shuffled[:kept], shuffled[kept:])
+        n_fitted = round((1 - share) * len(shuffled))
+        return Split(shuffled[:n_fitted], shuffled[n_fitted:])
     folds = max(2, round(1 / share))
     fold = inner_folds(samples, train, folds, seed)[trial % folds]
     return Split(train[fold.train], train[fold.test])
@@ -81,7 +90,7 @@ def validation_split(
 def fitted_rows(
     samples: Samples, splits: Sequence[Split], protocol: str, share: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Which of the samples (n,) some trial fits; arguments as of `validation_split`."""
+    """Whether any trial fits a sample: (n,) bool. Arguments as of `validation_split`."""
     fitted = np.zeros(len(samples.labels), np.bool_)
     for trial, split in enumerate(splits):
         inner = validation_split(samples, split.train, protocol, share, seed, trial)

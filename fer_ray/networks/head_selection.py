@@ -1,7 +1,6 @@
-"""A search of heads: raced on validation images, finalists repeated, one of them tested. No Ray.
+"""Search of heads: configurations compared on validation images, finalists repeated, one tested.
 
-Each trial has its own search, inside its training part. The test images of a trial meet one head:
-the one that was chosen.
+Each trial has its own search within its training part. Only the selected head sees test images.
 """
 
 import json
@@ -13,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.evaluation.experiment import Experiment, differences, file_name, splitting_settings
+from fer_ray.evaluation.experiment import (
+    Experiment,
+    changed_settings,
+    experiment_name,
+    splitting_settings,
+)
 from fer_ray.evaluation.folds import Folds
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
@@ -28,12 +32,12 @@ from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.run_folder import RunFolder
 
-STEP_EPOCHS = 5  # between two looks at whether a configuration falls behind
+STEP_EPOCHS = 5  # between two decisions about stopping a configuration early
 
 
 @dataclass(frozen=True)
 class HeadSearchExperiment(Experiment):
-    """An experiment whose head is searched anew, inside the training part of each trial."""
+    """An experiment that searches its head within the training part of each trial."""
 
     settings: HeadSearchSettings
 
@@ -42,15 +46,15 @@ def plan_head_search(
     settings: HeadSearchSettings, feature_set: str, splitting: TrialSettings, folds: Folds,
     frames_key: str,
 ) -> HeadSearchExperiment:  # fmt: skip
-    """The experiment that a search of heads is; arguments as of `heads.plan_heads`."""
+    """Describe a search of heads as an experiment; arguments as of `head_trials.plan_heads`."""
     reference = HeadSearchSettings()
     own = [f"{field}={getattr(settings, field)}" for field in HeadSearchSettings.model_fields
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip
-    split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
+    split = changed_settings(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     content = settings.model_dump(mode="json")
     key = head_fingerprint({"search": content}, feature_set, splitting, folds, frames_key)
     return HeadSearchExperiment(
-        name=file_name(["head-search", feature_set, folds.protocol, *split, *own], key),
+        name=experiment_name(["head-search", feature_set, folds.protocol, *split, *own], key),
         fingerprint=key,
         classifier="head-search",
         feature_set=feature_set,
@@ -58,21 +62,21 @@ def plan_head_search(
         seed=splitting.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe={"head_search": content, "classes": splitting.classes},
+        fit_settings={"head_search": content, "classes": splitting.classes},
         settings=settings,
     )
 
 
 @dataclass(frozen=True)
 class TrialSearch:
-    """The search of one trial; called with a configuration, it begins to train it.
+    """The search of one trial. Call it with a configuration to start its training.
 
     Attributes:
-        experiment: What it is part of.
-        trial: Its number.
-        samples: Of the whole experiment.
-        draws: Augmented features (draws, n, width) of the same images; None: none.
-        out: Run folder, the same on every node.
+        experiment: The experiment.
+        trial: Number of the trial.
+        samples: Samples of the experiment.
+        draws: Augmented features (draws, n, width) of the same images, or None.
+        out: Run folder, the same path on every node.
     """
 
     experiment: HeadSearchExperiment
@@ -81,47 +85,44 @@ class TrialSearch:
     draws: Floats | None
     out: Path
 
-    def __call__(self, configuration: Configuration, name: str) -> "HeadRun":
-        """Begin with a configuration; `name` is that of its TensorBoard log."""
+    def __call__(self, configuration: Configuration, log_name: str) -> "HeadRun":
+        """Start training a configuration, logged for TensorBoard under `log_name`."""
         logs = RunFolder(self.out).head_logs(self.experiment.name)
-        place = logs / f"trial-{self.trial:03d}" / name
-        return HeadRun(configuration, self.data(), self.seed(0), place)
+        folder = logs / f"trial-{self.trial:03d}" / log_name
+        return HeadRun(configuration, self.data(), self.seed(0), folder)
 
     def split(self) -> Split:
         """Training and test images."""
         return self.experiment.splits[self.trial]
 
     def inner(self) -> Split:
-        """What is fitted, and what validates."""
+        """Images to fit and images to validate on."""
         share = HeadSettings().validation_share
-        one = self.experiment
-        return validation_split(
-            self.samples, self.split().train, one.protocol, share, one.seed, self.trial
-        )
+        protocol, seed = self.experiment.protocol, self.experiment.seed
+        return validation_split(self.samples, self.split().train, protocol, share, seed, self.trial)
 
     def data(self) -> HeadData:
-        """Features and labels of both."""
+        """Features and labels of the inner split."""
         return head_data(self.samples, self.draws, self.inner())
 
     def seed(self, repeat: int) -> int:
-        """Of a head's start and batches."""
+        """Seed of a head's initial weights and batches."""
         return self.experiment.seed * 1_000_000 + self.trial * 1_000 + repeat
 
-    def keep(self, record: dict[str, Any]) -> None:
-        """Keep what has become of a configuration."""
-        done = self.done()
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Store the result of a configuration."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"configurations": [*done, record]}, self._file)
+        write_json({"configurations": [*self.results(), result]}, self._file)
 
-    def done(self) -> list[dict[str, Any]]:
-        """What has become of each configuration so far, also in a job that was stopped.
+    def results(self) -> list[dict[str, Any]]:
+        """Results of the configurations so far, including those of a job that was stopped.
 
-        A loss of None stands for one that was not finite.
+        A loss of None means that it was not finite.
         """
-        kept = read_json(self._file) or {"configurations": []}
+        stored = read_json(self._file) or {"configurations": []}
         first: dict[str, dict[str, Any]] = {}
-        for one in kept["configurations"]:
-            first.setdefault(json.dumps(one["configuration"], sort_keys=True), one)
+        for result in stored["configurations"]:
+            first.setdefault(json.dumps(result["configuration"], sort_keys=True), result)
         return list(first.values())
 
     @property
@@ -131,7 +132,7 @@ class TrialSearch:
 
 
 class HeadRun:
-    """One configuration in training, some epochs at a time, logged for TensorBoard."""
+    """One configuration in training, a few epochs at a time, logged for TensorBoard."""
 
     def __init__(self, configuration: Configuration, data: HeadData, seed: int, logs: Path) -> None:
         from tensorboardX import SummaryWriter
@@ -143,7 +144,7 @@ class HeadRun:
         self._seconds = time.perf_counter() - started
 
     def advance(self) -> dict[str, Any]:
-        """Train some more; the least validation loss so far, and what all of it has taken."""
+        """Train `STEP_EPOCHS` more epochs and return the lowest validation loss and totals."""
         started = time.perf_counter()
         for _ in range(STEP_EPOCHS):
             if self._training.finished:
@@ -162,8 +163,17 @@ class HeadRun:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Called with a trial whose race is over: repeats the finalists, and tests the one chosen."""
+class HeadSelection:
+    """Selection of heads, for a worker: call it with a trial whose configurations are compared.
+
+    It repeats the finalists with other seeds, selects one and tests it.
+
+    Attributes:
+        experiment: The experiment.
+        samples: Plain features.
+        draws: Augmented features (draws, n, width) of the same images, or None.
+        out: Run folder, the same path on every node.
+    """
 
     experiment: HeadSearchExperiment
     samples: Samples
@@ -171,52 +181,56 @@ class Answers:
     out: Path
 
     def __call__(self, trial: int) -> None:
-        """Answer for one trial and keep it."""
-        load_keras(threads=1)  # once a process: no trial's time
-        search = TrialSearch(self.experiment, trial, self.samples, self.draws, self.out)
-        raced = search.done()
-        # The race is part of what the trial's head has cost.
-        started = time.perf_counter() - sum(one.get("seconds", 0) for one in raced)
-        best = sorted(raced, key=lambda one: math.inf if one["loss"] is None else one["loss"])
-        finalists = [one["configuration"] for one in best[: self.experiment.settings.finalists]]
+        """Select the head of one trial, test it and store the result."""
+        load_keras(threads=1)  # before the clock starts: it happens once per process
+        search = self.trial_search(trial)
+        results = search.results()
+        # Comparing the configurations is part of the cost of the trial.
+        started = time.perf_counter() - sum(result.get("seconds", 0) for result in results)
+        finalists = [result["configuration"] for result in self._best(results)]
         data = search.data()
-        repeated = [self._repeat(search, data, one) for one in finalists]
-        chosen = int(np.argmin([np.mean(_losses(one)) for one in repeated]))
-        heads = repeated[chosen]
+        repeats = [self._repeat(search, data, configuration) for configuration in finalists]
+        selected = int(np.argmin([np.mean(_losses(heads)) for heads in repeats]))
+        heads = repeats[selected]
         head = heads[int(np.argmin(_losses(heads)))]
         details = {
-            "head": finalists[chosen],
-            "finalists": [{"configuration": one, "validation_losses": _losses(heads)}
-                          for one, heads in zip(finalists, repeated, strict=True)],
+            "head": finalists[selected],
+            "finalists": [{"configuration": configuration, "validation_losses": _losses(heads)}
+                          for configuration, heads in zip(finalists, repeats, strict=True)],
         }  # fmt: skip
-        HeadStore(self.out, self.experiment).keep(
+        HeadStore(self.out, self.experiment).write_trial(
             trial, head, self.samples, search.split(), search.inner(), started, details
         )
+
+    def trial_search(self, trial: int) -> TrialSearch:
+        """The search of one trial."""
+        return TrialSearch(self.experiment, trial, self.samples, self.draws, self.out)
+
+    def missing(self) -> list[int]:
+        """Trials without a result."""
+        return TrialStore(self.out, self.experiment).missing()
+
+    def assemble(self, card: dict[str, Any]) -> None:
+        """Write the results of all configurations, then the head, its card and the trials."""
+        trials = range(len(self.experiment.splits))
+        results = {str(trial): self.trial_search(trial).results() for trial in trials}
+        run = RunFolder(self.out)
+        run.heads.mkdir(exist_ok=True)
+        write_json({"settings": self.experiment.settings.model_dump(), "trials": results},
+                   run.head_candidates(self.experiment.name))  # fmt: skip
+        HeadStore(self.out, self.experiment).assemble(card)
+
+    def _best(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        def loss(result: dict[str, Any]) -> float:
+            return math.inf if result["loss"] is None else float(result["loss"])
+
+        return sorted(results, key=loss)[: self.experiment.settings.finalists]
 
     def _repeat(
         self, search: TrialSearch, data: HeadData, configuration: Configuration
     ) -> list[HeadTraining]:
         seeds = [search.seed(repeat) for repeat in range(self.experiment.settings.repeats)]
         return [train_head(head_settings(configuration), data, seed) for seed in seeds]
-
-    def assemble(self, card: dict[str, Any]) -> None:
-        """Write what was searched, then the head, its card and the trials."""
-        trials = range(len(self.experiment.splits))
-        searched = {
-            str(trial): TrialSearch(
-                self.experiment, trial, self.samples, self.draws, self.out
-            ).done()
-            for trial in trials
-        }
-        run = RunFolder(self.out)
-        run.heads.mkdir(exist_ok=True)
-        write_json({"settings": self.experiment.settings.model_dump(), "trials": searched},
-                   run.head_candidates(self.experiment.name))  # fmt: skip
-        HeadStore(self.out, self.experiment).assemble(card)
-
-    def missing(self) -> list[int]:
-        """Trials that are not answered yet."""
-        return TrialStore(self.out, self.experiment).missing()
 
 
 def _losses(heads: list[HeadTraining]) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a search of heads chooses from: one line a setting."""
+"""Search space of the heads: one line per setting."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,13 @@ Configuration = dict[str, Any]  # fields of HeadSettings
 
 @dataclass(frozen=True)
 class Range:
-    """Where a number is drawn from, evenly, or evenly in its logarithm."""
+    """A uniform or log-uniform distribution from `low` to `high`."""
 
     low: float
     high: float
     log: bool = False
 
-    def draw(self, generator: np.random.Generator) -> float:
+    def sample(self, generator: np.random.Generator) -> float:
         """One value."""
         if self.log:
             return float(np.exp(generator.uniform(np.log(self.low), np.log(self.high))))
@@ -26,52 +26,52 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Values that are drawn alike."""
+class Options:
+    """A uniform distribution over given values."""
 
     values: tuple[Any, ...]
 
-    def draw(self, generator: np.random.Generator) -> Any:
-        """One of them."""
+    def sample(self, generator: np.random.Generator) -> Any:
+        """One value."""
         return self.values[int(generator.integers(len(self.values)))]
 
 
-def space(settings: HeadSearchSettings) -> dict[str, Range | Choice]:
-    """The settings that are searched; the others are the reference head's."""
+def search_space(settings: HeadSearchSettings) -> dict[str, Range | Options]:
+    """Distributions of the settings that are searched; others are those of the reference head."""
     most = settings.most_epochs
     return {
-        "epochs": Choice(tuple(sorted({max(1, most // 4), max(1, most // 2), most}))),
-        "batch_size": Choice((8, 16, 32, 64)),
+        "epochs": Options(tuple(sorted({max(1, most // 4), max(1, most // 2), most}))),
+        "batch_size": Options((8, 16, 32, 64)),
         "learning_rate": Range(1e-4, 3e-2, log=True),
-        "optimizer": Choice(("adam", "sgd", "rmsprop")),
+        "optimizer": Options(("adam", "sgd", "rmsprop")),
         "dropout": Range(0, 0.6),
-        "hidden": Choice((0, 64, 256)),
+        "hidden": Options((0, 64, 256)),
         "weight_decay": Range(1e-6, 1e-2, log=True),
         "label_smoothing": Range(0, 0.2),
-        "class_weights": Choice(("none", "balanced")),
-        "standardise": Choice((False, True)),
-        "draws": Choice((settings.draws,)),
+        "class_weights": Options(("none", "balanced")),
+        "standardise": Options((False, True)),
+        "draws": Options((settings.draws,)),
     }
 
 
-def draw_configuration(settings: HeadSearchSettings, seed: int, number: int) -> Configuration:
-    """Configuration `number` of a random search: the same however many are drawn."""
+def sample_configuration(settings: HeadSearchSettings, seed: int, number: int) -> Configuration:
+    """Configuration `number` of a random search; it does not depend on how many are sampled."""
     generator = np.random.default_rng([seed, number])
-    return {name: where.draw(generator) for name, where in space(settings).items()}
+    return {name: values.sample(generator) for name, values in search_space(settings).items()}
 
 
-def distributions(settings: HeadSearchSettings) -> dict[str, Any]:
-    """The same space, as Optuna knows it."""
+def optuna_distributions(settings: HeadSearchSettings) -> dict[str, Any]:
+    """The search space as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     return {
-        name: FloatDistribution(where.low, where.high, log=where.log)
-        if isinstance(where, Range)
-        else CategoricalDistribution(where.values)
-        for name, where in space(settings).items()
+        name: FloatDistribution(values.low, values.high, log=values.log)
+        if isinstance(values, Range)
+        else CategoricalDistribution(values.values)
+        for name, values in search_space(settings).items()
     }
 
 
 def head_settings(configuration: Configuration) -> HeadSettings:
-    """The head that a configuration describes."""
+    """The settings of the head that a configuration describes."""
     return HeadSettings.model_validate(configuration)

@@ -1,4 +1,4 @@
-"""Heads as experiments beside the SVM trials: the same splits, tables and figures. No Ray."""
+"""Heads as experiments: the same splits, tables and figures as the trials of SVMs."""
 
 import math
 import shutil
@@ -11,11 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.experiment import Experiment, differences, file_name, splitting_settings
+from fer_ray.evaluation.experiment import (
+    Experiment,
+    changed_settings,
+    experiment_name,
+    splitting_settings,
+)
 from fer_ray.evaluation.folds import Folds
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
-from fer_ray.evaluation.trial_store import TrialResult, TrialStore, trial_result
+from fer_ray.evaluation.trial_store import TrialResult, TrialStore, score_trial
 from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import Floats, head_data, validation_split
 from fer_ray.networks.keras_backend import load_keras
@@ -40,22 +45,22 @@ def plan_heads(
     head: str, settings: HeadSettings, feature_set: str, splitting: TrialSettings, folds: Folds,
     frames_key: str,
 ) -> HeadExperiment:  # fmt: skip
-    """The experiment that a head's trials are.
+    """Describe the trials of a head as an experiment.
 
     Args:
-        head: Its name in `settings.HEADS`.
-        settings: Of that head.
-        feature_set: What it stands on.
+        head: Name of the head in `settings.networks.HEADS`.
+        settings: Settings of the head.
+        feature_set: Feature set that it is trained on.
         splitting: Classes and seed.
-        folds: The splits of their protocol.
-        frames_key: Names the features' origin.
+        folds: Splits of the protocol.
+        frames_key: Fingerprint of the features.
     """
     classifier = "head" if head == "reference" else f"head-{head}"
-    split = differences(splitting, {"classes", *splitting_settings(folds, seeded=True)})
+    split = changed_settings(splitting, {"classes", *splitting_settings(folds, seeded=True)})
     own = {"head": settings.model_dump(mode="json")}
     key = head_fingerprint(own, feature_set, splitting, folds, frames_key)
     return HeadExperiment(
-        name=file_name([classifier, feature_set, folds.protocol, *split], key),
+        name=experiment_name([classifier, feature_set, folds.protocol, *split], key),
         fingerprint=key,
         classifier=classifier,
         feature_set=feature_set,
@@ -63,18 +68,17 @@ def plan_heads(
         seed=splitting.seed,
         splits=folds.splits,
         leakage=folds.leakage,
-        recipe={**own, "classes": splitting.classes},
+        fit_settings={**own, "classes": splitting.classes},
         settings=settings,
     )
 
 
 def head_fingerprint(
-    made_by: dict[str, Any], feature_set: str, splitting: TrialSettings, folds: Folds,
-    frames_key: str,
-) -> str:  # fmt: skip
-    """Of an experiment with heads: its own settings, features, splits and their origin."""
+    own: dict[str, Any], feature_set: str, splitting: TrialSettings, folds: Folds, frames_key: str
+) -> str:
+    """Fingerprint of an experiment with heads: own settings, features, splits and frames."""
     content = {
-        **made_by,
+        **own,
         "feature_set": feature_set,
         "splitting": splitting.model_dump(
             mode="json", include={"classes", *splitting_settings(folds, seeded=True)}
@@ -87,20 +91,25 @@ def head_fingerprint(
 
 @dataclass(frozen=True)
 class HeadStore:
-    """What a head leaves besides its trials: histories, the best head, and its card."""
+    """Files of an experiment with heads in addition to its trials: histories, best head, card.
+
+    Attributes:
+        out: Run folder.
+        experiment: The experiment.
+    """
 
     out: Path
     experiment: Experiment
 
-    def keep(
+    def write_trial(
         self, trial: int, training: HeadTraining, samples: Samples, split: Split, inner: Split,
         started: float, details: dict[str, Any],
     ) -> None:  # fmt: skip
-        """Keep one trial: head and history, then its predictions, which say that it is done."""
+        """Store one trial: head and history first, then its predictions, which mark it as done."""
         self._partial.mkdir(parents=True, exist_ok=True)
         result = head_result(training, samples, split, inner, started)
         training.save(self._partial / f"{trial:06d}.keras")
-        kept = {
+        record = {
             "trial": trial,
             "best": training.best,
             "history": training.history,
@@ -108,29 +117,25 @@ class HeadStore:
             "validated": len(inner.test),
             "details": details,
         }
-        write_json(kept, self._partial / f"{trial:06d}.json")
-        TrialStore(self.out, self.experiment).keep(trial, samples, result)
+        write_json(record, self._partial / f"{trial:06d}.json")
+        TrialStore(self.out, self.experiment).write_trial(trial, samples, result)
 
     def assemble(self, card: dict[str, Any]) -> None:
-        """Write histories, the head of least validation loss and its card, then the trials.
+        """Write the histories, the best head and its card, then the trials.
 
-        No test image takes part in choosing the head.
+        The best head is the one with the lowest validation loss; test images play no part.
 
         Raises:
-            UserError: The loss of one of them was never a number.
+            UserError: Training diverged in a trial.
         """
-        kept = [read_json(file) for file in sorted(self._partial.glob("[0-9]*.json"))]
-        trials = [one for one in kept if one is not None]
+        records = [read_json(file) for file in sorted(self._partial.glob("[0-9]*.json"))]
+        trials = [record for record in records if record is not None]
         _require_finite(trials)
-        run = RunFolder(self.out)
+        run, name = RunFolder(self.out), self.experiment.name
         run.heads.mkdir(exist_ok=True)
-        best = min(trials, key=lambda one: (one["best"]["validation_loss"], one["trial"]))
-        name = self.experiment.name
-        history = [{"experiment": name, "trial": one["trial"], **epoch}
-                   for one in trials for epoch in one["history"]]  # fmt: skip
-        write_table(pa.Table.from_pylist(history, schema=HISTORY_SCHEMA),
-                          run.head_history(name))  # fmt: skip
-        # Copied: who is stopped before the trials are written finds all of it here again.
+        best = min(trials, key=lambda trial: (trial["best"]["validation_loss"], trial["trial"]))
+        self._write_history(trials)
+        # A copy, so that a job stopped before the trials are written can assemble again.
         new = run.heads / f".{name}.tmp.keras"
         shutil.copyfile(self._partial / f"{best['trial']:06d}.keras", new)
         new.replace(run.head_of(name))
@@ -139,46 +144,54 @@ class HeadStore:
         write_json({**card, **best["details"], "chosen": chosen}, run.head_card(name))
         TrialStore(self.out, self.experiment).assemble()
 
+    def _write_history(self, trials: list[dict[str, Any]]) -> None:
+        name = self.experiment.name
+        rows = [{"experiment": name, "trial": trial["trial"], **epoch}
+                for trial in trials for epoch in trial["history"]]  # fmt: skip
+        table = pa.Table.from_pylist(rows, schema=HISTORY_SCHEMA)
+        write_table(table, RunFolder(self.out).head_history(name))
+
     @property
     def _partial(self) -> Path:
         return RunFolder(self.out).trials_partial / self.experiment.fingerprint[:16]
 
 
 def _require_finite(trials: list[dict[str, Any]]) -> None:
-    """See that each trial has a head that has learned: its figures would be of the start's."""
-    lost = [one["trial"] for one in trials if not math.isfinite(one["best"]["validation_loss"])]
-    if lost:
+    """Require an epoch with a finite loss in each trial; else its head is an untrained one."""
+    diverged = [
+        trial["trial"] for trial in trials if not math.isfinite(trial["best"]["validation_loss"])
+    ]
+    if diverged:
         raise UserError(
-            "No epoch gave a finite validation loss in trial "
-            f"{', '.join(map(str, lost))}: the weights have run away, so there is no head. The "
-            "features may be very large: `fer-ray search-heads` tries standardised ones and lower "
-            "learning rates."
+            "Training diverged: no epoch has a finite validation loss in trial "
+            f"{', '.join(map(str, diverged))}. The features may be very large. Run "
+            "`fer-ray search-heads`, which tries standardised features and lower learning rates."
         )
 
 
 def head_result(
     training: HeadTraining, samples: Samples, split: Split, inner: Split, started: float
 ) -> TrialResult:
-    """The figures of a trained head; training ones are of the fitted images.
+    """The result of a trained head; its training figures are those of the fitted images.
 
-    `n_train` counts the validation images, too: they choose the epoch, so they are no test images.
+    `n_train` includes the validation images: they select the epoch, so they are not test images.
     """
     rows = np.concatenate([inner.train, split.test])
     probabilities = training.probabilities(samples.features[rows].astype(np.float32))
     seconds = time.perf_counter() - started
-    result = trial_result(samples.labels[rows], probabilities, len(inner.train), seconds)
+    result = score_trial(samples.labels[rows], probabilities, len(inner.train), seconds)
     return replace(result, figures={**result.figures, "n_train": len(split.train)})
 
 
 @dataclass(frozen=True)
 class HeadTrials:
-    """All that a worker needs to do trials of a head; called with one's number, it does it.
+    """Trials of a head, for a worker: call it with the number of a trial to run and store it.
 
     Attributes:
-        experiment: What a trial is of.
-        samples: Features as they are.
-        draws: Augmented ones (draws, n, width) of the same images; None: none.
-        out: Run folder, the same on every node.
+        experiment: The experiment.
+        samples: Plain features.
+        draws: Augmented features (draws, n, width) of the same images, or None.
+        out: Run folder, the same path on every node.
     """
 
     experiment: HeadExperiment
@@ -187,34 +200,35 @@ class HeadTrials:
     out: Path
 
     def __call__(self, trial: int) -> None:
-        """Do one trial and keep it."""
-        load_keras(threads=1)  # once a process: no trial's time
+        """Run one trial and store it."""
+        load_keras(threads=1)  # before the clock starts: it happens once per process
         started = time.perf_counter()
-        one, split = self.experiment, self.experiment.splits[trial]
-        inner = validation_split(
-            self.samples, split.train, one.protocol, one.settings.validation_share, one.seed, trial
-        )
+        experiment, settings = self.experiment, self.experiment.settings
+        split, seed = experiment.splits[trial], experiment.seed
+        share = settings.validation_share
+        inner = validation_split(self.samples, split.train, experiment.protocol, share, seed, trial)
         data = head_data(self.samples, self.draws, inner)
-        training = train_head(one.settings, data, one.seed * 1_000 + trial)
-        head = {"head": one.settings.model_dump(mode="json")}
-        HeadStore(self.out, one).keep(trial, training, self.samples, split, inner, started, head)
+        training = train_head(settings, data, seed * 1_000 + trial)
+        details = {"head": settings.model_dump(mode="json")}
+        store = HeadStore(self.out, experiment)
+        store.write_trial(trial, training, self.samples, split, inner, started, details)
 
 
 def head_card(
     experiment: Experiment,
     samples: Samples,
     backbones: dict[str, dict[str, Any]],
-    drawn: dict[str, Any] | None = None,
+    augmented: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What must be known to use a saved head; its settings and figures are added to it.
+    """The card of a head: what its inputs are. Settings and figures are added later.
 
     Args:
-        experiment: Whose head it is.
-        samples: What it was trained and tested on.
-        backbones: Records of the features that it stands on, by backbone.
-        drawn: Record of the augmented ones that it is trained on. None: none.
+        experiment: The head's experiment.
+        samples: Samples of the experiment.
+        backbones: Records of the bottleneck features that it uses, by backbone.
+        augmented: Record of the augmented features that it is trained on, or None.
     """
-    told = ("weights", "draws", "drawn", "augmentation")
+    fields = ("weights", "draws", "drawn", "augmentation")
     return {
         "experiment": experiment.name,
         "fingerprint": experiment.fingerprint,
@@ -225,6 +239,6 @@ def head_card(
             name: {part: record[part] for part in ("weights", "preprocessing", "input_px")}
             for name, record in backbones.items()
         },
-        "augmented": drawn and {part: drawn[part] for part in told},
+        "augmented": augmented and {field: augmented[field] for field in fields},
         "figures": {},
     }

@@ -1,4 +1,4 @@
-"""Keras networks made ready to answer: the same numbers as the application's own, in less time."""
+"""Keras applications prepared for inference: equal outputs in less time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fer_ray.settings.backbones import BackboneSpec
 
 Weights = list[NDArray[np.float32]]
-BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that multiply it
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # CPU flags of its instructions
 
 
-def lacks_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this machine's processors are known to be slower in bfloat16 than in float32."""
+def is_slow_in_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPUs of this machine are known to be slower in bfloat16 than in float32."""
     try:
         flags = [line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")]
     except OSError:
@@ -25,9 +25,9 @@ def lacks_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return bool(flags) and BFLOAT16.isdisjoint(flags[0].split())
 
 
-def application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
-    """Keras's own network without its top, with random weights, computing in its precision."""
-    with _computing_in(keras, spec.precision):
+def build_application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
+    """Keras's application without its top, with random weights, in the precision of `spec`."""
+    with _precision(keras, spec.precision):
         return getattr(keras.applications, spec.application)(
             include_top=False,
             weights=None,
@@ -38,8 +38,8 @@ def application(keras: ModuleType, spec: BackboneSpec, **options: str) -> Any:
 
 
 @contextmanager
-def _computing_in(keras: ModuleType, precision: str) -> Iterator[None]:
-    """Layers that are made meanwhile compute in `float32`, or in `bfloat16` on float32 weights."""
+def _precision(keras: ModuleType, precision: str) -> Iterator[None]:
+    """Layers created inside the block compute in `float32`, or in `bfloat16` on float32 weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:
@@ -48,17 +48,17 @@ def _computing_in(keras: ModuleType, precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def streamlined(keras: ModuleType, model: Any) -> Any:
-    """`model` for inference alone: equal but for the rounding of float32.
+def optimise_for_inference(keras: ModuleType, model: Any) -> Any:
+    """A copy of `model` for inference, equal up to the rounding of float32.
 
-    A batch normalisation right after a convolution becomes part of the latter's weights. Grouped
-    convolutions with a group for each channel, as Keras's ConvNeXt has them, become the depthwise
-    ones that they are: for the former TensorFlow's code for processors is slow.
+    A batch normalisation directly after a convolution is folded into its weights. Grouped
+    convolutions with one channel per group, as in Keras's ConvNeXt, become depthwise convolutions,
+    since TensorFlow computes grouped ones slowly on CPUs.
     """
     norms = _norms_after_convolutions(keras, model)
     folded = {norm.name for norm in norms.values()}
 
-    def copied(layer: Any) -> Any:
+    def copy_layer(layer: Any) -> Any:
         settings = layer.get_config()
         if layer.name in norms:
             settings["use_bias"] = True
@@ -69,10 +69,10 @@ def streamlined(keras: ModuleType, model: Any) -> Any:
             settings[f"depthwise_{part}"] = settings.pop(f"kernel_{part}")
         return keras.layers.DepthwiseConv2D.from_config(settings)
 
-    def called(layer: Any, *inputs: Any, **how: Any) -> Any:
-        return inputs[0] if layer.name in folded else layer(*inputs, **how)
+    def call_layer(layer: Any, *inputs: Any, **options: Any) -> Any:
+        return inputs[0] if layer.name in folded else layer(*inputs, **options)
 
-    clone = keras.models.clone_model(model, clone_function=copied, call_function=called)
+    clone = keras.models.clone_model(model, clone_function=copy_layer, call_function=call_layer)
     for old in model.layers:
         if old.name in folded or not old.weights:
             continue
@@ -86,14 +86,15 @@ def streamlined(keras: ModuleType, model: Any) -> Any:
 
 
 def _norms_after_convolutions(keras: ModuleType, model: Any) -> dict[str, Any]:
-    """Batch normalisations that alone take a convolution's output, by the convolution's name."""
-    made_by = {id(layer.output): layer for layer in model.layers if _is_convolution(keras, layer)}
-    takers = Counter(id(one) for layer in model.layers for one in keras.tree.flatten(layer.input))
-    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    """Batch normalisations that are the only user of a convolution's output, by its name."""
+    layers = model.layers
+    sources = {id(layer.output): layer for layer in layers if _is_convolution(keras, layer)}
+    users = Counter(id(tensor) for layer in layers for tensor in keras.tree.flatten(layer.input))
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     return {
-        made_by[id(norm.input)].name: norm
+        sources[id(norm.input)].name: norm
         for norm in norms
-        if id(norm.input) in made_by and takers[id(norm.input)] == 1
+        if id(norm.input) in sources and users[id(norm.input)] == 1
     }
 
 
@@ -104,28 +105,28 @@ def _is_convolution(keras: ModuleType, layer: Any) -> bool:
 
 def _is_depthwise(layer: Any) -> bool:
     groups = getattr(layer, "groups", 1)
-    return bool(groups > 1 and layer.kernel.shape[2] == 1)  # rows, columns, channels of a group
+    return bool(groups > 1 and layer.kernel.shape[2] == 1)  # rows, columns, channels per group
 
 
 def _with_norm(keras: ModuleType, layer: Any, weights: Weights, norm: Any) -> Weights:
-    """A convolution's weights, its bias last, that do what the normalisation did after it."""
-    *affine, mean, variance = norm.get_weights()  # its gamma and beta first, where it has them
+    """A convolution's weights, bias last, with the normalisation after it folded in."""
+    *affine, mean, variance = norm.get_weights()  # gamma and beta first, if used
     scale = 1 / np.sqrt(np.float64(variance) + norm.epsilon)
     scale = scale * affine.pop(0) if norm.scale else scale
     shift = -mean * scale
     shift = shift + affine.pop(0) if norm.center else shift
     if layer.use_bias:
         shift = shift + weights.pop() * scale
-    last = weights.pop()  # of a separable convolution: the pointwise one
+    last = weights.pop()  # the pointwise kernel of a separable convolution
     by_channel = isinstance(layer, keras.layers.DepthwiseConv2D)
     last = last * (scale.reshape(last.shape[2:]) if by_channel else scale)
     return [np.asarray(values, np.float32) for values in (*weights, last, shift)]
 
 
-def compiled(keras: ModuleType, model: Any) -> Callable[[Any], Any]:
-    """`model` as a compiled function of a batch of any size.
+def compile_forward(keras: ModuleType, model: Any) -> Callable[[Any], Any]:
+    """The forward pass as a compiled function of a batch of any size.
 
-    For TensorFlow one graph serves all sizes; Keras's own `predict_on_batch` would trace one more.
+    On TensorFlow one graph serves all sizes, whereas Keras's `predict_on_batch` traces another.
     """
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Keras on the backend of the user's choice, without its notices."""
+"""Keras on the backend that the user chooses, without messages at its start."""
 
 import contextlib
 import importlib
@@ -8,92 +8,98 @@ import sys
 from types import ModuleType
 
 from fer_ray.errors import UserError
-from fer_ray.networks.library_messages import without_notices
+from fer_ray.networks.library_messages import filter_stderr
 
 BACKENDS = ("tensorflow", "jax", "torch")
-# What TensorFlow says at its start whatever TF_CPP_MIN_LOG_LEVEL is (tensorflow#100442): that it
-# has not set up its log yet, and information (I) about this machine.
-NOTICES = ("^WARNING: All log messages before absl::InitializeLog", "^I0000 ")
+# Lines that TensorFlow writes at import for any TF_CPP_MIN_LOG_LEVEL (tensorflow#100442): that its
+# log is not initialised yet, and information (I) about the machine.
+TENSORFLOW_LINES = ("^WARNING: All log messages before absl::InitializeLog", "^I0000 ")
 
 
 def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
-    """The module keras, on the backend that KERAS_BACKEND names, TensorFlow by default.
+    """Import keras on the backend of KERAS_BACKEND, by default TensorFlow.
 
     Args:
-        threads: Processors that it may use, if this process has not loaded it before. None: all.
-        gpu_share: Of a GPU that this process may use; memory is then taken as it is needed. 0: GPUs
-            are hidden, since another process may own them.
+        threads: CPUs that Keras may use. None: all. Ignored if this process has already imported
+            the backend.
+        gpu_share: Share of a GPU that this process may use; GPU memory is allocated as needed.
+            0: GPUs are hidden, since another process may own them.
 
     Raises:
-        UserError: Keras or its backend is missing, or the backend sees no GPU where it may use one.
+        UserError: Keras or its backend is not installed, or the backend does not see the GPU.
     """
     backend = require_backend()
+    _set_environment(threads, gpu_share)
+    try:
+        first = "keras" not in sys.modules
+        with filter_stderr(*TENSORFLOW_LINES) if first else contextlib.nullcontext():
+            import keras
+    except ImportError as problem:
+        raise _cannot_import(backend, str(problem)) from None
+    if gpu_share:
+        _require_gpu(backend)
+        _disable_tf32(backend)
+    return keras  # type: ignore[no-any-return]
+
+
+def _set_environment(threads: int | None, gpu_share: float) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # as `_use_whole_floats` does
+    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # see _disable_tf32
     if threads is not None:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ[name] = str(threads)
     if not gpu_share:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    try:
-        with without_notices(*NOTICES) if "keras" not in sys.modules else contextlib.nullcontext():
-            import keras
-    except ImportError as problem:
-        raise _missing(backend, str(problem)) from None
-    if gpu_share:
-        _require_gpu(backend)
-        _use_whole_floats(backend)
-    return keras  # type: ignore[no-any-return]
 
 
 def require_backend() -> str:
-    """The backend that KERAS_BACKEND names, TensorFlow by default. Nothing is loaded yet.
+    """The backend of KERAS_BACKEND, by default TensorFlow. Does not import it.
 
     Raises:
-        UserError: There is no such backend, or its library is not here.
+        UserError: The backend is unknown or not installed.
     """
-    named = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
-    if named not in BACKENDS:
-        raise UserError(f"KERAS_BACKEND is {named!r}. Take one of {', '.join(BACKENDS)}.")
-    if importlib.util.find_spec(named) is None:
-        raise _missing(named, f"there is no library {named} here")
-    os.environ["KERAS_BACKEND"] = named
-    return named
+    backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND is {backend!r}. Set it to one of {', '.join(BACKENDS)}.")
+    if importlib.util.find_spec(backend) is None:
+        raise _cannot_import(backend, f"{backend} is not installed")
+    os.environ["KERAS_BACKEND"] = backend
+    return backend
 
 
-def _missing(backend: str, problem: str) -> UserError:
+def _cannot_import(backend: str, problem: str) -> UserError:
     return UserError(
-        f"Keras on {backend} cannot be loaded: {problem}. Install it, pip install {backend}, or "
-        "name another backend in KERAS_BACKEND."
+        f"Cannot import Keras on {backend}: {problem}. Install it (pip install {backend}), or set "
+        "KERAS_BACKEND to another backend."
     )
 
 
 def _require_gpu(backend: str) -> None:
-    """See that a GPU that Ray has given is used: all backends would go on without, slowly."""
+    """Check that the backend sees the GPU; without one, backends silently use the CPU."""
     if backend == "tensorflow":
         import tensorflow as tf
 
-        seen = tf.config.list_physical_devices("GPU")
-        with contextlib.suppress(RuntimeError):  # already in use: then it was set before
-            for gpu in seen:
+        gpus = tf.config.list_physical_devices("GPU")
+        with contextlib.suppress(RuntimeError):  # already initialised: then it was set before
+            for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
     elif backend == "torch":
-        seen = [None] * importlib.import_module("torch").cuda.device_count()
+        gpus = [None] * importlib.import_module("torch").cuda.device_count()
     else:
         jax = importlib.import_module("jax")
-        seen = [device for device in jax.devices() if device.platform == "gpu"]
-    if not seen:
+        gpus = [device for device in jax.devices() if device.platform == "gpu"]
+    if not gpus:
         raise UserError(
-            f"Ray has given a GPU, and {backend} sees none. Install its libraries, "
-            'pip install "fer_ray[gpu]" for TensorFlow, or leave out --gpus-per-worker.'
+            f"Ray assigned a GPU to this worker, but {backend} sees none. Install its GPU "
+            'libraries (for TensorFlow: pip install "fer_ray[gpu]"), or omit --gpus-per-worker.'
         )
 
 
-def _use_whole_floats(backend: str) -> None:
-    """Have a GPU multiply float32 as processors do, and not round it to TF32's 10 bits first.
+def _disable_tf32(backend: str) -> None:
+    """Make a GPU multiply float32 as CPUs do, without rounding to the 10 bits of TF32.
 
-    Features of an image are then the same wherever they are computed, to 1e-4.
+    Features of an image then agree to 1e-4 between CPUs and GPUs.
     """
     if backend == "tensorflow":
         import tensorflow as tf

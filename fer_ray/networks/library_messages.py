@@ -1,4 +1,8 @@
-"""Lines that libraries write to the error stream, whatever their settings, and none can act on."""
+"""Filter for lines that native libraries write to stderr whatever their log settings are.
+
+TensorFlow logs before its own log levels apply, and Ray's core worker logs at a level that real
+errors share. Python's logging sees neither.
+"""
 
 import contextlib
 import os
@@ -6,54 +10,53 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-SORTED_S = 2  # a process that was started meanwhile may hold the stream open
-SORT = """
+DRAIN_S = 2  # a process started inside the block may keep the pipe open
+FILTER = """
 import re, sys
-left_out = re.compile("|".join(sys.argv[1:]).encode())
+dropped = re.compile("|".join(sys.argv[1:]).encode())
 for line in sys.stdin.buffer:
-    if not left_out.search(line):
+    if not dropped.search(line):
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 """
 
 
 @contextlib.contextmanager
-def without_notices(*patterns: str, bars: bool = False) -> Iterator[None]:
-    """Keep lines that match from the error stream of this process, and nothing else.
+def filter_stderr(*patterns: str, progress_bars: bool = False) -> Iterator[None]:
+    """Drop matching lines from the stderr of this process, including its native code.
 
-    A process of its own sorts them out, so that what is written last gets through if this one ends
-    there.
+    A child process filters the lines, so the last ones arrive even if this process dies.
 
     Args:
-        patterns: Regular expressions.
-        bars: Whether progress is shown meanwhile, which does not end its lines: what is written to
-            `sys.stderr` then goes straight to where it went before.
+        patterns: Regular expressions, searched in each line.
+        progress_bars: Whether progress bars are shown inside the block. They do not end their
+            lines, so `sys.stderr` then bypasses the filter.
     """
-    shown, before = os.dup(2), sys.stderr
-    sorting = subprocess.Popen(
-        [sys.executable, "-ISc", SORT, *patterns],
+    original, before = os.dup(2), sys.stderr
+    child = subprocess.Popen(
+        [sys.executable, "-ISc", FILTER, *patterns],
         stdin=subprocess.PIPE,
-        stdout=shown,
-        start_new_session=True,  # an interrupt from the keyboard is for this process alone
+        stdout=original,
+        start_new_session=True,  # Ctrl-C is for this process alone
     )
-    assert sorting.stdin is not None
-    if bars and _is_the_stream(before):
+    assert child.stdin is not None
+    if progress_bars and _is_file_descriptor_2(before):
         # Stays open: a thread may be about to write to it.
-        sys.stderr = open(shown, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    os.dup2(sorting.stdin.fileno(), 2)
+        sys.stderr = open(original, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.dup2(child.stdin.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(shown, 2)
+        os.dup2(original, 2)
         if sys.stderr is before:
-            os.close(shown)
+            os.close(original)
         sys.stderr = before
-        sorting.stdin.close()
+        child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            sorting.wait(SORTED_S)
+            child.wait(DRAIN_S)
 
 
-def _is_the_stream(stream: object) -> bool:
+def _is_file_descriptor_2(stream: object) -> bool:
     try:
         return stream.fileno() == 2  # type: ignore[attr-defined, no-any-return]
     except (AttributeError, OSError):

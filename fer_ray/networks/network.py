@@ -1,4 +1,4 @@
-"""A backbone in memory: from face crops to bottleneck features. No Ray here."""
+"""Backbones in memory: face crops in, bottleneck features out."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import import_dlib
-from fer_ray.networks.inference import application, compiled, streamlined
+from fer_ray.networks.inference import build_application, compile_forward, optimise_for_inference
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.networks.weights import named_for_keras, wrong_file
+from fer_ray.networks.weights import keras_named_link, wrong_weights_error
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec
 from fer_ray.vocabulary import N_LANDMARKS
 
@@ -19,19 +19,25 @@ Crops = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
 CHIP_PADDING = 0.25  # of dlib's face chips, on each side
-GPU_BATCH_IMAGES = 64  # on a whole GPU: VGG16 at 350 px then takes some 8 GiB
+GPU_BATCH_IMAGES = 64  # on a full GPU; VGG16 at 350 px then needs some 8 GiB
 
 
 class Backbone:
-    """A pretrained network without its top; `backbone(crops)` gives its features.
+    """A pretrained network without its top. Call it with crops to get their features.
 
     Attributes:
-        spec: What it is.
-        batch_images: Crops that go through the network at a time. Changes no result beyond the
-            rounding of float32.
+        spec: Its line in the table of backbones.
+        batch_images: Crops per forward pass. Results depend on it only by the rounding of float32.
 
     Raises:
-        UserError: The weights are not this backbone's, or a library is missing.
+        UserError: The weights are not those of this backbone, or a library is not installed.
+
+    Example:
+        ```python
+        weights = find_weights(BACKBONES["vgg16"], None)
+        backbone = Backbone("vgg16", weights.file)
+        features = backbone(crops)  # (n, 350, 350) uint8 -> (n, 512) float32
+        ```
     """
 
     def __init__(
@@ -47,17 +53,17 @@ class Backbone:
 
         Args:
             name: One of `BACKBONES`.
-            weights: File of its weights (`weights.find_weights` knows where).
-            maps: Whole feature maps in place of pooled features.
-            threads: Processors that Keras may use. None: all.
-            gpu_share: Of a GPU that this process may use. 0: none.
-            batch_images: Crops at a time. None: what suits the processors or the GPU.
+            weights: File of its weights, see `weights.find_weights`.
+            maps: Return feature maps instead of pooled features.
+            threads: CPUs that Keras may use. None: all.
+            gpu_share: Share of a GPU that this process may use. 0: none.
+            batch_images: Crops per forward pass. None: a default for the CPUs or the GPU.
         """
         self.spec = spec = BACKBONES[name]
         self.batch_images = batch_images or (
             max(1, round(GPU_BATCH_IMAGES * min(gpu_share, 1))) if gpu_share else spec.batch_images
         )
-        self._numbers, self._file = spec.numbers(maps), Path(weights)
+        self._numbers, self._file = spec.n_features(maps), Path(weights)
         if spec.application:
             self._network: Any = _KerasNetwork(
                 spec, self._file, maps, threads, gpu_share, self.batch_images
@@ -66,36 +72,36 @@ class Backbone:
             self._network = _DlibNetwork(spec, self._file)
 
     def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None = None) -> Features:
-        """Features of gray crops.
+        """Compute the features of gray crops.
 
         Args:
             crops: (n, size, size) uint8.
-            landmarks_xy: (n, 68, 2) in crop pixels; `dlib_resnet` aligns the face by them, the
-                others do without.
+            landmarks_xy: (n, 68, 2) in crop pixels. `dlib_resnet` aligns faces with them; other
+                backbones ignore them.
 
         Returns:
-            (n, width) float32; of whole maps (n, rows · columns · channels), channels last.
+            (n, width) float32, or for maps (n, rows · columns · channels), channels last.
 
         Raises:
-            UserError: Some of them are no finite numbers.
+            UserError: Some features are NaN or infinite.
         """
         step = self.batch_images
         parts = [
-            self._network(crops[at : at + step], None if landmarks_xy is None
-                          else landmarks_xy[at : at + step])
-            for at in range(0, len(crops), step)
+            self._network(crops[start : start + step], None if landmarks_xy is None
+                          else landmarks_xy[start : start + step])
+            for start in range(0, len(crops), step)
         ]  # fmt: skip
         features = np.concatenate(parts) if parts else np.zeros((0, self._numbers), np.float32)
         if features.shape != (len(crops), self._numbers):
             raise RuntimeError(f"{self.spec.name}: {features.shape} for {len(crops)} crops")
         if not np.isfinite(features).all():
-            raise _no_numbers(self.spec, self._file)
+            raise _not_finite(self.spec, self._file)
         return features
 
 
-def _no_numbers(spec: BackboneSpec, file: Path) -> UserError:
+def _not_finite(spec: BackboneSpec, file: Path) -> UserError:
     return UserError(
-        f"{spec.name} gives features that are no finite numbers with the weights of {file}. Give "
+        f"{spec.name} returns features that are not finite with the weights in {file}. Pass "
         "another file."
     )
 
@@ -111,45 +117,46 @@ class _KerasNetwork:
         batch_images: int,
     ) -> None:
         keras = load_keras(threads, gpu_share)
-        # XLA compiles a program for each size of a batch, which takes it seconds
+        # XLA compiles a program for each batch size, which takes seconds
         self._least = batch_images if keras.backend.backend() == "jax" else 0
         self._px = spec.input_px
         side = (spec.input_px, spec.input_px)
-        base = application(keras, spec)
+        base = build_application(keras, spec)
         try:
-            with named_for_keras(file) as named:
-                base.load_weights(named)
-        except Exception as problem:  # Keras raises many kinds
-            raise wrong_file(spec, file, problem) from None
-        # Seen here, since some processors make 0 of a NaN in a ReLU.
+            with keras_named_link(file) as link:
+                base.load_weights(link)
+        except Exception as problem:  # Keras raises many types
+            raise wrong_weights_error(spec, file, problem) from None
+        # Checked here, since ReLU turns a NaN into 0 on some CPUs.
         if not all(np.isfinite(values).all() for values in base.get_weights()):
-            raise _no_numbers(spec, file)
+            raise _not_finite(spec, file)
         gray = keras.Input((*side, 1), dtype="float32")
         rgb = keras.layers.Concatenate()([gray, gray, gray])
         if spec.module:
             rgb = getattr(keras.applications, spec.module).preprocess_input(rgb)
         last = keras.layers.Flatten if maps else keras.layers.GlobalAveragePooling2D
-        found = streamlined(keras, base)(rgb, training=False)
-        model = keras.Model(gray, last(dtype="float32")(found))
+        output = optimise_for_inference(keras, base)(rgb, training=False)
+        model = keras.Model(gray, last(dtype="float32")(output))
         model.trainable = False
-        self._forward = compiled(keras, model)
+        self._forward = compile_forward(keras, model)
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
-        gray = np.stack([self._resized(crop) for crop in crops])
+        gray = np.stack([self._resize(crop) for crop in crops])
         missing = max(0, self._least - len(gray))
         gray = np.pad(gray, ((0, missing), (0, 0), (0, 0)))
         return np.asarray(self._forward(gray[..., None]), dtype=np.float32)[: len(crops)]
 
-    def _resized(self, crop: Crops) -> NDArray[np.float32]:
-        """The crop at the network's size; averaged over areas where it shrinks."""
+    def _resize(self, crop: Crops) -> NDArray[np.float32]:
+        """The crop in the network's size; shrinking averages over areas."""
         if len(crop) != self._px:
-            way = cv2.INTER_AREA if len(crop) > self._px else cv2.INTER_LINEAR
-            crop = np.asarray(cv2.resize(crop, (self._px, self._px), interpolation=way), np.uint8)
+            method = cv2.INTER_AREA if len(crop) > self._px else cv2.INTER_LINEAR
+            size = (self._px, self._px)
+            crop = np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
         return crop.astype(np.float32)
 
 
 class _DlibNetwork:
-    """dlib's 29-layer face network (King, dlib.net, 2017), on chips aligned by the landmarks."""
+    """dlib's 29-layer face network (King, dlib.net, 2017), on chips aligned by landmarks."""
 
     def __init__(self, spec: BackboneSpec, file: Path) -> None:
         self._dlib = import_dlib()
@@ -157,14 +164,14 @@ class _DlibNetwork:
         try:
             self._model = self._dlib.face_recognition_model_v1(str(file))
         except RuntimeError as problem:
-            raise wrong_file(spec, file, problem) from None
+            raise wrong_weights_error(spec, file, problem) from None
 
     def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None) -> Features:
         if landmarks_xy is None:
             raise ValueError("dlib_resnet needs the landmarks of each crop")
         chips = [self._chip(*pair) for pair in zip(crops, landmarks_xy, strict=True)]
-        found = self._model.compute_face_descriptor(chips)
-        return np.array([list(one) for one in found], dtype=np.float32)
+        descriptors = self._model.compute_face_descriptor(chips)
+        return np.array([list(descriptor) for descriptor in descriptors], dtype=np.float32)
 
     def _chip(self, crop: Crops, landmarks_xy: NDArray[np.float32]) -> Crops:
         dlib = self._dlib

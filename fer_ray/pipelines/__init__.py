@@ -1,1 +1,1 @@
-"""The jobs behind the commands: one module a command."""
+"""The work behind the commands: one module per command."""

@@ -1,4 +1,4 @@
-"""Bottleneck features of a run folder's frames, computed where they are not there yet."""
+"""`fer-ray bottleneck`: bottleneck features of the frames of a run folder."""
 
 import logging
 import time
@@ -12,11 +12,15 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
 from fer_ray.execution.session import ensure_ray, require_shared
-from fer_ray.networks import bottleneck_plan
-from fer_ray.networks.bottleneck_plan import Bottleneck
+from fer_ray.networks.bottleneck_plan import (
+    BottleneckPlan,
+    crop_source,
+    finished_record,
+    usable_rows,
+)
 from fer_ray.networks.crop_cache import CropSource
-from fer_ray.networks.inference import lacks_bfloat16
-from fer_ray.pipelines.bottleneck_tables import finish
+from fer_ray.networks.inference import is_slow_in_bfloat16
+from fer_ray.pipelines.bottleneck_tables import finish_table
 from fer_ray.settings.root import Execution
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
@@ -27,73 +31,74 @@ logger = logging.getLogger(__name__)
 def run_bottleneck(
     out: Path,
     root: Path,
-    wanted: Bottleneck,
+    plan: BottleneckPlan,
     execution: Execution,
     progress: Progress,
     fresh: bool = False,
 ) -> dict[str, Any]:
-    """Compute the features that `out` does not hold yet.
+    """Compute the features that `out` does not have yet.
 
     Args:
-        out: Run folder with frames, held by the caller (`holding.run_folder`).
-        root: Where the images lie.
-        wanted: From `bottleneck.plan_bottleneck`.
+        out: Run folder with frames, locked by the caller.
+        root: Folder of the images.
+        plan: From `bottleneck_plan.plan_bottleneck`.
         execution: Workers, block size, GPUs.
-        progress: Shows how far it is.
-        fresh: Replace features of the same backbone that were made otherwise, once these are
-            there.
+        progress: Displays the progress.
+        fresh: Replace other features of the same backbone once the new ones are finished.
 
     Returns:
-        The record, as `bottleneck/TABLE.json` holds it; with `already_finished`, true, where
-        nothing was left to do.
+        The record, as in `bottleneck/TABLE.json`, with `already_finished` set to True if all
+        features were already there.
 
     Raises:
-        UserError: There is nothing to work on, or images, weights or storage are not as they were.
+        UserError: There are no usable images, or images, weights or storage have changed.
+        MismatchError: `out` has other features of the backbone, and `fresh` is not set.
     """
-    before = bottleneck_plan.finished_record(out, wanted, fresh)
-    if before is not None:
-        return {**before, "already_finished": True}
-    rows = bottleneck_plan.usable_rows(RunFolder(out).frames, wanted)
+    finished = finished_record(out, plan, fresh)
+    if finished is not None:
+        return {**finished, "already_finished": True}
+    rows = usable_rows(RunFolder(out).frames, plan)
     if not rows.num_rows:
-        raise UserError(f"No image of {out} is usable: there is nothing to compute features of.")
-    place = RunFolder(out.resolve()).bottleneck_partial / wanted.table_name / wanted.key[:16]
-    staged = StagedRows(place)
-    source = bottleneck_plan.crop_source(out, root.resolve(), wanted, rows, execution.crops_gib)
+        raise UserError(f"{out} has no usable images. Check the counts in extract.json.")
+    partial = RunFolder(out.resolve()).bottleneck_partial / plan.table_name
+    staged = StagedRows(partial / plan.key[:16])
+    source = crop_source(out, root.resolve(), plan, rows, execution.crops_gib)
     started = time.monotonic()
-    with progress(wanted.table_name, "images", rows.num_rows) as advance:
-        done = 0
-        for count in _run(rows, source, wanted, staged, execution):
-            advance(count)
-            done += count
+    count = 0
+    with progress(plan.table_name, "images", rows.num_rows) as advance:
+        for written in _compute_missing(rows, source, plan, staged, execution):
+            advance(written)
+            count += written
     seconds = time.monotonic() - started
-    logger.info("%s: %d rows in %.1f s", wanted.table_name, done, seconds)
-    run = {"rows": rows.num_rows, "rows_done": done, "seconds": round(seconds, 3)}
-    return finish(out, wanted, staged, run)
+    logger.info("%s: %d rows in %.1f s", plan.table_name, count, seconds)
+    job = {"rows": rows.num_rows, "rows_done": count, "seconds": round(seconds, 3)}
+    return finish_table(out, plan, staged, job)
 
 
-def _run(
+def _compute_missing(
     rows: pa.Table,
     source: CropSource,
-    wanted: Bottleneck,
+    plan: BottleneckPlan,
     staged: StagedRows,
     execution: Execution,
 ) -> Iterator[int]:
+    """Compute rows that are not staged yet; yields numbers of rows as they are stored."""
     staged.folder.mkdir(parents=True, exist_ok=True)
     if not any(staged.missing(rows.num_rows)):
         return
-    if wanted.spec.precision == "bfloat16" and not execution.gpus_per_worker and lacks_bfloat16():
+    gpus = execution.gpus_per_worker
+    if plan.spec.precision == "bfloat16" and not gpus and is_slow_in_bfloat16():
         logger.warning(
-            "The processors of this machine do not multiply bfloat16: %s is slower here than %s.",
-            wanted.name, wanted.name.removesuffix("_bf16"),
+            "the CPUs of this machine have no bfloat16 instructions: %s is slower than %s",
+            plan.name, plan.name.removesuffix("_bf16"),
         )  # fmt: skip
     workers = ensure_ray(execution)
     require_shared(staged.folder, source.root)
-    from fer_ray.execution.bottleneck_chain import block_rows, bottleneck_blocks
+    from fer_ray.execution.bottleneck_chain import bottleneck_blocks, rows_per_block
     from fer_ray.execution.chain import split_blocks
 
-    gpus = execution.gpus_per_worker
     if gpus:
         workers = gpu_workers(gpus, execution.workers)
-    size = block_rows(rows.num_rows, workers, wanted.spec.batch_images, execution.block_images)
+    size = rows_per_block(rows.num_rows, workers, plan.spec.batch_images, execution.block_images)
     blocks = split_blocks(rows, staged, size)
-    yield from bottleneck_blocks(blocks, source, wanted, staged, workers, execution.workers, gpus)
+    yield from bottleneck_blocks(blocks, source, plan, staged, workers, execution.workers, gpus)

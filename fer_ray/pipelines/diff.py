@@ -1,4 +1,4 @@
-"""Two runs held against each other, image by image."""
+"""Comparison of two runs, image by image."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from fer_ray.storage.parquet import require_plain
 EXAMPLES = 5
 IMAGES = ("path", "sha256", "recipe", "status", "subject", "emotion")
 RESULTS = ("sha256", "recipe", "face_index", "landmarks_xy", "predicted")
-FEATURES = "features_"  # how columns of feature sets begin
-_AT_SWEEP = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{6})")
+FEATURES = "features_"  # prefix of the columns of feature sets
+_STORE_AT_SWEEP = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{6})")
 
 _TABLES = """
 CREATE TABLE {0}_images (path VARCHAR, sha256 VARCHAR, recipe VARCHAR, status VARCHAR,
@@ -36,7 +36,7 @@ CREATE VIEW {0} AS SELECT i.*, r.* EXCLUDE (sha256, recipe) FROM {0}_images i LE
 ) r ON r.sha256 = i.sha256 AND r.recipe = i.recipe;
 """
 
-# What can differ, each counted and shown by examples.
+# Kinds of differences, as conditions on the join of both runs by path.
 _BOTH = "a.path = b.path AND a.sha256 = b.sha256 AND"
 KINDS = {
     "only_in_a": "b.path IS NULL",
@@ -54,110 +54,130 @@ Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
-class Tables:
-    """What two runs are compared by.
+class RunTables:
+    """The tables of one run.
 
     Attributes:
-        images: Gives the named columns, where there are such.
-        results: Likewise.
-        sets: Columns of feature sets among the results.
+        images: Reads columns of `images`, as far as they exist.
+        results: Likewise of `results`.
+        feature_columns: Names of the columns of feature sets in `results`.
     """
 
     images: Callable[[list[str]], Batches]
     results: Callable[[list[str]], Batches]
-    sets: frozenset[str]
+    feature_columns: frozenset[str]
 
 
 def compare_runs(run_a: str, run_b: str) -> dict[str, Any]:
-    """What differs between two runs, by path.
+    """Compare two runs by the paths of their images.
 
     Args:
-        run_a: A run folder, a store, or `STORE@SWEEP`: a store as it was after that sweep.
+        run_a: A run folder, a store, or `STORE@SWEEP`: the store's state after that sweep.
         run_b: Likewise.
 
     Returns:
-        Images in each, `differing`: count and examples of each kind, statuses from and to, and the
-        landmarks' differences (pixels of the crop) where both have the same content.
+        `images` in each run, `differing` images by kind of difference with count and examples, the
+        changes of `statuses`, and `landmarks_px`: the difference of landmarks in crop pixels, over
+        images with the same content.
 
     Raises:
-        UserError: One of them is no run.
+        UserError: One of the two is not a run.
     """
-    runs = {"a": _opened(run_a), "b": _opened(run_b)}
-    shared = sorted(runs["a"].sets & runs["b"].sets)
+    runs = {"a": _open_run(run_a), "b": _open_run(run_b)}
+    shared = sorted(runs["a"].feature_columns & runs["b"].feature_columns)
     with duckdb.connect() as db:
         for side, run in runs.items():
-            db.execute(_TABLES.format(side))
-            for batch in run.images(list(IMAGES)):
-                _insert(db, f"{side}_images", batch, {name: name for name in IMAGES})
-            for batch in run.results([*RESULTS, *shared]):
-                sets = ", ".join(f'"{name}"::FLOAT[]' for name in shared)
-                columns = {name: name for name in RESULTS}
-                columns |= {"features": f"hash({sets})"} if shared else {}
-                _insert(db, f"{side}_results", batch, columns)
-        return {"runs": [run_a, run_b], "feature_sets": shared, **_differences(db)}
+            _load_run(db, side, run, shared)
+        return {"runs": [run_a, run_b], "feature_sets": shared, **_find_differences(db)}
+
+
+def _load_run(
+    db: duckdb.DuckDBPyConnection, side: str, run: RunTables, feature_columns: list[str]
+) -> None:
+    db.execute(_TABLES.format(side))
+    for batch in run.images(list(IMAGES)):
+        _insert(db, f"{side}_images", batch, {name: name for name in IMAGES})
+    columns = {name: name for name in RESULTS}
+    if feature_columns:
+        values = ", ".join(f'"{name}"::FLOAT[]' for name in feature_columns)
+        columns["features"] = f"hash({values})"
+    for batch in run.results([*RESULTS, *feature_columns]):
+        _insert(db, f"{side}_results", batch, columns)
 
 
 def _insert(
     db: duckdb.DuckDBPyConnection, table: str, batch: pa.RecordBatch, columns: dict[str, str]
 ) -> None:
-    """Insert a batch; columns that it lacks stay null."""
-    known = {name: value for name, value in columns.items()
-             if name in batch.schema.names or name != value}  # fmt: skip
+    """Insert a batch; columns that it does not have stay null.
+
+    Args:
+        db: The database.
+        table: Name of the table to insert into.
+        batch: The rows.
+        columns: Columns of the table, and the expression of each over columns of the batch.
+    """
+    present = {name: expression for name, expression in columns.items()
+               if name in batch.schema.names or name != expression}  # fmt: skip
     db.register("incoming", pa.table(batch))
-    db.execute(f"INSERT INTO {table} ({', '.join(known)}) "
-               f"SELECT {', '.join(known.values())} FROM incoming")  # fmt: skip
+    db.execute(f"INSERT INTO {table} ({', '.join(present)}) "
+               f"SELECT {', '.join(present.values())} FROM incoming")  # fmt: skip
     db.unregister("incoming")
 
 
-def _opened(run: str) -> Tables:
+def _open_run(run: str) -> RunTables:
     if Path(run, "frames").is_dir():
-        recipe, frames = _frames(run)
-        names = frames.schema.names
-        return Tables(
-            partial(_rows, frames, recipe), partial(_rows, frames, recipe), _sets_of(names)
-        )
-    found = _AT_SWEEP.fullmatch(run)
-    uri, sweep = found.groups() if found else (run, None)
+        recipe, frames = _open_frames(run)
+        read = partial(_read_frames, frames, recipe)
+        return RunTables(read, read, _feature_columns(frames.schema.names))
+    match = _STORE_AT_SWEEP.fullmatch(run)
+    uri, sweep = match.groups() if match else (run, None)
     store = Store(uri)
-    versions = _versions(store, sweep) if sweep else {}
+    versions = _table_versions(store, sweep) if sweep else {}
     images, results = (store.snapshot(name, versions.get(name)) for name in ("images", "results"))
     if images.table is None:
         raise UserError(
-            f"{run} is neither a run folder nor a store, nor STORE@SWEEP with the name of a sweep "
-            "as its page has it (20260131T235959Z-0a1b2c)."
+            f"{run} is not a run. Pass a run folder, a store, or STORE@SWEEP, where SWEEP is the "
+            "name of a sweep as shown on its page (20260131T235959Z-0a1b2c)."
         )
     names = results.table.schema().to_arrow().names if results.table is not None else []
-    return Tables(images.batches, results.batches, _sets_of(names))
+    return RunTables(images.batches, results.batches, _feature_columns(names))
 
 
-def _sets_of(names: list[str]) -> frozenset[str]:
+def _feature_columns(names: list[str]) -> frozenset[str]:
     return frozenset(name for name in names if name.startswith(FEATURES))
 
 
-def _versions(store: Store, sweep: str) -> dict[str, int]:
-    known = {one["sweep"]: one["tables"] for one in store.archive.manifests() if one["finished"]}
-    if sweep not in known:
-        raise UserError(f"{store.uri} has no finished sweep {sweep}; it has: {', '.join(known)}.")
-    return {name: table["version"] for name, table in known[sweep].items() if "version" in table}
+def _table_versions(store: Store, sweep: str) -> dict[str, int]:
+    """The versions of the tables that a sweep published."""
+    tables = {
+        manifest["sweep"]: manifest["tables"]
+        for manifest in store.archive.manifests()
+        if manifest["finished"]
+    }
+    if sweep not in tables:
+        raise UserError(
+            f"{store.uri} has no finished sweep {sweep}. Finished sweeps: {', '.join(tables)}."
+        )
+    return {name: table["version"] for name, table in tables[sweep].items() if "version" in table}
 
 
-def _frames(run: str) -> tuple[str, dataset.Dataset]:
-    """A run folder's fingerprint and frames."""
+def _open_frames(run: str) -> tuple[str, dataset.Dataset]:
+    """The fingerprint and the frames of a run folder."""
     try:
         record = json.loads(Path(run, "extract.json").read_text(encoding="utf-8"))
         frames = dataset.dataset(f"{run}/frames", format="parquet")
         fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError):
         raise UserError(
-            f"{run} holds no finished frames: run `fer-ray extract --data TREE --out {run}` first."
+            f"{run} has no finished frames. Run `fer-ray extract --data TREE --out {run}` first."
         ) from None
     require_plain(frames.schema, f"{run}/frames")
     return fingerprint, frames
 
 
-def _rows(frames: dataset.Dataset, recipe: str, columns: list[str]) -> Batches:
-    known = [name for name in columns if name in frames.schema.names]
-    for batch in frames.scanner(columns=known).to_batches():
+def _read_frames(frames: dataset.Dataset, recipe: str, columns: list[str]) -> Batches:
+    present = [name for name in columns if name in frames.schema.names]
+    for batch in frames.scanner(columns=present).to_batches():
         size = batch.num_rows
         batch = batch.append_column("recipe", pa.array([recipe] * size, pa.string()))
         if "face_index" in columns:
@@ -165,7 +185,7 @@ def _rows(frames: dataset.Dataset, recipe: str, columns: list[str]) -> Batches:
         yield batch
 
 
-def _differences(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+def _find_differences(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     joined = "FROM a FULL JOIN b ON a.path = b.path"
     counts = db.sql(f"SELECT count(a.path), count(b.path), count(*) FILTER (a.path = b.path), "
                     f"count(*) FILTER (a.recipe <> b.recipe) {joined}").fetchall()[0]  # fmt: skip
@@ -176,7 +196,7 @@ def _differences(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         [(count, examples)] = db.sql(query).fetchall()
         if count:
             differing[kind] = {"images": count, "examples": examples}
-    moved = db.sql(
+    largest, mean = db.sql(
         "SELECT max(gap), avg(gap) FROM (SELECT list_max(list_transform(list_zip(a.landmarks[1], "
         f"b.landmarks[1]), lambda pair: abs(pair[1] - pair[2]))) AS gap {joined} "
         "WHERE a.sha256 = b.sha256 AND a.landmarks[1] IS NOT NULL AND b.landmarks[1] IS NOT NULL)"
@@ -191,5 +211,5 @@ def _differences(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "other_recipe": counts[3],
         "differing": differing,
         "statuses": [dict(zip(("a", "b", "images"), row, strict=True)) for row in statuses],
-        "landmarks_px": {"largest": moved[0], "mean_of_largest": moved[1]},
+        "landmarks_px": {"largest": largest, "mean_of_largest": mean},
     }

@@ -1,63 +1,127 @@
-"""Trials and search as jobs: splits prepared and audited, what is missing run, all recorded."""
+"""Steps that all experiments share: samples with audited splits, and running missing work items."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fer_ray.evaluation import leakage, samples
-from fer_ray.evaluation.experiment import Prepared
+from fer_ray.evaluation.experiment import PreparedData
 from fer_ray.evaluation.folds import folds_for, write_folds
 from fer_ray.evaluation.samples import Samples
+from fer_ray.execution.progress import Progress
+from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence
+from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder, frames_record
 
 
-def prepare(out: Path, settings: TrialSettings, *sets: str, strict: bool = False,
-            folds_file: Path | None = None) -> Prepared:  # fmt: skip
-    """Samples with the first of some feature sets, their splits, and the audit of these.
+def prepare_trials(
+    out: Path,
+    settings: TrialSettings,
+    *feature_sets: str,
+    strict: bool = False,
+    folds_file: Path | None = None,
+) -> PreparedData:
+    """Read samples, split them and audit the splits for leakage.
+
+    Args:
+        out: Run folder.
+        settings: Protocol, classes and seed.
+        *feature_sets: Feature sets that are compared; the samples have the first one.
+        strict: Refuse splits that leak.
+        folds_file: CSV file to write the splits to.
 
     Raises:
         UserError: There are no finished frames, they do not allow these trials, or the splits leak
-            and are to be `strict`.
+            and `strict` is set.
     """
-    record = frames_record(out)
-    frames = RunFolder(out).frames
-    known = set(read_table(frames, columns=["image_id"])["image_id"].to_pylist())
-    chosen = _samples(out, sets[0], settings, _paired(sets))
-    folds = folds_for(settings, chosen, known)
-    if _paired(sets):
-        folds.notes.append(_told_of_pairs(frames, len(chosen.labels)))
-    identities = leakage.read_identities(frames, chosen.image_ids)
-    audited = {"protocol": folds.protocol, **leakage.audit(identities, folds.splits)}
-    key = "-".join([record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, sets)])
+    record, frames = frames_record(out), RunFolder(out).frames
+    known_ids = set(read_table(frames, columns=["image_id"])["image_id"].to_pylist())
+    paired = _need_pairs(feature_sets)
+    first = _read_samples(out, feature_sets[0], settings, paired)
+    folds = folds_for(settings, first, known_ids)
+    if paired:
+        folds.notes.append(_describe_pairs(frames, len(first.labels)))
+    identities = leakage.read_identities(frames, first.image_ids)
+    audit = {"protocol": folds.protocol, **leakage.audit(identities, folds.splits)}
+    keys = [record["fingerprint"], record["source_digest"], *_bottleneck_keys(out, feature_sets)]
     if folds_file is not None:
-        write_folds(folds, chosen, folds_file)
+        write_folds(folds, first, folds_file)
     if strict:
-        leakage.refuse_leaks(audited)
-    return Prepared(chosen, replace(folds, leakage=audited), key)
+        leakage.require_no_leaks(audit)
+    return PreparedData(first, replace(folds, leakage=audit), "-".join(keys))
 
 
-def _told_of_pairs(frames: Path, taken: int) -> str:
+def read_feature_sets(
+    out: Path, feature_sets: tuple[str, ...], settings: TrialSettings
+) -> dict[str, Samples]:
+    """The samples with each feature set, of the same images in the same order."""
+    paired = _need_pairs(feature_sets)
+    return {name: _read_samples(out, name, settings, paired) for name in feature_sets}
+
+
+def run_missing(
+    work: Callable[[Any], None],
+    missing: Callable[[], list[Any]],
+    out: Path,
+    execution: Execution,
+    progress: Progress,
+    name: str,
+    unit: str,
+) -> int:
+    """Run the missing work items on Ray.
+
+    Repeats this once, in case the storage shows an item of another node too late, or has lost it.
+
+    Args:
+        work: Runs an item and stores its result.
+        missing: Returns the items without a stored result.
+        out: Run folder.
+        execution: Workers.
+        progress: Displays the progress.
+        name: Name of the stage in that display.
+        unit: What it counts.
+
+    Returns:
+        The number of workers; 0 if no item was missing.
+    """
+    workers = 0
+    for _ in range(2):
+        if not (items := missing()):
+            break
+        workers = ensure_ray(execution)
+        require_shared(out)
+        from fer_ray.execution.runner import run_items
+
+        with progress(name, unit, len(items)) as advance:
+            run_items(work, items, out, execution.workers, advance)
+    return workers
+
+
+def _read_samples(out: Path, feature_set: str, settings: TrialSettings, paired: bool) -> Samples:
+    all_samples = samples.read_samples(RunFolder(out).frames, feature_set, paired)
+    return samples.select_classes(all_samples, settings.classes)
+
+
+def _need_pairs(feature_sets: tuple[str, ...]) -> bool:
+    """Whether one of the sets is a delta; then all are read for images that have a delta."""
+    return any(needs_sequence(name) for name in feature_sets)
+
+
+def _describe_pairs(frames: Path, count: int) -> str:
     labelled = samples.read_samples(frames, "landmarks").labels
     return (
-        f"A delta needs the sequence's first frame: {taken} peaks that have one with features take "
-        f"part, of {len(labelled)} labelled images. --frames first-and-peak extracts all of them."
+        f"A delta needs the first frame of the sequence: {count} of {len(labelled)} labelled "
+        "images are peaks with such a frame and are used. --frames first-and-peak extracts all of "
+        "them."
     )
 
 
 def _bottleneck_keys(out: Path, feature_sets: tuple[str, ...]) -> list[str]:
-    """What sets a backbone's features apart from those of other weights."""
-    names = sorted({name for one in feature_sets for name in backbones_of(one)})
-    return [str(trained_record(out, name)["key"]) for name in names]
-
-
-def _paired(feature_sets: tuple[str, ...]) -> bool:
-    """Whether one of the sets is a delta: then all are taken on the images that have one."""
-    return any(needs_sequence(name) for name in feature_sets)
-
-
-def _samples(out: Path, feature_set: str, settings: TrialSettings, paired: bool) -> Samples:
-    found = samples.read_samples(RunFolder(out).frames, feature_set, paired)
-    return samples.of_classes(found, settings.classes)
+    """Fingerprints of the bottleneck features, which depend on the weights."""
+    backbones = sorted({name for feature_set in feature_sets for name in backbones_of(feature_set)})
+    return [str(trained_record(out, name)["key"]) for name in backbones]

@@ -1,4 +1,4 @@
-"""Face crops laid out by emotion, as the study's `dataset` folder: for people and other tools."""
+"""`--export-crops`: face crops in one folder per emotion, for people and other tools."""
 
 import os
 import shutil
@@ -8,34 +8,34 @@ from typing import Any
 import cv2
 
 from fer_ray.errors import UserError
-from fer_ray.faces.crops import cut_again
+from fer_ray.faces.crops import recrop
 from fer_ray.settings.extraction import Decode
 from fer_ray.storage.files import replace_folder
 from fer_ray.storage.parquet import read_table
 from fer_ray.vocabulary import EMOTIONS
 
-MARKER = ".fer-ray-crops"  # in a folder that an export made, and so may make anew
+MARKER = ".fer-ray-crops"  # file in an exported folder, which a later export may then replace
 
 
 def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px: int) -> int:
-    """Write each face crop as `target/EMOTION/IMAGE_ID.png`; the folder appears when it is whole.
+    """Write each face crop as `target/EMOTION/IMAGE_ID.png`, atomically.
 
-    Crops are cut again from the images by the boxes in `frames`, so they are the very pixels that
-    landmarks were located on. Unlabelled ones go to `unlabelled/`.
+    The crops have exactly the pixels in which landmarks were located. Unlabelled ones are written
+    to `unlabelled/`.
 
     Args:
         frames: Folder of the frames table.
         root: Folder that its `path` is relative to.
-        target: Where to write: a folder that is not there yet, is empty, or of an earlier export.
-        decode: Of the extraction.
-        size_px: Side of a crop.
+        target: A folder that does not exist, is empty, or was exported before.
+        decode: Decoding limits of the extraction.
+        size_px: Side of a crop in pixels.
 
     Returns:
         The number of crops written.
 
     Raises:
-        UserError: An image is not there any more or is another, the rows are not of an extraction,
-            or the target holds other things or cannot be written.
+        UserError: An image is missing or has changed, the rows do not come from an extraction, or
+            the target contains other files or cannot be written.
     """
     require_target(target)
     columns = ["image_id", "path", "sha256", "emotion", "box_xywh"]
@@ -45,43 +45,46 @@ def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px
     for row in rows:
         file = new / _folder_of(row, frames) / crop_name(row["image_id"])
         try:
-            crop = cut_again(row, root, decode, size_px)
+            crop = recrop(row, root, decode, size_px)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
         except ValueError as problem:
             raise UserError(
-                f"Cannot export the crop of {row['image_id']}: {root / row['path']} is not what it "
-                f"was made from ({problem})."
+                f"Cannot export the crop of {row['image_id']}: {root / row['path']} differs from "
+                f"the extracted image ({problem}). Restore it, or extract again."
             ) from None
         except OSError as problem:
             raise UserError(f"Cannot export the crop of {row['image_id']}: {problem}") from None
-    new.mkdir(parents=True, exist_ok=True)  # where there is no crop at all
+    new.mkdir(parents=True, exist_ok=True)  # if there are no crops
     (new / MARKER).touch()
     replace_folder(new, target)
     return len(rows)
 
 
 def _folder_of(row: dict[str, Any], frames: Path) -> str:
-    """By its emotion: a stranger's rows might name any folder."""
+    """Folder of a row's emotion; rows from elsewhere might contain any path."""
     if row["emotion"] not in (None, *EMOTIONS):
-        raise UserError(f"{frames} has an emotion {row['emotion']!r}: no extraction made it.")
+        raise UserError(
+            f"{frames} has an emotion {row['emotion']!r}, so it does not come from an extraction. "
+            "Extract again."
+        )
     return row["emotion"] or "unlabelled"
 
 
 def require_target(target: Path) -> None:
-    """See that crops may be exported to `target`, before anything is done for them.
+    """Require that crops may be exported to `target`, for a check before the extraction.
 
     Raises:
-        UserError: It holds other things, or cannot be written.
+        UserError: It contains other files, or cannot be written.
     """
     if target.exists() and not _may_replace(target):
-        raise UserError(f"{target} holds other things than exported crops: name another folder.")
+        raise UserError(f"{target} contains files other than exported crops: pass another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"Cannot write into {target.parent}: {problem.strerror}.") from None
+        raise UserError(f"Cannot write to {target.parent}: {problem.strerror}.") from None
     if not os.access(target.parent, os.W_OK):
-        raise UserError(f"Cannot write into {target.parent}: no permission.")
+        raise UserError(f"Cannot write to {target.parent}: no permission.")
 
 
 def _may_replace(target: Path) -> bool:
@@ -89,5 +92,5 @@ def _may_replace(target: Path) -> bool:
 
 
 def crop_name(image_id: str) -> str:
-    """A file name for an image: folders of a path-like id become part of the name."""
+    """File name of a crop; slashes of the image_id become underscores."""
     return image_id.replace("/", "__") + ".png"

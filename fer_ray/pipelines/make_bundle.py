@@ -1,4 +1,4 @@
-"""From an experiment of a run folder to a bundle: its model with its recipe and its figures."""
+"""`fer-ray bundle`: the model of an experiment with its recipe, figures and card."""
 
 import logging
 from collections import Counter
@@ -13,27 +13,33 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.comparable import grouped
-from fer_ray.evaluation.results import ExperimentResults, RunResults, read_results
+from fer_ray.evaluation.experiment_groups import group_experiments
+from fer_ray.evaluation.experiment_labels import describe_splits
+from fer_ray.evaluation.results import (
+    ExperimentResults,
+    RunResults,
+    find_experiment,
+    read_results,
+)
 from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.split_wording import split
-from fer_ray.evaluation.summary import figures_of
-from fer_ray.faces.landmarks import model_file, model_sha256
+from fer_ray.evaluation.summary import summary_record
+from fer_ray.faces.landmarks import landmark_model_file, model_sha256
 from fer_ray.features.bottleneck_features import trained_record
-from fer_ray.models.bundles.bundle import (
+from fer_ray.models.bundles.bundle import sha256_of
+from fer_ray.models.bundles.bundle_manifest import (
     CARD,
     CHECK,
     MANIFEST,
     TRAINED_ON,
     BackboneRecipe,
+    Evidence,
     Manifest,
-    Recipe,
-    extracted_sets,
-    sha256_of,
+    ModelRecipe,
+    Training,
+    sets_to_extract,
 )
-from fer_ray.models.bundles.card import card
-from fer_ray.models.bundles.evidence import Evidence, Training
-from fer_ray.models.bundles.fitting import Fitted, can_fit, fit
+from fer_ray.models.bundles.fitting import FittedModel, can_bundle, fit_model
+from fer_ray.models.bundles.model_card import model_card
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.feature_sets import backbones_of
@@ -42,34 +48,35 @@ from fer_ray.storage.files import remove, replace_folder, write_json
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
 
-CHECK_ROWS = 8  # made-up faces whose answers a bundle must give again
+CHECK_ROWS = 8  # random feature vectors whose predictions a bundle must reproduce
 CHECK_SEED = 68
 
 logger = logging.getLogger(__name__)
 
 
 def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predictor:
-    """Save an experiment's model as a bundle: an SVM is fitted anew on all its rows before.
+    """Save the model of an experiment as a bundle; an SVM is first fitted to all samples.
 
     Args:
-        out: Run folder, held by the caller.
-        target: Folder of the bundle, which must not exist or be empty.
-        experiment: Its name. None: the one that leads the report, of those with several trials.
+        out: Run folder, locked by the caller.
+        target: Folder of the bundle, which must be empty or not exist.
+        experiment: Name of the experiment. None: the best one that the report lists first, among
+            those with several trials.
 
     Returns:
-        The bundle, read back.
+        The bundle, read from the new folder.
 
     Raises:
-        UserError: There is no such experiment, or it cannot be bundled.
+        UserError: The experiment does not exist or cannot be bundled.
     """
     record = frames_record(out)
     settings = ExtractSettings.model_validate(record["settings"])
     landmark_model = _landmark_model(record, settings)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already. Give a folder that is not there yet as --to.")
+        raise UserError(f"{target} already exists. Pass a new folder as --to.")
     run = read_results(out)
-    chosen, among = chosen_experiment(run, out, experiment)
-    fitted = fit(out, chosen)
+    chosen, among = choose_experiment(run, out, experiment)
+    fitted = fit_model(out, chosen)
     files = {
         fitted.saved.file: fitted.content,
         CHECK: _check(fitted),
@@ -92,68 +99,77 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
 
 
 def _landmark_model(record: dict[str, Any], settings: ExtractSettings) -> str:
-    """The landmark model that the frames were made with, by its hash."""
-    here = model_sha256(model_file(settings.landmarks.model))
-    if extract_fingerprint(settings, here) != record["fingerprint"]:
+    """SHA-256 of the landmark model that the frames were extracted with."""
+    sha256 = model_sha256(landmark_model_file(settings.landmarks.model))
+    if extract_fingerprint(settings, sha256) != record["fingerprint"]:
         raise UserError(
-            "The frames were made with another landmark model, or by another version of fer_ray, "
-            "than is here, so a bundle could not say how to make such features again. Extract anew."
+            "The frames were extracted with another landmark model or another version of fer_ray, "
+            "so a bundle could not compute the same features. Extract again with --fresh."
         )
-    return here
+    return sha256
 
 
-def chosen_experiment(
+def choose_experiment(
     run: RunResults, out: Path, name: str | None
 ) -> tuple[ExperimentResults, int]:
-    """The experiment of that name, or the best one under the protocol that counts most.
+    """The experiment of that name, or the best one under the most important protocol.
+
+    Args:
+        run: Results of the run folder.
+        out: Run folder.
+        name: Name of the experiment. None: the best one with several trials.
 
     Returns:
-        It, and the number of those that it was chosen among.
+        The experiment, and the number of experiments that it was chosen among.
 
     Raises:
-        UserError: There is none, or none that can be made a model of.
+        UserError: No such experiment exists, or it cannot be bundled.
     """
-    if name is None:
-        fit_for_use = tuple(item for item in run.experiments if can_fit(out, item))
-        if not fit_for_use:
-            raise UserError("The run folder holds no trials: run `fer-ray trials` first.")
-        several = tuple(item for item in fit_for_use if item.summary.n_trials > 1)
-        if not several:
-            names = ", ".join(item.summary.experiment for item in fit_for_use)
-            raise UserError(
-                "Each experiment has a single trial, which is too few to say which one leads. Name "
-                f"one with --experiment: {names}."
-            )
-        lead = grouped(several)[0]
-        return lead.best, len(lead.models)
-    found = {item.summary.experiment: item for item in run.experiments}
-    if name not in found:
-        known = ", ".join(found) or "none"
-        raise UserError(f"There is no experiment {name} in the run folder. There are: {known}.")
-    if not can_fit(out, found[name]):
+    if name is not None:
+        return _named_experiment(run, out, name), 1
+    usable = tuple(item for item in run.experiments if can_bundle(out, item))
+    if not usable:
+        raise UserError("The run folder has no trials: run `fer-ray trials` first.")
+    repeated = tuple(item for item in usable if item.summary.n_trials > 1)
+    if not repeated:
+        names = ", ".join(item.summary.experiment for item in usable)
         raise UserError(
-            f"{name} is neither of SVM trials, nor a head, nor a search that chose an SVM, or it "
-            "takes a delta, which an image alone does not have."
+            "All experiments have a single trial, which is too few to find the best one. Pass one "
+            f"as --experiment: {names}."
         )
-    return found[name], 1
+    first = group_experiments(repeated)[0]
+    return first.best, len(first.models)
 
 
-def _check(fitted: Fitted) -> bytes:
-    """Made-up rows about where the training images lie, of no person, and the model's answers."""
+def _named_experiment(run: RunResults, out: Path, name: str) -> ExperimentResults:
+    item = find_experiment(run.experiments, name)
+    if not can_bundle(out, item):
+        raise UserError(
+            f"{name} cannot be bundled: only SVM trials, heads and searches that selected an SVM "
+            "can, without a delta, which a single image does not have."
+        )
+    return item
+
+
+def _check(fitted: FittedModel) -> bytes:
+    """Random feature vectors near the training images, and the model's predictions for them.
+
+    They belong to no person.
+    """
     features = fitted.samples.features
-    drawn = np.random.default_rng(CHECK_SEED).standard_normal((CHECK_ROWS, features.shape[1]))
-    rows = features.mean(axis=0) + drawn * features.std(axis=0)
-    kept = [EMOTIONS.index(name) for name in fitted.labels]
-    probabilities = fitted.model.probabilities(rows)[:, kept]
+    noise = np.random.default_rng(CHECK_SEED).standard_normal((CHECK_ROWS, features.shape[1]))
+    rows = features.mean(axis=0) + noise * features.std(axis=0)
+    codes = [EMOTIONS.index(name) for name in fitted.labels]
+    probabilities = fitted.model.probabilities(rows)[:, codes]
     return _parquet(
         pa.table({"features": _vectors(rows), "probabilities": _vectors(probabilities)})
     )
 
 
 def _trained_on(run: RunResults, samples: Samples) -> bytes:
-    """Hashes of the training images, so that nobody takes them for test images."""
-    of_image = run.frames.set_index("image_id")["sha256"]
-    return _parquet(pa.table({"sha256": sorted(set(of_image[samples.image_ids]))}))
+    """Hashes of the training images, to exclude them from evaluations."""
+    hashes = run.frames.set_index("image_id")["sha256"]
+    return _parquet(pa.table({"sha256": sorted(set(hashes[samples.image_ids]))}))
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -168,13 +184,13 @@ def _vectors(values: NDArray[np.float64]) -> pa.Array:
 
 def _feature_recipe(
     out: Path, settings: ExtractSettings, feature_set: str, landmark_model: str
-) -> Recipe:
+) -> ModelRecipe:
     records = {name: trained_record(out, name) for name in backbones_of(feature_set)}
-    return Recipe(
+    return ModelRecipe(
         decode=settings.decode,
         crop=settings.crop,
         landmarks=settings.landmarks.model_copy(update={"model": None}),
-        features=settings.features.model_copy(update={"sets": extracted_sets(feature_set)}),
+        features=settings.features.model_copy(update={"sets": sets_to_extract(feature_set)}),
         landmark_model_sha256=landmark_model,
         backbones={
             name: BackboneRecipe(
@@ -190,14 +206,14 @@ def _feature_recipe(
 
 
 def _evidence(run: RunResults, chosen: ExperimentResults, among: int) -> Evidence:
-    record = figures_of(chosen.summary)
-    given = {name: record[name] for name in Evidence.model_fields if name in record}
-    given["protocol"] = split(chosen.summary)
-    told = {"data": run.data_name, "synthetic": run.synthetic, "chosen_among": among}
-    return Evidence.model_validate({**given, **told})
+    record = summary_record(chosen.summary)
+    figures = {name: record[name] for name in Evidence.model_fields if name in record}
+    figures["protocol"] = describe_splits(chosen.summary)
+    origin = {"data": run.data_name, "synthetic": run.synthetic, "chosen_among": among}
+    return Evidence.model_validate({**figures, **origin})
 
 
-def _training(record: dict[str, Any], fitted: Fitted) -> Training:
+def _training(record: dict[str, Any], fitted: FittedModel) -> Training:
     samples = fitted.samples
     counts = Counter(samples.labels.tolist())
     return Training(
@@ -211,8 +227,8 @@ def _training(record: dict[str, Any], fitted: Fitted) -> Training:
 
 
 def _write(manifest: Manifest, files: dict[str, bytes], target: Path) -> None:
-    """Write all into a folder beside `target` and put it in place when it is whole."""
-    files = {**files, CARD: card(manifest).encode()}
+    """Write all files into a new folder next to `target`, then rename it."""
+    files = {**files, CARD: model_card(manifest).encode()}
     digests = {name: sha256_of(content) for name, content in sorted(files.items())}
     target = target.resolve()
     new = target.with_name(f".{target.name}.new")
@@ -221,8 +237,8 @@ def _write(manifest: Manifest, files: dict[str, bytes], target: Path) -> None:
         new.mkdir(parents=True)
         for name, content in files.items():
             (new / name).write_bytes(content)
-        whole = manifest.model_copy(update={"files": digests}).model_dump(mode="json")
-        write_json(whole, new / MANIFEST)
+        complete = manifest.model_copy(update={"files": digests}).model_dump(mode="json")
+        write_json(complete, new / MANIFEST)
         replace_folder(new, target)
     except OSError as problem:
         raise UserError(f"Cannot write the bundle {target}: {problem.strerror}.") from None

@@ -1,76 +1,77 @@
-"""A dry run: what a sweep would do, and what that would cost."""
+"""A dry run of a sweep: the work to do, and an estimate of its cost from a short probe."""
 
 import os
 import time
 from typing import Any
 
 from fer_ray.execution.guard import Guard
-from fer_ray.pipelines.sweep import look, make_plan
-from fer_ray.pipelines.sweeps.context import Sweep
-from fer_ray.pipelines.sweeps.prepare import refuse_another_source
+from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
+from fer_ray.pipelines.sweeps.planning import list_source, plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.settings.root import Execution
 
-PROBED = 16  # images that are tried
-RAY_STARTS_S = 6.0  # until it takes work, on two processors; a cluster runs already
-PROBE_SECONDS = 30.0  # or as many as this takes
+MAX_PROBED = 16  # images
+MAX_PROBE_S = 30.0  # after which no further image is probed
+RAY_START_S = 6.0  # on two processors, until the first task runs; a cluster is already running
 
 
-def estimate(sweep: Sweep) -> dict[str, Any]:
-    """Images and bytes by what is to be done, and the time it takes by a short probe.
+def plan_sweep(request: SweepRequest) -> dict[str, Any]:
+    """Count the images and bytes that a sweep would process, and estimate its duration.
 
-    The probe reads and describes a few of the images, drawn by chance, in one process. Contents
-    that are there twice are found only by reading: until then each image counts.
-
-    Args:
-        sweep: One that has not begun (`prepared`); its store need not exist, and is not made.
+    A few images, sampled at random, are read and described in one process. Duplicate contents are
+    only found by reading, so each image counts as work. The store is not changed, nor created.
 
     Returns:
-        Among others `workers`, 0 where the cluster has no processors yet, and `seconds_expected`,
-        then None.
+        `planned` by kind of work, `core_hours` and, among others, `workers`, which is 0 if the
+        cluster has no processors yet, and `seconds_expected`, which then is None.
     """
-    look(sweep)
-    sweep.record.planned = planned = make_plan(sweep)
-    refuse_another_source(sweep)
+    with prepare_sweep(request) as sweep:
+        return _estimate(sweep)
+
+
+def _estimate(sweep: SweepContext) -> dict[str, Any]:
+    list_source(sweep)
+    sweep.record.planned = planned = plan_work(sweep)
+    require_intact_source(sweep)
     todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
-    clustered = bool(os.environ.get("RAY_ADDRESS"))
-    workers = _workers(sweep.settings.execution, clustered)
-    probed = _probe(sweep)
-    seconds = todo * probed["seconds_an_image"] if todo else 0.0
-    ray_starts = 0.0 if clustered else RAY_STARTS_S
-    started = round(ray_starts + probed["seconds_to_start"], 1) if todo else 0.0
-    took = started + seconds / workers if workers else None
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    workers = _count_workers(sweep.settings.execution, on_cluster)
+    probe = _probe(sweep)
+    work_s = todo * probe["seconds_an_image"] if todo else 0.0
+    ray_start_s = 0.0 if on_cluster else RAY_START_S
+    start_s = round(ray_start_s + probe["seconds_to_start"], 1) if todo else 0.0
     return {
         "recipe": sweep.recipe.fingerprint,
         "planned": {kind: {"images": n, "bytes": size} for kind, (n, size) in planned.items()},
         "quality": sweep.quality.records(),
         "images_to_do": todo,
-        "probe": probed,
-        "core_hours": round(seconds / 3600, 4),
+        "probe": probe,
+        "core_hours": round(work_s / 3600, 4),
         "workers": workers,
-        "seconds_to_start": started,
-        "seconds_expected": None if took is None else round(took, 1),
+        "seconds_to_start": start_s,
+        "seconds_expected": round(start_s + work_s / workers, 1) if workers else None,
     }
 
 
-def _probe(sweep: Sweep) -> dict[str, Any]:
-    """Seconds that an image takes one process, over a few of those to do."""
+def _probe(sweep: SweepContext) -> dict[str, Any]:
+    """Measure the seconds per image of one process, over a few of the images to process."""
     guard = Guard(sweep.describe, sweep.settings.sweep.image_seconds)
-    most = sweep.settings.extract.decode.max_bytes
+    max_bytes = sweep.settings.extract.decode.max_bytes
     done, began, started = 0, time.monotonic(), 0.0
     try:
-        for path in sweep.ledger.some_to_do(PROBED):
+        for path in sweep.ledger.sample_to_do(MAX_PROBED):
             try:
-                content = sweep.source.read(path, most)
+                content = sweep.source.read(path, max_bytes)
             except OSError:
                 continue
-            if len(content) > most:
+            if len(content) > max_bytes:
                 continue
-            if not started:  # the first one loads the models
+            if not started:  # the first image also loads the models
                 guard(content)
                 started = time.monotonic()
             guard(content)
             done += 1
-            if done == PROBED or time.monotonic() - started > PROBE_SECONDS:
+            if done == MAX_PROBED or time.monotonic() - started > MAX_PROBE_S:
                 break
     finally:
         guard.close()
@@ -82,16 +83,16 @@ def _probe(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _workers(execution: Execution, clustered: bool) -> int:
-    if not clustered:
-        return execution.workers or _processors()
-    from fer_ray.execution.resources import CPU, there
+def _count_workers(execution: Execution, on_cluster: bool) -> int:
+    if not on_cluster:
+        return execution.workers or _count_processors()
+    from fer_ray.execution.resources import CPU, cluster_total
     from fer_ray.execution.session import start_ray
 
     start_ray(execution)
-    processors = int(there(CPU))
+    processors = int(cluster_total(CPU))
     return min(processors, execution.workers or processors)
 
 
-def _processors() -> int:
+def _count_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Prediction as a job: a bundle's answers on images, resumed and recorded as an extraction is."""
+"""`fer-ray predict`: predictions of a bundle, resumed and recorded as an extraction is."""
 
 import logging
 import time
@@ -10,23 +10,28 @@ from typing import Any
 import pyarrow.compute as pc
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.evaluation.answers import evaluate
+from fer_ray.evaluation.labelled_predictions import evaluate_predictions
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.faces.crops import cascade_file
-from fer_ray.models.bundles.backbone_features import Asked, require_weights
-from fer_ray.models.bundles.predictor import Answering, Predictor
-from fer_ray.pipelines.extract import Advance, differences, record_of, run_blocks
-from fer_ray.pipelines.extract import Plan as ExtractPlan
-from fer_ray.schemas import answers_schema
+from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
+from fer_ray.models.bundles.prediction_step import PredictionStep
+from fer_ray.models.bundles.predictor import Predictor
+from fer_ray.pipelines.extract import (
+    Advance,
+    ExtractionPlan,
+    build_record,
+    describe_changes,
+    extract_missing,
+)
+from fer_ray.schemas import predicted_images_schema
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Layout, Selection, extract_fingerprint
 from fer_ray.settings.root import Execution
-from fer_ray.sources.digest import file_stats, table_digest
-from fer_ray.sources.listing import refuse_among_images
-from fer_ray.sources.several import list_images
+from fer_ray.sources.datasets.listing import require_output_outside
+from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json, remove, write_json
-from fer_ray.storage.parquet import read_table, rows_in
+from fer_ray.storage.parquet import count_rows, read_table
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder
 from fer_ray.storage.staging import StagedRows
 
@@ -34,34 +39,44 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictionPlan:
     """What a prediction has to do.
 
     Attributes:
-        extraction: Of the images, by the bundle's recipe; its fingerprint is the bundle's too.
-        predictor: The bundle's model.
-        weights: Files of weights by backbone.
+        extraction: Extraction of the images with the settings of the bundle; its fingerprint
+            includes the bundle.
+        predictor: The model of the bundle.
+        weights: Files of weights by backbone, instead of the defaults.
     """
 
-    extraction: ExtractPlan
+    extraction: ExtractionPlan
     predictor: Predictor
-    weights: Asked = ()
+    weights: WeightOverrides = ()
 
 
-def plan(
+def plan_prediction(
     bundle: Path,
     images: list[Path],
     out: Path,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
-    weights: Asked = (),
+    weights: WeightOverrides = (),
     fresh: bool = False,
-) -> Plan:
-    """Look at the bundle, the images, and what `out` already holds.
+) -> PredictionPlan:
+    """Open the bundle, list the images and compare them with the contents of `out`.
+
+    Args:
+        bundle: Folder of the bundle.
+        images: Image files and folders.
+        out: Folder of the results.
+        layout: Layout of the folders.
+        landmark_model: File of the landmark model. None: the default.
+        weights: Files of weights by backbone, instead of the defaults.
+        fresh: Replace predictions of other images or by another bundle.
 
     Raises:
         UserError: The bundle cannot be used, or images or a model are missing.
-        MismatchError: `out` holds predictions on other images or by another bundle, and `fresh` is
+        MismatchError: `out` has predictions for other images or by another bundle, and `fresh` is
             not set.
     """
     predictor = Predictor(bundle)
@@ -69,90 +84,94 @@ def plan(
     require_weights(predictor.bundle, weights)
     cascade_file(settings.crop.cascades[0])
     if RunFolder(out).extract_record.exists():
-        raise UserError(f"{out} is the run folder of an extraction. Give another --out.")
+        raise UserError(f"{out} is the run folder of an extraction. Pass another --out.")
     started = time.monotonic()
     settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
     listing = list_images(images, settings.selection)
-    refuse_among_images(out, listing.root, listing.summary["layout"])
-    stats = file_stats(listing.root, listing.table["path"].to_pylist())
+    require_output_outside(out, listing.root, listing.summary["layout"])
     model = predictor.bundle.manifest.recipe.landmark_model_sha256
-    extraction = ExtractPlan(
+    extraction = ExtractionPlan(
         listing,
         settings,
         fingerprint({"rows": extract_fingerprint(settings, model), "bundle": predictor.sha256}),
-        table_digest(listing.table, stats),
-        _finished(out),
+        listing.digest(),
+        _finished_record(out),
         time.monotonic() - started,
     )
-    return Plan(_checked(extraction, predictor, out, fresh), predictor, weights)
+    return PredictionPlan(
+        _compare_with_finished(extraction, predictor, out, fresh), predictor, weights
+    )
 
 
-def _finished(out: Path) -> dict[str, Any] | None:
+def _finished_record(out: Path) -> dict[str, Any] | None:
     folder = PredictionFolder(out)
     return read_json(folder.record) if folder.predictions.is_dir() else None
 
 
-def _checked(made: ExtractPlan, predictor: Predictor, out: Path, fresh: bool) -> ExtractPlan:
-    """The plan, finished only if what is there is of the very same."""
-    if made.finished is None or fresh:
-        return replace(made, finished=None)
-    changed = differences(made, made.finished)
-    before = made.finished.get("bundle", {}).get("sha256")
-    if changed and before != predictor.sha256:
-        changed = ["the model was another bundle"]
-    if changed:
+def _compare_with_finished(
+    plan: ExtractionPlan, predictor: Predictor, out: Path, fresh: bool
+) -> ExtractionPlan:
+    """The plan, with `finished` only if `out` has all predictions of exactly this plan."""
+    if plan.finished is None or fresh:
+        return replace(plan, finished=None)
+    changes = describe_changes(plan, plan.finished)
+    if changes and plan.finished.get("bundle", {}).get("sha256") != predictor.sha256:
+        changes = ["they come from another bundle"]
+    if changes:
         raise MismatchError(
-            f"{out} holds other predictions: {'; '.join(changed)}.\n"
-            "Give another --out to keep them, or --fresh to replace them."
+            f"{out} has other predictions: {'; '.join(changes)}.\n"
+            "Pass another --out to preserve them, or --fresh to replace them."
         )
-    whole = rows_in(PredictionFolder(out).predictions) == made.finished["data"]["selected"]
-    return made if whole else replace(made, finished=None)
+    rows = count_rows(PredictionFolder(out).predictions)
+    is_complete = rows == plan.finished["data"]["selected"]
+    return plan if is_complete else replace(plan, finished=None)
 
 
-def predict(plan: Plan, out: Path, execution: Execution, advance: Advance) -> dict[str, Any]:
-    """Predict what is left to do, and write `predictions` and its record.
+def predict(
+    plan: PredictionPlan, out: Path, execution: Execution, advance: Advance
+) -> dict[str, Any]:
+    """Predict the images that are left, and write `predictions` and its record.
 
     Args:
-        plan: From `plan`; one that is finished is returned as it is.
-        out: Folder of the results, held by the caller (`holding.run_folder`).
+        plan: From `plan_prediction`. The record of a finished one is returned.
+        out: Folder of the results, locked by the caller.
         execution: Workers and block size.
-        advance: Told the number of images each time that more are done.
+        advance: Called with the number of images just finished.
 
     Returns:
-        The record, as `predict.json` holds it; with `already_finished`, true, where nothing was
-        left to do.
+        The record, as in `predict.json`, with `already_finished` set to True if all images were
+        already done.
     """
     extraction, predictor = plan.extraction, plan.predictor
     if extraction.finished is not None:
         return {**extraction.finished, "already_finished": True}
-    written = PredictionFolder(out)
-    for path in (written.record, written.report, written.sheet):
+    folder = PredictionFolder(out)
+    for path in (folder.record, folder.report, folder.sheet):
         remove(path)
-    key = f"{extraction.fingerprint[:16]}-{extraction.source_digest[:16]}"
-    staged = StagedRows(PredictionFolder(out.resolve()).predictions_partial / key)
-    schema = answers_schema(predictor.labels)
+    partial = PredictionFolder(out.resolve()).predictions_partial
+    staged = StagedRows(partial / extraction.staging_key)
+    schema = predicted_images_schema(predictor.labels)
     started = time.monotonic()
     ensure_ray(execution)
-    folder = predictor.bundle.folder.resolve()
-    require_shared(out, folder)
-    root = extraction.listing.root.resolve()
-    answer = Answering(folder, predictor.sha256, root, plan.weights)
-    done = run_blocks(extraction, staged, execution, advance, answer=answer, kept=schema)
+    bundle, root = predictor.bundle.folder.resolve(), extraction.listing.root.resolve()
+    require_shared(out, bundle)
+    step = PredictionStep(bundle, predictor.sha256, root, plan.weights)
+    count = extract_missing(extraction, staged, execution, advance, predict=step, schema=schema)
     seconds = time.monotonic() - started
-    staged.assemble(written.predictions, schema)
-    record = _record(plan, written.predictions, seconds, done)
-    write_json(record, written.record)
+    staged.assemble(folder.predictions, schema)
+    record = _build_record(plan, folder.predictions, seconds, count)
+    write_json(record, folder.record)
     staged.remove()
-    logger.info("predicted %d images in %.1f s", done, seconds)
+    logger.info("predicted %d images in %.1f s", count, seconds)
     return record
 
 
-def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]:
-    counted = read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
-    predicted = Counter({one["values"]: one["counts"] for one in counted})
+def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:
+    counts = read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
+    predicted = Counter({item["values"]: item["counts"] for item in counts})
     bundle = plan.predictor.bundle
     return {
-        **record_of(plan.extraction, rows, seconds, done),
+        **build_record(plan.extraction, rows, seconds, count),
         "bundle": {
             "sha256": bundle.sha256,
             "labels": list(bundle.manifest.labels),
@@ -166,14 +185,16 @@ def _record(plan: Plan, rows: Path, seconds: float, done: int) -> dict[str, Any]
     }
 
 
-def _evaluation(plan: Plan, rows: Path) -> dict[str, Any] | None:
+def _evaluation(plan: PredictionPlan, rows: Path) -> dict[str, Any] | None:
     manifest = plan.predictor.bundle.manifest
     model = manifest.model
     experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
     probabilities = [f"p_{name}" for name in manifest.labels]
     columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
     table = read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
-    return evaluate(table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment)
+    return evaluate_predictions(
+        table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment
+    )
 
 
 def run_predict(
@@ -184,26 +205,41 @@ def run_predict(
     progress: Progress,
     layout: Layout = "auto",
     landmark_model: Path | None = None,
-    weights: Asked = (),
+    weights: WeightOverrides = (),
     fresh: bool = False,
     sheet: bool = False,
     show_faces: bool = False,
 ) -> dict[str, Any]:
-    """Predict images with a bundle into `out`; the record, also of predictions finished before.
+    """Predict images with a bundle, and write a report if images are labelled.
 
-    Where images are labelled, a report about the answers is written beside them.
+    Args:
+        bundle: Folder of the bundle.
+        images: Image files and folders.
+        out: Folder of the results, locked by the caller.
+        execution: Workers and block size.
+        progress: Displays the progress.
+        layout: Layout of the folders.
+        landmark_model: File of the landmark model. None: the default.
+        weights: Files of weights by backbone, instead of the defaults.
+        fresh: Replace predictions of other images or by another bundle.
+        sheet: Also write a contact sheet.
+        show_faces: Show faces in the report.
+
+    Returns:
+        The record, as in `predict.json`, with `already_finished` set to True if all images were
+        already done.
     """
-    planned = plan(bundle, images, out, layout, landmark_model, weights, fresh)
-    with progress("predict", "images", planned.extraction.listing.table.num_rows) as advance:
-        record = predict(planned, out, execution, advance)
-    from fer_ray.report.figures.sheet import write_sheet
-    from fer_ray.report.prediction_page import write_page
+    plan = plan_prediction(bundle, images, out, layout, landmark_model, weights, fresh)
+    with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
+        record = predict(plan, out, execution, advance)
+    from fer_ray.report.figures.contact_sheet import write_contact_sheet
+    from fer_ray.report.prediction_page import write_prediction_report
 
-    write_page(out, record, planned.predictor.trained_on, show_faces)
+    write_prediction_report(out, record, plan.predictor.trained_on, show_faces)
     if sheet:
-        write_sheet(
+        write_contact_sheet(
             read_table(PredictionFolder(out).predictions),
-            planned.extraction.listing.root,
+            plan.extraction.listing.root,
             PredictionFolder(out).sheet,
         )
     return record

@@ -1,7 +1,6 @@
-"""The jobs: extraction, trials and report, one at a time or all in one. Called by CLI and jobs/."""
+"""`fer-ray run`, `extract` and `report`: all steps of a run, or single ones."""
 
 import importlib
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,70 +8,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fer_ray import __version__
 from fer_ray.errors import UserError
 from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.summary import ExperimentSummary
 from fer_ray.execution.progress import Advance, Progress
-from fer_ray.pipelines.extract import extract, plan
+from fer_ray.pipelines.extract import extract, plan_extraction
+from fer_ray.pipelines.run_record import describe_run, describe_timings, matches
 from fer_ray.settings.root import Settings
-from fer_ray.sources.listing import require_labels
-from fer_ray.storage.environment import library_versions, machine
+from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
-from fer_ray.storage.run_folder import RunFolder
-from fer_ray.vocabulary import SCHEMA_VERSION
+from fer_ray.storage.run_folder import RunFolder, frames_record
 
-if TYPE_CHECKING:
-    from fer_ray.evaluation.summary import ExperimentSummary
+# Needed after the extraction, and slow to import.
+IMPORTED_AHEAD = (
+    "fer_ray.pipelines.trials",
+    "fer_ray.execution.runner",
+    "fer_ray.report.run_page",
+)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a job leaves: its record and the figures of every experiment in the run folder."""
+class RunOutcome:
+    """The outcome of a run.
+
+    Attributes:
+        record: The record, as in `run.json`.
+        summaries: Figures of every experiment in the run folder.
+        report: The report's page.
+        already_finished: Whether nothing was left to do.
+    """
 
     record: dict[str, Any]
-    summaries: "list[ExperimentSummary]"
-    report: Path | None
+    summaries: list[ExperimentSummary]
+    report: Path
     already_finished: bool = False
-
-
-def run_extract(
-    data: Path,
-    out: Path,
-    settings: Settings,
-    progress: Progress,
-    fresh: bool = False,
-    labelled: bool = False,
-) -> dict[str, Any]:
-    """Extract `data` into `out/frames`; the record, also of an extraction finished before.
-
-    Raises:
-        UserError: The source or a model is missing, or no image is labelled where `labelled` asks
-            for it.
-        MismatchError: `out` holds frames made from other settings or files, and `fresh` is not set.
-    """
-    planned = plan(data, out, settings.extract, fresh)
-    if labelled:
-        require_labels(data, planned.listing)
-    total = planned.listing.table.num_rows
-    if planned.finished is not None:
-        return planned.finished
-    with progress("extract", "images", total) as advance:
-        return extract(planned, out, settings.execution, advance)
-
-
-def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
-    """Write `out/report` from what the run folder holds; `source` is where the images lie now."""
-    from fer_ray.storage.run_folder import frames_record
-
-    record = frames_record(out)
-    if not RunFolder(out).experiments():
-        raise UserError(f"{out} holds no trials yet: run `fer-ray trials --out {out}` first.")
-    from fer_ray.report.page import write_report
-
-    root = source if source is not None else Path(record["data"]["root"])
-    return write_report(out, root if root.is_dir() else None, show_faces)
 
 
 def run_all(
@@ -83,142 +54,164 @@ def run_all(
     show_faces: bool = False,
     fresh: bool = False,
     strict: bool = False,
-) -> Result:
-    """Extraction, trials and report; what is done already is not done again.
+) -> RunOutcome:
+    """Extract features, run all trials and write the report. Finished steps are not repeated.
 
     Args:
-        data: The images' source.
-        out: Run folder, held by the caller (`holding.run_folder`).
-        settings: What to do.
-        progress: Shows how far it is.
-        show_faces: Whether the report may show faces.
+        data: Source of the images.
+        out: Run folder, locked by the caller.
+        settings: What to run.
+        progress: Displays the progress.
+        show_faces: Show faces in the report.
         fresh: Replace frames of other settings or images.
         strict: Refuse splits that leak.
 
     Raises:
-        UserError: Something is missing, there is nothing to train on, or splits leak.
-        MismatchError: `out` holds frames of another run, and `fresh` is not set.
+        UserError: Something is missing, there is nothing to train on, or the splits leak and
+            `strict` is set.
+        MismatchError: `out` has frames of another run, and `fresh` is not set.
     """
-    started = datetime.now(UTC)
-    clock = time.monotonic()
-    before = read_json(RunFolder(out).run_record)
-    absent, deep = {}, {}
-    if settings.deep.backbones:
-        from fer_ray.pipelines.run_backbones import look_for_weights, run_backbones
-
-        absent = look_for_weights(settings)
-    extracted = run_extract(data, out, settings, _importing(progress), fresh, labelled=True)
-    from fer_ray.evaluation.results import late_cohorts
-    from fer_ray.evaluation.summary import figures_of
-    from fer_ray.pipelines.trials import run_trials
-
-    root = data.parent if data.is_file() else data
-    deep_clock = time.monotonic()
-    if settings.deep.backbones:
-        deep = run_backbones(out, root, settings, progress, absent, strict)
-    deep_seconds = time.monotonic() - deep_clock
-    tried = [
-        run_trials(out, one, settings.execution, progress, strict)
-        for one in settings.trials_of_run()
-    ]
-    page = RunFolder(out).report / "index.html"
-    done = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
+    started, clock, seconds = datetime.now(UTC), time.monotonic(), dict[str, float]()
+    run, root = RunFolder(out), data.parent if data.is_file() else data
+    previous = read_json(run.run_record)
+    unavailable = _unavailable_weights(settings)
+    extraction = run_extract(data, out, settings, _importing_ahead(progress), fresh, labelled=True)
+    with _timed(seconds, "backbones"):  # features, heads and SVMs on them
+        networks = _run_backbones(out, root, settings, progress, unavailable, strict)
+    trials = _run_trials(out, settings, progress, strict)
     experiments = read_experiments(out)
     summaries = [item.summary for item in experiments]
-    trials_run = sum(one["trials_run"] for one in tried)
-    if before and page.is_file() and not trials_run and _same(before, done, summaries):
-        return Result(before, summaries, page, already_finished=True)
-    remove(RunFolder(out).run_record)
-    with progress("report", "pages", 1) as advance:
-        reporting = time.monotonic()
+    inputs = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
+    page = run.report / "index.html"
+    did_trials = any(record["trials_run"] for record in trials)
+    if previous and page.is_file() and not did_trials and matches(previous, inputs, summaries):
+        return RunOutcome(previous, summaries, page, already_finished=True)
+    remove(run.run_record)
+    with _timed(seconds, "report"), progress("report", "pages", 1) as advance:
         page = run_report(out, root, show_faces)
         advance(1)
     record = {
-        "schema_version": SCHEMA_VERSION,
-        "fer_ray_version": __version__,
-        **done,
-        "versions": library_versions(),
-        "seeds": {
-            "neutral": settings.extract.selection.neutral_seed,
-            "trials": settings.trials.seed,
-        },
-        "counts": extracted["counts"],
-        "experiments": [figures_of(summary) for summary in summaries],
-        "late_cohorts": late_cohorts(extracted["data"], experiments),
-        "warnings": [*_warnings(tried), *_absent(absent)],
-        "leakage": _audits(tried),
-        "deep": deep,
-        "extract": extracted,
-        "machine": machine(),
-        "timings": {
-            "extract_seconds": extracted["timings"]["extract_seconds"],
-            "backbones_seconds": round(deep_seconds, 3),  # features, heads and trials on them
-            "trials_seconds": round(sum(one["seconds"] for one in tried), 3),
-            "report_seconds": round(time.monotonic() - reporting, 3),
-            "total_seconds": round(time.monotonic() - clock, 3),
-        },
+        **describe_run(settings, inputs, extraction, trials, experiments, unavailable),
+        "deep": networks,
+        "timings": describe_timings(extraction, trials, seconds, time.monotonic() - clock),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(record, RunFolder(out).run_record)
-    return Result(record, summaries, page)
+    write_json(record, run.run_record)
+    return RunOutcome(record, summaries, page)
 
 
-def _importing(progress: Progress) -> Progress:
-    """`progress` that, once work is under way, imports what trials and report will need.
+def run_extract(
+    data: Path,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    fresh: bool = False,
+    labelled: bool = False,
+) -> dict[str, Any]:
+    """Extract `data` into `out/frames`.
 
-    The driver has nothing to do then, and a short job is seconds shorter.
+    Args:
+        data: Source of the images.
+        out: Run folder, locked by the caller.
+        settings: `extract` and `execution`.
+        progress: Displays the progress.
+        fresh: Replace frames of other settings or images.
+        labelled: Require labelled images.
+
+    Returns:
+        The record, also of an extraction that was already finished.
+
+    Raises:
+        UserError: The source or a model is missing, or no image is labelled and `labelled` is set.
+        MismatchError: `out` has frames of other settings or images, and `fresh` is not set.
+    """
+    plan = plan_extraction(data, out, settings.extract, fresh)
+    if labelled:
+        require_labels(data, plan.listing)
+    if plan.finished is not None:
+        return plan.finished
+    with progress("extract", "images", plan.listing.table.num_rows) as advance:
+        return extract(plan, out, settings.execution, advance)
+
+
+def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
+    """Write `out/report` from the contents of the run folder, and return its page.
+
+    Args:
+        out: Run folder, locked by the caller.
+        source: Folder of the images. None: the folder at the time of the extraction.
+        show_faces: Show faces in the report.
+
+    Raises:
+        UserError: There are no finished frames or no trials.
+    """
+    record = frames_record(out)
+    if not RunFolder(out).experiments():
+        raise UserError(f"{out} has no trials: run `fer-ray trials --out {out}` first.")
+    from fer_ray.report.run_page import write_report
+
+    root = source if source is not None else Path(record["data"]["root"])
+    return write_report(out, root if root.is_dir() else None, show_faces)
+
+
+def _unavailable_weights(settings: Settings) -> dict[str, str]:
+    if not settings.deep.backbones:
+        return {}
+    from fer_ray.pipelines.run_backbones import find_unavailable_weights
+
+    return find_unavailable_weights(settings)
+
+
+def _run_backbones(
+    out: Path, root: Path, settings: Settings, progress: Progress, unavailable: dict[str, str],
+    strict: bool,
+) -> dict[str, Any]:  # fmt: skip
+    if not settings.deep.backbones:
+        return {}
+    from fer_ray.pipelines.run_backbones import run_backbones
+
+    return run_backbones(out, root, settings, progress, unavailable, strict)
+
+
+def _run_trials(
+    out: Path, settings: Settings, progress: Progress, strict: bool
+) -> list[dict[str, Any]]:
+    from fer_ray.pipelines.trials import run_trials
+
+    return [
+        run_trials(out, trials, settings.execution, progress, strict)
+        for trials in settings.svm_trial_settings()
+    ]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started
+
+
+def _importing_ahead(progress: Progress) -> Progress:
+    """A progress display that imports modules for the later steps when the first images are done.
+
+    The driver is idle then, so a short job becomes some seconds shorter.
     """
 
-    def import_ahead() -> None:
-        for module in (
-            "fer_ray.pipelines.experiments",
-            "fer_ray.execution.runner",
-            "fer_ray.report.page",
-        ):
+    def import_modules() -> None:
+        for module in IMPORTED_AHEAD:
             importlib.import_module(module)
 
     @contextmanager
-    def opened(name: str, unit: str, total: int) -> Iterator[Advance]:
-        thread = threading.Thread(target=import_ahead, daemon=True)
+    def display(name: str, unit: str, total: int) -> Iterator[Advance]:
+        thread = threading.Thread(target=import_modules, daemon=True)
 
-        def told(done: int) -> None:
+        def advance_and_import(done: int) -> None:
             if done and thread.ident is None:
                 thread.start()
             advance(done)
 
         with progress(name, unit, total) as advance:
-            yield told
+            yield advance_and_import
 
-    return opened
-
-
-def _warnings(tried: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(warning for one in tried for warning in one["warnings"]))
-
-
-def _audits(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the splits share, once a protocol, without the counts of each split."""
-    audits = {one["leakage"]["protocol"]: one["leakage"] for one in tried}
-    return [{k: v for k, v in audit.items() if k != "splits"} for audit in audits.values()]
-
-
-def _absent(absent: dict[str, str]) -> list[str]:
-    return [f"{name}: weights not available. {why}" for name, why in absent.items()]
-
-
-def _same(
-    before: dict[str, Any], done: dict[str, Any], summaries: "list[ExperimentSummary]"
-) -> bool:
-    """Whether a finished run's record tells of exactly this work and its figures."""
-    from fer_ray.evaluation.summary import figures_of
-
-    told = [figures_of(summary) for summary in summaries]
-    same = before.get("experiments") == json.loads(json.dumps(told))
-    before, done = ({**one, "settings": _defining(one.get("settings"))} for one in (before, done))
-    return same and all(before.get(name) == value for name, value in done.items())
-
-
-def _defining(settings: Any) -> dict[str, Any]:
-    """Settings without those that only tune how a job is run."""
-    return {name: part for name, part in (settings or {}).items() if name != "execution"}
+    return display

@@ -1,4 +1,4 @@
-"""The backbones of a whole run: features, reference heads and SVMs on each."""
+"""Backbones of `fer-ray run`: features, reference heads and SVMs on each."""
 
 import logging
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import Any
 from fer_ray.execution.progress import Progress
 from fer_ray.networks.bottleneck_plan import plan_bottleneck
 from fer_ray.networks.keras_backend import require_backend
-from fer_ray.networks.weights import UnreachableError, find_weights
+from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.root import Settings
+from fer_ray.storage.downloads import UnreachableError
 from fer_ray.storage.files import write_json
 from fer_ray.storage.run_folder import RunFolder, frames_record
 from fer_ray.vocabulary import Origin
@@ -20,25 +21,25 @@ from fer_ray.vocabulary import Origin
 logger = logging.getLogger(__name__)
 
 
-def look_for_weights(settings: Settings) -> dict[str, str]:
-    """Backbones of these settings whose published weights are not to be had, and why.
+def find_unavailable_weights(settings: Settings) -> dict[str, str]:
+    """Backbones of these settings whose published weights are not available, with the reason.
 
     Raises:
-        UserError: A file of weights is missing or is not the backbone's, or Keras, which heads are
-            trained with, has not the backend that was asked for.
+        UserError: A weights file does not exist or belongs to another network, or Keras's backend
+            is not installed.
     """
     if settings.deep.backbones:
         require_backend()
-    absent = {}
-    for name, asked in settings.deep.weights().items():
+    unavailable = {}
+    for name, source in settings.deep.weights().items():
         try:
-            weights = find_weights(BACKBONES[name], asked)
+            weights = find_weights(BACKBONES[name], source)
         except UnreachableError as problem:
-            absent[name] = str(problem)
+            unavailable[name] = str(problem)
         else:
             if weights.origin == Origin.UNTRAINED:
-                absent[name] = f"{weights.file} holds weights that were never trained."
-    return absent
+                unavailable[name] = f"{weights.file} contains weights that were never trained."
+    return unavailable
 
 
 def run_backbones(
@@ -46,37 +47,45 @@ def run_backbones(
     root: Path,
     settings: Settings,
     progress: Progress,
-    absent: dict[str, str],
+    unavailable: dict[str, str],
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Do for each backbone what `out` does not hold yet.
+    """Compute features and run trials of each backbone, unless `out` has them.
 
     Args:
-        out: Run folder with frames, held by the caller.
-        root: Where the images lie.
-        settings: Whose backbones, trials and execution.
-        progress: Shows how far it is.
-        absent: From `look_for_weights`; nothing is computed for these.
+        out: Run folder with frames, locked by the caller.
+        root: Folder of the images.
+        settings: Backbones, trials and execution.
+        progress: Displays the progress.
+        unavailable: From `find_unavailable_weights`; these backbones are skipped.
         strict: Refuse splits that leak.
 
     Returns:
-        What was done, as `deep.json` holds it.
+        The record, as in `deep.json`.
     """
-    done = {}
-    for name, asked in settings.deep.weights().items():
-        if name in absent:
-            logger.warning("%s: weights not available: %s", name, absent[name])
+    backbones = {}
+    for name, source in settings.deep.weights().items():
+        if name in unavailable:
+            logger.warning("%s: weights not available: %s", name, unavailable[name])
             continue
-        wanted = plan_bottleneck(frames_record(out), name, asked)
-        record = run_bottleneck(out, root, wanted, settings.execution, progress)
-        # Scaled: features of networks are so small or so large that C = 1 means nothing on them.
-        scaled = {"feature_set": name, "scale": "standard"}
-        for splitting in settings.splittings():
-            execution = settings.execution
-            card = run_heads(out, "reference", name, splitting, execution, progress, strict)
-            on_it = splitting.model_copy(update=scaled)
-            run_trials(out, on_it, execution, progress, strict)
-        done[name] = {"seconds": record["seconds"], "head": card["experiment"]}
-    found = {"backbones": done, "weights_not_available": absent}
-    write_json(found, RunFolder(out).deep_record)
-    return found
+        plan = plan_bottleneck(frames_record(out), name, source)
+        record = run_bottleneck(out, root, plan, settings.execution, progress)
+        card = _run_trials_on(name, out, settings, progress, strict)
+        backbones[name] = {"seconds": record["seconds"], "head": card["experiment"]}
+    record = {"backbones": backbones, "weights_not_available": unavailable}
+    write_json(record, RunFolder(out).deep_record)
+    return record
+
+
+def _run_trials_on(
+    backbone: str, out: Path, settings: Settings, progress: Progress, strict: bool
+) -> dict[str, Any]:
+    """Run heads and SVMs under each protocol, and return the card of the last head."""
+    card: dict[str, Any] = {}
+    # The scale of network features varies so much that C = 1 means nothing on unscaled ones.
+    update = {"feature_set": backbone, "scale": "standard"}
+    for splitting in settings.protocol_settings():
+        execution = settings.execution
+        card = run_heads(out, "reference", backbone, splitting, execution, progress, strict)
+        run_trials(out, splitting.model_copy(update=update), execution, progress, strict)
+    return card

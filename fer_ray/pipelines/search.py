@@ -1,14 +1,14 @@
-"""TODO."""
+"""`fer-ray search`: nested search for the best classifier and features."""
 
 import time
 from pathlib import Path
 from typing import Any
 
-from fer_ray.evaluation import splits, trial_store
+from fer_ray.evaluation.splits import require_subjects
+from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.runner import run_work
-from fer_ray.models import nested_search
-from fer_ray.pipelines.experiments import _paired, _samples, prepare
+from fer_ray.models.nested_search import NestedSearch, plan_search, selected_configurations
+from fer_ray.pipelines.experiments import prepare_trials, read_feature_sets, run_missing
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 from fer_ray.storage.files import read_json, write_json
@@ -24,36 +24,37 @@ def run_search(
     strict: bool = False,
     folds_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Search for the best classifier and features, inside the training part of each trial.
+    """Search for the best classifier and features within the training part of each trial.
 
     Args:
-        out: Run folder, held by the caller (`holding.run_folder`).
+        out: Run folder, locked by the caller.
         settings: What to search.
         splitting: Protocol, classes and seed.
         execution: Workers.
-        progress: Shows how far it is.
+        progress: Displays the progress.
         strict: Refuse splits that leak.
-        folds_file: Where to write the splits, as CSV.
+        folds_file: CSV file to write the splits to.
 
     Returns:
-        The record, as `search/EXPERIMENT.json` holds it.
+        The record, as in `search/EXPERIMENT.json`.
 
     Raises:
-        UserError: There are no finished frames, they do not allow this, or the splits leak.
+        UserError: There are no finished frames, they do not allow this search, or the splits leak
+            and `strict` is set.
     """
-    ready = prepare(out, splitting, *settings.feature_sets, strict=strict, folds_file=folds_file)
-    splits.require_subjects(ready.samples, ready.folds.splits)
-    experiment = nested_search.plan_search(settings, splitting, ready.folds, ready.frames_key)
+    feature_sets = settings.feature_sets
+    ready = prepare_trials(out, splitting, *feature_sets, strict=strict, folds_file=folds_file)
+    require_subjects(ready.samples, ready.folds.splits)
+    experiment = plan_search(settings, splitting, ready.folds, ready.frames_key)
     file = RunFolder(out).search_record(experiment.name)
-    before = read_json(file)
-    if before is not None and trial_store.TrialStore(out, experiment).finished():
-        return before
+    finished = read_json(file)
+    if finished is not None and TrialStore(out, experiment).finished():
+        return finished
     started = time.monotonic()
-    paired = _paired(settings.feature_sets)
-    by_set = {name: _samples(out, name, splitting, paired) for name in settings.feature_sets}
-    work = nested_search.Search(experiment, by_set, out.resolve())
-    workers = run_work(work, work.missing, out, execution, progress, "search", "pieces")
-    work.assemble()
+    by_set = read_feature_sets(out, feature_sets, splitting)
+    search = NestedSearch(experiment, by_set, out.resolve())
+    workers = run_missing(search, search.missing, out, execution, progress, "search", "items")
+    search.assemble()
     record = {
         "experiment": experiment.name,
         "settings": settings.model_dump(mode="json"),
@@ -63,8 +64,8 @@ def run_search(
         },
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
-        **ready.told(splitting.classes),
-        "chosen": nested_search.chosen(out, experiment.name),
+        **ready.to_record(splitting.classes),
+        "chosen": selected_configurations(out, experiment.name),
     }
     write_json(record, file)
     return record

@@ -1,4 +1,4 @@
-"""The search of heads as a job: raced trial by trial, answered, and kept."""
+"""`fer-ray search-heads`: search of the best head within the training part of each trial."""
 
 import time
 from functools import partial
@@ -6,89 +6,85 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.runner import run_work
 from fer_ray.execution.session import ensure_ray, require_shared
-from fer_ray.networks.augmented_features import drawn_features
-from fer_ray.networks.head_selection import Answers, TrialSearch, plan_head_search
-from fer_ray.networks.head_space import distributions, draw_configuration
-from fer_ray.pipelines.heads import card_of, finished_card, prepare_heads, with_figures
+from fer_ray.networks.augmented_features import load_augmented
+from fer_ray.networks.head_selection import HeadSelection, TrialSearch, plan_head_search
+from fer_ray.networks.head_space import optuna_distributions, sample_configuration
+from fer_ray.pipelines.experiments import run_missing
+from fer_ray.pipelines.heads import add_test_figures, build_card, find_finished_card, prepare_heads
 from fer_ray.settings.root import Execution, Settings
 
 
 def run_head_search(
     out: Path, feature_set: str, settings: Settings, progress: Progress, strict: bool = False
 ) -> dict[str, Any]:
-    """Search the best head inside each training part, and test what was chosen.
+    """Search the best head within each training part, and test the one that is selected.
 
     Args:
-        out: Run folder, held by the caller (`holding.run_folder`).
-        feature_set: What heads stand on: a backbone, a feature set or a union of them.
+        out: Run folder, locked by the caller.
+        feature_set: A backbone, a feature set or a union of them.
         settings: `head_search`, the splitting of `trials`, and `execution`.
-        progress: Shows how far it is.
+        progress: Displays the progress.
         strict: Refuse splits that leak.
 
     Returns:
-        The card of the best head, as `heads/EXPERIMENT.json` holds it; with `already_finished`,
-        true, where nothing was left to do.
+        The card of the best head, as in `heads/EXPERIMENT.json`, with `already_finished` set to
+        True if the search was already done.
 
     Raises:
-        UserError: Features are missing, they do not allow these trials, or the splits leak.
+        UserError: Features are missing, they do not allow these trials, or the splits leak and
+            `strict` is set.
     """
-    ready = prepare_heads(out, feature_set, settings.trials, strict)
-    drawn = drawn_features(out, feature_set, ready, settings.trials, settings.head_search.draws)
+    splitting, execution = settings.trials, settings.execution
+    ready = prepare_heads(out, feature_set, splitting, strict)
+    augmented = load_augmented(out, feature_set, ready, splitting, settings.head_search.draws)
     experiment = plan_head_search(
-        settings.head_search, feature_set, settings.trials, ready.folds, drawn.key
+        settings.head_search, feature_set, splitting, ready.folds, augmented.key
     )
-    before = finished_card(out, experiment)
-    if before is not None:
-        return {**before, "already_finished": True}
+    finished = find_finished_card(out, experiment)
+    if finished is not None:
+        return {**finished, "already_finished": True}
     started = time.monotonic()
-    answers = Answers(experiment, ready.samples, drawn.features, out.resolve())
-    left = answers.missing()
-    raced = sum(
-        _race(TrialSearch(experiment, trial, ready.samples, drawn.features, out.resolve()),
-              settings.execution, progress)
-        for trial in left
-    )  # fmt: skip
-    run_work(answers, answers.missing, out, settings.execution, progress, "answers", "trials")
-    card = card_of(out, experiment, ready, settings.trials, drawn)
+    selection = HeadSelection(experiment, ready.samples, augmented.features, out.resolve())
+    searches = [selection.trial_search(trial) for trial in selection.missing()]
+    count = sum(_compare_configurations(search, execution, progress) for search in searches)
+    run_missing(selection, selection.missing, out, execution, progress, "finalists", "trials")
+    card = build_card(out, experiment, ready, splitting, augmented)
     seconds = round(time.monotonic() - started, 3)
-    answers.assemble({**card, "configurations_raced": raced, "seconds": seconds})
-    return with_figures(out, experiment)
+    selection.assemble({**card, "configurations_raced": count, "seconds": seconds})
+    return add_test_figures(out, experiment)
 
 
-def _race(search: TrialSearch, execution: Execution, progress: Progress) -> int:
-    """Race the configurations of one trial that are left; their number."""
+def _compare_configurations(search: TrialSearch, execution: Execution, progress: Progress) -> int:
+    """Compare the remaining configurations of one trial, and return their number."""
     settings = search.experiment.settings
-    known = search.done()
-    left = settings.configurations - len(known)
-    if left <= 0:
+    known = search.results()
+    count = settings.configurations - len(known)
+    if count <= 0:
         return 0
     workers = ensure_ray(execution)
     require_shared(search.out)
-    from fer_ray.execution.tuning import Race, race_drawn, race_suggested
+    from fer_ray.execution.tuning import Tuning, tune_sampled, tune_suggested
 
-    race = Race(
-        search,
-        settings.most_epochs,
-        min(settings.grace_epochs, settings.most_epochs),
-        settings.reduction,
-        workers,
-    )
+    grace_epochs = min(settings.grace_epochs, settings.most_epochs)
+    tuning = Tuning(search, settings.most_epochs, grace_epochs, settings.reduction, workers)
+    if settings.searcher == "random":
+        tune = partial(tune_sampled, tuning, _untried_configurations(search, known))
+    else:
+        space = optuna_distributions(settings)
+        tune = partial(tune_suggested, tuning, space, search.seed(0), count, known)
     name = f"search {search.trial + 1}/{len(search.experiment.splits)}"
     with progress(name, "heads", settings.configurations) as advance:
         advance(len(known))
-        if settings.searcher == "random":
-            race_drawn(race, _drawn(search, known), search.out, search.keep, advance)
-        else:
-            suggest = partial(race_suggested, race, distributions(settings), search.seed(0), left)
-            suggest(known, search.out, search.keep, advance)
-    return left
+        tune(search.out, search.write_result, advance)
+    return count
 
 
-def _drawn(search: TrialSearch, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The configurations of a random search that have not been tried."""
-    settings, tried = search.experiment.settings, [one["configuration"] for one in known]
-    drawn = (draw_configuration(settings, search.seed(0), number)
-             for number in range(settings.configurations))  # fmt: skip
-    return [one for one in drawn if one not in tried]
+def _untried_configurations(
+    search: TrialSearch, known: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The configurations of a random search that have no result yet."""
+    settings, tried = search.experiment.settings, [result["configuration"] for result in known]
+    sampled = (sample_configuration(settings, search.seed(0), number)
+               for number in range(settings.configurations))  # fmt: skip
+    return [configuration for configuration in sampled if configuration not in tried]

@@ -1,81 +1,124 @@
-"""A sweep: list, plan, read, describe, publish, tidy, tell."""
+"""The sweep: list the source, plan, read and describe images, publish, clean up, write a report."""
 
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import StoreLostError
-from fer_ray.execution.guard import Describe
-from fer_ray.execution.progress import Progress
-from fer_ray.execution.signals import answered, terminate
-from fer_ray.models.bundles.backbone_features import Asked
-from fer_ray.pipelines.sweeps.context import Stop, Sweep, stop_here
-from fer_ray.pipelines.sweeps.manifest import drift, manifest
+from fer_ray.execution.signals import handle_sigterm, terminate
+from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest, raise_if_stopped
+from fer_ray.pipelines.sweeps.manifest import build_manifest, measure_drift
 from fer_ray.pipelines.sweeps.orphans import remove_orphans
-from fer_ray.pipelines.sweeps.prepare import prepared, refuse_another_source
+from fer_ray.pipelines.sweeps.planning import list_source, plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.publish import publish
-from fer_ray.pipelines.sweeps.work import work
-from fer_ray.report.sweep_page import sweep_page
-from fer_ray.settings.root import Settings
-from fer_ray.sources.sweep_labels import labels_of, note_unused
+from fer_ray.pipelines.sweeps.read_and_describe import read_and_describe
+from fer_ray.report.sweep_page import render_sweep_page
 from fer_ray.storage.archive import SWEEPS
 from fer_ray.vocabulary import ExitCode
 
-# Of the manifest, in the last line of a log.
+# The fields of the manifest in the last line of the log.
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
 
 logger = logging.getLogger(__name__)
 
 
-def run_sweep(
-    source: str,
-    store: str,
-    settings: Settings,
-    progress: Progress,
-    model: Path | None = None,
-    weights: Asked = (),
-    describe: Describe | None = None,
-    stop: Stop | None = None,
-) -> dict[str, Any]:
-    """Bring the store in step with the source.
-
-    Args:
-        source: Path or URI of the images.
-        store: Path or URI of the store; made if it is not there.
-        settings: What defines the rows, and the policies of `sweep`.
-        progress: Told what is done.
-        model: A model bundle, whose answers are added and whose settings of extraction are taken.
-        weights: Files of weights by backbone of the bundle; others are the backbone's own.
-        describe: From the bytes of an image to its rows. None: the steps of extraction.
-        stop: Ends the sweep in good order once set; SIGTERM sets it.
+def run_sweep(request: SweepRequest) -> dict[str, Any]:
+    """Update a store from its source; only new, changed and outdated images are processed.
 
     Returns:
-        The sweep's manifest, as the store keeps it; `exit_code` among it.
+        The manifest of the sweep, which is also in the store; `exit_code` is one of its fields.
 
     Raises:
-        UserError: The source or the store is lost, or a model missing; what was finished is
-            committed, and the manifest written if the store still takes it.
+        UserError: The source or the store cannot be read, or a model is missing. Finished results
+            are committed, and the manifest is written if the store can still be written.
+
+    Example:
+        >>> from fer_ray.pipelines.sweep import run_sweep
+        >>> from fer_ray.pipelines.sweeps.context import SweepRequest
+        >>> from fer_ray.settings.root import Settings
+        >>> manifest = run_sweep(SweepRequest("photos", "store", Settings()))  # doctest: +SKIP
+        >>> manifest["statuses"]  # doctest: +SKIP
+        {'ok': 1204, 'no_face': 31, 'unreadable': 2}
     """
-    with (
-        answered(terminate),
-        prepared(source, store, settings, progress, model, weights, describe, stop) as sweep,
-    ):
+    with handle_sigterm(terminate), prepare_sweep(request) as sweep:
         try:
-            _sweep(sweep)
+            _run_steps(sweep)
         except BaseException as problem:
-            sweep.record.exit_code = _code(problem)
+            sweep.record.exit_code = _exit_code_of(problem)
             sweep.record.problem = str(problem) or type(problem).__name__
             if not isinstance(problem, StoreLostError):
-                _keep(sweep, final=False)
+                _write_manifest(sweep, finished=False)
             raise
-        return _keep(sweep, final=True)
+        return _write_manifest(sweep, finished=True)
 
 
-def _code(problem: BaseException) -> int:
+def _run_steps(sweep: SweepContext) -> None:
+    record = sweep.record
+    with record.timed("list"):
+        list_source(sweep)
+    with record.timed("plan"):
+        record.planned = plan_work(sweep)
+        require_intact_source(sweep)
+    if sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe():
+        with _ray_running(sweep):
+            read_and_describe(sweep)
+    raise_if_stopped(sweep)
+    with record.timed("publish"):
+        record.published = publish(sweep)
+        sweep.store.archive.write_source(sweep.source.uri)
+    with record.timed("tidy"):
+        _clean_up(sweep)
+    record.statuses = sweep.ledger.statuses()
+    record.exit_code = int(_check_error_share(sweep))
+
+
+@contextmanager
+def _ray_running(sweep: SweepContext) -> Iterator[None]:
+    """Start Ray; until the context exits, SIGTERM sets the sweep's stop flag."""
+    from fer_ray.execution.session import available_workers, start_ray
+
+    start_ray(sweep.settings.execution)
+    sweep.record.workers = available_workers(sweep.settings.execution)
+    with handle_sigterm(sweep.stop.set):
+        yield
+
+
+def _clean_up(sweep: SweepContext) -> None:
+    """Remove unused results, compact small files, and delete manifests past the retention."""
+    store, published, record = sweep.store, sweep.record.published, sweep.record
+    # A generator, since each manifest is a file to read.
+    finished = (manifest for manifest in store.archive.manifests() if manifest["finished"])
+    newest = list(islice(finished, 1))
+    waiting = any(manifest.get("results_waiting") for manifest in newest)
+    if published.get("replaced") or published.get("delete") or waiting:
+        remove_orphans(sweep, [manifest["sweep"] for manifest in (*newest, *finished)])
+    readings = store.snapshot("readings")
+    if readings.table is not None and readings.table.count():
+        store.delete_rows(readings)
+    record.tables = {
+        name: store.compact_and_vacuum(name) | {"version": store.snapshot(name).version}
+        for name in ("images", "results")
+    }
+    store.compact_and_vacuum("readings")
+    store.archive.prune(sweep.retention_start)
+
+
+def _check_error_share(sweep: SweepContext) -> ExitCode:
+    share, limit = sweep.record.error_share, sweep.settings.sweep.max_error_share
+    if share > limit:
+        sweep.record.problem = (
+            f"{share:.2%} of the images failed, more than --max-error-share ({limit:.2%}). All "
+            "other images are published."
+        )
+        return ExitCode.TOO_MANY_ERRORS
+    return ExitCode.DONE
+
+
+def _exit_code_of(problem: BaseException) -> int:
     if isinstance(problem, SystemExit):
         return int(problem.code or 0)
     if isinstance(problem, KeyboardInterrupt):
@@ -83,103 +126,22 @@ def _code(problem: BaseException) -> int:
     return int(getattr(problem, "exit_code", ExitCode.FAILED))
 
 
-def _keep(sweep: Sweep, final: bool) -> dict[str, Any]:
-    """Write manifest and page into the store."""
-    told = manifest(sweep, final)
-    told["drift"] = []
-    if final:
-        alert_from = sweep.settings.sweep.drift_alert
-        told["drift"] = drift(told, sweep.store.archive.manifests(), alert_from)
-        for one in told["drift"]:
-            if one["alert"]:
-                logger.warning("drift: %s is %.3f, was %.3f", *list(one.values())[:3])
-    sweep.store.archive.write(f"{SWEEPS}/{sweep.record.sweep}.html", sweep_page(told))
-    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    sweep.store.archive.write(f"{SWEEPS}/{sweep.record.sweep}.json", text)
-    figures = {name: told[name] for name in LOGGED}
-    logger.info("sweep %s ended", told["sweep"], extra={"figures": figures})
-    return told
-
-
-def _sweep(sweep: Sweep) -> None:
-    record = sweep.record
-    with record.timed("list"):
-        look(sweep)
-    with record.timed("plan"):
-        record.planned = make_plan(sweep)
-        refuse_another_source(sweep)
-    todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
-    if todo:
-        with _on_ray(sweep):
-            work(sweep)
-    stop_here(sweep)
-    with record.timed("publish"):
-        record.published = publish(sweep)
-        sweep.store.archive.keep_source(sweep.source.uri)
-    with record.timed("tidy"):
-        _tidy(sweep)
-    record.statuses = sweep.ledger.statuses()
-    record.exit_code = int(_verdict(sweep))
-
-
-def look(sweep: Sweep) -> None:
-    """List the source into the ledger."""
-    labels = labels_of(sweep.source, sweep.quality)
-    with sweep.progress("list", "images", 0) as advance:
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for entry in sweep.source.entries(sweep.quality):
-                advance(1)
-                yield (*entry, *labels(entry.path))
-
-        sweep.ledger.take_listing(rows())
-    note_unused(labels, sweep.quality)
-
-
-def make_plan(sweep: Sweep) -> dict[str, tuple[int, int]]:
-    """Hold the listing against the store; images and bytes by what is to be done about them."""
-    sweep.ledger.load_images(sweep.store.snapshot("images"))
-    sweep.ledger.load_results(sweep.store.snapshot("results"))
-    sweep.ledger.load_readings(sweep.store.snapshot("readings"))
-    return sweep.ledger.plan()
-
-
-@contextmanager
-def _on_ray(sweep: Sweep) -> Iterator[None]:
-    """Ray is there, and SIGTERM asks the sweep to end."""
-    from fer_ray.execution.session import start_ray, workers_there
-
-    start_ray(sweep.settings.execution)
-    sweep.record.workers = workers_there(sweep.settings.execution)
-    with answered(sweep.stop.set):
-        yield
-
-
-def _tidy(sweep: Sweep) -> None:
-    """Drop what no image needs, join small files; another sweep at work may be quicker."""
-    store, published, record = sweep.store, sweep.record.published, sweep.record
-    finished = (one for one in store.archive.manifests() if one["finished"])  # each is read
-    newest = list(islice(finished, 1))
-    waiting = any(one.get("results_waiting") for one in newest)
-    if published.get("replaced") or published.get("delete") or waiting:
-        remove_orphans(sweep, [one["sweep"] for one in (*newest, *finished)])
-    readings = store.snapshot("readings")
-    if readings.table is not None and readings.table.count():
-        store.clear(readings)
-    record.tables = {
-        name: store.tidy(name) | {"version": store.snapshot(name).version}
-        for name in ("images", "results")
-    }
-    store.tidy("readings")
-    store.archive.prune(sweep.oldest_kept)
-
-
-def _verdict(sweep: Sweep) -> ExitCode:
-    share = sweep.record.error_share
-    if share > sweep.settings.sweep.max_error_share:
-        sweep.record.problem = (
-            f"{share:.2%} of the images failed; --max-error-share is "
-            f"{sweep.settings.sweep.max_error_share:.2%}. All others are published."
-        )
-        return ExitCode.TOO_MANY_ERRORS
-    return ExitCode.DONE
+def _write_manifest(sweep: SweepContext, finished: bool) -> dict[str, Any]:
+    """Write the manifest and the page of the sweep into the store; return the manifest."""
+    manifest = build_manifest(sweep, finished)
+    manifest["drift"] = []
+    if finished:
+        threshold = sweep.settings.sweep.drift_alert
+        manifest["drift"] = measure_drift(manifest, sweep.store.archive.manifests(), threshold)
+        for drift in manifest["drift"]:
+            if drift["alert"]:
+                logger.warning(
+                    "drift: %s is %.3f, was %.3f", drift["name"], drift["share"], drift["before"]
+                )
+    name = f"{SWEEPS}/{sweep.record.sweep}"
+    sweep.store.archive.write(f"{name}.html", render_sweep_page(manifest))
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    sweep.store.archive.write(f"{name}.json", text)
+    figures = {field: manifest[field] for field in LOGGED}
+    logger.info("sweep %s ended", manifest["sweep"], extra={"figures": figures})
+    return manifest

@@ -1,4 +1,4 @@
-"""TODO."""
+"""`fer-ray trials`: repeated training and testing of SVMs."""
 
 import time
 from dataclasses import dataclass
@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation import trial_store
-from fer_ray.evaluation.experiment import SvmExperiment, plan_experiments
+from fer_ray.evaluation.experiment import PreparedData, SvmExperiment, plan_experiments
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.runner import run_work
-from fer_ray.models.augmented_copies import changed_copies
+from fer_ray.models.augmented_copies import augment_samples
 from fer_ray.models.svm import run_trial
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.experiments import prepare_trials, run_missing
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import write_json
@@ -25,13 +23,13 @@ from fer_ray.storage.run_folder import RunFolder, frames_record
 
 @dataclass(frozen=True)
 class SvmTrials:
-    """All that a worker needs to do SVM trials; called with one, it does and keeps it.
+    """Trials of SVMs, for a worker: call it with a trial to run and store it.
 
     Attributes:
-        experiments: What a trial may be of.
-        samples: What to train and test on.
-        copies: Features of changed copies (copies, n, width) of the same images; None: none.
-        out: Run folder, the same on every node.
+        experiments: Experiments that the trials belong to.
+        samples: Samples to train and test on.
+        copies: Features of augmented copies (copies, n, width) of the same images, or None.
+        out: Run folder, the same path on every node.
     """
 
     experiments: list[SvmExperiment]
@@ -39,9 +37,9 @@ class SvmTrials:
     copies: NDArray[np.float64] | None
     out: Path
 
-    def __call__(self, piece: tuple[int, int]) -> None:
-        """Do one trial: the number of its experiment, and its own."""
-        experiment, trial = self.experiments[piece[0]], piece[1]
+    def __call__(self, item: tuple[int, int]) -> None:
+        """Run one trial, specified by the numbers of its experiment and of the trial."""
+        experiment, trial = self.experiments[item[0]], item[1]
         result = run_trial(
             experiment.kernel,
             experiment.settings,
@@ -50,7 +48,24 @@ class SvmTrials:
             experiment.splits[trial],
             self.copies,
         )
-        TrialStore(self.out, experiment).keep(trial, self.samples, result)
+        TrialStore(self.out, experiment).write_trial(trial, self.samples, result)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Trials without a stored result."""
+        stores = [TrialStore(self.out, experiment) for experiment in self.experiments]
+        return [
+            (number, trial)
+            for number, store in enumerate(stores)
+            if not store.finished()
+            for trial in store.missing()
+        ]
+
+    def assemble(self) -> None:
+        """Write the tables of the experiments that have none yet."""
+        for experiment in self.experiments:
+            store = TrialStore(self.out, experiment)
+            if not store.finished():
+                store.assemble()
 
 
 def run_trials(
@@ -61,48 +76,50 @@ def run_trials(
     strict: bool = False,
     folds_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Run the trials that `settings` ask for and that `out` does not hold yet.
+    """Run the trials of `settings` that `out` does not have yet.
 
     Args:
-        out: Run folder, held by the caller (`holding.run_folder`).
+        out: Run folder, locked by the caller.
         settings: What to run.
         execution: Workers.
-        progress: Shows how far it is.
+        progress: Displays the progress.
         strict: Refuse splits that leak.
-        folds_file: Where to write the splits, as CSV.
+        folds_file: CSV file to write the splits to.
+
+    Returns:
+        The record, as in `trials.json`.
 
     Raises:
-        UserError: There are no finished frames, they do not allow these trials, or the splits leak.
+        UserError: There are no finished frames, they do not allow these trials, or the splits leak
+            and `strict` is set.
     """
-    ready = prepare(out, settings, settings.feature_set, strict=strict, folds_file=folds_file)
+    ready = prepare_trials(
+        out, settings, settings.feature_set, strict=strict, folds_file=folds_file
+    )
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
-    stores = [trial_store.TrialStore(out, experiment) for experiment in experiments]
-
-    def left() -> list[tuple[int, int]]:
-        return [
-            (number, trial)
-            for number, kept in enumerate(stores)
-            if not kept.finished()
-            for trial in kept.missing()
-        ]
-
-    tasks, started = left(), time.monotonic()
-    copies = None
-    if settings.augment:
-        crop_px = frames_record(out)["settings"]["crop"]["size_px"]
-        copies = changed_copies(RunFolder(out).frames, ready.samples, settings, crop_px)
-    work = SvmTrials(experiments, ready.samples, copies, out.resolve())
-    workers = run_work(work, left, out, execution, progress, "trials", "trials")
-    for kept in stores:
-        if not kept.finished():
-            kept.assemble()
+    started = time.monotonic()
+    copies = _augmented_copies(out, ready, settings)
+    trials = SvmTrials(experiments, ready.samples, copies, out.resolve())
+    count = len(trials.missing())
+    workers = run_missing(trials, trials.missing, out, execution, progress, "trials", "trials")
+    trials.assemble()
     record = {
         "settings": settings.model_dump(mode="json"),
-        "trials_run": len(tasks),
+        "trials_run": count,
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,
-        **ready.told(settings.classes),
+        **ready.to_record(settings.classes),
     }
-    if tasks or not RunFolder(out).trials_record.is_file():
-        write_json(record, RunFolder(out).trials_record)
+    file = RunFolder(out).trials_record
+    if count or not file.is_file():
+        write_json(record, file)
     return record
+
+
+def _augmented_copies(
+    out: Path, ready: PreparedData, settings: TrialSettings
+) -> NDArray[np.float64] | None:
+    if not settings.augment:
+        return None
+    crop_px = frames_record(out)["settings"]["crop"]["size_px"]
+    return augment_samples(RunFolder(out).frames, ready.samples, settings, crop_px)

@@ -1,4 +1,4 @@
-"""A sample of a store computed anew: do its rows still come out as they are kept?"""
+"""Verification of a store: recompute a sample of its images and compare the rows bit for bit."""
 
 import hashlib
 import pickle
@@ -11,18 +11,19 @@ import pyarrow.compute as pc
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import Fault, Guard
-from fer_ray.models.bundles.backbone_features import Asked
+from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.pipelines.sweeps.describe import completed
+from fer_ray.pipelines.sweeps.describe import complete_rows
 from fer_ray.pipelines.sweeps.fuse import FAULTS
-from fer_ray.pipelines.sweeps.prepare import Way, way_of
+from fer_ray.pipelines.sweeps.prepare import Describer, build_describer
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Settings
 from fer_ray.settings.sweeping import SweepSettings
-from fer_ray.sources.locations import Source, open_source
+from fer_ray.sources.streams.image_source import Source, open_source
 from fer_ray.storage.delta_store import Store
 
 Row = dict[str, Any]
+Image = tuple[str, str]  # path, SHA-256 of the content
 
 
 def verify_store(
@@ -32,117 +33,129 @@ def verify_store(
     source: str | None = None,
     landmark_model: Path | None = None,
     model: Path | None = None,
-    weights: Asked = (),
+    weights: WeightOverrides = (),
 ) -> dict[str, Any]:
-    """Compute a random sample of a store's images anew, bit for bit.
+    """Recompute a random sample of a store's images and compare the rows bit for bit.
 
     Args:
-        store: Path or URI.
-        sample: Images, of those that could be read.
-        seed: Of the choice.
-        source: Where the images lie now; None: where the last sweep found them.
-        landmark_model: The landmark model's file, if it is not the usual one.
-        model: The bundle, if the store has a model's answers.
-        weights: Files of weights by backbone of the bundle; others are the backbone's own.
+        store: Path or URI of the store.
+        sample: Number of images, among those that could be read.
+        seed: Seed of the sample.
+        source: Path or URI of the images. None: the source of the last sweep.
+        landmark_model: The landmark model's file, if it is not the default one.
+        model: The model bundle, if the store contains predictions.
+        weights: Weight files by backbone of the bundle; a backbone without one uses the default.
 
     Returns:
-        Counts, `differing` with the columns of each, and `recipe_here`: whether settings, models
-        and versions of this machine are those of the store; where not, rows may well differ.
+        The numbers `sampled`, `same` and `changed_since`; `differing` images with the columns that
+        differ; and `recipe_here`: whether settings, models and versions of this machine are those
+        of the store. If not, rows may legitimately differ.
 
     Raises:
-        UserError: There is no finished sweep, or its source or a model is missing.
+        UserError: The store has no finished sweep, or its source or a model is missing.
     """
-    kept = Store(store)
-    told = next((one for one in kept.archive.manifests() if one["finished"]), None)
-    if told is None:
-        raise UserError(f"{store} holds no finished sweep.")
-    if told["recipe_content"]["bundle"] and model is None:
-        raise UserError("The store has a model's answers: name its bundle with --model.")
-    way = _way(told, landmark_model, model, weights)
-    opened = open_source(source or told["source"])
-    most = told["recipe_content"]["extract"]["decode"]["max_bytes"]
-    chosen = _sample(kept, sample, seed, told["recipe"])
-    rows = _rows(kept, chosen, way.schema, told["recipe"])
-    found: dict[str, Any] = {"same": 0, "changed_since": 0, "differing": []}
-    guard = Guard(pickle.dumps(way.describe), told["settings"]["sweep"]["image_seconds"])
+    opened = Store(store)
+    manifest = next((item for item in opened.archive.manifests() if item["finished"]), None)
+    if manifest is None:
+        raise UserError(f"{store} has no finished sweep.")
+    if manifest["recipe_content"]["bundle"] and model is None:
+        raise UserError("The store contains predictions of a model. Pass its bundle with --model.")
+    describer = _describer_of(manifest, landmark_model, model, weights)
+    images = _sample_images(opened, sample, seed, manifest["recipe"])
+    comparison = _compare_images(
+        opened, open_source(source or manifest["source"]), images, manifest, describer
+    )
+    return {"store": opened.uri, "sampled": len(images), **comparison,
+            "recipe_here": describer.recipe.fingerprint == manifest["recipe"]}  # fmt: skip
+
+
+def _compare_images(
+    store: Store, source: Source, images: list[Image], manifest: Row, describer: Describer
+) -> dict[str, Any]:
+    max_bytes = manifest["recipe_content"]["extract"]["decode"]["max_bytes"]
+    rows = _stored_rows(store, images, describer.schema, manifest["recipe"])
+    same, changed, differing = 0, 0, []
+    guard = Guard(pickle.dumps(describer.describe), manifest["settings"]["sweep"]["image_seconds"])
     try:
-        for path, sha256 in chosen:
-            content = _read(opened, path, most)
+        for path, sha256 in images:
+            content = _read(source, path, max_bytes)
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
-                found["changed_since"] += 1
+                changed += 1
                 continue
-            columns = _differing(guard(content), rows.get(sha256, []), way.schema)
+            columns = _differing_columns(guard(content), rows.get(sha256, []), describer.schema)
             if columns:
-                found["differing"].append({"path": path, "columns": columns})
+                differing.append({"path": path, "columns": columns})
             else:
-                found["same"] += 1
+                same += 1
     finally:
         guard.close()
-    return {"store": kept.uri, "sampled": len(chosen), **found,
-            "recipe_here": way.recipe.fingerprint == told["recipe"]}  # fmt: skip
+    return {"same": same, "changed_since": changed, "differing": differing}
 
 
-def _way(told: Row, landmark_model: Path | None, model: Path | None, weights: Asked) -> Way:
-    """What makes rows as that sweep did, with the recipe that they would have here."""
-    content = told["recipe_content"]
+def _describer_of(
+    manifest: Row, landmark_model: Path | None, model: Path | None, weights: WeightOverrides
+) -> Describer:
+    """The describer with a sweep's settings, and the models and libraries of this machine."""
+    content = manifest["recipe_content"]
     extract = ExtractSettings.model_validate(content["extract"])
     landmarks = extract.landmarks.model_copy(update={"model": landmark_model})
     extract = extract.model_copy(update={"landmarks": landmarks})
-    swept = SweepSettings(faces=content["faces"])
-    settings = Settings().model_copy(update={"extract": extract, "sweep": swept})
+    sweep = SweepSettings(faces=content["faces"])
+    settings = Settings().model_copy(update={"extract": extract, "sweep": sweep})
     predictor = Predictor(model) if model else None
     if predictor and predictor.sha256 != content["bundle"]:
         raise UserError(
-            f"The store's answers are of the bundle {str(content['bundle'])[:16]}…; {model} is "
-            f"{predictor.sha256[:16]}…. Name the bundle that made them with --model."
+            f"The store's predictions are of the bundle {str(content['bundle'])[:16]}…, but "
+            f"{model} is {predictor.sha256[:16]}…. Pass the store's bundle with --model."
         )
-    return way_of(settings, predictor, weights)
+    return build_describer(settings, predictor, weights)
 
 
-def _sample(store: Store, size: int, seed: int, recipe: str) -> list[tuple[str, str]]:
-    """Path and content of images, each as likely as any other, in one pass."""
-    draw, seen = random.Random(seed), 0
-    chosen: list[tuple[str, str]] = []
+def _sample_images(store: Store, size: int, seed: int, recipe: str) -> list[Image]:
+    """A uniform random sample of readable images, by reservoir sampling in one pass."""
+    generator, n_seen = random.Random(seed), 0
+    images: list[Image] = []
     for batch in store.snapshot("images").batches(["path", "sha256", "recipe", "status"]):
-        usable = pc.and_(pc.is_valid(batch["sha256"]), pc.equal(batch["recipe"], recipe))
-        for row in batch.filter(usable).to_pylist():
-            seen += 1
-            if len(chosen) < size:
-                chosen.append((row["path"], row["sha256"]))
-            elif (place := draw.randrange(seen)) < size:
-                chosen[place] = (row["path"], row["sha256"])
-    return chosen
+        readable = pc.and_(pc.is_valid(batch["sha256"]), pc.equal(batch["recipe"], recipe))
+        for row in batch.filter(readable).to_pylist():
+            n_seen += 1
+            if len(images) < size:
+                images.append((row["path"], row["sha256"]))
+            elif (place := generator.randrange(n_seen)) < size:
+                images[place] = (row["path"], row["sha256"])
+    return images
 
 
-def _rows(
-    store: Store, chosen: list[tuple[str, str]], schema: pa.Schema, recipe: str
+def _stored_rows(
+    store: Store, images: list[Image], schema: pa.Schema, recipe: str
 ) -> dict[str, list[Row]]:
-    wanted = pa.array(sorted({sha256 for _, sha256 in chosen}), pa.string())
+    """The rows of `results` of each image, by SHA-256 and in the order of its faces."""
+    contents = pa.array(sorted({sha256 for _, sha256 in images}), pa.string())
     rows: dict[str, list[Row]] = {}
     for batch in store.snapshot("results").batches(schema.names):
-        mine = pc.and_(pc.is_in(batch["sha256"], wanted), pc.equal(batch["recipe"], recipe))
-        for row in batch.filter(mine).to_pylist():
+        matches = pc.and_(pc.is_in(batch["sha256"], contents), pc.equal(batch["recipe"], recipe))
+        for row in batch.filter(matches).to_pylist():
             rows.setdefault(row["sha256"], []).append(row)
-    return {key: sorted(found, key=lambda row: row["face_index"]) for key, found in rows.items()}
+    return {key: sorted(faces, key=lambda row: row["face_index"]) for key, faces in rows.items()}
 
 
-def _read(source: Source, path: str, most: int) -> bytes | None:
+def _read(source: Source, path: str, max_bytes: int) -> bytes | None:
     try:
-        return source.read(path, most)
+        return source.read(path, max_bytes)
     except OSError:
         return None
 
 
-def _differing(answer: pa.Table | Fault, kept: list[Row], schema: pa.Schema) -> list[str]:
-    """Columns in which what comes out now is not what is kept."""
+def _differing_columns(answer: pa.Table | Fault, stored: list[Row], schema: pa.Schema) -> list[str]:
+    """The columns in which the recomputed rows differ from the stored ones."""
     if isinstance(answer, Fault):
-        same = len(kept) == 1 and kept[0]["status"] == answer.status
+        same = len(stored) == 1 and stored[0]["status"] == answer.status
         return [] if same else ["status"]
-    if any(row["status"] in FAULTS for row in kept):
+    if any(row["status"] in FAULTS for row in stored):
         return ["status"]
-    made = completed(answer, schema, "", "").to_pylist()
-    if len(made) != len(kept):
+    computed = complete_rows(answer, schema, "", "").to_pylist()
+    if len(computed) != len(stored):
         return ["face_index"]
     names = [name for name in schema.names if name not in ("recipe", "sweep")]
-    pairs = list(zip(made, kept, strict=True))
+    pairs = list(zip(computed, stored, strict=True))
     return [name for name in names if any(new[name] != old.get(name) for new, old in pairs)]

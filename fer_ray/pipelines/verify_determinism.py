@@ -1,4 +1,4 @@
-"""Whether the same images give the same rows and figures, however the work is dealt out."""
+"""`fer-ray verify-determinism`: the same rows and figures, however the work is divided."""
 
 import hashlib
 import time
@@ -10,47 +10,57 @@ import pyarrow as pa
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.pipelines.extract import Plan, plan
+from fer_ray.pipelines.extract import ExtractionPlan, plan_extraction
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.storage.files import remove, write_json
-from fer_ray.storage.locks import run_folder
+from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
 
+FRAMES, TRIALS, PREDICTIONS = "frames", "trials", "predictions"
+TIME_COLUMNS = {"seconds"}  # may differ
 MOST_WORKERS = 4
-TIMES = {"seconds"}  # columns that may differ
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to deal the work out."""
+class WorkDivision:
+    """How the work is divided among workers.
+
+    Attributes:
+        workers: Number of workers.
+        block_images: Images per task.
+        batch_images: Decoded images in the memory of a task.
+    """
 
     workers: int
     block_images: int
     batch_images: int
 
 
-# The first is what the others are held against. Odd sizes, so that blocks and batches end in the
-# middle of each other.
-FRAMES, TRIALS, PREDICTIONS = "frames", "trials", "predictions"
-WAYS = (Way(1, 32, 8), Way(2, 5, 1), Way(3, 1000, 64), Way(MOST_WORKERS, 13, 4))
+# The others are compared with the first one. Irregular sizes, so that blocks end within batches.
+DIVISIONS = (
+    WorkDivision(1, 32, 8),
+    WorkDivision(2, 5, 1),
+    WorkDivision(3, 1000, 64),
+    WorkDivision(MOST_WORKERS, 13, 4),
+)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one way.
+    """Results with one division of the work.
 
     Attributes:
-        way: How the work was dealt out.
-        rows: Hex SHA-256 of all rows; the same on any machine where the bits are the same.
-        figures: That of all predictions and figures of the trials; None where none can be made.
-        differing: Columns that are not as in the first way.
-        seconds: What it took.
+        way: The division.
+        rows: Hex SHA-256 of all rows, equal on all machines that compute the same bits.
+        figures: Hex SHA-256 of the trials and their predictions. None: no trials are possible.
+        differing: Columns that differ from the first division.
+        seconds: Duration.
     """
 
-    way: Way
+    way: WorkDivision
     rows: str
     figures: str | None
     differing: list[str]
@@ -60,33 +70,33 @@ class Outcome:
 def verify(
     data: Path, out: Path, settings: Settings, most_workers: int, progress: Progress
 ) -> list[Outcome]:
-    """Extract and run the trials in several ways, and compare each with the first, bit for bit.
+    """Extract and run the trials with several divisions of the work, and compare them bit for bit.
 
     Args:
-        data: The source.
-        out: Where each way gets a run folder of its own.
-        settings: What defines the results.
-        most_workers: Ways with more are left out.
-        progress: Shows how far it is.
+        data: Source of the images.
+        out: Parent of one run folder per division.
+        settings: Settings that define the results.
+        most_workers: Divisions with more workers are skipped.
+        progress: Displays the progress.
 
     Raises:
         UserError: The source cannot be used.
     """
-    ways = [way for way in WAYS if way.workers <= most_workers]
+    divisions = [division for division in DIVISIONS if division.workers <= most_workers]
     first: dict[str, pa.Table] = {}
     outcomes = []
-    with progress("verify", "ways", len(ways)) as advance:
-        for number, way in enumerate(ways):
+    with progress("verify", "divisions", len(divisions)) as advance:
+        for number, division in enumerate(divisions):
             started = time.monotonic()
-            folder = out / f"{number}-workers{way.workers}-block{way.block_images}"
-            tables = _tables(data, folder, settings, way)
+            folder = out / f"{number}-workers{division.workers}-block{division.block_images}"
+            tables = _compute_tables(data, folder, settings, division)
             first = first or tables
             outcomes.append(
                 Outcome(
-                    way,
+                    division,
                     digest([tables[FRAMES]]),
                     digest([tables[TRIALS], tables[PREDICTIONS]]) if TRIALS in tables else None,
-                    differing(first, tables),
+                    differing_columns(first, tables),
                     time.monotonic() - started,
                 )
             )
@@ -94,38 +104,39 @@ def verify(
     return outcomes
 
 
-def differing(first: dict[str, pa.Table], second: dict[str, pa.Table]) -> list[str]:
-    """Columns of these tables, as `table.column`, whose values or types are not the same."""
-    found = [f"{name}: is there only once" for name in sorted(first.keys() ^ second.keys())]
+def differing_columns(first: dict[str, pa.Table], second: dict[str, pa.Table]) -> list[str]:
+    """Columns of these tables, as `table.column`, whose values or types differ."""
+    differing = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys())]
     for name in sorted(first.keys() & second.keys()):
-        one, other = first[name], second[name]
-        columns = sorted({*one.column_names, *other.column_names})
-        for column in columns:
-            both = column in one.column_names and column in other.column_names
-            if not both or digest([one.select([column])]) != digest([other.select([column])]):
-                found.append(f"{name}.{column}")
-    return found
+        left, right = first[name], second[name]
+        for column in sorted({*left.column_names, *right.column_names}):
+            in_both = column in left.column_names and column in right.column_names
+            if not in_both or digest([left.select([column])]) != digest([right.select([column])]):
+                differing.append(f"{name}.{column}")
+    return differing
 
 
 def digest(tables: list[pa.Table]) -> str:
-    """Hex SHA-256 of columns, types and values, to the last bit of each number."""
-    found = hashlib.sha256()
+    """Hex SHA-256 of columns, types and values, exact to the last bit of each number."""
+    sha256 = hashlib.sha256()
     for table in tables:
         sink = pa.BufferOutputStream()
-        whole = table.replace_schema_metadata(None).combine_chunks()
-        with pa.ipc.new_stream(sink, whole.schema) as stream:
-            stream.write_table(whole)
-        found.update(sink.getvalue())
-    return found.hexdigest()
+        contiguous = table.replace_schema_metadata(None).combine_chunks()
+        with pa.ipc.new_stream(sink, contiguous.schema) as stream:
+            stream.write_table(contiguous)
+        sha256.update(sink.getvalue())
+    return sha256.hexdigest()
 
 
-def _tables(data: Path, folder: Path, settings: Settings, way: Way) -> dict[str, pa.Table]:
-    """What one way leaves, by name; without trials where the images do not allow any."""
-    execution = Execution(workers=way.workers)
-    with run_folder(folder), ray_closed_after():
-        planned = plan(data, folder, settings.extract, fresh=True)
+def _compute_tables(
+    data: Path, folder: Path, settings: Settings, division: WorkDivision
+) -> dict[str, pa.Table]:
+    """The tables of a run by name; only the frames if the images do not allow trials."""
+    execution = Execution(workers=division.workers)
+    with lock_folder(folder), ray_closed_after():
+        plan = plan_extraction(data, folder, settings.extract, fresh=True)
         ensure_ray(execution)
-        _extract(planned, folder, way)
+        _extract(plan, folder, division)
         try:
             run_trials(folder, settings.trials, execution, silent)
         except UserError:
@@ -133,8 +144,8 @@ def _tables(data: Path, folder: Path, settings: Settings, way: Way) -> dict[str,
     return {name: _read(path) for name, path in _paths(folder).items()}
 
 
-def _extract(planned: Plan, folder: Path, way: Way) -> None:
-    from fer_ray.execution.chain import extract_blocks, schema, split_blocks
+def _extract(plan: ExtractionPlan, folder: Path, division: WorkDivision) -> None:
+    from fer_ray.execution.chain import extract_blocks, extraction_schema, split_blocks
 
     for path in _paths(folder).values():
         remove(path)
@@ -142,13 +153,15 @@ def _extract(planned: Plan, folder: Path, way: Way) -> None:
     staged = StagedRows(folder.resolve() / run.frames_partial.name / "verified")
     remove(staged.folder)
     staged.folder.mkdir(parents=True)
-    blocks = split_blocks(planned.listing.table, staged, way.block_images)
-    root = planned.listing.root.resolve()
-    for _ in extract_blocks(blocks, root, planned.settings, staged, way.workers, way.batch_images):
+    blocks = split_blocks(plan.listing.table, staged, division.block_images)
+    root = plan.listing.root.resolve()
+    for _ in extract_blocks(
+        blocks, root, plan.settings, staged, division.workers, division.batch_images
+    ):
         pass
-    staged.assemble(run.frames, schema(planned.settings))
+    staged.assemble(run.frames, extraction_schema(plan.settings))
     staged.remove()
-    record = {"fingerprint": planned.fingerprint, "source_digest": planned.source_digest}
+    record = {"fingerprint": plan.fingerprint, "source_digest": plan.source_digest}
     write_json(record, run.extract_record)
 
 
@@ -159,4 +172,4 @@ def _paths(folder: Path) -> dict[str, Path]:
 
 def _read(folder: Path) -> pa.Table:
     table = read_table(folder)
-    return table.drop_columns([name for name in table.column_names if name in TIMES])
+    return table.drop_columns([name for name in table.column_names if name in TIME_COLUMNS])

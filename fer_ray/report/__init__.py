@@ -1,1 +1,1 @@
-"""What a run found, as figures and one page."""
+"""The report: figures and self-contained HTML pages about runs, predictions and sweeps."""

@@ -1,161 +1,176 @@
-"""The page of a prediction: how the model does on these images, and how it did in training."""
+"""The report of predictions on labelled images: the model on this source and in training."""
 
 from pathlib import Path
 from typing import Any
 
-from fer_ray.evaluation import answers
+from fer_ray.evaluation.labelled_predictions import (
+    select_evaluable,
+    to_predictions,
+    to_trial_row,
+)
 from fer_ray.evaluation.results import ExperimentResults, RunResults
 from fer_ray.evaluation.summary import summarise
-from fer_ray.models.bundles.evidence import Evidence
-from fer_ray.report import exhibits, experiment_rows, source
-from fer_ray.report.figures.faces import FaceSource
-from fer_ray.report.figures.picture import Picture, picture
-from fer_ray.report.figures.transfer import Pair, carry_over_figure
-from fer_ray.report.gallery import make_gallery
-from fer_ray.report.html import render
-from fer_ray.report.page import put_in_place
-from fer_ray.report.text import wording
+from fer_ray.models.bundles.bundle_manifest import Evidence
+from fer_ray.report import data_tables, experiment_tables, run_figures
+from fer_ray.report.figures.landmark_plots import FaceSource
+from fer_ray.report.figures.themed_picture import Picture, draw_picture
+from fer_ray.report.figures.transfer_plot import MetricPair, transfer_plot
+from fer_ray.report.misclassified import find_misclassified
+from fer_ray.report.rendering import render, write_report_folder
+from fer_ray.report.text import formatting
 from fer_ray.report.text.method_settings import setting_rows
 from fer_ray.report.text.transfer_wording import (
-    NOWHERE,
-    Case,
+    NAN_INTERVAL,
+    Transfer,
+    common_classes,
+    common_macro_recall,
     headline,
+    interval_or_nan,
     notes,
     sentence,
-    shared,
-    shared_recall,
-    span_of,
 )
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import PredictionFolder
 from fer_ray.vocabulary import EMOTIONS
 
 
-def write_page(
+def write_prediction_report(
     out: Path, record: dict[str, Any], trained_on: set[str], show_faces: bool
 ) -> Path | None:
-    """Write `out/report` about predictions on labelled images; None where nothing can be told.
+    """Write `out/report` about predictions on labelled images.
 
     Args:
         out: Folder of a finished prediction.
         record: Its `predict.json`.
         trained_on: Hex SHA-256 of the files that the model was fitted on.
-        show_faces: Whether faces of real people may be shown; synthetic ones always are.
+        show_faces: Whether faces of real people may be shown; synthetic faces always are.
+
+    Returns:
+        The path of the page; None if no prediction can be evaluated.
     """
     if record["evaluation"] is None or record["evaluation"]["figures"] is None:
         return None
-    case = _case(out, record, trained_on)
-    root = Path(case.run.data["root"])
-    allowed = show_faces or case.run.synthetic
-    faces = FaceSource(root if root.is_dir() else None, allowed, case.run.crop_size_px)
-    gallery = make_gallery(case.item, case.run.usable, faces)
-    pictures = _pictures(case)
+    transfer = _read_transfer(out, record, trained_on)
+    run = transfer.run
+    root = Path(run.data["root"])
+    faces = FaceSource(
+        root if root.is_dir() else None, show_faces or run.synthetic, run.crop_size_px
+    )
+    pictures = _pictures(transfer)
     context = {
-        **{"case": case, "run": case.run, "faces": faces, "gallery": gallery, "fig": pictures},
-        **{"headline": headline(case), "sentence": sentence(case), "notes": notes(case)},
-        **{"rows": figure_rows(case), "classes": class_rows(case), "bundle": record["bundle"]},
-        **{"emotions": EMOTIONS, "tables": experiment_rows, "source": source, "wording": wording},
+        **{"transfer": transfer, "run": run, "faces": faces, "fig": pictures},
+        **{"wrong": find_misclassified(transfer.item, run.usable, faces)},
+        **{"headline": headline(transfer), "sentence": sentence(transfer)},
+        **{"notes": notes(transfer), "bundle": record["bundle"], "emotions": EMOTIONS},
+        **{"metrics": metric_rows(transfer), "classes": class_rows(transfer)},
         **{"settings": setting_rows(record["settings"])},
+        **{"tables": experiment_tables, "data_tables": data_tables, "formatting": formatting},
     }
-    page = render("carry_over.html", context)
-    return put_in_place(out, page, list(pictures.values()))
+    page = render("prediction.html", context)
+    return write_report_folder(out, page, list(pictures.values()))
 
 
-def _case(out: Path, record: dict[str, Any], trained_on: set[str]) -> Case:
-    evidence = Evidence.model_validate(record["bundle"]["evidence"])
-    labels = tuple(record["bundle"]["labels"])
+def _read_transfer(out: Path, record: dict[str, Any], trained_on: set[str]) -> Transfer:
+    bundle = record["bundle"]
+    evidence, labels = Evidence.model_validate(bundle["evidence"]), tuple(bundle["labels"])
     rows = read_table(PredictionFolder(out).predictions).to_pandas()
-    for name in ("subject", "emotion", "predicted"):  # null as None, which is false, and not as nan
+    for name in ("subject", "emotion", "predicted"):  # missing values as None, which is false
         rows[name] = rows[name].astype(object).where(rows[name].notna(), None)
-    answered = answers.answers(answers.judged(rows, labels, trained_on), labels)
-    member = record["bundle"]["model"]
-    experiment = (evidence.experiment, member["classifier"], member["feature_set"])
-    trial = answers.trial_of(answered, *experiment, n_train=record["bundle"]["trained_images"])
-    item = ExperimentResults(trial, answered, summarise(trial, answered))
+    predictions = to_predictions(select_evaluable(rows, labels, trained_on), labels)
+    model = bundle["model"]
+    experiment = (evidence.experiment, model["classifier"], model["feature_set"])
+    trial = to_trial_row(predictions, *experiment, n_train=bundle["trained_images"])
+    item = ExperimentResults(trial, predictions, summarise(trial, predictions))
     run = RunResults(rows, record, (item,), {})
-    return Case(run, item, evidence, record["evaluation"])
+    return Transfer(run, item, evidence, record["evaluation"])
 
 
-def _pictures(case: Case) -> dict[str, Picture]:
-    pairs = _pairs(case)
+def _pictures(transfer: Transfer) -> dict[str, Picture]:
+    target, trained = transfer.run.data_name, transfer.evidence.data
+    pairs = _metric_pairs(transfer)
     facts = "; ".join(
-        f"{one.name} {wording.percent(one.here)} here, {wording.percent(one.there)} there"
-        for one in pairs
+        f"{pair.name} {formatting.percent(pair.target)} versus {formatting.percent(pair.trained)}"
+        for pair in pairs
     )
-    carried = picture(
+    comparison = draw_picture(
         "carry-over",
-        f"Accuracy, mean recall and recall by class on {case.run.data_name} and under the training "
-        f"protocol on {case.evidence.data}. {facts}.",
-        lambda theme: carry_over_figure(pairs, case.run.data_name, case.evidence.data, theme),
+        f"Accuracy, macro recall and recall by class on {target}, versus the training protocol on "
+        f"{trained}. {facts}.",
+        lambda theme: transfer_plot(pairs, target, trained, theme),
     )
-    return {"carry-over": carried, "confusion": exhibits.confusion_picture(case.run, case.item)}
+    confusion = run_figures.confusion_picture(transfer.run, transfer.item)
+    return {"carry-over": comparison, "confusion": confusion}
 
 
-def _pairs(case: Case) -> list[Pair]:
-    """What is drawn: accuracy, mean recall, and the recall of each class, here and there."""
-    here, there = case.figures, case.evidence
+def _metric_pairs(transfer: Transfer) -> list[MetricPair]:
+    """Accuracy, macro recall, and the recall of each class, in both evaluations."""
+    figures, evidence = transfer.figures, transfer.evidence
     pairs = [
-        Pair("accuracy", here["accuracy"], span_of(here["intervals_95"]["accuracy"]),
-             there.test_accuracy, span_of(there.interval_95)),
-        Pair("mean recall", *shared_recall(case), NOWHERE),
+        MetricPair("accuracy", figures["accuracy"],
+                   interval_or_nan(figures["intervals_95"]["accuracy"]),
+                   evidence.test_accuracy, interval_or_nan(evidence.interval_95)),
+        MetricPair("macro recall", *common_macro_recall(transfer), NAN_INTERVAL),
     ]  # fmt: skip
     for name in EMOTIONS:
-        own, trained = here["recall_by_class"].get(name), there.recall_by_class.get(name)
-        if own or trained:
+        target = figures["recall_by_class"].get(name)
+        trained = evidence.recall_by_class.get(name)
+        if target or trained:
             pairs.append(
-                Pair(
+                MetricPair(
                     name,
-                    own["recall"] if own else float("nan"),
-                    span_of(own["interval_95"]) if own else NOWHERE,
+                    target["recall"] if target else float("nan"),
+                    interval_or_nan(target["interval_95"]) if target else NAN_INTERVAL,
                     trained.recall if trained else float("nan"),
-                    trained.interval_95 if trained else NOWHERE,
+                    trained.interval_95 if trained else NAN_INTERVAL,
                 )
             )
     return pairs
 
 
-def figure_rows(case: Case) -> experiment_rows.Rows:
-    """Each figure here with its interval, and under the training protocol."""
-    here, there = case.figures, case.evidence
-    recall, interval, before = shared_recall(case)
-    same = set(here["recall_by_class"]) == set(there.recall_by_class)
-    loss = wording.known(here["intervals_95"]["log_loss"])
+def metric_rows(transfer: Transfer) -> experiment_tables.Rows:
+    """Each metric on this source with its interval, and under the training protocol."""
+    figures, evidence = transfer.figures, transfer.evidence
+    intervals = figures["intervals_95"]
+    recall, recall_interval, trained_recall = common_macro_recall(transfer)
+    same_classes = set(figures["recall_by_class"]) == set(evidence.recall_by_class)
+    loss = formatting.known_interval(intervals["log_loss"])
     return [
-        ("Accuracy", wording.percent(here["accuracy"]),
-         wording.span(here["intervals_95"]["accuracy"]),
-         wording.percent(there.test_accuracy)),
-        (f"Mean recall over the {len(shared(case))} classes tested in both",
-         wording.percent(recall), wording.span(interval),
-         wording.percent(before)),
-        ("Macro F1", wording.percent(here["macro_f1"]),
-         wording.span(here["intervals_95"]["macro_f1"]),
-         wording.percent(there.macro_f1) if same else "other classes"),
-        ("Log loss, nats", wording.loss(here["log_loss"]),
-         "–".join(wording.loss(end) for end in loss) if loss else wording.NONE,
-         wording.loss(there.test_log_loss)),
-        ("Calibration error", wording.percent(here["calibration_error"]), "",
-         wording.percent(there.calibration_error)),
-        ("Always the commonest class", wording.percent(here["commonest_class_share"]), "", "–"),
-        ("Accuracy, counting no face as wrong",
-         wording.percent(here["accuracy_counting_no_face_as_wrong"]), "", "–"),
+        ("Accuracy", formatting.percent(figures["accuracy"]),
+         formatting.interval(intervals["accuracy"]), formatting.percent(evidence.test_accuracy)),
+        (f"Macro recall over the {len(common_classes(transfer))} classes tested in both",
+         formatting.percent(recall), formatting.interval(recall_interval),
+         formatting.percent(trained_recall)),
+        ("Macro F1", formatting.percent(figures["macro_f1"]),
+         formatting.interval(intervals["macro_f1"]),
+         formatting.percent(evidence.macro_f1) if same_classes else "other classes"),
+        ("Log loss, nats", formatting.loss(figures["log_loss"]),
+         "–".join(formatting.loss(end) for end in loss) if loss else formatting.NO_INTERVAL,
+         formatting.loss(evidence.test_log_loss)),
+        ("Calibration error", formatting.percent(figures["calibration_error"]), "",
+         formatting.percent(evidence.calibration_error)),
+        ("Majority class", formatting.percent(figures["commonest_class_share"]), "", "–"),
+        ("Accuracy, images without a face counted as wrong",
+         formatting.percent(figures["accuracy_counting_no_face_as_wrong"]), "", "–"),
     ]  # fmt: skip
 
 
-def class_rows(case: Case) -> experiment_rows.Rows:
-    """Of each class: images labelled so, share with a face, recall here and there."""
-    asked = case.run.frames["emotion"].value_counts()
-    rows: experiment_rows.Rows = []
+def class_rows(transfer: Transfer) -> experiment_tables.Rows:
+    """Each class with its labelled images, predictions, and recall in both evaluations."""
+    labelled = transfer.run.frames["emotion"].value_counts()
+    rows: experiment_tables.Rows = []
     for name in EMOTIONS:
-        here, there = (
-            case.figures["recall_by_class"].get(name),
-            case.evidence.recall_by_class.get(name),
-        )
-        if name in asked.index or there:
-            rows.append((name, str(asked.get(name, 0)), str(here["images"] if here else 0),
-                         _recall(here and (here["recall"], here["interval_95"])),
-                         _recall(there and (there.recall, there.interval_95))))  # fmt: skip
+        target = transfer.figures["recall_by_class"].get(name)
+        trained = transfer.evidence.recall_by_class.get(name)
+        if name in labelled.index or trained:
+            predicted = target["images"] if target else 0
+            rows.append((name, str(labelled.get(name, 0)), str(predicted),
+                         _recall(target and (target["recall"], target["interval_95"])),
+                         _recall(trained and (trained.recall, trained.interval_95))))  # fmt: skip
     return rows
 
 
-def _recall(one: Any) -> str:
-    return f"{wording.percent(one[0])} ({wording.span(one[1])})" if one else "–"
+def _recall(recall_and_interval: Any) -> str:
+    if not recall_and_interval:
+        return "–"
+    recall, interval = recall_and_interval
+    return f"{formatting.percent(recall)} ({formatting.interval(interval)})"

@@ -1,44 +1,48 @@
-"""The page of a sweep: coverage, failures, throughput, drift."""
+"""The page of a sweep: coverage, failures, throughput and drift."""
 
 from itertools import pairwise
 from typing import Any
 
-from fer_ray.report.html import render
-from fer_ray.vocabulary import ERRORS, PLAN_KINDS
+from fer_ray.report.rendering import render
+from fer_ray.vocabulary import ERROR_STATUSES, PLAN_KINDS
 
-WIDTH, HEIGHT = 640, 180  # of the course of throughput, in its own units
+WIDTH, HEIGHT = 640, 180  # of the throughput curve, in SVG units
 
 
-def sweep_page(told: dict[str, Any]) -> str:
-    """The HTML of a sweep's manifest, also of one that failed or was stopped; self-contained."""
-    total = sum(told["statuses"].values())
+def render_sweep_page(manifest: dict[str, Any]) -> str:
+    """Render the manifest of a sweep, finished or not, as self-contained HTML."""
+    total = sum(manifest["statuses"].values())
     context = {
-        "told": told,
+        "manifest": manifest,
         "total": total,
         "planned": [
-            (PLAN_KINDS[kind], told["planned"][kind])
-            for kind in PLAN_KINDS
-            if kind in told["planned"]
+            (meaning, manifest["planned"][kind])
+            for kind, meaning in PLAN_KINDS.items()
+            if kind in manifest["planned"]
         ],
         "statuses": [
-            (status, count, count / total, status in set(ERRORS))
-            for status, count in told["statuses"].items()
+            (status, count, count / total, status in set(ERROR_STATUSES))
+            for status, count in manifest["statuses"].items()
         ],
-        "alerts": [one for one in told["drift"] if one["alert"]],
-        "course": throughput(told["course"]),
+        "alerts": [drift for drift in manifest["drift"] if drift["alert"]],
+        "throughput": throughput_curve(manifest["course"]),
         "width": WIDTH,
         "height": HEIGHT,
     }
     return render("sweep.html", context)
 
 
-def throughput(course: list[list[float]]) -> dict[str, Any] | None:
-    """The line of images a second over time, or None where there is too little to draw.
+def throughput_curve(samples: list[list[float]]) -> dict[str, Any] | None:
+    """Compute the curve of images per second over time.
 
     Args:
-        course: Seconds since the start, and images described by then.
+        samples: Seconds since the start, and images described by then.
+
+    Returns:
+        `points` for an SVG polyline, the highest rate `most`, and the seconds `start` and `end`;
+        None if there are too few samples.
     """
-    pairs = pairwise(course)
+    pairs = pairwise(samples)
     rates = [(a[0], b[0], (b[1] - a[1]) / (b[0] - a[0])) for a, b in pairs if b[0] > a[0]]
     if not rates:
         return None

@@ -1,4 +1,4 @@
-"""Colours of the report, light and dark: the page's style sheet and its figures share them."""
+"""The light and the dark theme of the report, shared by style sheet and figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,45 +9,50 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 @dataclass(frozen=True)
 class Theme:
-    """One set of colours, as hex.
+    """A set of colours, as hex.
 
-    Accent and second are a blue and an orange, which every common colour blindness tells apart;
-    text in any of them has a contrast of at least 4.5 to 1 on `card` and on `page`.
+    `accent` and `second` are a blue and an orange that stay distinct under the common kinds of
+    colour blindness. Text in `ink`, `muted`, `accent` and `second` has a contrast of at least 4.5
+    to 1 on `card` and on `page`.
     """
 
     name: str
-    page: str  # behind everything
-    card: str  # behind a figure or a table
+    page: str  # background of the page
+    card: str  # background of figures and tables
     ink: str
     muted: str
     line: str
     accent: str
-    accent_soft: str  # a fill behind ink
-    shade: str  # at the edge of what goes on beyond it
+    accent_soft: str  # background of highlighted text
+    shade: str  # shadow at the edge of a table that scrolls
     second: str
-    middle: str  # of the colour scale, which starts at `card`
-    full: str  # its end
-    on_full: str  # text on its strong end
+    middle: str  # middle of the colour scale, which starts at `card`
+    full: str  # end of the colour scale
+    on_full: str  # text on `full`
 
     @cached_property
     def scale(self) -> LinearSegmentedColormap:
-        """From `card` at 0 to `full` at 1."""
+        """The colour scale, from `card` at 0 to `full` at 1."""
         stops = [(0.0, self.card), (0.55, self.middle), (1.0, self.full)]
         return LinearSegmentedColormap.from_list(f"fer-ray-{self.name}", stops)
 
     def text_on_scale(self, share: float) -> str:
-        """The text colour that stands out best on `scale` at `share`."""
-        ground = luminance(self.scale(share)[:3])
-        return max(self.ink, self.on_full, key=lambda ink: contrast(luminance(to_rgb(ink)), ground))
+        """The text colour with the highest contrast on `scale` at `share`."""
+        background = luminance(self.scale(share)[:3])
+        return max(
+            self.ink,
+            self.on_full,
+            key=lambda colour: contrast(luminance(to_rgb(colour)), background),
+        )
 
 
-def contrast(one: float, other: float) -> float:
+def contrast(first: float, second: float) -> float:
     """Contrast ratio of two relative luminances (WCAG 2.2), from 1 to 21."""
-    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+    return (max(first, second) + 0.05) / (min(first, second) + 0.05)
 
 
 def luminance(rgb: Sequence[float]) -> float:
-    """Relative luminance (WCAG 2.2) of red, green and blue in 0 … 1."""
+    """Relative luminance (WCAG 2.2) of red, green and blue from 0 to 1."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

@@ -1,7 +1,7 @@
-"""The backbones: one line each. A new Keras application is a line here and nothing else.
+"""The table of backbones. To add a Keras application, add one line here.
 
-Weights files and their hashes are those that Keras itself downloads and checks; the parameter
-counts are those of the networks without their top.
+Weights files and their hashes are those that Keras downloads and verifies. The parameter counts
+are those of the networks without their top.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,21 +17,22 @@ class BackboneSpec:
 
     Attributes:
         name: Its name in settings, folders and tables.
-        input_px: Side of the square that it takes; crops of another size are resized.
-        map_shape: Rows and columns of the last feature map; None where there is no map.
-        width: Channels of the map, and so the numbers per image after global average pooling.
-        preprocessing: What is done to gray 0 – 255 repeated in three channels.
-        weights: Where its weights come from unless a file is given: `imagenet` or `embedded`.
-        licence: Of the weights.
+        input_px: Side of its square input; crops of another size are resized.
+        map_shape: Rows and columns of the feature map; None for a network that has none.
+        width: Channels of the feature map, which are the features per image after global average
+            pooling.
+        preprocessing: What is applied to the grayscale crop (0 – 255) repeated in three channels.
+        weights: Default origin of the weights: `imagenet` or `embedded`.
+        licence: Licence of the weights.
         application: Class in `keras.applications`; empty for dlib's network.
-        module: Module there that holds its `preprocess_input`; empty: pixels go in as they are.
-        parameters: Numbers that a weights file holds.
-        url: File that `imagenet` stands for.
-        file_hash: Its published hash: SHA-256 or, where it is shorter, MD5.
-        batch_images: Images at a time on processors: more of them are no faster.
+        module: Module of `keras.applications` with `preprocess_input`; empty: no preprocessing.
+        parameters: Number of parameters in a weights file.
+        url: The file that `imagenet` stands for.
+        file_hash: Its published hash: MD5 (32 digits) or SHA-256 (64 digits).
+        batch_images: Images per batch on CPUs; larger batches are no faster.
         options: Further arguments of the application.
-        precision: That its layers compute in: `float32` or `bfloat16`. Weights and features are
-            float32 either way.
+        precision: In which its layers compute: `float32` or `bfloat16`. Weights and features are
+            float32 in both cases.
     """
 
     name: str
@@ -50,12 +51,16 @@ class BackboneSpec:
     options: dict[str, Any] = field(default_factory=dict)
     precision: str = "float32"
 
-    def numbers(self, maps: bool) -> int:
-        """Numbers per image: of the pooled features, or of the whole map."""
+    def n_features(self, maps: bool) -> int:
+        """Count the features per image: of the feature map if `maps`, else pooled.
+
+        Raises:
+            ValueError: The network has no feature map.
+        """
         if not maps:
             return self.width
         if self.map_shape is None:
-            raise ValueError(f"{self.name} has no feature map")
+            raise ValueError(f"{self.name} has no feature map: use pooled features")
         return self.map_shape[0] * self.map_shape[1] * self.width
 
 
@@ -75,13 +80,13 @@ _XCEPTION = BackboneSpec(
 
 _SPECS = (
     _VGG16,
-    # As the study ran its augmented network: without the preprocessing that VGG16 was trained with.
+    # The reference study ran its augmented network without the preprocessing of VGG16 (a bug).
     replace(_VGG16, name="vgg16_raw", preprocessing="none: 0 – 255", module=""),
     _XCEPTION,
-    # In half the time where a processor or GPU multiplies bfloat16; slower where none does.
+    # Half the time on CPUs and GPUs that multiply bfloat16; slower on others.
     replace(_VGG16, name="vgg16_bf16", precision="bfloat16"),
     replace(_XCEPTION, name="xception_bf16", precision="bfloat16"),
-    # Keras publishes no hash of MobileNet's files; this is the SHA-256 of the file that it serves.
+    # Keras publishes no hash for MobileNet's files; this is the SHA-256 of the file that it serves.
     BackboneSpec(
         "mobilenet", 224, (7, 7), 256, "scaled to −1 … 1", IMAGENET, "Apache 2.0 (Keras)",
         "MobileNet", "mobilenet", 218_544,
@@ -101,8 +106,8 @@ _SPECS = (
         KERAS_FILES + "convnext/convnext_tiny_notop.h5",
         "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
     ),
-    # 150-px chip by the landmarks, padding 0.25, as dlib's own examples cut it. The network
-    # answers an image with the 128 numbers that it was trained for: there is no map to pool.
+    # Its input is a 150-px chip aligned by the landmarks, padding 0.25, as in dlib's examples. Its
+    # output is the 128 values that it was trained for, not a feature map.
     BackboneSpec(
         "dlib_resnet", 150, None, 128, "chip aligned by landmarks, dlib's own scaling", EMBEDDED,
         "public domain (dlib-models)", batch_images=16,

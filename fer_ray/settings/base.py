@@ -1,4 +1,4 @@
-"""What all settings have in common."""
+"""The base class of all settings, and the fingerprint of a result."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class Strict(BaseModel):
-    """A frozen model that refuses names it does not know, and numbers that are none."""
+class StrictModel(BaseModel):
+    """A frozen model that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def fingerprint(content: Any) -> str:
-    """Hex SHA-256 over the canonical JSON of `content`."""
+    """Compute the hex SHA-256 of the canonical JSON of `content`."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()

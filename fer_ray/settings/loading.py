@@ -1,4 +1,4 @@
-"""Settings from a YAML file and from `section.name=value` overrides, with clear refusals."""
+"""Loads settings from a YAML file and from `section.name=value` overrides."""
 
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,44 @@ from fer_ray.settings.root import Settings
 
 
 def load_settings(file: Path | None, overrides: tuple[str, ...]) -> Settings:
-    """Settings from a YAML file and `section.name=value` overrides, in that order.
+    """Load settings from a YAML file, then apply overrides.
+
+    Args:
+        file: A YAML file with one section per key, or None.
+        overrides: Texts such as `trials.C=0.5`; a later one takes precedence.
+
+    Returns:
+        The validated settings.
 
     Raises:
-        UserError: The file is not there or not YAML, or a setting is unknown or out of range.
+        UserError: The file is missing or not YAML, or a setting is unknown or out of range.
+
+    Example:
+        >>> from fer_ray.settings.loading import load_settings
+        >>> load_settings(None, ("trials.C=0.5",)).trials.C
+        0.5
     """
     tree = _read_yaml(file) if file else {}
     for override in overrides:
-        _apply(tree, override)
+        _apply_override(tree, override)
     try:
         return Settings.model_validate(tree)
-    except ValidationError as problem:
-        raise UserError(_explain(problem)) from None
+    except ValidationError as error:
+        raise UserError(_describe(error)) from None
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise UserError(f"Settings file {file} cannot be read: {problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"Cannot read the settings file {file}: {error}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"Settings file {file} holds no settings: expected `section:` lines.")
+        raise UserError(f"The settings file {file} has no sections: write lines such as `trials:`.")
     return tree
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Set one `a.b.c=value` in `tree`; the value is read as YAML."""
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one `a.b.c=value` in `tree`; the value is parsed as YAML."""
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
         raise UserError(f"--set {override}: write it as section.name=value, e.g. trials.C=0.5")
@@ -47,19 +59,19 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override}: {section} is a value, not a section")
     try:
         tree[last] = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise UserError(f"--set {override}: the value is not YAML: {problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from None
 
 
-def _explain(problem: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     lines = []
-    errors = problem.errors()
-    if len(errors) > 1:  # items that were refused make their list too short as well
-        errors = [error for error in errors if error["type"] != "too_short"]
-    for error in errors:
-        place = ".".join(str(part) for part in error["loc"] if isinstance(part, str))
-        reason = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            reason = "there is no such setting"
-        lines.append(f"  {place or 'settings'}: {reason}")
-    return "These settings cannot be used:\n" + "\n".join(dict.fromkeys(lines))
+    details = error.errors()
+    if len(details) > 1:  # a list whose items were rejected is reported as too short as well
+        details = [detail for detail in details if detail["type"] != "too_short"]
+    for detail in details:
+        name = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+        reason = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            reason = "this setting does not exist"
+        lines.append(f"  {name or 'settings'}: {reason}")
+    return "Invalid settings:\n" + "\n".join(dict.fromkeys(lines))

@@ -1,69 +1,123 @@
-"""Settings: frozen, strict, and apart by what they do.
-
-`ExtractSettings` and `TrialSettings` define results and enter their fingerprints; `Execution` only
-tunes how fast they come. The defaults are the `reference` setting: the study's own parameters.
-"""
+"""The settings of a job: all sections, execution, and the named profiles."""
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from fer_ray.settings.base import Strict
+from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import stored_sets
-from fer_ray.settings.networks import Deep, HeadSearchSettings
-from fer_ray.settings.profiles import with_profile
+from fer_ray.settings.networks import HeadSearchSettings, NetworkSettings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.settings.training import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
 
+Profile = Literal["reference", "fast"]
 
-class Execution(Strict):
-    """How a job is run. Nothing in here may change a result."""
+# The values that each profile sets. reference: those of the reference study. fast: the same
+# results sooner; docs/how-to/features.md says what may differ.
+PROFILES: dict[str, dict[str, Any]] = {
+    "reference": {},
+    "fast": {
+        "extract": {
+            # Crops have 350 px; a face of half the frame still fills them.
+            "decode": {"reduce_to_px": 720},
+            # A face smaller than 1/16 of the frame is too small to read an expression from.
+            "crop": {"search": "coarse-to-fine", "min_face_share": 0.0625},
+            # The face fills the cascade's box: dlib finds it at 2/3 to 1 of the crop's side.
+            "landmarks": {"channels": 1, "min_face_share": 0.6},
+        }
+    },
+}
 
-    workers: int | None = Field(None, ge=1)  # None: all processors of the machine or cluster
-    # Images of one task, the unit of retry and of resuming. None: by the number of images.
-    block_images: int | None = Field(None, ge=1)
-    gpus_per_worker: float = Field(0, ge=0)  # of each worker that runs a backbone; 0: processors
-    # Face crops are kept for further backbones while all of them, raw, take no more than this.
-    crops_gib: float = Field(2, ge=0)
+
+class Execution(StrictModel):
+    """How a job runs. None of these settings may change a result."""
+
+    workers: int | None = Field(
+        None, ge=1, description="Tasks to run in parallel; by default one per CPU."
+    )
+    block_images: int | None = Field(
+        None,
+        ge=1,
+        description="Images per task, the unit of retrying and resuming; by default, it depends "
+        "on the number of images.",
+    )
+    gpus_per_worker: float = Field(
+        0, ge=0, description="GPUs of each worker that runs a backbone; 0: CPUs only."
+    )
+    crops_gib: float = Field(
+        2,
+        ge=0,
+        description="Crops are cached for further backbones as long as all of them, uncompressed, "
+        "take no more than this.",
+    )
 
 
-class Settings(Strict):
-    """Everything that a run can be told."""
+class Settings(StrictModel):
+    """All settings of a job, as `--settings` and `--set` define them.
 
-    profile: Literal["reference", "fast"] = "reference"
-    # A whole run: besides the study's trials, 10 folds by subject, and features that tell more.
-    beyond: bool = False
+    Example:
+        >>> from fer_ray.settings.root import Settings
+        >>> Settings(profile="fast").extract.crop.search
+        'coarse-to-fine'
+    """
+
+    profile: Profile = Field("reference", description="Named set of values for several settings.")
+    beyond: bool = Field(
+        False,
+        description="In addition to the trials of the reference study, run trials on "
+        f"{BEYOND['feature_set']} and 10 folds by subject.",
+    )
     extract: ExtractSettings = ExtractSettings()
     trials: TrialSettings = TrialSettings()
     search: SearchSettings = SearchSettings()
-    deep: Deep = Deep()
+    deep: NetworkSettings = NetworkSettings()
     head_search: HeadSearchSettings = HeadSearchSettings()
     sweep: SweepSettings = SweepSettings()
     execution: Execution = Execution()
 
     @model_validator(mode="before")
     @classmethod
-    def _of_profile(cls, tree: Any) -> Any:
-        return with_profile(tree) if isinstance(tree, dict) else tree
+    def _apply_profile(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        name = str(tree.get("profile", "reference"))
+        return _merge(PROFILES.get(name, {}), tree)
 
     @model_validator(mode="after")
-    def _trials_have_features(self) -> "Settings":
-        for trials in self.trials_of_run():
+    def _require_features_of_trials(self) -> "Settings":
+        for trials in self.svm_trial_settings():
             if not set(stored_sets(trials.feature_set)) <= set(self.extract.features.sets):
                 raise ValueError(
-                    f"trials on {trials.feature_set} are asked for: extract.features.sets lacks it"
+                    f"trials need {trials.feature_set}, which extract.features.sets does not "
+                    "include: add it, or change trials.feature_set"
                 )
         return self
 
-    def splittings(self) -> list[TrialSettings]:
-        """The protocols of a whole run, those of `trials` last."""
+    def protocol_settings(self) -> list[TrialSettings]:
+        """The trial settings of each protocol of a run; those of `trials` are last."""
         if not self.beyond or self.trials.protocol == BEYOND_PROTOCOL:
             return [self.trials]
         update = {"protocol": BEYOND_PROTOCOL, "folds": None}
         return [self.trials.model_copy(update=update), self.trials]
 
-    def trials_of_run(self) -> list[TrialSettings]:
-        """All SVM trials of a whole run but those on backbones, those of `trials` last."""
-        changes = [BEYOND, {}] if self.beyond else [{}]
-        return [one.model_copy(update=each) for one in self.splittings() for each in changes]
+    def svm_trial_settings(self) -> list[TrialSettings]:
+        """The settings of all SVM trials of a run, except those on backbones."""
+        updates = [BEYOND, {}] if self.beyond else [{}]
+        return [
+            trials.model_copy(update=update)
+            for trials in self.protocol_settings()
+            for update in updates
+        ]
+
+
+def _merge(defaults: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Merge two trees of settings; values of `settings` take precedence."""
+    merged = {**defaults, **settings}
+    for name, default in defaults.items():
+        value = settings.get(name)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(exclude_unset=True)
+        if isinstance(default, dict) and isinstance(value, dict):
+            merged[name] = _merge(default, value)
+    return merged

@@ -1,32 +1,65 @@
-"""TODO."""
+"""Settings of sweeps: how a store follows its source. Only `faces` defines results."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from fer_ray.settings.base import Strict
+from fer_ray.settings.base import StrictModel
 
 
-class SweepSettings(Strict):
-    """How a store is kept in step with its source. Only `faces` defines results."""
+class SweepSettings(StrictModel):
+    """How a sweep updates a store from its source."""
 
-    # one: the study's rule, a single face or none; largest, all: of the first cascade with a face.
-    faces: Literal["one", "largest", "all"] = "one"
-    gone: Literal["delete", "keep"] = "delete"  # rows of images that the source no longer has
-    # Which failed images are tried again though they have not changed: none, those that could not
-    # even be read, or all.
-    retry: Literal["none", "unread", "all"] = "unread"
-    image_seconds: float = Field(60, gt=0)  # to read an image, and to describe it; then it is over
-    max_error_share: float = Field(0.5, ge=0, le=1)  # of the source's images; more fails the sweep
-    # More rows than this share gone at once is taken for a source that is not all there.
-    max_gone_share: float = Field(0.5, ge=0, le=1)
-    source_moved: bool = False  # the source is another one than the last sweep's, and it is meant
-    labels_gone: bool = False  # no image has a label any more, and it is meant
-    # So many of the images that look unchanged, by size and time, are read again and compared.
-    reread_share: float = Field(0, ge=0, le=1)
-    # The first so many images that all raise the same error end the sweep; 0: never.
-    fuse_images: int = Field(20, ge=0)
-    commit_rows: int = Field(4_096, ge=1)  # finished rows are committed at this number,
-    commit_seconds: float = Field(30, gt=0)  # or after this time: what a kill may cost
-    retention_hours: int = Field(168, ge=1)  # for which earlier versions can be read again
-    drift_alert: float = Field(0.1, gt=0, le=1)  # change of a share since the last sweeps
+    faces: Literal["one", "largest", "all"] = Field(
+        "one",
+        description="one: exactly one face or none, as in the reference study; largest, all: "
+        "faces of the first cascade that finds any.",
+    )
+    gone: Literal["delete", "keep"] = Field(
+        "delete", description="What happens to rows of images that are no longer in the source."
+    )
+    retry: Literal["none", "unread", "all"] = Field(
+        "unread",
+        description="Failed images to retry even if unchanged: none; unread: those that could not "
+        "be read; all.",
+    )
+    image_seconds: float = Field(
+        60, gt=0, description="Time limit for reading an image, and for processing it."
+    )
+    max_error_share: float = Field(
+        0.5, ge=0, le=1, description="A larger share of failed images fails the sweep."
+    )
+    max_gone_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="If a larger share of the store's images is missing, the source counts as "
+        "lost.",
+    )
+    source_moved: bool = Field(
+        False, description="Accept a source other than that of the previous sweep."
+    )
+    labels_gone: bool = Field(False, description="Accept that no image is labelled any more.")
+    reread_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Share of the seemingly unchanged images, by size and time, that are read "
+        "again and compared.",
+    )
+    fuse_images: int = Field(
+        20,
+        ge=0,
+        description="Stop if this many first images all fail with the same error; 0: never.",
+    )
+    commit_rows: int = Field(4_096, ge=1, description="Commit after this many finished rows,")
+    commit_seconds: float = Field(
+        30, gt=0, description="or after this time: the most work that a kill can cost."
+    )
+    retention_hours: int = Field(168, ge=1, description="How long earlier versions stay readable.")
+    drift_alert: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Change of a share, against previous sweeps, that raises an alert.",
+    )

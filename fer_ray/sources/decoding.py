@@ -1,4 +1,4 @@
-"""From a file to gray pixels, or to the reason why not."""
+"""Decode image files to gray pixels, or to the reason why they cannot be decoded."""
 
 import errno
 import hashlib
@@ -6,6 +6,7 @@ import stat
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,39 +18,41 @@ from fer_ray.vocabulary import Status
 
 Gray = NDArray[np.uint8]
 
-# The file may be well and its storage is not: rows that call it unreadable would be wrong.
-STORAGE_LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
+# Errors of the storage, not of the file: calling the file unreadable would be wrong.
+STORAGE_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
+NOT_A_FILE = "not a regular file"
 
-REDUCED = {
+REDUCED_MODES = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-MOST_SIDE = 2**31 - 1  # that a row can tell
-MOST_DECODED_SIDE = 2**20  # CV_IO_MAX_IMAGE_WIDTH and _HEIGHT of OpenCV
-_SAVE = "is not supported; save it with 8 or 16 bits"
-# Pixel formats, by Pillow's names, that are decoded to nothing where the file is well.
+MAX_COLUMN_VALUE = 2**31 - 1  # of the int32 columns width and height
+MAX_DECODED_SIDE = 2**20  # CV_IO_MAX_IMAGE_WIDTH and CV_IO_MAX_IMAGE_HEIGHT of OpenCV
+_CONVERT = "is not supported; save the image with 8 or 16 bits per channel"
+# Pixel formats, by Pillow's names, that OpenCV cannot decode although the file is intact.
 UNSUPPORTED = {
-    "F": f"a pixel format of 32-bit fractions {_SAVE}",
-    "I": f"a pixel format of 32-bit numbers {_SAVE}",
+    "F": f"32-bit floating point {_CONVERT}",
+    "I": f"32-bit integer {_CONVERT}",
 }
-Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status and not a warning
+Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status instead of a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of one file.
+    """The result of decoding one file.
 
     Attributes:
         gray: (⌈height / reduction⌉, ⌈width / reduction⌉) uint8, None unless the status is ok.
         status: ok, unreadable or too_large.
-        error: What went wrong.
+        error: Why the file was not decoded, None if it was.
         sha256: Hex digest of the file's bytes, None if they could not be read.
-        mode: Pillow's name of the stored pixel format (L, RGB, I;16 …), None if unknown.
-        width: Pixels by the file's header; of the whole image as it is seen where it was decoded.
-        height: Likewise.
-        reduction: 1, or 2, 4 or 8 where a JPEG was decoded at that part of its size.
+        mode: Pillow's name of the stored pixel format (L, RGB, I;16, …), None if unknown.
+        width: Width in pixels of the full-size image with its EXIF orientation applied; the width
+            in the header if the image was not decoded; None if unknown.
+        height: Height in pixels, likewise.
+        reduction: 1, or 2, 4 or 8 if a JPEG was decoded at that fraction of its size.
     """
 
     gray: Gray | None
@@ -62,22 +65,33 @@ class Decoded:
     reduction: int = 1
 
 
-def decode_file(path: Path, limits: Decode) -> Decoded:
-    """Read and decode one file. Never raises for a bad file, only where the storage itself is gone.
+class _Header(NamedTuple):
+    mode: str
+    width: int
+    height: int
+    is_jpeg: bool
 
-    A gray file is taken as it is. Any other is decoded to 8-bit BGR (16 bits are cut to 8, alpha is
-    dropped, CMYK converted, the EXIF orientation applied) and then turned gray, as the study does.
+
+def decode_file(path: Path, limits: Decode) -> Decoded:
+    """Read one file and decode it to gray.
+
+    Gray files are used unchanged. All others are decoded to 8-bit BGR (16 bits are cut to 8, alpha
+    is dropped, CMYK is converted, the EXIF orientation is applied) and converted to gray, as in the
+    reference study.
+
+    Raises:
+        OSError: The storage failed. A bad file never raises.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return Decoded(None, Status.UNREADABLE, "no file, but a folder, pipe or device")
-        size = found.st_size
-        if size > limits.max_bytes:
-            return _too_large(f"{size} bytes; decode.max_bytes is {limits.max_bytes}")
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            return Decoded(None, Status.UNREADABLE, NOT_A_FILE)
+        if info.st_size > limits.max_bytes:
+            reason = f"{info.st_size} bytes; decode.max_bytes is {limits.max_bytes}"
+            return Decoded(None, Status.TOO_LARGE, reason)
         content = path.read_bytes()
     except OSError as problem:
-        if problem.errno in STORAGE_LOST:
+        if problem.errno in STORAGE_ERRNOS:
             raise
         return Decoded(None, Status.UNREADABLE, problem.strerror or str(problem))
     except ValueError as problem:  # a path with a null character
@@ -86,29 +100,54 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
 
 
 def decode_bytes(content: bytes, limits: Decode) -> Decoded:
-    """Decode the bytes of one file, as `decode_file` does."""
+    """Decode the bytes of one file to gray, as `decode_file` does."""
     sha256 = hashlib.sha256(content).hexdigest()
     if not content:
         return Decoded(None, Status.UNREADABLE, "the file is empty", sha256)
     try:
-        with Image.open(BytesIO(content)) as header:
-            mode, (width, height), is_jpeg = header.mode, header.size, header.format == "JPEG"
+        header = _read_header(content)
     except UnidentifiedImageError:
-        return Decoded(None, Status.UNREADABLE, "no image that can be identified", sha256)
+        return Decoded(None, Status.UNREADABLE, "not an image in a known format", sha256)
     except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
-    if width * height > limits.max_pixels or max(width, height) > MOST_DECODED_SIDE:
-        reason = f"{width}×{height} pixels; decode.max_pixels is {limits.max_pixels}"
-        if width * height <= limits.max_pixels:
-            reason = f"{width}×{height} pixels; OpenCV decodes sides of {MOST_DECODED_SIDE} at most"
-        if max(width, height) > MOST_SIDE:  # a header that lies
-            return _too_large(reason, sha256, mode)
-        return _too_large(reason, sha256, mode, width, height)
-    reduction = _reduction(min(width, height), limits.reduce_to_px) if is_jpeg else 1
-    if reduction > 1 and (small := _to_gray(content, mode, reduction)) is not None:
-        as_seen = _whole_size(small, reduction, (width, height))
-        if as_seen is not None:
-            return Decoded(small, Status.OK, None, sha256, mode, *as_seen, reduction)
+    return (
+        _reject_large(header, limits, sha256)
+        or _decode_reduced(content, header, limits, sha256)
+        or _decode_full(content, header, sha256)
+    )
+
+
+def _read_header(content: bytes) -> _Header:
+    with Image.open(BytesIO(content)) as image:
+        return _Header(image.mode, *image.size, image.format == "JPEG")
+
+
+def _reject_large(header: _Header, limits: Decode, sha256: str) -> Decoded | None:
+    size, longer = f"{header.width}×{header.height} pixels", max(header.width, header.height)
+    if header.width * header.height > limits.max_pixels:
+        reason = f"{size}; decode.max_pixels is {limits.max_pixels}"
+    elif longer > MAX_DECODED_SIDE:
+        reason = f"{size}; OpenCV decodes sides of at most {MAX_DECODED_SIDE}"
+    else:
+        return None
+    # A forged header may claim more pixels than the columns can store.
+    width, height = header[1:3] if longer <= MAX_COLUMN_VALUE else (None, None)
+    return Decoded(None, Status.TOO_LARGE, reason, sha256, header.mode, width, height)
+
+
+def _decode_reduced(content: bytes, header: _Header, limits: Decode, sha256: str) -> Decoded | None:
+    """A JPEG decoded at a fraction of its size, or None if the full size is needed."""
+    shorter = min(header.width, header.height)
+    reduction = _reduction(shorter, limits.reduce_to_px) if header.is_jpeg else 1
+    gray = _to_gray(content, header.mode, reduction) if reduction > 1 else None
+    size = None if gray is None else _full_size(gray, reduction, (header.width, header.height))
+    if size is None:
+        return None
+    return Decoded(gray, Status.OK, None, sha256, header.mode, *size, reduction)
+
+
+def _decode_full(content: bytes, header: _Header, sha256: str) -> Decoded:
+    mode, width, height, _ = header
     gray = _to_gray(content, mode)
     if gray is None:
         reason = UNSUPPORTED.get(mode, "truncated or damaged image data")
@@ -116,51 +155,36 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
     return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
 
 
-def _whole_size(small: Gray, by: int, header: tuple[int, int]) -> tuple[int, int] | None:
-    """Width and height of the whole image as it is seen: the header's, or turned as EXIF says.
+def _full_size(gray: Gray, reduction: int, header: tuple[int, int]) -> tuple[int, int] | None:
+    """Width and height of the full-size image: the header's, or swapped if EXIF rotates it.
 
-    None where the two decoders do not agree on the header.
+    None if the two decoders disagree about the header.
     """
-    fitting = (size for size in (header, header[::-1])
-               if small.shape == (-(-size[1] // by), -(-size[0] // by)))  # fmt: skip
-    return next(fitting, None)
+    candidates = (
+        (width, height)
+        for width, height in (header, header[::-1])
+        if gray.shape == (-(-height // reduction), -(-width // reduction))
+    )
+    return next(candidates, None)
 
 
-def _reduction(shorter_px: int, least_px: int) -> int:
-    """The largest of 8, 4, 2 and 1 that leaves the shorter side so many pixels."""
-    return next((by for by in (8, 4, 2) if least_px and shorter_px // by >= least_px), 1)
+def _reduction(shorter_px: int, min_px: int) -> int:
+    """The largest of 8, 4, 2 and 1 that leaves the shorter side at least `min_px` long."""
+    return next((by for by in (8, 4, 2) if min_px and shorter_px // by >= min_px), 1)
 
 
 def _to_gray(content: bytes, mode: str, reduction: int = 1) -> Gray | None:
-    """Gray pixels; of a JPEG at a part of its size the brightness as it is stored, no colours."""
-    whole = cv2.IMREAD_GRAYSCALE if mode == "L" else cv2.IMREAD_COLOR
+    """Gray pixels, or None if OpenCV cannot decode them.
+
+    A reduced JPEG is read from its stored luminance, without converting colours.
+    """
+    full_mode = cv2.IMREAD_GRAYSCALE if mode == "L" else cv2.IMREAD_COLOR
     try:
         pixels: Gray | None = cv2.imdecode(
-            np.frombuffer(content, np.uint8), REDUCED.get(reduction, whole)
+            np.frombuffer(content, np.uint8), REDUCED_MODES.get(reduction, full_mode)
         )
     except cv2.error:
         return None
-    in_colours = pixels is not None and pixels.ndim == 3
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY) if in_colours else pixels
-
-
-def _too_large(
-    reason: str,
-    sha256: str | None = None,
-    mode: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-) -> Decoded:
-    return Decoded(None, Status.TOO_LARGE, reason, sha256, mode, width, height)
-
-
-def read_gray(path: Path) -> Gray:
-    """The gray pixels (height, width) uint8 of one file.
-
-    Raises:
-        ValueError: The file cannot be decoded.
-    """
-    decoded = decode_file(path, Decode())
-    if decoded.gray is None:
-        raise ValueError(f"{path}: {decoded.error}")
-    return decoded.gray
+    if pixels is not None and pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return pixels

@@ -1,1 +1,1 @@
-"""Files, Parquet tables, run folders and the Delta store."""
+"""Storage: atomic files, Parquet tables, run folders and the Delta store."""

@@ -1,4 +1,4 @@
-"""What sweeps leave beside the tables of a store: manifests, pages, and which source it is of."""
+"""The files of a store besides its tables: manifests, pages, and the source it describes."""
 
 import json
 from collections.abc import Iterator
@@ -6,84 +6,86 @@ from typing import Any
 
 from pyarrow import fs
 
-from fer_ray.storage.uris import lost_on_error
+from fer_ray.storage.uris import store_lost_on_error
 
-SWEEPS = "sweeps"
-SOURCE = "source.json"  # at the store's top
-KEPT = 50  # manifests and pages that stay, however old
+SWEEPS = "sweeps"  # folder of manifests and pages
+SOURCE = "source.json"
+MIN_SWEEPS = 50  # manifests and pages that are never pruned, however old they are
 
 
 class Archive:
-    """The files of a store that are no tables.
+    """The files of a store besides its tables.
 
     Args:
-        uri: Of the store, for messages.
-        filesystem: It lies in.
-        root: Its place there.
+        uri: URI of the store, for messages.
+        filesystem: File system of the store.
+        root: Path of the store in it.
 
     Raises:
-        StoreLostError: By any method: it cannot be read or written.
+        StoreLostError: By any method: the store cannot be read or written.
     """
 
     def __init__(self, uri: str, filesystem: fs.FileSystem, root: str) -> None:
         self._uri, self._fs, self._root = uri, filesystem, root
 
     def write(self, name: str, text: str) -> None:
-        """Write a file below the store whole: readers see the old one or the new one."""
+        """Write a file of the store atomically."""
         file = f"{self._root}/{name}"
         folder, _, last = file.rpartition("/")
-        with lost_on_error(self._uri):
+        with store_lost_on_error(self._uri):
             self._fs.create_dir(folder, recursive=True)
-            local = isinstance(self._fs, fs.LocalFileSystem)
+            local = isinstance(self._fs, fs.LocalFileSystem)  # object stores write atomically
             partial = f"{folder}/.{last}.tmp"
-            with self._fs.open_output_stream(partial if local else file) as opened:
-                opened.write(text.encode())
+            with self._fs.open_output_stream(partial if local else file) as stream:
+                stream.write(text.encode())
             if local:
                 self._fs.move(partial, file)
 
     def manifests(self) -> Iterator[dict[str, Any]]:
-        """What sweeps told of themselves, the newest first."""
+        """Yield the manifests of sweeps, the newest first."""
         for name in sorted(self._names(".json"), reverse=True):
             text = self._read(f"{SWEEPS}/{name}")
-            if text is not None:  # removed since by another sweep
+            if text is not None:  # another sweep may have removed it
                 yield json.loads(text)
 
     def source(self) -> str | None:
-        """The source that the store's rows are of, as the last sweep that published named it."""
+        """URI of the source that the store's rows describe; None before the first publication."""
         text = self._read(SOURCE)
         return None if text is None else str(json.loads(text)["source"])
 
-    def keep_source(self, source: str) -> None:
-        """Remember the source."""
+    def write_source(self, source: str) -> None:
+        """Record the URI of the source that the store's rows describe."""
         if source != self.source():
             self.write(SOURCE, json.dumps({"source": source}, ensure_ascii=False) + "\n")
 
     def prune(self, before: str) -> int:
-        """Remove manifests and pages of sweeps whose names sort before that, but for the newest.
+        """Remove manifests and pages of sweeps whose names sort before `before`.
+
+        The newest `MIN_SWEEPS` stay in any case.
 
         Returns:
-            How many sweeps were forgotten.
+            Number of sweeps whose files were removed.
         """
-        old = sorted(name[:-5] for name in self._names(".json"))[:-KEPT]
-        gone = [name for name in old if name < before]
-        with lost_on_error(self._uri):
-            for name in (f"{one}{ending}" for one in gone for ending in (".html", ".json")):
+        names = sorted(name.removesuffix(".json") for name in self._names(".json"))
+        expired = [name for name in names[:-MIN_SWEEPS] if name < before]
+        with store_lost_on_error(self._uri):
+            for name in (f"{sweep}{ending}" for sweep in expired for ending in (".html", ".json")):
                 try:
                     self._fs.delete_file(f"{self._root}/{SWEEPS}/{name}")
-                except FileNotFoundError:  # no page, or another sweep was quicker
+                except FileNotFoundError:  # it has no page, or another sweep removed it
                     continue
-        return len(gone)
+        return len(expired)
 
     def _names(self, ending: str) -> list[str]:
         folder = fs.FileSelector(f"{self._root}/{SWEEPS}", allow_not_found=True)
-        with lost_on_error(self._uri):
-            found = [info.base_name for info in self._fs.get_file_info(folder)]
-        return [name for name in found if name.endswith(ending) and not name.startswith(".")]
+        with store_lost_on_error(self._uri):
+            names = [info.base_name for info in self._fs.get_file_info(folder)]
+        return [name for name in names if name.endswith(ending) and not name.startswith(".")]
 
     def _read(self, name: str) -> bytes | None:
-        with lost_on_error(self._uri):
+        with store_lost_on_error(self._uri):
             try:
-                with self._fs.open_input_file(f"{self._root}/{name}") as opened:
-                    return bytes(opened.read())
+                with self._fs.open_input_file(f"{self._root}/{name}") as stream:
+                    return bytes(stream.read())
             except FileNotFoundError:
                 return None

@@ -1,4 +1,4 @@
-"""Where a job ran: what its results and its timings may depend on."""
+"""Library versions and the machine, on which results and timings may depend."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results may depend on."""
+    """Versions of Python and of the installed libraries among `LIBRARIES`."""
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -24,12 +24,17 @@ def library_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processors and memory of the machine that the driver runs on."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Platform, CPUs and memory of the driver's machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "platform": platform.platform(terse=True),
-        "processors": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_gib": round(pages / 2**30, 1),
+        "processors": available_cpus(),
+        "memory_gib": round(memory / 2**30, 1),
     }
+
+
+def available_cpus() -> int:
+    """Count the logical CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The files of a run folder: written whole or not at all, so that a reader never meets a half."""
+"""Files and folders of a run folder, written atomically: readers never see a partial one."""
 
 import json
 import os
@@ -8,25 +8,26 @@ from typing import Any
 
 
 def write_json(record: dict[str, Any], file: Path) -> None:
-    """Write one JSON file under its final name only once it is complete."""
+    """Write a JSON file atomically."""
     temporary = temporary_path(file)
     temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     publish_file(temporary, file)
 
 
 def publish_file(temporary: Path, file: Path) -> None:
-    """Give a complete file its name once it is on the disk: no loss of power leaves a half."""
+    """Sync a complete file to disk, then rename it: a power failure never leaves part of it."""
     sync_to_disk(temporary)
     temporary.replace(file)
 
 
 def sync_to_disk(file: Path) -> None:
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    """Flush a file from the operating system's cache to disk."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """The record in `file`, or None if there is none that can be read."""
+    """Read a record; None if the file is missing or damaged."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -35,12 +36,12 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def temporary_path(file: Path) -> Path:
-    """A name beside `file` that no reader of `*.parquet` or `*.json` takes up."""
+    """A path next to `file` that no reader of `*.parquet` or `*.json` picks up."""
     return file.with_name(f".{file.name}.{os.getpid()}.tmp")
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Put the folder `new` in the place of `final`."""
+    """Move the folder `new` to `final`, replacing what is there."""
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -50,7 +51,7 @@ def replace_folder(new: Path, final: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder and its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -58,11 +59,11 @@ def remove(path: Path) -> None:
 
 
 def unreachable(paths: list[Path]) -> list[Path]:
-    """Those of `paths` that this machine does not see; an empty folder is taken for unmounted."""
-    return [path for path in paths if not _seen(path)]
+    """Select the paths that do not exist on this machine; an empty folder counts as unmounted."""
+    return [path for path in paths if not _is_reachable(path)]
 
 
-def _seen(path: Path) -> bool:
+def _is_reachable(path: Path) -> bool:
     try:
         return path.is_file() or any(True for _ in os.scandir(path))
     except OSError:

@@ -1,4 +1,4 @@
-"""Holding a folder while a job writes into it, and what is told where that fails."""
+"""The lock of a run folder, and messages about a folder that can no longer be used."""
 
 import fcntl
 import os
@@ -11,62 +11,64 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_ray.errors import UserError
+from fer_ray.storage.run_folder import LOCK
 
-_PROBE_BYTES = 4_194_304  # about what a block or a figure takes
+_PROBE_BYTES = 4_194_304  # about the size of a block or a figure
 
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it, so that two jobs never write into it at once.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Create `folder` and lock it, so that only one job at a time writes into it.
 
-    The lock goes with the process, also when it is killed.
+    The operating system releases the lock when the process ends, even if it is killed.
 
     Raises:
-        UserError: The folder cannot be written, or can no more when the job fails, or another job
-            holds it.
+        UserError: The folder cannot be written, another job holds the lock, or the job fails and
+            the disk is full or a table is damaged.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as problem:
-        raise UserError(f"Cannot write into {folder}: {problem.strerror}.") from None
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"Another fer-ray job is writing into {folder}. Wait for it, or give another --out."
+                f"Another fer-ray job is writing into {folder}. Wait for it to finish, or pass "
+                "another --out."
             ) from None
         try:
             yield
         except UserError:
             raise
-        except Exception:  # whatever a library made of a full disk, or of half a file
+        except Exception:  # libraries report a full disk or a truncated file in many ways
             _require_writable(folder)
             _require_readable(folder)
             raise
 
 
 def _require_writable(folder: Path) -> None:
-    """Write a little into `folder`.
+    """Write a probe file into `folder`.
 
     Raises:
-        UserError: It cannot be done, and why.
+        UserError: It cannot be written.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(_PROBE_BYTES))
             probe.flush()
             os.fsync(probe.fileno())
-    except OSError as problem:
+    except OSError as error:
         raise UserError(
-            f"{folder} cannot be written any more: {problem.strerror}. What was finished is kept; "
-            "mend that and run the same again."
+            f"Cannot write to {folder} any more: {error.strerror}. Finished work is stored: fix "
+            "the problem and rerun the same command to resume."
         ) from None
 
 
 def _require_readable(folder: Path) -> None:
-    """Look at the footer of each table below `folder`.
+    """Read the footer of each table below `folder`.
 
     Raises:
         UserError: Some are damaged.
@@ -79,6 +81,6 @@ def _require_readable(folder: Path) -> None:
             damaged.append(str(file))
     if damaged:
         raise UserError(
-            f"Damaged: {', '.join(damaged)}. Remove what is damaged and run the same again; it is "
-            "made anew."
+            f"Damaged files: {', '.join(damaged)}. Remove them and rerun the same command to "
+            "recompute them."
         ) from None

@@ -1,7 +1,8 @@
-"""Reading Parquet files that may be a stranger's: no file runs code by being read.
+"""Parquet tables: written atomically, and read without running code from them.
 
-Ray registers an Arrow type whose values are unpickled when they are turned into Python objects.
-Nothing of ours has such a column, so a table that has one goes no further than its schema.
+Ray registers an Arrow type whose values are unpickled when they become Python objects, so reading a
+file from an untrusted source could run code. fer_ray never writes such columns, and rejects a table
+that has one by its schema.
 """
 
 from io import BytesIO
@@ -15,29 +16,38 @@ from fer_ray.errors import UserError
 from fer_ray.storage.files import publish_file, temporary_path
 from fer_ray.vocabulary import SCHEMA_VERSION
 
+TABLE_METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
 
-def read_table(source: Path | BytesIO, **how: Any) -> pa.Table:
-    """`pyarrow.parquet.read_table`, of plain types alone.
+
+def read_table(source: Path | BytesIO, **options: Any) -> pa.Table:
+    """Read a table whose columns have Arrow's own types.
+
+    Args:
+        source: A Parquet file, or a folder of them.
+        options: Of `pyarrow.parquet.read_table`, such as `columns`.
+
+    Returns:
+        The rows, in the order of the file names.
 
     Raises:
-        UserError: A column that is read has a type that is not Arrow's own.
+        UserError: A column has an extension type.
     """
-    table = pq.read_table(source, **how)
+    table = pq.read_table(source, **options)
     require_plain(table.schema, str(source) if isinstance(source, Path) else "A table")
     return table
 
 
 def require_plain(schema: pa.Schema, source: str) -> None:
-    """See that all columns have types of Arrow's own, before any value is looked at.
+    """Check that all columns have Arrow's own types, before any value is read.
 
     Raises:
-        UserError: One has not.
+        UserError: A column has an extension type.
     """
     foreign = [field.name for field in schema if _is_foreign(field.type)]
     if foreign:
         raise UserError(
-            f"{source} has columns ({foreign[0]}) of a type that fer_ray never writes and that may "
-            "run code when it is read: it is not read."
+            f"{source} was not read: its column {foreign[0]} has a type that fer_ray never writes "
+            "and that may run code when it is read."
         )
 
 
@@ -47,19 +57,16 @@ def _is_foreign(data_type: pa.DataType) -> bool:
     return any(_is_foreign(data_type.field(i).type) for i in range(data_type.num_fields))
 
 
-_METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
-
-
 def write_table(table: pa.Table, file: Path) -> None:
-    """Write one Parquet file under its final name only once it is complete."""
+    """Write a Parquet file atomically, with the schema version in its metadata."""
     temporary = temporary_path(file)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_METADATA})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **TABLE_METADATA})
     pq.write_table(table, temporary, compression="zstd")
     publish_file(temporary, file)
 
 
-def rows_in(folder: Path) -> int | None:
-    """Rows of a table's files by their footers; None if one of them is damaged."""
+def count_rows(folder: Path) -> int | None:
+    """Count the rows of a table from its files' footers; None if a file is damaged."""
     try:
         return sum(int(pq.read_metadata(file).num_rows) for file in folder.glob("*.parquet"))
     except (OSError, pa.ArrowException):

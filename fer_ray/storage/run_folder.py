@@ -6,7 +6,6 @@ from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import rows_in
 
 LOCK = ".lock"
 
@@ -155,21 +154,29 @@ class PredictionFolder:
 
 
 def extraction_record(out: Path) -> dict[str, Any] | None:
-    """The record of an extraction, finished or not; None if there is none."""
+    """Read the record of an extraction, finished or not; None if it is missing or damaged."""
     record = read_json(RunFolder(out).extract_record)
     return record if record and {"fingerprint", "source_digest", "data"} <= set(record) else None
 
 
 def finished_extraction(out: Path) -> dict[str, Any] | None:
-    """The record of a finished extraction that still has all its rows, or None."""
+    """Read the record of a finished extraction that still has all its rows; else None."""
+    from fer_ray.storage.parquet import count_rows  # pyarrow, which paths alone do not need
+
     record = extraction_record(out)
-    if record is None or rows_in(RunFolder(out).frames) != record["data"]["selected"]:
+    if record is None or count_rows(RunFolder(out).frames) != record["data"]["selected"]:
         return None
     return record
 
 
 def frames_record(out: Path) -> dict[str, Any]:
-    """The record of a run folder's frames.
+    """Read the record of a run folder's frames.
+
+    Args:
+        out: The run folder.
+
+    Returns:
+        The content of `extract.json`.
 
     Raises:
         UserError: The run folder has no finished frames.

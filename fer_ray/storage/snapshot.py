@@ -1,4 +1,4 @@
-"""A version of one of a store's tables, as readers see it."""
+"""One version of a table of a store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,59 +9,68 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from fer_ray.storage.parquet import require_plain
-from fer_ray.storage.uris import lost_on_error
+from fer_ray.storage.uris import store_lost_on_error
 
-Name = Literal["images", "results", "readings"]
+TableName = Literal["images", "results", "readings"]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A version of a table that stays readable while others write; None: there is no table yet."""
+    """A version of a table, which stays readable while others write.
 
-    name: Name
+    Attributes:
+        name: Name of the table.
+        table: The table at this version; None if it does not exist yet.
+    """
+
+    name: TableName
     table: DeltaTable | None
 
     @property
     def version(self) -> int:
-        """Its number, -1 for a table that is not there yet."""
+        """The number of the version; -1 if the table does not exist yet."""
         return -1 if self.table is None else self.table.version()
 
     def files(self) -> frozenset[str]:
-        """The names of its files."""
+        """The names of the table's files."""
         if self.table is None:
             return frozenset()
         return frozenset(pa.table(self.table.get_add_actions())["path"].to_pylist())
 
     def batches(
-        self, columns: list[str], but: frozenset[str] = frozenset()
+        self, columns: list[str], excluding: frozenset[str] = frozenset()
     ) -> Iterator[pa.RecordBatch]:
-        """The named columns, as a stream; those that the table lacks are left out.
+        """Stream columns of the table.
 
         Args:
-            columns: Names.
-            but: Files that are passed over.
+            columns: Names; those that the table does not have are left out.
+            excluding: Names of files to skip.
+
+        Yields:
+            Batches of rows.
         """
         if self.table is None:
             return
-        with lost_on_error(self.table.table_uri):
+        with store_lost_on_error(self.table.table_uri):
             dataset = self.table.to_pyarrow_dataset()
             require_plain(dataset.schema, self.table.table_uri)
             known = [name for name in columns if name in dataset.schema.names]
-            reading = {"columns": known, "batch_readahead": 2}
-            if not but:
-                yield from dataset.scanner(**reading, fragment_readahead=2).to_batches()
+            options = {"columns": known, "batch_readahead": 2}
+            if not excluding:
+                yield from dataset.scanner(**options, fragment_readahead=2).to_batches()
                 return
             for fragment in dataset.get_fragments():
-                if fragment.path not in but:
-                    yield from fragment.scanner(schema=dataset.schema, **reading).to_batches()
+                if fragment.path not in excluding:
+                    yield from fragment.scanner(schema=dataset.schema, **options).to_batches()
 
-    def largest(self, column: str) -> int | None:
-        """The largest number of a column, by the files' own statistics where they have any."""
+    def max_value(self, column: str) -> int | None:
+        """The largest value of a column, from the files' statistics where all have them."""
         if self.table is None:
             return None
         actions = pa.table(self.table.get_add_actions(flatten=True))
-        known = actions.column(f"max.{column}") if f"max.{column}" in actions.column_names else None
+        largest = f"max.{column}"
+        known = actions.column(largest) if largest in actions.column_names else None
         if known is not None and not known.null_count:
             return None if not len(known) else int(pc.max(known).as_py())
-        found = [pc.max(batch[column]).as_py() for batch in self.batches([column])]
-        return max((one for one in found if one is not None), default=None)
+        values = [pc.max(batch[column]).as_py() for batch in self.batches([column])]
+        return max((value for value in values if value is not None), default=None)

@@ -1,4 +1,4 @@
-"""Paths and URIs of sources and stores: which can be used, and how they are told."""
+"""Paths and URIs of sources and stores: resolving, checking, and removing credentials."""
 
 import re
 from collections.abc import Iterator
@@ -12,22 +12,23 @@ from pyarrow import fs
 
 from fer_ray.errors import StoreLostError, UserError
 
-# Those that pyarrow, which lists and reads, and Delta Lake both know by one name.
-STORES = ("file", "s3", "gs", "abfs", "abfss")
-GCS_RETRY_S = 60  # Google's client tries for 15 minutes where there is no network
-# delta-rs ends the process's thread, or writes to a folder of another name.
-_REFUSED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
-_SECRET = re.compile(r"(key|secret|token|password|sig|signature)(_id)?=", re.IGNORECASE)
+# Schemes that pyarrow, which lists and reads, and Delta Lake have in common.
+STORE_SCHEMES = ("file", "s3", "gs", "abfs", "abfss")
+GCS_RETRY_S = 60  # without a network, Google's client would retry for 15 minutes
+URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by pyarrow for a URI
+# With these in a path, delta-rs panics or writes to a folder with another name.
+_UNSUPPORTED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
+_CREDENTIAL = re.compile(r"(key|secret|token|password|sig|signature)(_id)?=", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def opened(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or URI, and the place within it.
+def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """Resolve a path or URI to its file system and the path in it.
 
     Raises:
-        ValueError: The scheme is unknown, or it is no URI.
+        ValueError: The scheme is unknown, or the URI is malformed.
         ImportError: pyarrow needs a package for this scheme that is not installed.
-        OSError: It does not answer.
+        OSError: The storage does not answer.
     """
     if "://" not in uri:
         return fs.LocalFileSystem(), str(Path(uri).resolve())
@@ -40,74 +41,71 @@ def opened(uri: str) -> tuple[fs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
-def without_secret(uri: str) -> str:
-    """A URI without keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
+def without_credentials(uri: str) -> str:
+    """Remove keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
     if "://" not in uri:
         return uri
     try:
         parts = urlsplit(uri)
-    except ValueError:  # where a key would be cannot be told
+    except ValueError:  # a key could be anywhere in it
         return f"{uri.partition('://')[0]}://…"
     user, at, host = parts.netloc.rpartition("@")
-    kept = "" if parts.scheme.startswith("s3") else user.partition(":")[0]
-    query = "&".join(one for one in parts.query.split("&") if not _SECRET.search(one))
-    return urlunsplit(parts._replace(netloc=f"{kept}{at if kept else ''}{host}", query=query))
+    user = "" if parts.scheme.startswith("s3") else user.partition(":")[0]
+    query = "&".join(part for part in parts.query.split("&") if not _CREDENTIAL.search(part))
+    return urlunsplit(parts._replace(netloc=f"{user}{at if user else ''}{host}", query=query))
 
 
-def require_store(uri: str) -> None:
-    """Refuse a place that no store can be made at, before any work.
+def require_store_uri(uri: str) -> None:
+    """Check that a store can be created at a path or URI.
 
     Raises:
-        UserError: Of an unknown kind, or of a name that Delta Lake cannot write.
+        UserError: The scheme is unknown, the URI contains credentials, or Delta Lake cannot write
+            to such a path.
     """
-    scheme, known, _ = uri.partition("://")
-    if known and scheme not in STORES:
-        raise UserError(
-            f"--store {without_secret(uri)}: a store is a folder, or one of "
-            f"{', '.join(f'{name}://' for name in STORES)}."
-        )
+    scheme, separator, _ = uri.partition("://")
+    name = f"--store {without_credentials(uri)}"
+    if separator and scheme not in STORE_SCHEMES:
+        schemes = ", ".join(f"{scheme}://" for scheme in STORE_SCHEMES)
+        raise UserError(f"{name}: use a folder, or a URI with one of {schemes}.")
     try:
         parts = urlsplit(uri)
-    except ValueError as problem:
-        raise UserError(f"--store {without_secret(uri)}: {told(problem)}.") from None
-    if without_secret(uri) != uri:
+    except ValueError as error:
+        raise UserError(f"{name}: {error_text(error)}.") from None
+    if without_credentials(uri) != uri:
         raise UserError(
-            f"--store {without_secret(uri)}: keys are not taken from a URI. Set "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your store's kind asks for."
+            f"{name}: credentials in a URI are not accepted. Set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or the variables of your storage provider."
         )
-    path = parts.path if known and scheme != "file" else str(opened(uri)[1])
-    if found := _REFUSED.search(path):
+    path = parts.path if separator and scheme != "file" else resolve_filesystem(uri)[1]
+    if unsupported := _UNSUPPORTED.search(path):
         raise UserError(
-            f"--store {without_secret(uri)}: Delta Lake cannot write to a path with "
-            f"{found[0]!r} in it. Give the store another name."
+            f"{name}: Delta Lake cannot write to a path that contains {unsupported[0]!r}. Choose "
+            "another path."
         )
 
 
 @contextmanager
-def lost_on_error(uri: str) -> Iterator[None]:
-    """Tell what fails about a store as such; conflicts and tables that are not there pass.
+def store_lost_on_error(uri: str) -> Iterator[None]:
+    """Raise errors of a store's storage as `StoreLostError`; conflicts and missing tables pass.
 
     Raises:
-        StoreLostError: It cannot be read or written.
+        StoreLostError: The store cannot be read or written.
     """
     try:
         yield
     except (CommitFailedError, TableNotFoundError):
         raise
-    except BaseException as problem:
-        panic = type(problem).__name__ == "PanicException"  # of delta-rs; no Exception by its kind
-        if not panic and not isinstance(problem, (OSError, DeltaError, pa.ArrowException)):
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"  # of delta-rs: not an Exception
+        if not panic and not isinstance(error, (OSError, DeltaError, pa.ArrowException)):
             raise
         raise StoreLostError(
-            f"The store {uri} cannot be read or written: {told(problem)}\nWhat was committed is "
-            "kept; mend that and run the same again."
+            f"The store {uri} cannot be read or written: {error_text(error)}\nCommitted results "
+            "are stored: fix the problem and rerun the same command to resume."
         ) from None
 
 
-def told(problem: BaseException) -> str:
-    """What an error says, in one line."""
-    text = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+def error_text(error: BaseException) -> str:
+    """The first line of an error's message, without colours and at most 300 characters long."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _COLOURS.sub("", text).strip().splitlines()[0][:300]
-
-
-UNUSABLE = (ValueError, OSError, ImportError, pa.ArrowException)  # what pyarrow raises of a place

@@ -1,1 +1,1 @@
-"""The synthetic corpus: faces drawn from FACS action units, in the layout of CK+."""
+"""The synthetic corpus: faces rendered from FACS action units, in the CK+ layout."""

@@ -1,7 +1,7 @@
-"""Writing a corpus as a folder tree with the layout and the quirks of CK+.
+"""Generate a synthetic corpus: a folder tree with the layout and the irregularities of CK+.
 
 ```text
-OUT/synthetic.json                                             what was drawn, written last
+OUT/synthetic.json                                             summary, written last
 OUT/cohn-kanade-images/S005/001/S005_001_00000001.png …        first frame neutral, last frame peak
 OUT/Emotion/S005/001/S005_001_00000004_emotion.txt             `   3.0000000e+00`
 ```
@@ -22,21 +22,22 @@ import cv2
 from fer_ray import __version__
 from fer_ray.errors import UserError
 from fer_ray.synthetic.drawing.camera import Image
-from fer_ray.synthetic.sequences import SequencePlan, SubjectPlan, draw_sequence, plan_corpus
+from fer_ray.synthetic.sequences import SequencePlan, SubjectPlan, plan_corpus, render_sequence
 from fer_ray.synthetic.shapes.action_units import PROTOTYPES
+from fer_ray.vocabulary import SYNTHETIC_MARKER
 
-IMAGES, LABELS, MARKER = "cohn-kanade-images", "Emotion", "synthetic.json"
-# What a Mac leaves behind in every folder that it showed; the official archives are full of them.
+IMAGES, LABELS = "cohn-kanade-images", "Emotion"
+# macOS creates this file in every folder that it displays. The official archives are full of them.
 DS_STORE = b"\x00\x00\x00\x01Bud1" + bytes(56)
 
 
 class CorpusExistsError(UserError, FileExistsError):
-    """The folder to draw into holds something else."""
+    """The output folder contains something else."""
 
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What a corpus holds; the content of its marker file."""
+    """Contents of a corpus, as in its `synthetic.json`."""
 
     synthetic: bool
     generator: str
@@ -48,43 +49,47 @@ class CorpusSummary:
     frames: int
 
 
-def frames_to_draw(subjects: int = 60, seed: int = 2010) -> int:
-    """How many frames `draw_corpus` will draw."""
+def count_frames(subjects: int = 60, seed: int = 2010) -> int:
+    """Number of frames that `generate_corpus` renders."""
     return sum(plan.frames for plan in plan_corpus(subjects, seed))
 
 
-def draw_corpus(
+def generate_corpus(
     out: Path,
     subjects: int = 60,
     seed: int = 2010,
     workers: int | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> CorpusSummary:
-    """Draw a corpus into `out`, or reuse the same corpus where it is there already.
+    """Generate a corpus in `out`, or reuse the same corpus if `out` already contains it.
 
-    The tree is drawn beside `out` and moved into place when it is complete, so that no reader
-    meets half of it. The bytes depend on `subjects` and `seed` only.
+    The tree is written next to `out` and moved into place when it is complete, so it never appears
+    in part. Its bytes depend only on `subjects` and `seed`.
 
     Args:
-        out: folder that does not exist yet, is empty, or holds this very corpus.
-        subjects: how many people, at least 1.
-        seed: of everything random.
-        workers: processes that draw; None for one per processor. They are spawned, so a script
-            that calls this needs the usual `if __name__ == "__main__"`.
-        on_frame: called in this process with the number of frames drawn since the last call.
+        out: Folder that does not exist, is empty, or contains this corpus.
+        subjects: Number of subjects, at least 1.
+        seed: Random seed.
+        workers: Number of processes; None for one per processor. They are spawned, so a script
+            that calls this function needs the usual `if __name__ == "__main__"`.
+        on_frame: Called in this process with the number of frames since the last call.
 
     Raises:
-        CorpusExistsError: `out` holds anything else.
+        CorpusExistsError: `out` contains anything else.
+        UserError: `out` cannot be written.
+
+    Example:
+        >>> generate_corpus(Path("faces"), subjects=4)  # doctest: +SKIP
     """
     plans = plan_corpus(subjects, seed)
     summary = _summarise(plans, seed)
-    if _holds(out, summary):
+    if _is_complete(out, summary):
         return summary
-    with _folder_beside(out) as beside:
-        tree = Path(beside) / "tree"
-        _draw_subjects(tree, plans, workers or cpu_count() or 1, on_frame or (lambda _: None))
-        _litter(tree, plans)
-        (tree / MARKER).write_text(_marker(summary), encoding="utf-8")
+    with _scratch_folder(out) as scratch:
+        tree = Path(scratch) / "tree"
+        _render_subjects(tree, plans, workers or cpu_count() or 1, on_frame or (lambda _: None))
+        _write_junk_files(tree, plans)
+        (tree / SYNTHETIC_MARKER).write_text(_to_json(summary), encoding="utf-8")
         if out.exists():
             out.rmdir()
         tree.rename(out)
@@ -92,14 +97,16 @@ def draw_corpus(
 
 
 @contextmanager
-def _folder_beside(out: Path) -> Iterator[str]:
-    """A folder on the same file system, which is removed at the end."""
+def _scratch_folder(out: Path) -> Iterator[str]:
+    """A temporary folder on the file system of `out`."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        beside = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+        scratch = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     except OSError as problem:
-        raise UserError(f"Cannot write into {out.parent}: {problem.strerror}.") from None
-    with beside as name:
+        raise UserError(
+            f"Cannot write to {out.parent}: {problem.strerror}. Choose another folder."
+        ) from None
+    with scratch as name:
         yield name
 
 
@@ -117,54 +124,56 @@ def _summarise(plans: list[SubjectPlan], seed: int) -> CorpusSummary:
     )
 
 
-def _holds(out: Path, summary: CorpusSummary) -> bool:
-    """Whether `out` is this corpus; False where there is nothing."""
+def _is_complete(out: Path, summary: CorpusSummary) -> bool:
+    """Whether `out` contains this corpus; False if it is missing or empty."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    marker = out / MARKER
+    marker = out / SYNTHETIC_MARKER
     if not marker.is_file():
-        raise CorpusExistsError(f"{out} exists and is no synthetic corpus. Choose another folder.")
-    if marker.read_text(encoding="utf-8") != _marker(summary):
         raise CorpusExistsError(
-            f"{out} holds another synthetic corpus (see {MARKER} in it). "
+            f"{out} exists and is not a synthetic corpus. Choose another folder."
+        )
+    if marker.read_text(encoding="utf-8") != _to_json(summary):
+        raise CorpusExistsError(
+            f"{out} contains another synthetic corpus (see its {SYNTHETIC_MARKER}). "
             "Remove it or choose another folder."
         )
     return True
 
 
-def _marker(summary: CorpusSummary) -> str:
+def _to_json(summary: CorpusSummary) -> str:
     return json.dumps(asdict(summary), indent=2) + "\n"
 
 
-def _draw_subjects(
+def _render_subjects(
     tree: Path, plans: list[SubjectPlan], workers: int, on_frame: Callable[[int], None]
 ) -> None:
-    # Spawned, not forked: the caller may hold threads, and OpenCV does not survive a fork.
+    # Spawn, do not fork: the caller may run threads, and OpenCV does not survive a fork.
     context = get_context("spawn")
     count = min(workers, len(plans))
     with ProcessPoolExecutor(count, context, cv2.setNumThreads, (1,)) as pool:
-        drawings = [pool.submit(_draw_subject, tree, plan) for plan in plans]
+        tasks = [pool.submit(_render_subject, tree, plan) for plan in plans]
         try:
-            for drawing in as_completed(drawings):
-                on_frame(drawing.result())
+            for task in as_completed(tasks):
+                on_frame(task.result())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _draw_subject(tree: Path, plan: SubjectPlan) -> int:
-    """All sequences of one subject with their labels; the number of frames."""
+def _render_subject(tree: Path, plan: SubjectPlan) -> int:
+    """Write all sequences of a subject with their labels; return the number of frames."""
     for sequence in plan.sequences:
         folder = Path(f"S{plan.number:03d}") / f"{sequence.session:03d}"
         stem = f"S{plan.number:03d}_{sequence.session:03d}"
         (tree / IMAGES / folder).mkdir(parents=True)
-        for number, frame in enumerate(draw_sequence(plan, sequence), start=1):
+        for number, frame in enumerate(render_sequence(plan, sequence), start=1):
             (tree / IMAGES / folder / f"{stem}_{number:08d}.png").write_bytes(_png(frame.image))
-        _label(tree / LABELS / folder, f"{stem}_{sequence.frames:08d}", sequence)
+        _write_label(tree / LABELS / folder, f"{stem}_{sequence.frames:08d}", sequence)
     return plan.frames
 
 
-def _label(folder: Path, stem: str, sequence: SequencePlan) -> None:
+def _write_label(folder: Path, stem: str, sequence: SequencePlan) -> None:
     if sequence.label_folder:
         folder.mkdir(parents=True)
     if sequence.emotion:
@@ -172,8 +181,8 @@ def _label(folder: Path, stem: str, sequence: SequencePlan) -> None:
         (folder / f"{stem}_emotion.txt").write_text(f"   {code:.7e}\n")
 
 
-def _litter(tree: Path, plans: list[SubjectPlan]) -> None:
-    """Leave the stray files of the official archives at every level of the image tree."""
+def _write_junk_files(tree: Path, plans: list[SubjectPlan]) -> None:
+    """Add the `.DS_Store` files of the official archives at every level of the image tree."""
     first = tree / IMAGES / f"S{plans[0].number:03d}"
     for folder in (tree / IMAGES, tree / LABELS, first, first / "001"):
         (folder / ".DS_Store").write_bytes(DS_STORE)
@@ -182,5 +191,5 @@ def _litter(tree: Path, plans: list[SubjectPlan]) -> None:
 def _png(image: Image) -> bytes:
     done, encoded = cv2.imencode(".png", image)
     if not done:
-        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape}.")
+        raise RuntimeError(f"OpenCV cannot encode an image of shape {image.shape}.")
     return encoded.tobytes()

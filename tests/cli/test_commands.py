@@ -1,4 +1,4 @@
-"""The command line as a user meets it: each call is a process of its own."""
+"""The commands, most of them in a separate process."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from tests.conftest import FerRay
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_leaves_what_the_contract_says(run_dir: Path) -> None:
+def test_a_run_writes_the_documented_tables(run_dir: Path) -> None:
     record = json.loads((run_dir / "run.json").read_text())
     assert {"settings", "versions", "seeds", "counts", "timings", "experiments"} <= record.keys()
     frames = pd.read_parquet(run_dir / "frames")
@@ -48,7 +48,7 @@ def test_a_run_leaves_what_the_contract_says(run_dir: Path) -> None:
     assert not list(run_dir.glob("*.partial"))
 
 
-def test_duckdb_and_polars_read_the_rows_without_ray(run_dir: Path) -> None:
+def test_duckdb_and_polars_read_the_rows(run_dir: Path) -> None:
     pattern = str(run_dir / "frames" / "*.parquet")
     query = f"SELECT status, count(*), max(len(landmarks_xy)) FROM '{pattern}' GROUP BY status"
     counts = {status: count for status, count, _ in duckdb.sql(query).fetchall()}
@@ -68,31 +68,29 @@ def test_crops_are_exported_by_emotion(run_dir: Path) -> None:
     assert cv2.imread(str(crops[0]), cv2.IMREAD_UNCHANGED).shape == (350, 350)
 
 
-def test_a_finished_run_does_nothing_and_says_so(
-    corpus: Path, run_dir: Path, fer_ray: FerRay
-) -> None:
+def test_a_finished_run_is_not_recomputed(corpus: Path, run_dir: Path, fer_ray: FerRay) -> None:
     before = {
         path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*") if path.name != ".lock"
     }
-    again = fer_ray("run", "--data", corpus, "--out", run_dir, "--json")
+    again = fer_ray("run", "--data", corpus, "--out", run_dir, "--profile", "fast", "--json")
     assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
-    assert told == json.loads((run_dir / "run.json").read_text())
+    record = json.loads(again.stdout)
+    assert record == json.loads((run_dir / "run.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    made = [item.summary for item in read_experiments(run_dir)]
-    done = {"settings": told["settings"], "show_faces": told["show_faces"]}
-    assert run._same(told, done, made)
-    other = [replace(made[0], test_accuracy=0.1), *made[1:]]  # as of other weights, trained anew
-    assert not run._same(told, done, other)
+    summaries = [item.summary for item in read_experiments(run_dir)]
+    done = {"settings": record["settings"], "show_faces": record["show_faces"]}
+    assert run._same(record, done, summaries)
+    other = [replace(summaries[0], test_accuracy=0.1), *summaries[1:]]  # of other weights
+    assert not run._same(record, done, other)
 
 
 @pytest.mark.thorough
-def test_steps_one_at_a_time_give_the_same_as_the_run(
+def test_single_steps_give_the_results_of_the_run(
     corpus: Path, run_dir: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:
     for step in (
-        ("extract", "--data", corpus, "--out", tmp_path, "--workers", 1),
+        ("extract", "--data", corpus, "--out", tmp_path, "--profile", "fast", "--workers", 1),
         ("trials", "--out", tmp_path, "--workers", 1),
         ("report", "--out", tmp_path),
     ):
@@ -109,7 +107,7 @@ FURTHER = ("--protocol", "subject-10fold", "--kernels", "linear", "--scale", "st
 
 @pytest.fixture(scope="module")
 def further(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """The run folder after further trials, what a terminal showed meanwhile, and what was told."""
+    """The run folder after further trials, the progress on the terminal, and standard output."""
     out = Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("further") / "run"))
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "fer_ray", "trials", "--out", str(out), *FURTHER]
@@ -122,9 +120,7 @@ def further(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return out, shown, closing
 
 
-def test_another_protocol_comes_beside_the_first(
-    further: tuple[Path, str, str], fer_ray: FerRay
-) -> None:
+def test_a_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: FerRay) -> None:
     out, _, closing = further
     again = fer_ray("trials", "--out", out, *FURTHER, "--json")
     assert again.returncode == 0, again.stderr
@@ -137,17 +133,17 @@ def test_another_protocol_comes_beside_the_first(
     assert added["experiment"] in closing
 
 
-def test_a_terminal_gets_a_bar(further: tuple[Path, str, str]) -> None:
+def test_a_terminal_shows_a_progress_bar(further: tuple[Path, str, str]) -> None:
     assert re.search(r"trials.*10/10.*trials", further[1])
 
 
-def test_doctor_finds_this_machine_well(fer_ray: FerRay, tmp_path: Path) -> None:
+def test_doctor_passes(fer_ray: FerRay, tmp_path: Path) -> None:
     done = fer_ray("doctor", "--out", tmp_path)
     assert done.returncode == 0, done.stdout
     assert "ok   Ray: starts" in done.stdout
 
 
-def test_doctor_names_a_library_that_cannot_be_imported(tmp_path: Path) -> None:
+def test_doctor_reports_a_broken_library(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
     done = subprocess.run(
         [sys.executable, "-m", "fer_ray", "doctor", "--no-ray", "--out", str(tmp_path)],
@@ -155,25 +151,26 @@ def test_doctor_names_a_library_that_cannot_be_imported(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
-    assert "BAD  their native parts: cv2 cannot be imported: libGL.so.1" in done.stdout
+    assert "FAIL compiled libraries: cv2 cannot be imported: libGL.so.1" in done.stdout
 
 
-def test_doctor_says_how_to_mend_what_is_not_well(fer_ray: FerRay, tmp_path: Path) -> None:
+def test_doctor_reports_missing_files(fer_ray: FerRay, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     model = tmp_path / "none.dat"
     done = fer_ray(
         "doctor", "--no-ray", "--out", tmp_path / "file" / "x", "--landmark-model", model
     )
     assert done.returncode == 1
-    assert "BAD  landmark model: There is no landmark model" in done.stdout
-    assert "BAD  output folder" in done.stdout
+    assert "FAIL landmark model: " in done.stdout
+    assert "FAIL output folder" in done.stdout
 
 
-MISTAKES = {
-    "no such data": (("run", "--data", "nowhere", "--out", "OUT"), 2, "There is no nowhere"),
+USER_ERRORS = {
+    "no such data": (("run", "--data", "nowhere", "--out", "OUT"), 2, "nowhere does not exist"),
     "an empty folder": (("run", "--data", "EMPTY", "--out", "OUT"), 2, "0 images found"),
     "an unknown setting": (
-        ("run", "--data", "EMPTY", "--out", "OUT", "--set", "trials.c=1"), 2, "no such setting",
+        ("run", "--data", "EMPTY", "--out", "OUT", "--set", "trials.c=1"), 2,
+        "this setting does not exist",
     ),
     "no data named": (("run", "--out", "OUT"), 2, "Missing option '--data'"),
     "trials before frames": (("trials", "--out", "OUT"), 2, "has no finished frames"),
@@ -181,85 +178,83 @@ MISTAKES = {
     "zero workers": (
         ("run", "--data", "EMPTY", "--out", "OUT", "--workers", "0"), 2, "execution.workers",
     ),
-    "an output that is a file": (("trials", "--out", "FILE"), 2, "Cannot write into"),
+    "an output that is a file": (("trials", "--out", "FILE"), 2, "Cannot write to"),
     "no such command": (("frobnicate",), 2, "No such command"),
-    "drawing into a folder in use": (("synth", "USED"), 2, "USED"),
-    "drawing where nobody may write": (("synth", "/proc/x/y"), 2, "Cannot write into"),
+    "a corpus in a folder in use": (("synth", "USED"), 2, "USED"),
+    "a corpus where writing is not permitted": (("synth", "/proc/x/y"), 2, "Cannot write to"),
     "no label anywhere": (
         ("run", "--data", "PICTURES", "--out", "OUT"), 2, "has no labelled image",
     ),
-    "no number": (
+    "not a number": (
         ("run", "--data", "EMPTY", "--out", "OUT", "--gamma", "nan"), 2, "trials.gamma",
     ),
-    "a landmark model that is none": (
+    "an invalid landmark model": (
         ("extract", "--data", "PICTURES", "--out", "OUT", "--landmark-model", "FILE"), 2,
-        "is no dlib shape predictor",
+        "is not a dlib shape predictor",
     ),
     "output among the images": (
-        ("extract", "--data", "PICTURES", "--out", "PICTURES/OUT"), 2, "Name a folder outside",
+        ("extract", "--data", "PICTURES", "--out", "PICTURES/OUT"), 2, "Choose a folder outside",
     ),
-    "crops among other things": (
-        ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "USED"), 2,
-        "holds other things",
+    "crops in a folder in use": (
+        ("extract", "--data", "CORPUS", "--out", "OUT", "--export-crops", "USED"), 2,
+        "other than exported crops",
     ),
     "crops among the images": (
         ("extract", "--data", "PICTURES", "--out", "OUT", "--export-crops", "PICTURES/CROPS"), 2,
-        "Name a folder outside",
+        "Choose a folder outside",
     ),
-    "crops where nobody may write": (
-        ("extract", "--data", "DRAWN", "--out", "OUT", "--export-crops", "/proc/x/crops"), 2,
-        "Cannot write into",
+    "crops where writing is not permitted": (
+        ("extract", "--data", "CORPUS", "--out", "OUT", "--export-crops", "/proc/x/crops"), 2,
+        "Cannot write to",
     ),
-    "a source that is no URI": (
+    "a malformed source URI": (
         ("sweep", "--source", "s3://[b/x", "--store", "OUT"), 2, "--source s3://…: Invalid",
     ),
-    "a store that is no URI": (
+    "a malformed store URI": (
         ("sweep", "--source", "PICTURES", "--store", "s3://[b/x"), 2, "--store s3://…: Invalid",
     ),
-    "a source for which a package is missing": (
+    "a source that needs a missing package": (
         ("sweep", "--source", "hf://datasets/x", "--store", "OUT"), 2,
         "--source hf://datasets/x: Install huggingface_hub",
     ),
     "a source without an image": (
-        ("sweep", "--source", "EMPTY", "--store", "OUT"), 5, "EMPTY holds no images",
+        ("sweep", "--source", "EMPTY", "--store", "OUT"), 5, "EMPTY contains no images",
     ),
-    "a source that is not there": (
-        ("sweep", "--source", "nowhere", "--store", "OUT"), 5, "there is no such folder",
+    "a missing source": (
+        ("sweep", "--source", "nowhere", "--store", "OUT"), 5, "nowhere does not exist",
     ),
-    "a report on images that are not there": (
-        ("report", "--out", "OUT", "--data", "nowhere"), 2, "There is no nowhere",
+    "a report on missing images": (
+        ("report", "--out", "OUT", "--data", "nowhere"), 2, "nowhere does not exist",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gives_one_message_and_no_traceback(
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_user_errors_print_one_message(
     name: str, tmp_path: Path, tiny_corpus: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    arguments, code, said = MISTAKES[name]
-    (tmp_path / "DRAWN").symlink_to(tiny_corpus)
+    arguments, code, message = USER_ERRORS[name]
+    (tmp_path / "CORPUS").symlink_to(tiny_corpus)
     (tmp_path / "PICTURES").mkdir()
-    (tmp_path / "PICTURES" / "a.png").write_bytes(b"no image, but named as one")
+    (tmp_path / "PICTURES" / "a.png").write_bytes(b"not an image")
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "USED").mkdir()
     (tmp_path / "USED" / "thesis.doc").write_text("precious")
     (tmp_path / "FILE").write_text("")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    told = capsys.readouterr().err
-    assert (ended.value.code, "Traceback" in told) == (code, False), told
-    assert said in told
+    printed = capsys.readouterr().err
+    assert (exit_info.value.code, "Traceback" in printed) == (code, False), printed
+    assert message in printed
     assert not (tmp_path / "OUT" / "frames").exists()
     assert (tmp_path / "USED" / "thesis.doc").read_text() == "precious"
     if arguments[0] in ("trials", "report"):
         assert not (tmp_path / "OUT").exists()
 
 
-def test_data_without_any_face_fails_after_keeping_its_rows(
-    fer_ray: FerRay, tmp_path: Path
-) -> None:
+def test_data_without_faces_stores_its_rows(fer_ray: FerRay, tmp_path: Path) -> None:
     for emotion in ("happy", "anger"):
         (tmp_path / "data" / emotion).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "data" / emotion / "wall.png"), np.full((90, 90), 99, np.uint8))
@@ -273,7 +268,7 @@ def test_data_without_any_face_fails_after_keeping_its_rows(
 
 
 def read_terminal(descriptor: int) -> str:
-    """All that is written to a terminal until its other end is closed."""
+    """Read a terminal until its other end is closed."""
     parts = []
     while True:
         try:

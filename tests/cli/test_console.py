@@ -1,4 +1,4 @@
-"""What a job shows on the terminal when it ends."""
+"""The closing tables of jobs on a terminal."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fer_ray.cli import console
 from fer_ray.cli.experiment_table import table_lines
-from fer_ray.evaluation.compare import Comparison
+from fer_ray.evaluation.comparison import Comparison
 from tests.report.test_verdict import experiment
 
 SHORT = experiment("svm-linear", "random", 0.8).summary
@@ -19,7 +19,7 @@ LONG = replace(SHORT, experiment="svm-linear-hog+landmarks-random-n_trials=3-sca
 
 @pytest.fixture
 def printed(monkeypatch):
-    """A terminal of a given width, and what was printed on it so far."""
+    """Replace the terminal by one of a given width; returns a function that reads its output."""
 
     def on(width):
         out = StringIO()
@@ -30,7 +30,7 @@ def printed(monkeypatch):
     return on
 
 
-def test_on_80_columns_a_name_stands_whole_above_its_figures_and_nothing_wraps(printed):
+def test_names_are_above_figures_on_80_columns(printed):
     text = printed(80)
     console.print_trials([SHORT, LONG], [])
     lines = text().splitlines()
@@ -38,33 +38,33 @@ def test_on_80_columns_a_name_stands_whole_above_its_figures_and_nothing_wraps(p
     at = lines.index(LONG.experiment)
     figures = lines[at + 1].split()
     assert figures[:4] == ["10", f"{LONG.test_accuracy:.4f}", "±", f"{LONG.test_accuracy_sd:.3f}"]
-    assert lines[1].split()[-6:] == ["train", "recall", "F1", "loss", "ECE", "seen"]
-    assert len(figures) == len(lines[1].split()) - 2  # a head has "95 % interval" for one cell
+    assert lines[1].split()[-6:] == ["train", "recall", "F1", "loss", "ECE", "overlap"]
+    assert len(figures) == len(lines[1].split()) - 2  # the header has "95 % CI" for one cell
 
 
-def test_on_a_wide_terminal_each_experiment_has_one_line():
+def test_wide_terminals_have_one_line_per_experiment():
     lines = table_lines([SHORT, LONG], 160)
     assert len(lines) == 3
     assert lines[2].startswith(f"{LONG.experiment}  ")
     assert len({len(line) for line in lines}) == 1
 
 
-@pytest.mark.parametrize("width", [40, 50, 60, 70, 79])
-def test_narrower_terminals_leave_out_what_is_least_needed(width):
+@pytest.mark.parametrize("width", [40, 50, 60, 70, 78])
+def test_narrow_terminals_omit_optional_columns(width):
     lines = table_lines([SHORT], width)
     assert max(map(len, lines)) <= width
     assert f"{SHORT.test_accuracy:.4f}" in lines[3]
-    assert ("train" in lines[1]) == (width >= 80)
+    assert ("train" in lines[1]) == (width >= 79)
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])
-def test_where_there_is_no_interval_none_is_said(missing):
+def test_a_missing_interval_is_none(missing):
     lines = table_lines([replace(SHORT, interval=(missing, missing))], 160)
     assert " none " in lines[1]
     assert "nan" not in lines[1]
 
 
-def test_a_comparison_without_interval_says_so(printed):
+def test_a_comparison_without_interval(printed):
     text = printed(100)
     nan = math.nan
     console.print_comparison("a", "b", Comparison(0.1, (nan, nan), "m", nan, "t", 1, 0))
@@ -78,14 +78,14 @@ def record(**data):
     return {"data": data, "counts": {"ok": 9}}
 
 
-def test_oddities_are_counted_with_a_sign_that_fits_any_number(printed):
+def test_quality_issues_are_counted(printed):
     text = printed(80)
     console.print_extract(record(), Path("out"))
     assert "1 × sequences without a label" in text()
-    assert "sizes" not in text()  # not recorded here
+    assert "sizes" not in text()  # not in the record
 
 
-def test_sizes_and_pixel_formats_are_told(printed):
+def test_sizes_and_pixel_formats_are_printed(printed):
     text = printed(80)
     kinds = {"sizes": {"640×490": 5, "640×480": 4}, "modes": {"L": 7, "RGB": 2}}
     console.print_extract(record(**kinds), Path("out"))

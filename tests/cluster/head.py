@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback, asking for a token: nodes of its own, ended by their process alone."""
+"""A Ray cluster on loopback with token authentication; each node is a process tree of its own."""
 
 import json
 import os
@@ -9,20 +9,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.patience import patience, raise_start_limits, wait_until
 
 REPO = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).with_name("ray"))
 OBJECT_STORE_BYTES = 100_000_000
-# A node that is gone is missed within seconds; by default it takes a quarter of a minute.
+# A lost node is detected within seconds; by default it takes a quarter of a minute.
 WATCHFUL = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
 
 FAKE_ID = "f" * 51 + "00000"  # as Ray's provider of such nodes calls the head
-# Of a head whose nodes an autoscaler starts on this machine.
+# Environment of a head whose autoscaler starts nodes on this machine.
 AUTOSCALED = {
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
     "RAY_FAKE_CLUSTER": "1",
@@ -43,46 +44,56 @@ COMMANDS = (
 Completed = subprocess.CompletedProcess[str]
 
 
+def answers(url: str) -> bool:
+    """Whether a web server answers, be it with a refusal."""
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on: taken all at once, so that they differ."""
+    """Ports that are not in use, all different."""
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for unbound in sockets:
+        unbound.bind(("127.0.0.1", 0))
+    ports = [bound.getsockname()[1] for bound in sockets]
+    for bound in sockets:
+        bound.close()
     return ports
 
 
-def wait_until(what: Callable[[], object], seconds: float = 150) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.2)
-
-
-def kept(out: Path) -> int:
-    """Number of blocks that an extraction which is not finished has kept."""
+def written_blocks(out: Path) -> int:
+    """Number of blocks that an unfinished extraction has written."""
     return len(list(out.glob("frames.partial/*/*.parquet")))
 
 
 def committed(store: Path) -> int:
-    """Number of commits of results that a store of sweeps has, the table's making among them."""
+    """Number of commits to the results of a store, including the one that created the table."""
     return len(list(store.glob("results/_delta_log/*.json")))
 
 
 class Node:
-    """`ray start … --block`, with all that it starts."""
+    """`ray start … --block` and the processes that it starts; its output goes to a log file."""
 
-    def __init__(self, arguments: list[str], env: dict[str, str], wrap: tuple[str, ...] = ()):
+    def __init__(
+        self, arguments: list[str], env: dict[str, str], log: Path, wrap: tuple[str, ...] = ()
+    ) -> None:
+        self._log = log
         self.process = subprocess.Popen(
             [*wrap, RAY, "start", "--block", "--disable-usage-stats", "--min-worker-port=0",
              "--max-worker-port=0", f"--object-store-memory={OBJECT_STORE_BYTES}", *arguments],
-            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=env, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
+    def require_running(self) -> None:
+        assert self.process.poll() is None, f"the node ended:\n{self._log.read_text()[-4000:]}"
+
     def started(self) -> list[int]:
-        """Process ids of all that this node has started."""
+        """Process ids of all processes that this node has started."""
         parents = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -97,7 +108,7 @@ class Node:
         return found[1:]
 
     def kill(self) -> None:
-        """As a machine that is lost: everything at once, without a word."""
+        """Kill all processes at once, as when a machine is lost."""
         for pid in [self.process.pid, *self.started()]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -107,11 +118,11 @@ class Node:
 
 
 class Head:
-    """A cluster's head, and further nodes on this machine.
+    """The head of a cluster, and further nodes on this machine.
 
     Args:
-        processors: Of the head.
-        groups: Nodes that an autoscaler starts here on demand, as in a cluster file.
+        processors: Number of processors of the head.
+        groups: Nodes that an autoscaler starts on demand, as in a cluster file.
         auth: token, or disabled.
     """
 
@@ -135,11 +146,18 @@ class Head:
         if groups is not None:
             options.append(f"--autoscaling-config={self._growth(groups)}")
             growing = AUTOSCALED
-        self.nodes = [Node(["--head", *options], self.env(**WATCHFUL, **growing))]
-        wait_until(lambda: self._asked("/api/jobs/") is not None)
+        env = self.env(**WATCHFUL, **growing)
+        self.nodes = [Node(["--head", *options], env, self.folder / "head.log")]
+        self._agent = f"http://127.0.0.1:{agent}"
+        wait_until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        """Whether the head accepts jobs, which its agent runs."""
+        self.nodes[0].require_running()
+        return self._get("/api/jobs/") is not None and answers(self._agent)
 
     def _growth(self, groups: dict[str, Any]) -> Path:
-        """A cluster file whose nodes are processes of this machine."""
+        """A cluster file whose nodes are processes on this machine."""
         file = self.folder / "cluster.yaml"
         head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
         provider = {
@@ -160,7 +178,7 @@ class Head:
         return file
 
     def env(self, **changes: str) -> dict[str, str]:
-        """What nodes and clients of this cluster have in their environment: this one, active."""
+        """Environment of the nodes and clients of this cluster."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return own | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -168,6 +186,7 @@ class Head:
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             "RAY_JOB_STOP_WAIT_TIME_S": "60",
             "RAY_COLOR_PREFIX": "0",
+            **raise_start_limits(),
             **changes,
         }
 
@@ -176,16 +195,37 @@ class Head:
         node = Node(
             [f"--address={self.address}", f"--num-cpus={processors}",
              f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}",
-             f"--temp-dir={self.folder / f'n{agent}'}"],  # else nodes clear away each other's files
-            self.env(), wrap,
+             f"--temp-dir={self.folder / f'n{agent}'}"],  # or nodes delete each other's files
+            self.env(), self.folder / f"n{agent}.log", wrap,
         )  # fmt: skip
         self.nodes.append(node)
         return node
 
-    def _asked(self, path: str) -> Any:
-        """What the dashboard answers; the `ray` command costs seconds. None: it does not yet."""
-        told = {"Authorization": f"Bearer {self.token.read_text()}"}
-        request = urllib.request.Request(self.dashboard + path, headers=told)
+    def add_nodes(self, *processors: int) -> None:
+        """Add nodes and wait until the cluster lists them."""
+        expected = self.nodes_alive() + len(processors)
+        for count in processors:
+            self.add_node(count)
+        self.wait_for_nodes(expected)
+
+    def remove_nodes(self) -> None:
+        """Kill all nodes except the head and wait until the cluster has noticed."""
+        while len(self.nodes) > 1:
+            self.nodes.pop().kill()
+        self.wait_for_nodes(1)
+
+    def wait_for_nodes(self, count: int) -> None:
+        def listed() -> bool:
+            for node in self.nodes:
+                node.require_running()
+            return self.nodes_alive() == count
+
+        wait_until(listed)
+
+    def _get(self, path: str) -> Any:
+        """JSON from the dashboard, faster than by the `ray` command; None without an answer."""
+        headers = {"Authorization": f"Bearer {self.token.read_text()}"}
+        request = urllib.request.Request(self.dashboard + path, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
@@ -193,36 +233,36 @@ class Head:
             return None
 
     def alive(self, kind: str) -> list[dict[str, Any]]:
-        """Nodes or actors that are."""
-        where = f"/api/v0/{kind}?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
-        answer = self._asked(where)
+        """Nodes or actors that are alive."""
+        path = f"/api/v0/{kind}?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+        answer = self._get(path)
         return answer["data"]["result"]["result"] if answer else []  # type: ignore[no-any-return]
 
     def nodes_alive(self) -> int:
         return len(self.alive("nodes"))
 
-    def ray(self, *arguments: str, timeout: float = 240, **env: str) -> Completed:
-        """The `ray` command, told where this cluster is."""
+    def ray(self, *arguments: str, **env: str) -> Completed:
+        """Run the `ray` command against this cluster."""
         return subprocess.run(
             [RAY, *arguments], env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard, **env),
-            cwd=REPO, capture_output=True, text=True, timeout=timeout, check=False,
+            cwd=REPO, capture_output=True, text=True, timeout=patience(240), check=False,
         )  # fmt: skip
 
     def paste(self, line: str) -> Completed:
-        """A line of the guide, as if typed into a shell in the project's folder."""
+        """Run a line of the guide in a shell in the repository."""
         return subprocess.run(
             ["bash", "-c", line],
             env=self.env(RAY_API_SERVER_ADDRESS=self.dashboard),
-            cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
+            cwd=REPO, capture_output=True, text=True, timeout=patience(240), check=False,
         )  # fmt: skip
 
     def submit(self, script: str, *arguments: object, options: tuple[str, ...] = ()) -> Completed:
-        """A job of `jobs/`, submitted as docs/how-to/cluster.md says."""
+        """Submit a job of `jobs/` as docs/how-to/cluster.md says."""
         command = ["python", f"jobs/{script}.py", *map(str, arguments)]
         return self.ray("job", "submit", "--working-dir", ".", *options, "--", *command)
 
     def drive(self, *arguments: object, **env: str) -> subprocess.Popen[str]:
-        """`fer-ray` on this machine, its work on this cluster."""
+        """Start `fer-ray` on this machine with its work on this cluster."""
         driver = subprocess.Popen(
             [sys.executable, "-m", "fer_ray", *map(str, arguments)],
             env=self.env(RAY_ADDRESS=self.address, **env),
@@ -233,7 +273,7 @@ class Head:
 
     def close(self) -> None:
         for driver in self._drivers:
-            driver.kill()  # one that a failed test has left
+            driver.kill()  # a failed test may have left it
             driver.communicate()
         for node in reversed(self.nodes):
             node.kill()

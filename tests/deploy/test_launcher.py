@@ -138,14 +138,13 @@ def test_the_images_packages_are_those_of_the_project_and_come_before_its_source
     tmp_path: Path,
 ) -> None:
     steps = instructions()
-    [written] = [rest.split(" && ")[0] for _, rest in steps if "> needs.txt" in rest]
+    [written] = [rest.split(" && ")[0] for _, rest in steps if "> dependencies.txt" in rest]
     shutil.copy(REPO / "pyproject.toml", tmp_path)
     python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-c", written], cwd=tmp_path, env=python, check=True)
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needs = [*project["dependencies"], *project["optional-dependencies"]["dlib-bin"]]
-    assert (tmp_path / "needs.txt").read_text().splitlines() == needs
-    installed = next(i for i, (_, rest) in enumerate(steps) if "--requirement needs.txt" in rest)
+    assert (tmp_path / "dependencies.txt").read_text().splitlines() == project["dependencies"]
+    installed = next(i for i, (_, rest) in enumerate(steps) if "--requirement dependencies.txt" in rest)
     assert installed < steps.index(("COPY", "fer_ray ./fer_ray"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import REPO
 
 DOCS = REPO / "docs"
-PAGES = [REPO / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from fer_ray import schemas
+from fer_ray.cli.main import cli
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.root import Settings
@@ -52,6 +53,18 @@ def test_every_setting_is_listed_with_its_default() -> None:
     assert list(documented) == sorted(documented, key=list(defaults).index)
     assert documented.keys() == defaults.keys()
     assert [name for name in defaults if not same(documented[name], defaults[name])] == []
+
+
+def test_the_listed_options_exist() -> None:
+    rows = [row for row in table_rows("reference/settings.md") if names_in(row[0])]
+    documented = {name for row in rows for name in names_in(row[1])}
+    options = {
+        name
+        for command in cli.commands.values()
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    assert documented - options == set()
 
 
 def test_every_feature_set_is_listed_with_its_width() -> None:
@@ -114,6 +127,6 @@ def test_every_column_is_listed(page: str, heading: str, schema: pa.Schema) -> N
     for row in rows:  # a row "first … last" lists its columns in the last cell
         cell = row[-1].partition(":")[2] if " … " in row[0] else row[0]
         documented += names_in(cell)
-    answers = [field.name for field in schemas.answer_fields(("<emotion>",))]
+    answers = [field.name for field in schemas.prediction_fields(("<emotion>",))]
     stored = [name for name in documented if name in schema.names or name not in answers]
     assert stored == schema.names

@@ -105,7 +105,10 @@ def workplace(
     run_dir: Path, kept_bundle: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A working directory with what the pages name: a run folder, a bundle and a store."""
-    places = {"runs/ck": run_dir, "runs/photos": run_dir, "models/ck": kept_bundle, "store": store}
+    places = {
+        **{f"runs/{name}": run_dir for name in ("ck", "corpus", "photos")},
+        **{"models/ck": kept_bundle, "store": store},
+    }
     for name, target in places.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(target)
@@ -118,8 +121,17 @@ def workplace(
 def test_python_runs_on_a_real_run_folder(block: Block) -> None:
     names: dict[str, Any] = {}
     exec(compile(block.code, str(block), "exec"), names)
-    tables = ("frames", "landmarks", "trials", "accuracies", "recall", "rows", "images", "predicted")
-    assert all(len(names[name]) for name in tables if name in names)
+    tables = {
+        "frames",
+        "landmarks",
+        "trials",
+        "accuracies",
+        "recall",
+        "rows",
+        "images",
+        "predicted",
+    }
+    assert all(len(names[name]) for name in tables & names.keys())
 
 
 @pytest.mark.parametrize("block", DOWNLOADS, ids=str)

@@ -1,4 +1,4 @@
-"""A run folder whose features are drawn numbers: what comes after extraction needs no more."""
+"""A run folder with random features, for everything that follows extraction."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ WIDTHS = {"reference": 268, "landmarks": 136, "geometry": 44}
 
 @pytest.fixture
 def drawn_frames(tmp_path: Path) -> Path:
-    """A run folder with 96 labelled images of 12 subjects; classes overlap a little."""
+    """A run folder with 96 labelled images of 12 subjects; classes overlap slightly."""
     return draw_frames(tmp_path / "run")
 
 

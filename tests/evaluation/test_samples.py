@@ -1,4 +1,4 @@
-"""What trials are made on, from rows written by hand."""
+"""Reading samples, from rows written by hand."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from fer_ray.schemas import feature_column, vector
 ROWS = [
     ("a1", "A", "001", "neutral", 0, "ok"),
     ("a9", "A", "001", "peak", 5, "ok"),
-    ("a9b", "A", "002", "peak", 3, "ok"),  # its first frame is not there
+    ("a9b", "A", "002", "peak", 3, "ok"),  # without its first frame
     ("b1", "B", "001", "neutral", 0, "no_landmarks"),
     ("b9", "B", "001", "peak", 5, "ok"),  # its first frame has no features
     ("c1", "C", "001", "neutral", 0, "ok"),
@@ -43,27 +43,25 @@ def write_frames(out: Path, rows: list[tuple[object, ...]]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["delta", "delta-landmarks"])
-def test_a_delta_is_the_peak_less_the_first_frame_of_its_sequence(
-    tmp_path: Path, name: str
-) -> None:
+def test_delta_of_peak_and_first_frame(tmp_path: Path, name: str) -> None:
     samples = read_samples(write_frames(tmp_path / "frames", ROWS[::-1]), name)
     assert samples.image_ids == ["a9", "c9"]
     assert samples.labels.tolist() == [5, 7]
     assert samples.features.tolist() == [[1.0, 1.0], [7**2 - 5**2] * 2]
 
 
-def test_in_a_union_the_other_parts_are_those_of_the_peak(tmp_path: Path) -> None:
+def test_union_with_deltas(tmp_path: Path) -> None:
     samples = read_samples(write_frames(tmp_path / "frames", ROWS), "hog+delta+delta-hog")
     assert samples.features.tolist() == [[10, 10, 1, 1, 10, 10], [70, 70, 24, 24, 20, 20]]
 
 
-def test_sets_beside_a_delta_are_read_on_the_same_images(tmp_path: Path) -> None:
+def test_paired_samples(tmp_path: Path) -> None:
     frames = write_frames(tmp_path / "frames", ROWS)
     assert read_samples(frames, "hog", paired=True).image_ids == ["a9", "c9"]
     assert len(read_samples(frames, "hog").image_ids) == 7
 
 
-def test_without_first_frames_a_delta_says_how_to_have_them(tmp_path: Path) -> None:
+def test_delta_without_first_frames(tmp_path: Path) -> None:
     peaks = [row for row in ROWS if row[3] == "peak"]
     with pytest.raises(UserError, match="--frames first-and-peak"):
         read_samples(write_frames(tmp_path / "frames", peaks), "delta-hog")

@@ -10,8 +10,8 @@ from fer_ray.evaluation.splits import (
     make_splits,
     random_split,
     require_subjects,
-    share_of_known_subjects,
     subject_folds,
+    subject_overlap,
 )
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.heads import run_heads
@@ -24,23 +24,32 @@ LABELS = np.repeat(np.arange(8), [118, 45, 18, 59, 25, 69, 28, 83]).astype(np.in
 SUBJECTS: list[str | None] = [f"S{n % 37:03d}" for n in range(len(LABELS))]
 
 
-def test_a_random_split_takes_the_whole_parts_of_each_class() -> None:
+def test_sizes_of_a_random_split() -> None:
     split = random_split(LABELS, 0.8, 0.2, seed=0, trial=3)
     tested = np.bincount(LABELS[split.test], minlength=8)
     trained = np.bincount(LABELS[split.train], minlength=8)
-    assert tested.tolist() == [23, 9, 3, 11, 5, 13, 5, 16]  # as the study's last trial has it
+    assert tested.tolist() == [
+        23,
+        9,
+        3,
+        11,
+        5,
+        13,
+        5,
+        16,
+    ]  # as in the last trial of the reference study
     assert trained.tolist() == [int(0.8 * n) for n in np.bincount(LABELS)]
     assert not set(split.train) & set(split.test)
 
 
-def test_trials_differ_and_come_again_with_their_seed() -> None:
-    first, again = (random_split(LABELS, 0.8, 0.2, 0, 1) for _ in range(2))
-    np.testing.assert_array_equal(first.test, again.test)
+def test_random_splits_depend_on_seed_and_trial() -> None:
+    first, second = (random_split(LABELS, 0.8, 0.2, 0, 1) for _ in range(2))
+    np.testing.assert_array_equal(first.test, second.test)
     for seed, trial in ((0, 2), (1, 1)):
         assert not np.array_equal(first.test, random_split(LABELS, 0.8, 0.2, seed, trial).test)
 
 
-def test_subject_folds_are_the_usual_ones() -> None:
+def test_subject_folds() -> None:
     subjects = [str(name) for name in SUBJECTS]
     names = sorted(set(subjects))
     folds = subject_folds(subjects, 10)
@@ -53,20 +62,20 @@ def test_subject_folds_are_the_usual_ones() -> None:
     )
 
 
-def test_leave_one_subject_out_has_a_fold_for_each() -> None:
+def test_leave_one_subject_out() -> None:
     splits = make_splits(TrialSettings(protocol="loso"), LABELS, SUBJECTS)
     assert [len({SUBJECTS[i] for i in split.test}) for split in splits] == [1] * 37
 
 
-def test_the_share_of_known_subjects() -> None:
+def test_subject_overlap() -> None:
     subjects = ["a", "a", "b", "c", None]
     split = Split(np.array([0, 2]), np.array([1, 3, 4]))
-    assert share_of_known_subjects(subjects, split) == 0.5
-    assert share_of_known_subjects([None] * 5, split) is None
+    assert subject_overlap(subjects, split) == 0.5
+    assert subject_overlap([None] * 5, split) is None
 
 
 @pytest.mark.parametrize(
-    ("labels", "subjects", "protocol", "said"),
+    ("labels", "subjects", "protocol", "message"),
     [
         ([1] * 10, ["a", "b"] * 5, "random", "two or more classes"),
         ([], [], "random", "two or more classes"),
@@ -77,15 +86,15 @@ def test_the_share_of_known_subjects() -> None:
         ([0] * 5 + [1] * 5, ["a"] * 5 + ["b"] * 5, "loso", "of a single class"),
     ],
 )
-def test_data_that_cannot_be_split_is_told_of(
-    labels: list[int], subjects: list[str | None], protocol: str, said: str
+def test_data_that_cannot_be_split(
+    labels: list[int], subjects: list[str | None], protocol: str, message: str
 ) -> None:
     settings = TrialSettings.model_validate({"protocol": protocol})
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         make_splits(settings, np.array(labels, dtype=np.int8), subjects)
 
 
-def test_choosing_inside_a_training_part_needs_two_subjects_in_each(drawn_frames: Path) -> None:
+def test_selection_needs_two_training_subjects(drawn_frames: Path) -> None:
     ids = [f"I{number:03d}" for number in range(16)]  # two subjects, tested in turn
     rows = [f"{name},{trial},{'test' if number // 8 == trial else 'train'}"
             for trial in range(2) for number, name in enumerate(ids)]  # fmt: skip
@@ -101,7 +110,7 @@ def test_choosing_inside_a_training_part_needs_two_subjects_in_each(drawn_frames
         run_head_search(drawn_frames, "geometry", Settings(trials=splitting), silent)
 
 
-def test_images_whose_subject_is_not_known_stand_for_themselves() -> None:
+def test_images_of_unknown_subjects() -> None:
     split = Split(np.array([0, 1]), np.array([2]))
     for subjects in ([None, None, None], ["A", None, "A"]):
         samples = Samples(list("abc"), subjects, np.zeros(3, np.int8), np.zeros((3, 1)))

@@ -5,13 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_ray.faces.crops import FaceFinder, FaceFound, cut
+from fer_ray.faces.crops import FaceDetection, FaceFinder, crop_face
 from fer_ray.faces.landmarks import LandmarkLocator
 from fer_ray.settings.extraction import Crop, ExtractSettings, Landmarks, extract_fingerprint
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Settings
-from fer_ray.sources.decoding import read_gray
 from fer_ray.vocabulary import Status
+from tests.images import read_gray
 
 REFERENCE = ExtractSettings()
 FAST = Settings(profile="fast").extract
@@ -24,57 +24,58 @@ def peaks(root: Path) -> list[Path]:
     return [sorted(folder.glob("*.png"))[-1] for folder in folders if any(folder.glob("*.png"))]
 
 
-def ask(files: list[Path], settings: ExtractSettings) -> list[tuple[FaceFound, Points | None]]:
+def locate(
+    files: list[Path], settings: ExtractSettings
+) -> list[tuple[FaceDetection, Points | None]]:
+    """Detection and landmarks of each file."""
     finder, locator = FaceFinder(settings.crop), LandmarkLocator(settings.landmarks)
-    answers = []
+    results = []
     for file in files:
         gray = read_gray(file)
-        found = finder(gray)
-        box = found.box_xywh
-        answers.append((found, None if box is None else locator(cut(gray, box))[1]))
-    return answers
+        detection = finder(gray)
+        box = detection.box_xywh
+        results.append((detection, None if box is None else locator(crop_face(gray, box))[1]))
+    return results
 
 
 def assert_agree(files: list[Path], landmarked: float) -> None:
-    """The fast profile's promises, on the frames of `files`."""
-    both = list(zip(ask(files, REFERENCE), ask(files, FAST), strict=True))
-    decided = [one.status == other.status for (one, _), (other, _) in both]
-    assert np.mean(decided) >= 0.99
-    same = [one.box_xywh == other.box_xywh for (one, _), (other, _) in both if one.box_xywh]
-    assert np.mean(same) >= 0.9
-    located = [(one is None) == (other is None) for (_, one), (_, other) in both]
-    assert np.mean(located) >= landmarked
-    apart = [
-        np.linalg.norm(one - other, axis=1).mean()
-        for (_, one), (_, other) in both
-        if one is not None and other is not None
+    """Check the guarantees of the fast profile on `files`."""
+    pairs = list(zip(locate(files, REFERENCE), locate(files, FAST), strict=True))
+    same_status = [slow.status == fast.status for (slow, _), (fast, _) in pairs]
+    assert np.mean(same_status) >= 0.99
+    same_box = [slow.box_xywh == fast.box_xywh for (slow, _), (fast, _) in pairs if slow.box_xywh]
+    assert np.mean(same_box) >= 0.9
+    same_outcome = [(slow is None) == (fast is None) for (_, slow), (_, fast) in pairs]
+    assert np.mean(same_outcome) >= landmarked
+    distances = [
+        np.linalg.norm(slow - fast, axis=1).mean()
+        for (_, slow), (_, fast) in pairs
+        if slow is not None and fast is not None
     ]
-    assert np.mean(apart) <= 2.0
+    assert np.mean(distances) <= 2.0
 
 
-def test_the_fast_profile_agrees_with_the_reference_on_drawn_faces(corpus: Path) -> None:
+def test_fast_profile_agrees_on_synthetic_faces(corpus: Path) -> None:
     assert_agree(peaks(corpus)[::2], landmarked=1.0)
 
 
 @pytest.mark.parametrize("upsample", [0, 1])
-def test_dlib_begun_at_the_size_that_is_needed_gives_the_points_of_its_whole_search(
-    corpus: Path, upsample: int
-) -> None:
-    whole = LandmarkLocator(Landmarks(upsample=upsample, channels=1))
-    begun = LandmarkLocator(Landmarks(upsample=upsample, channels=1, min_face_share=0.6))
-    finder, apart = FaceFinder(FAST.crop), []
+def test_skipping_small_faces_keeps_landmarks(corpus: Path, upsample: int) -> None:
+    full = LandmarkLocator(Landmarks(upsample=upsample, channels=1))
+    partial = LandmarkLocator(Landmarks(upsample=upsample, channels=1, min_face_share=0.6))
+    finder, distances = FaceFinder(FAST.crop), []
     for file in peaks(corpus)[::2]:
         gray = read_gray(file)
-        face = cut(gray, finder(gray).box_xywh)
-        (_, one), (_, other) = whole(face), begun(face)
-        apart.append(np.linalg.norm(one - other, axis=1).mean())
-    assert np.median(apart) == 0
-    assert np.mean(apart) < 0.5
+        face = crop_face(gray, finder(gray).box_xywh)
+        (_, expected), (_, points) = full(face), partial(face)
+        distances.append(np.linalg.norm(expected - points, axis=1).mean())
+    assert np.median(distances) == 0
+    assert np.mean(distances) < 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_the_fast_profile_agrees_with_the_reference_on_photographs(photos: Path) -> None:
+def test_fast_profile_agrees_on_photographs(photos: Path) -> None:
     assert_agree(peaks(photos)[::3], landmarked=0.96)
 
 
@@ -84,46 +85,45 @@ def face(tiny_corpus: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.1])
-def test_a_small_face_in_a_large_picture_is_found_where_it_is(
-    face: np.ndarray, share: float
-) -> None:
+def test_small_face_in_large_image(face: np.ndarray, share: float) -> None:
     finder = FaceFinder(FAST.crop)
     picture = np.full((1500, 2000), 120, np.uint8)
     height = round(1500 * share * 2)
     small = cv2.resize(face, (round(height * 640 / 490), height), interpolation=cv2.INTER_AREA)
     picture[500 : 500 + height, 300 : 300 + small.shape[1]] = small
-    found = finder(picture)
-    assert found.box_xywh is not None
-    x, y, w, h = found.box_xywh
+    box = finder(picture).box_xywh
+    assert box is not None
+    x, y, w, h = box
     assert 300 <= x <= x + w <= 300 + small.shape[1]
     assert 500 <= y <= y + h <= 500 + height
 
 
-def test_two_large_faces_are_several_in_the_fast_profile_too(face: np.ndarray) -> None:
-    found = FaceFinder(FAST.crop)(np.hstack([face, face]))
-    assert (found.status, found.faces["default"]) == (Status.SEVERAL_FACES, 2)
+def test_two_large_faces_are_several(face: np.ndarray) -> None:
+    detection = FaceFinder(FAST.crop)(np.hstack([face, face]))
+    assert (detection.status, detection.faces["default"]) == (Status.SEVERAL_FACES, 2)
 
 
 @pytest.mark.parametrize("shape", [(200, 200), (1, 1), (1, 3000), (30, 20)])
-def test_pictures_without_a_face_or_room_for_one_have_no_face(shape: tuple[int, int]) -> None:
+def test_image_without_face(shape: tuple[int, int]) -> None:
     assert FaceFinder(FAST.crop)(np.full(shape, 128, np.uint8)).status is Status.NO_FACE
 
 
-def test_a_face_below_the_smallest_asked_for_is_not_found(face: np.ndarray) -> None:
+def test_face_below_minimum_size_is_not_found(face: np.ndarray) -> None:
     assert FaceFinder(Crop(min_face_share=0.95))(face).status is Status.NO_FACE
     assert FaceFinder(FAST.crop.model_copy(update={"min_size_px": 400}))(face).box_xywh is None
 
 
-def test_the_profile_sets_what_is_not_set_and_enters_the_fingerprint() -> None:
+def test_profile_sets_defaults_and_fingerprint() -> None:
     fast = load_settings(None, ("profile=fast",))
     assert (fast.extract.crop.search, fast.extract.landmarks.channels) == ("coarse-to-fine", 1)
     partly = load_settings(None, ("profile=fast", "extract.landmarks.channels=3"))
     assert (partly.extract.crop.search, partly.extract.landmarks.channels) == ("coarse-to-fine", 3)
-    prints = {extract_fingerprint(one.extract, "model") for one in (Settings(), fast, partly)}
-    assert len(prints) == 3
+    all_settings = (Settings(), fast, partly)
+    fingerprints = {extract_fingerprint(each.extract, "model") for each in all_settings}
+    assert len(fingerprints) == 3
 
 
-def test_the_reference_profile_is_the_default_and_changes_nothing() -> None:
+def test_reference_profile_is_the_default() -> None:
     assert Settings(profile="reference") == Settings()
     assert load_settings(None, ("profile=reference",)).extract == ExtractSettings()
     assert (REFERENCE.crop.search, REFERENCE.landmarks.fallback) == ("exhaustive", "none")

@@ -10,56 +10,56 @@ FACES = RNG.integers(20, 330, (5, 68, 2)).astype(float)
 CROPS = list(RNG.integers(0, 256, (5, 350, 350), np.uint8))
 
 
-def test_the_reference_features_are_the_study_point_by_point() -> None:
+def test_reference_features_equal_the_study() -> None:
     expected = [vectorise([tuple(point) for point in face]) for face in FACES]
     np.testing.assert_allclose(geometry.reference(FACES), expected, rtol=1e-12, atol=1e-9)
 
 
-def test_point_0_has_no_part_in_the_reference() -> None:
+def test_reference_excludes_point_0() -> None:
     moved = FACES.copy()
     moved[:, 0] += 50
     np.testing.assert_array_equal(geometry.reference(moved), geometry.reference(FACES))
     assert not np.array_equal(geometry.reference68(moved), geometry.reference68(FACES))
 
 
-def computed(chosen: FeatureSet, count: slice) -> np.ndarray:
+def compute(feature_set: FeatureSet, faces: slice) -> np.ndarray:
     """The features of some of the faces."""
-    if chosen.needs_crop:
-        return chosen.compute(FACES[count], CROPS[count])
-    return chosen.compute(FACES[count])
+    if feature_set.needs_crop:
+        return feature_set.compute(FACES[faces], CROPS[faces])
+    return feature_set.compute(FACES[faces])
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
-def test_a_feature_set_has_its_width_for_any_number_of_faces(name: str) -> None:
-    chosen = FEATURE_SETS[name]
+def test_feature_set_width(name: str) -> None:
+    feature_set = FEATURE_SETS[name]
     for count in (0, 1, 5):
-        assert computed(chosen, slice(count)).shape == (count, chosen.width)
+        assert compute(feature_set, slice(count)).shape == (count, feature_set.width)
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
-def test_a_face_has_the_same_features_alone_and_in_company(name: str) -> None:
-    chosen = FEATURE_SETS[name]
-    together = computed(chosen, slice(None))
-    np.testing.assert_array_equal(together[3:4], computed(chosen, slice(3, 4)))
+def test_features_do_not_depend_on_the_batch(name: str) -> None:
+    feature_set = FEATURE_SETS[name]
+    together = compute(feature_set, slice(None))
+    np.testing.assert_array_equal(together[3:4], compute(feature_set, slice(3, 4)))
 
 
-def test_a_name_stands_for_itself_or_for_the_sets_that_it_joins() -> None:
+def test_name_of_a_set_or_a_union() -> None:
     assert sets_of("landmarks") == ("landmarks",)
     assert sets_of("hog+landmarks") == ("hog", "landmarks")
 
 
-def test_a_set_is_named_once() -> None:
-    with pytest.raises(ValueError, match="names a set twice"):
+def test_duplicate_set_is_rejected() -> None:
+    with pytest.raises(ValueError, match="contains a set twice"):
         sets_of("hog+hog")
 
 
 @pytest.mark.parametrize("name", ["", "eigenfaces", "hog+", "hog landmarks"])
-def test_a_name_that_stands_for_no_set_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="take one of reference"):
+def test_unknown_set_is_rejected(name: str) -> None:
+    with pytest.raises(ValueError, match="specify one of reference"):
         sets_of(name)
 
 
-def test_eye_normalised_points_do_not_see_place_size_and_tilt() -> None:
+def test_eye_normalised_invariance() -> None:
     turn = np.deg2rad(25)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     moved = 1.7 * FACES @ rotation.T + [40, -12]
@@ -68,7 +68,7 @@ def test_eye_normalised_points_do_not_see_place_size_and_tilt() -> None:
     )
 
 
-def test_eye_centres_lie_at_minus_and_plus_one_half() -> None:
+def test_eye_centres() -> None:
     points = geometry.eye_normalised(FACES).reshape(-1, 68, 2)
     np.testing.assert_allclose(
         points[:, geometry.RIGHT_EYE].mean(axis=1), [[-0.5, 0]] * 5, atol=1e-9
@@ -76,5 +76,5 @@ def test_eye_centres_lie_at_minus_and_plus_one_half() -> None:
     np.testing.assert_allclose(points[:, geometry.LEFT_EYE].mean(axis=1), [[0.5, 0]] * 5, atol=1e-9)
 
 
-def test_eyes_that_fall_together_give_zeros_and_no_warning() -> None:
+def test_coinciding_eyes_give_zeros() -> None:
     assert not geometry.eye_normalised(np.full((1, 68, 2), 9.0)).any()

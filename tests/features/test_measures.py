@@ -7,7 +7,7 @@ RNG = np.random.default_rng(3)
 
 
 def plain_face() -> np.ndarray:
-    """An upright, even face of 68 points (1, 68, 2): eyes 100 px apart, all else in proportion."""
+    """An upright, symmetric face (1, 68, 2) with eyes 100 px apart."""
     right = {
         17: (-85, -25), 18: (-72, -35), 19: (-55, -38), 20: (-38, -35), 21: (-20, -28),
         36: (-65, 0), 37: (-57, -7), 38: (-43, -7), 39: (-35, 0), 40: (-43, 7), 41: (-57, 7),
@@ -36,7 +36,7 @@ def moved(points: tuple[int, ...], right: float = 0, down: float = 0) -> np.ndar
     return face
 
 
-def named(face: np.ndarray) -> dict[str, float]:
+def measures_of(face: np.ndarray) -> dict[str, float]:
     return dict(zip(MEASURE_NAMES, measures(face)[0], strict=True))
 
 
@@ -52,23 +52,24 @@ def named(face: np.ndarray) -> dict[str, float]:
         ("brow_distance", moved((21,), right=5), -0.05),
         ("nose_to_lip", moved((51,), down=-9), -0.09),
         ("nose_to_chin", moved((8,), down=30), 0.30),
-        ("corner_raise_uneven", moved((54,), down=-10), 0.10),
+        ("corner_raise_asymmetry", moved((54,), down=-10), 0.10),
     ],
 )
-def test_what_a_muscle_moves_changes_its_measure(change: str, face: np.ndarray, by: float) -> None:
-    assert named(face)[change] - named(plain_face())[change] == pytest.approx(by, abs=1e-9)
+def test_movement_changes_its_measure(change: str, face: np.ndarray, by: float) -> None:
+    difference = measures_of(face)[change] - measures_of(plain_face())[change]
+    assert difference == pytest.approx(by, abs=1e-9)
 
 
-def test_an_even_face_measures_the_same_on_both_sides() -> None:
-    found = named(plain_face())
-    for name, value in found.items():
+def test_symmetric_face_has_equal_sides() -> None:
+    values = measures_of(plain_face())
+    for name, value in values.items():
         if name.endswith("_right"):
-            assert value == pytest.approx(found[name.removesuffix("_right") + "_left"]), name
-        if name.endswith("_uneven"):
+            assert value == pytest.approx(values[name.removesuffix("_right") + "_left"]), name
+        if name.endswith("_asymmetry"):
             assert value == pytest.approx(0, abs=1e-9), name
 
 
-def test_measures_do_not_see_place_size_and_tilt() -> None:
+def test_measures_are_invariant_to_similarities() -> None:
     faces = plain_face() + RNG.normal(0, 4, (6, 68, 2))
     turn = np.deg2rad(-20)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -77,5 +78,5 @@ def test_measures_do_not_see_place_size_and_tilt() -> None:
     )
 
 
-def test_a_face_whose_points_all_coincide_measures_nothing() -> None:
+def test_coinciding_points_measure_zero() -> None:
     assert not measures(np.full((1, 68, 2), 9.0)).any()

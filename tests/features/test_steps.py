@@ -13,9 +13,9 @@ from benchmarks.naive_study import (
     vectorise,
 )
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import schema
-from fer_ray.faces.crops import FaceFinder, cut
-from fer_ray.faces.landmarks import LandmarkLocator, model_file
+from fer_ray.execution.chain import extraction_schema
+from fer_ray.faces.crops import FaceFinder, crop_face
+from fer_ray.faces.landmarks import LandmarkLocator, landmark_model_file
 from fer_ray.features import steps
 from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
 from fer_ray.settings.root import Settings
@@ -27,7 +27,7 @@ FAST = Settings(profile="fast").extract
 
 @pytest.fixture(scope="module")
 def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with faces, two faces side by side, no face, and files that are no image."""
+    """A folder with faces, two faces next to each other, no face, and files that are not images."""
     root = tmp_path_factory.mktemp("mixed")
     peaks = sorted(corpus.glob("cohn-kanade-images/*/*/*.png"))[:5]
     for number, file in enumerate(peaks):
@@ -38,13 +38,11 @@ def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(root / "pixel.png"), np.full((1, 1), 128, np.uint8))
     cv2.imwrite(str(root / "line.png"), np.full((1, 3000), 128, np.uint8))
     (root / "half.png").write_bytes(peaks[0].read_bytes()[:40_000])
-    (root / "words.png").write_text("no image")
+    (root / "words.png").write_text("not an image")
     return root
 
 
-def through_all_steps(
-    root: Path, paths: list[str], settings: ExtractSettings = SETTINGS
-) -> pa.Table:
+def run_all_steps(root: Path, paths: list[str], settings: ExtractSettings = SETTINGS) -> pa.Table:
     table = pa.table({"path": pa.array(paths, pa.string())})
     table = steps.decode(table, root, settings.decode)
     table = steps.crop(table, settings.crop)
@@ -56,8 +54,8 @@ def names(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir())
 
 
-def test_every_file_gives_one_row_with_status_stage_and_reason(mixed: Path) -> None:
-    rows = {row["path"]: row for row in through_all_steps(mixed, names(mixed)).to_pylist()}
+def test_one_row_per_file(mixed: Path) -> None:
+    rows = {row["path"]: row for row in run_all_steps(mixed, names(mixed)).to_pylist()}
     assert {path: (row["status"], row["stage"]) for path, row in rows.items()} == {
         **{f"face{n}.png": (Status.OK, Stage.FEATURES) for n in range(5)},
         "two.png": (Status.SEVERAL_FACES, Stage.CROP),
@@ -75,87 +73,87 @@ def test_every_file_gives_one_row_with_status_stage_and_reason(mixed: Path) -> N
         "alt_tree": 2,
     } or (rows["two.png"]["cascade_faces"]["default"] == 2)
     assert rows["face0.png"]["cascade_faces"]["default"] == 1
-    assert rows["face0.png"]["cascade_faces"]["alt_tree"] is None  # it was not needed
+    assert rows["face0.png"]["cascade_faces"]["alt_tree"] is None  # did not run
     assert rows["half.png"]["cascade_faces"] is None
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, FAST], ids=["reference", "fast"])
-def test_rows_are_the_same_for_any_batch_size(mixed: Path, settings: ExtractSettings) -> None:
+def test_rows_do_not_depend_on_batch_size(mixed: Path, settings: ExtractSettings) -> None:
     paths = names(mixed)
-    whole = through_all_steps(mixed, paths, settings)
+    expected = run_all_steps(mixed, paths, settings)
     for size in (1, 4):
         parts = [
-            through_all_steps(mixed, paths[at : at + size], settings)
+            run_all_steps(mixed, paths[at : at + size], settings)
             for at in range(0, len(paths), size)
         ]
-        assert pa.concat_tables(parts).combine_chunks().equals(whole.combine_chunks())
+        assert pa.concat_tables(parts).combine_chunks().equals(expected.combine_chunks())
 
 
-def test_a_batch_of_nothing_passes_through(mixed: Path) -> None:
-    empty = through_all_steps(mixed, names(mixed)[:1]).slice(0, 0)
-    assert through_all_steps(mixed, []).schema.equals(empty.schema)
+def test_empty_batch(mixed: Path) -> None:
+    empty = run_all_steps(mixed, names(mixed)[:1]).slice(0, 0)
+    assert run_all_steps(mixed, []).schema.equals(empty.schema)
 
 
-def test_a_batch_in_which_every_image_failed_has_the_same_columns(mixed: Path) -> None:
-    whole = through_all_steps(mixed, names(mixed)[:1])
+def test_failed_batch_has_the_same_columns(mixed: Path) -> None:
+    expected = run_all_steps(mixed, names(mixed)[:1])
     for failed in (["words.png", "half.png"], ["plain.png"]):
-        table = through_all_steps(mixed, failed)
-        assert table.schema.equals(whole.schema)
+        table = run_all_steps(mixed, failed)
+        assert table.schema.equals(expected.schema)
         assert table["features_hog"].null_count == len(failed)
 
 
-def test_no_pixels_are_left_when_the_features_are_made(mixed: Path) -> None:
-    assert not {steps.GRAY, steps.CROP} & set(through_all_steps(mixed, names(mixed)).column_names)
+def test_features_step_drops_pixels(mixed: Path) -> None:
+    assert not {steps.GRAY, steps.CROP} & set(run_all_steps(mixed, names(mixed)).column_names)
 
 
-def covered(path: str, root: Path) -> pa.Table:
-    """A cropped image whose face is then hidden, so that dlib finds none."""
+def hidden_face(path: str, root: Path) -> pa.Table:
+    """A cropped image with black pixels, in which dlib finds no face."""
     table = steps.decode(pa.table({"path": [path]}), root, SETTINGS.decode)
     table = steps.crop(table, SETTINGS.crop)
-    hidden = pa.array([bytes(350 * 350)], pa.large_binary())
-    return table.set_column(table.column_names.index(steps.CROP), steps.CROP, hidden)
+    black = pa.array([bytes(350 * 350)], pa.large_binary())
+    return table.set_column(table.column_names.index(steps.CROP), steps.CROP, black)
 
 
-def test_a_crop_without_a_dlib_face_has_no_landmarks_by_the_reference(mixed: Path) -> None:
-    row = steps.landmarks(covered("face0.png", mixed), Landmarks(), 350).to_pylist()[0]
+def test_crop_without_dlib_face_has_no_landmarks(mixed: Path) -> None:
+    row = steps.landmarks(hidden_face("face0.png", mixed), Landmarks(), 350).to_pylist()[0]
     assert (row["status"], row["landmark_faces"]) == (Status.NO_LANDMARKS, 0)
     assert row["landmarks_xy"] is None
 
 
-def test_with_the_fallback_the_crop_stands_in_and_the_row_says_so(mixed: Path) -> None:
-    table = steps.landmarks(covered("face0.png", mixed), Landmarks(fallback="box"), 350)
+def test_fallback_uses_the_cascade_box(mixed: Path) -> None:
+    table = steps.landmarks(hidden_face("face0.png", mixed), Landmarks(fallback="box"), 350)
     row = steps.features(table, SETTINGS.features.sets, 350).to_pylist()[0]
     assert (row["status"], row["stage"]) == (Status.OK_BY_BOX, Stage.FEATURES)
     assert row["landmark_faces"] == 0
-    assert "the crop stood in" in row["error"]
+    assert "the cascade's box was used" in row["error"]
     assert row["features_hog"] is not None
 
 
-def test_the_fallback_changes_no_face_that_dlib_finds(mixed: Path) -> None:
+def test_fallback_does_not_change_other_faces(mixed: Path) -> None:
     faces = [f"face{n}.png" for n in range(5)]
     box = SETTINGS.model_copy(update={"landmarks": Landmarks(fallback="box")})
-    assert through_all_steps(mixed, faces, box).equals(through_all_steps(mixed, faces))
+    assert run_all_steps(mixed, faces, box).equals(run_all_steps(mixed, faces))
 
 
-def test_rows_have_the_documented_types(mixed: Path) -> None:
-    table = through_all_steps(mixed, names(mixed))
-    documented = schema(SETTINGS)
+def test_column_types(mixed: Path) -> None:
+    table = run_all_steps(mixed, names(mixed))
+    documented = extraction_schema(SETTINGS)
     for name in table.column_names:
         assert table.schema.field(name).type == documented.field(name).type, name
 
 
-def test_crops_landmarks_and_features_equal_the_naive_procedure(mixed: Path) -> None:
+def test_rows_equal_the_naive_study(mixed: Path) -> None:
     import dlib
 
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
     finder, locator = FaceFinder(Crop()), LandmarkLocator(Landmarks())
-    for row in through_all_steps(mixed, [f"face{n}.png" for n in range(5)]).to_pylist():
+    for row in run_all_steps(mixed, [f"face{n}.png" for n in range(5)]).to_pylist():
         naive = find_face(mixed / row["path"], cascades)
         assert naive.crop is not None
         assert (row["cascade"], tuple(row["box_xywh"])) == (naive.cascade, naive.box_xywh)
         gray = cv2.imread(str(mixed / row["path"]), cv2.IMREAD_GRAYSCALE)
-        crop = cut(gray, finder(gray).box_xywh)  # type: ignore[arg-type]
+        crop = crop_face(gray, finder(gray).box_xywh)  # type: ignore[arg-type]
         np.testing.assert_array_equal(crop, naive.crop)
         points = find_landmarks(naive.crop, detector, predictor)
         assert points is not None
@@ -166,22 +164,20 @@ def test_crops_landmarks_and_features_equal_the_naive_procedure(mixed: Path) -> 
         )
 
 
-def test_cascades_after_the_deciding_one_do_not_run(mixed: Path) -> None:
+def test_later_cascades_do_not_run(mixed: Path) -> None:
     gray = cv2.imread(str(mixed / "face0.png"), cv2.IMREAD_GRAYSCALE)
     assert set(FaceFinder(Crop())(gray).faces) == {"default"}
     other = FaceFinder(Crop(cascades=("alt2", "default")))(gray)
     assert (other.cascade, set(other.faces)) == ("alt2", {"alt2"})
 
 
-def test_a_large_image_is_refused_by_the_decode_step(mixed: Path) -> None:
+def test_large_image_is_rejected(mixed: Path) -> None:
     table = steps.decode(pa.table({"path": ["face0.png"]}), mixed, Decode(max_pixels=1000))
     assert table["status"].to_pylist() == [Status.TOO_LARGE]
     assert table["width"].to_pylist() == [640]
 
 
-def test_a_large_jpeg_gives_the_same_face_from_a_part_of_its_size(
-    mixed: Path, tmp_path: Path
-) -> None:
+def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
     face = cv2.imread(str(mixed / "face0.png"), cv2.IMREAD_GRAYSCALE)
     large = cv2.resize(face, None, fx=3.3, fy=3.3, interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "large.jpg"), large)
@@ -193,24 +189,24 @@ def test_a_large_jpeg_gives_the_same_face_from_a_part_of_its_size(
         table = steps.crop(table, settings.crop)
         table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
         rows.append(table.to_pylist()[0])
-    whole, small = rows
-    assert (small["status"], small["width"]) == (Status.OK, large.shape[1])
-    np.testing.assert_allclose(small["box_xywh"], whole["box_xywh"], atol=0.03 * large.shape[0])
-    seen = [
+    full, reduced = rows
+    assert (reduced["status"], reduced["width"]) == (Status.OK, large.shape[1])
+    np.testing.assert_allclose(reduced["box_xywh"], full["box_xywh"], atol=0.03 * large.shape[0])
+    points = [
         np.reshape(row["landmarks_xy"], (68, 2)) * row["box_xywh"][2] / 350 + row["box_xywh"][:2]
         for row in rows
     ]
-    apart = np.linalg.norm(seen[0] - seen[1], axis=1).mean() * 350 / whole["box_xywh"][2]
-    assert apart < 4  # px of 350
+    distances = np.linalg.norm(points[0] - points[1], axis=1) * 350 / full["box_xywh"][2]
+    assert distances.mean() < 4  # px of a crop of 350 px
 
 
-def test_a_missing_or_foreign_landmark_model_is_told_of(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no landmark model"):
+def test_invalid_landmark_model_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"landmark model .* does not exist"):
         LandmarkLocator(Landmarks(model=tmp_path / "none.dat"))
-    foreign = tmp_path / "foreign.dat"
-    foreign.write_bytes(b"no model")
-    with pytest.raises(UserError, match="is no dlib shape predictor"):
-        LandmarkLocator(Landmarks(model=foreign))
-    five_points = model_file(None).with_name("shape_predictor_5_face_landmarks.dat")
-    with pytest.raises(UserError, match="places 5 points"):
+    other_file = tmp_path / "other.dat"
+    other_file.write_bytes(b"not a model")
+    with pytest.raises(UserError, match="is not a dlib shape predictor"):
+        LandmarkLocator(Landmarks(model=other_file))
+    five_points = landmark_model_file(None).with_name("shape_predictor_5_face_landmarks.dat")
+    with pytest.raises(UserError, match="predicts 5 points"):
         LandmarkLocator(Landmarks(model=five_points))

@@ -9,8 +9,8 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import make_splits
 from fer_ray.features.geometry import reference
-from fer_ray.models.augmented_copies import changed_copies
-from fer_ray.models.svm import _folds_with_copies, run_trial
+from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.svm import calibration_folds, run_trial
 from fer_ray.schemas import vector
 from fer_ray.settings.training import TrialSettings
 
@@ -19,7 +19,7 @@ SETTINGS = TrialSettings(augment=3, n_trials=1)
 
 @pytest.fixture
 def frames(drawn_frames: Path) -> Path:
-    """Drawn frames with landmarks, and the reference features of these."""
+    """A run folder with landmarks and their reference features."""
     file = drawn_frames / "frames" / "part-0.parquet"
     table = pq.read_table(file)
     rng = np.random.default_rng(8)
@@ -41,43 +41,41 @@ def samples(frames: Path) -> Samples:
     return read_samples(frames, "reference")
 
 
-def test_copies_are_of_the_same_features_and_the_same_each_time(
-    frames: Path, samples: Samples
-) -> None:
-    copies = changed_copies(frames, samples, SETTINGS, 350)
+def test_copies_are_reproducible(frames: Path, samples: Samples) -> None:
+    copies = augment_samples(frames, samples, SETTINGS, 350)
     assert copies.shape == (3, *samples.features.shape)
-    assert np.array_equal(copies, changed_copies(frames, samples, SETTINGS, 350))
+    assert np.array_equal(copies, augment_samples(frames, samples, SETTINGS, 350))
     assert np.abs(copies - samples.features).max() > 1
-    sizes = copies.reshape(3, len(samples.labels), -1, 4)[..., 2]  # distances: turning keeps them
+    sizes = copies.reshape(3, len(samples.labels), -1, 4)[
+        ..., 2
+    ]  # distances, which rotation preserves
     own = samples.features.reshape(len(samples.labels), -1, 4)[..., 2]
     assert np.median(np.abs(np.sort(sizes, axis=2).mean(axis=2) - own.mean(axis=1))) < 2
 
 
-def test_no_copy_of_a_test_image_takes_part(frames: Path, samples: Samples) -> None:
+def test_copies_of_test_images_are_not_used(frames: Path, samples: Samples) -> None:
     split = make_splits(SETTINGS, samples.labels, samples.subjects)[0]
-    copies = changed_copies(frames, samples, SETTINGS, 350)
+    copies = augment_samples(frames, samples, SETTINGS, 350)
     arguments = ("linear", SETTINGS, samples.features, samples.labels, split)
-    found = run_trial(*arguments, copies)
-    spoilt = np.full_like(copies, np.nan)  # training on one of these would fail
-    spoilt[:, split.train] = copies[:, split.train]
-    again = run_trial(*arguments, spoilt)
-    assert np.array_equal(found.probabilities, again.probabilities)
+    result = run_trial(*arguments, copies)
+    invalid = np.full_like(copies, np.nan)  # training on one of these would fail
+    invalid[:, split.train] = copies[:, split.train]
+    repeated = run_trial(*arguments, invalid)
+    assert np.array_equal(result.probabilities, repeated.probabilities)
     without = run_trial(*arguments)
-    assert not np.array_equal(found.probabilities, without.probabilities)
-    assert found.figures["n_train"] == without.figures["n_train"] == len(split.train)
+    assert not np.array_equal(result.probabilities, without.probabilities)
+    assert result.figures["n_train"] == without.figures["n_train"] == len(split.train)
 
 
-def test_copies_of_an_image_never_train_where_it_calibrates() -> None:
+def test_copies_share_the_calibration_fold() -> None:
     labels = np.repeat(np.array([1, 3], np.int8), 6)
-    folds = _folds_with_copies(labels, 3, 2)
+    folds = calibration_folds(labels, 3, 2)
     for train, test in folds:
         assert not set(train % 12) & set(test % 12)
     assert sorted(row for _, test in folds for row in test) == list(range(36))
 
 
 @pytest.mark.parametrize("name", ["hog", "hog+landmarks", "mobilenet"])
-def test_features_that_need_the_image_are_refused(
-    name: str, frames: Path, samples: Samples
-) -> None:
-    with pytest.raises(UserError, match="made of landmarks"):
-        changed_copies(frames, samples, SETTINGS.model_copy(update={"feature_set": name}), 350)
+def test_features_of_pixels_are_refused(name: str, frames: Path, samples: Samples) -> None:
+    with pytest.raises(UserError, match="features of landmarks only"):
+        augment_samples(frames, samples, SETTINGS.model_copy(update={"feature_set": name}), 350)

@@ -19,15 +19,21 @@ from fer_ray.evaluation import metrics
 from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import inner_folds
-from fer_ray.models.candidates import FAMILIES, Configuration, draw_configurations
-from fer_ray.models.nested import temperature
-from fer_ray.models.nested_search import Search, plan_search
-from fer_ray.models.search_space import Space, class_scores
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
+from fer_ray.models.candidates import fit_inverse_temperature
+from fer_ray.models.configurations import (
+    FAMILIES,
+    INTEGER_PARAMETERS,
+    Configuration,
+    sample_configurations,
+)
+from fer_ray.models.nested_search import NestedSearch, plan_search
+from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.search import run_search
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
+from tests.patience import patience
 
 NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
 SETS = ("landmarks", "geometry")
@@ -42,13 +48,13 @@ def configuration(classifier: str, **parameters: float) -> Configuration:
     return Configuration(0, classifier, "geometry", parameters)  # type: ignore[arg-type]
 
 
-def searched_in_this_process(out: Path, settings: SearchSettings = SMALL) -> None:
-    ready = prepare(out, BY_SUBJECT, SETS[0])
+def search_in_this_process(out: Path, settings: SearchSettings = SMALL) -> None:
+    ready = prepare_trials(out, BY_SUBJECT, SETS[0])
     experiment = plan_search(settings, BY_SUBJECT, ready.folds, ready.frames_key)
     by_set = {name: read_samples(out / "frames", name) for name in settings.feature_sets}
-    search = Search(experiment, by_set, out)
-    for piece in reversed(search.missing()):
-        search(piece)
+    search = NestedSearch(experiment, by_set, out)
+    for item in reversed(search.missing()):
+        search(item)
     assert search.missing() == []
     search.assemble()
 
@@ -62,21 +68,21 @@ def tables(out: Path) -> dict[str, list[dict[str, object]]]:
     return found
 
 
-def test_a_configuration_is_the_same_however_many_are_drawn() -> None:
-    many = draw_configurations(SearchSettings(), seed=3)
-    assert draw_configurations(SearchSettings(configurations=9), seed=3) == many[:9]
-    assert draw_configurations(SearchSettings(configurations=9), seed=4) != many[:9]
+def test_configurations_do_not_depend_on_their_number() -> None:
+    many = sample_configurations(SearchSettings(), seed=3)
+    assert sample_configurations(SearchSettings(configurations=9), seed=3) == many[:9]
+    assert sample_configurations(SearchSettings(configurations=9), seed=4) != many[:9]
     assert {one.classifier for one in many} == set(FAMILIES)
     for one in many:
         for name, value in one.parameters.items():
-            drawn_from = FAMILIES[one.classifier].ranges[name]
-            assert drawn_from.low <= value <= drawn_from.high
-            assert isinstance(value, int) == drawn_from.whole
+            values = FAMILIES[one.classifier].ranges[name]
+            assert values.low <= value <= values.high
+            assert isinstance(value, int) == (name in INTEGER_PARAMETERS)
 
 
-def test_shared_matrices_give_the_answers_of_the_plain_classifiers() -> None:
+def test_prepared_features_give_the_same_predictions() -> None:
     train, scored = FEATURES[::2], FEATURES[1::2]
-    space = Space(train, scored)
+    space = PreparedFeatures(train, scored)
     scale = StandardScaler().fit(train)
     a, b = scale.transform(train), scale.transform(scored)
     width = train.shape[1]
@@ -102,18 +108,18 @@ def test_shared_matrices_give_the_answers_of_the_plain_classifiers() -> None:
     ids=lambda one: one.classifier,
 )
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_every_classifier_learns(fitted: Configuration, n_classes: int) -> None:
+def test_classifiers_learn(fitted: Configuration, n_classes: int) -> None:
     kept = np.isin(LABELS, np.unique(LABELS)[:n_classes])
     features, labels = FEATURES[kept], LABELS[kept]
-    scores = class_scores(fitted, Space(features[::2], features[1::2]), labels[::2])
+    scores = class_scores(fitted, PreparedFeatures(features[::2], features[1::2]), labels[::2])
     assert np.mean(scores.argmax(axis=1) == labels[1::2]) > 0.6
 
 
-def test_the_temperature_lessens_the_log_loss_and_changes_no_answer() -> None:
+def test_inverse_temperature_minimises_the_log_loss() -> None:
     scores = np.full((90, 8), -np.inf)
     scores[:, [0, 2, 5]] = 9 * (RNG.normal(size=(90, 3)) + np.eye(3)[np.repeat([0, 1, 2], 30)])
-    factor = temperature(LABELS, scores)
-    assert 0 < factor < 1  # far too sure
+    factor = fit_inverse_temperature(LABELS, scores)
+    assert 0 < factor < 1  # overconfident scores
 
     def loss(by: float) -> float:
         shares = np.exp(by * (scores - scores.max(axis=1, keepdims=True)))
@@ -122,7 +128,7 @@ def test_the_temperature_lessens_the_log_loss_and_changes_no_answer() -> None:
     assert loss(factor) < min(loss(1.0), loss(factor * 1.1), loss(factor * 0.9))
 
 
-def test_inner_folds_lie_within_training_and_share_no_subject(drawn_frames: Path) -> None:
+def test_inner_folds_share_no_subject(drawn_frames: Path) -> None:
     samples = read_samples(drawn_frames / "frames", "geometry")
     train = np.arange(8, 96)
     folds = inner_folds(samples, train, 3, seed=0)
@@ -132,10 +138,10 @@ def test_inner_folds_lie_within_training_and_share_no_subject(drawn_frames: Path
     assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(88))
 
 
-def test_no_test_image_has_a_say_in_what_is_chosen(drawn_frames: Path, tmp_path: Path) -> None:
-    """Labels and features of a fold's test images are changed: its choice stays as it is."""
+def test_test_images_do_not_affect_the_selection(drawn_frames: Path, tmp_path: Path) -> None:
+    """Changing the labels and features of a fold's test images does not change its selection."""
     samples = {name: read_samples(drawn_frames / "frames", name) for name in SETS}
-    ready = prepare(drawn_frames, BY_SUBJECT, SETS[0])
+    ready = prepare_trials(drawn_frames, BY_SUBJECT, SETS[0])
     experiment = plan_search(SMALL, BY_SUBJECT, ready.folds, ready.frames_key)
     test = experiment.splits[0].test
     changed = {}
@@ -145,7 +151,7 @@ def test_no_test_image_has_a_say_in_what_is_chosen(drawn_frames: Path, tmp_path:
         changed[name] = Samples(one.image_ids, one.subjects, labels, features)
     chosen = []
     for number, by_set in enumerate((samples, changed)):
-        search = Search(experiment, by_set, tmp_path / str(number))
+        search = NestedSearch(experiment, by_set, tmp_path / str(number))
         for name in SETS:
             search((0, name))
         (file,) = (tmp_path / str(number)).rglob("chosen-*.parquet")
@@ -153,8 +159,8 @@ def test_no_test_image_has_a_say_in_what_is_chosen(drawn_frames: Path, tmp_path:
     assert chosen[0].equals(chosen[1])
 
 
-def test_a_search_stands_beside_the_trials_with_what_it_chose(drawn_frames: Path) -> None:
-    searched_in_this_process(drawn_frames)
+def test_search_in_one_process(drawn_frames: Path) -> None:
+    search_in_this_process(drawn_frames)
     (summary,) = (item.summary for item in read_experiments(drawn_frames))
     assert summary.classifier == "search"
     assert summary.experiment.startswith("search-subject-10fold-configurations=14")
@@ -170,35 +176,35 @@ def test_a_search_stands_beside_the_trials_with_what_it_chose(drawn_frames: Path
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_a_killed_search_goes_on_and_ends_the_same_for_any_number_of_workers(
+def test_killed_search_resumes_with_other_workers(
     drawn_frames: Path, tmp_path: Path, local_ray: int
 ) -> None:
     for name in ("alone", "killed"):
         shutil.copytree(drawn_frames, tmp_path / name)
-    searched_in_this_process(tmp_path / "alone")
+    search_in_this_process(tmp_path / "alone")
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "fer_ray", "search", "--out", str(out), "--workers", "1"]
     options = ["--protocol", "subject-10fold", "--feature-sets", ",".join(SETS), "--voters", "3"]
     options += ["--inner-folds", "3", "--configurations", "14"]
     process = subprocess.Popen([*command, *options], start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patience(120)
     while len(list(out.glob("search.partial/*/0*.parquet"))) < 3:
-        assert time.monotonic() < deadline, "no piece was kept"
-        assert process.poll() is None, "the search ended before it could be killed"
+        assert time.monotonic() < deadline, "no work item was written"
+        assert process.poll() is None, "the search finished before it could be killed"
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "search").exists()
     record = run_search(out, SMALL, BY_SUBJECT, Execution(workers=2), NO_BAR)
     assert tables(out) == tables(tmp_path / "alone")
-    assert run_search(out, SMALL, BY_SUBJECT, Execution(), NO_BAR) == record  # nothing done twice
+    assert run_search(out, SMALL, BY_SUBJECT, Execution(), NO_BAR) == record  # nothing is repeated
 
 
 @pytest.mark.slow
-def test_trials_take_folds_and_classes_and_refuse_what_leaks(
+def test_trials_with_folds_classes_and_strict(
     drawn_frames: Path, tmp_path: Path, local_ray: int
 ) -> None:
-    file, execution = tmp_path / "folds.csv", Execution(workers=2)
+    file, execution = tmp_path / "folds.csv", Execution(workers=1)
     linear = {"kernels": ("linear",), "feature_set": "geometry"}
     with pytest.raises(UserError, match="show a subject who is also in training"):
         run_trials(drawn_frames, TrialSettings(**linear), execution, NO_BAR, True, file)

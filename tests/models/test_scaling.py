@@ -1,14 +1,14 @@
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from fer_ray.models.candidate_fits import PreparedFeatures
 from fer_ray.models.scaling import SetScaler
-from fer_ray.models.search_space import Space
 from fer_ray.settings.feature_sets import widths_of
 
 FEATURES = np.random.default_rng(8).normal(size=(50, 6)) * [1, 9, 2, 5, 30, 0.1] + 4
 
 
-def test_each_set_of_a_union_adds_the_same_to_the_spread_of_images() -> None:
+def test_sets_of_a_union_have_equal_weight() -> None:
     scaled = SetScaler((5, 1)).fit_transform(FEATURES)
     assert np.allclose(scaled.mean(axis=0), 0)
     spread = scaled.var(axis=0)
@@ -16,17 +16,17 @@ def test_each_set_of_a_union_adds_the_same_to_the_spread_of_images() -> None:
     assert np.isclose(spread[5], 3)
 
 
-def test_a_single_set_is_left_as_standard_scores() -> None:
+def test_single_set_has_standard_scores() -> None:
     plain = StandardScaler().fit_transform(FEATURES)
     assert np.array_equal(SetScaler((6,)).fit_transform(FEATURES), plain)
 
 
-def test_a_search_weighs_sets_as_trials_do() -> None:
+def test_search_and_trials_weight_sets_equally() -> None:
     scaled = SetScaler((5, 1)).fit_transform(FEATURES)
-    space = Space(FEATURES, FEATURES[:7], (5, 1))
+    space = PreparedFeatures(FEATURES, FEATURES[:7], (5, 1))
     assert np.allclose(space.gram, scaled @ scaled.T / 6)
     assert np.allclose(space.cross, scaled[:7] @ scaled.T / 6)
 
 
-def test_a_union_knows_the_numbers_of_its_sets() -> None:
+def test_widths_of_a_union() -> None:
     assert widths_of("hog+delta+dlib_resnet") == (1764, 136, 128)

@@ -12,14 +12,14 @@ FEATURES = RNG.normal(size=(90, 6)) + LABELS[:, None]
 
 
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
-def test_classes_are_those_of_the_plain_svm(kernel: str) -> None:
+def test_classes_equal_those_of_the_plain_svm(kernel: str) -> None:
     settings = TrialSettings(C=0.7)
     plain = SVC(kernel=kernel, C=0.7, gamma="auto", tol=1e-3).fit(FEATURES, LABELS)
     ours = CalibratedSvm(kernel, settings).fit(FEATURES, LABELS)  # type: ignore[arg-type]
     np.testing.assert_array_equal(ours.predict(FEATURES), plain.predict(FEATURES))
 
 
-def test_probabilities_sum_to_one_and_leave_out_classes_not_trained() -> None:
+def test_probabilities_of_trained_classes_sum_to_one() -> None:
     model = CalibratedSvm("linear", TrialSettings()).fit(FEATURES, LABELS)
     probabilities = model.probabilities(FEATURES)
     assert probabilities.shape == (90, 8)
@@ -27,15 +27,15 @@ def test_probabilities_sum_to_one_and_leave_out_classes_not_trained() -> None:
     assert not probabilities[:, [2, 3, 4, 6, 7]].any()
 
 
-def test_a_trial_comes_again_to_the_digit() -> None:
+def test_trials_are_reproducible() -> None:
     split = random_split(LABELS, 0.8, 0.2, seed=0, trial=0)
-    first, again = (run_trial("poly", TrialSettings(), FEATURES, LABELS, split) for _ in range(2))
-    np.testing.assert_array_equal(first.probabilities, again.probabilities)
-    assert {**first.figures, "seconds": 0} == {**again.figures, "seconds": 0}
+    first, second = (run_trial("poly", TrialSettings(), FEATURES, LABELS, split) for _ in range(2))
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    assert {**first.figures, "seconds": 0} == {**second.figures, "seconds": 0}
     assert first.figures["n_test"] == len(first.predicted) == 18
 
 
-def test_scaling_makes_the_units_of_a_feature_irrelevant() -> None:
+def test_scaled_features_have_no_units() -> None:
     settings = TrialSettings(scale="standard")
     stretched = FEATURES * [1, 1000, 1, 0.001, 1, 1]
     plain = CalibratedSvm("rbf", settings).fit(FEATURES, LABELS)
@@ -43,7 +43,7 @@ def test_scaling_makes_the_units_of_a_feature_irrelevant() -> None:
     np.testing.assert_array_equal(plain.predict(FEATURES), other.predict(stretched))
 
 
-def test_a_class_with_a_single_image_is_left_out_of_training() -> None:
+def test_classes_with_one_image_are_excluded() -> None:
     labels = LABELS.copy()
     labels[0] = 7
     model = CalibratedSvm("linear", TrialSettings()).fit(FEATURES, labels)

@@ -1,4 +1,4 @@
-"""Weights in the real file formats: random ones of any backbone, and Keras's own of MobileNet."""
+"""Weights in the real file formats: random ones of any backbone, published ones of MobileNet."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""Features computed once against images passed through the network in every epoch."""
+"""Features computed once, compared with images passed through the network in every epoch."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.augmented import PassedEachTime
+from benchmarks.augmented import RecomputedFeatures
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
 from fer_ray.networks import augmentation
@@ -20,7 +20,7 @@ HEAD = HeadSettings(
 
 
 @pytest.mark.slow
-def test_both_ways_give_the_same_loss_curve_for_the_same_draws(trained_mobilenet: Path) -> None:
+def test_precomputed_draws_give_the_same_loss_curve(trained_mobilenet: Path) -> None:
     rng = np.random.default_rng(6)
     crops = rng.integers(0, 256, (15, 350, 350)).astype(np.uint8)
     ids = [f"I{number}" for number in range(15)]
@@ -44,7 +44,7 @@ def test_both_ways_give_the_same_loss_curve_for_the_same_draws(trained_mobilenet
     )
     samples = Samples(ids, [None] * 15, labels, network(crops).astype(np.float64))
     once = train_head(HEAD, head_data(samples, draws, inner), seed=4).history
-    each = PassedEachTime(network, crops, ids, labels, inner)
+    each = RecomputedFeatures(network, crops, ids, labels, inner)
     passed = train_head(HEAD, each, seed=4).history  # type: ignore[arg-type]
     for name in ("train_loss", "validation_loss"):
         curves = [[epoch[name] for epoch in history] for history in (once, passed)]
@@ -52,7 +52,7 @@ def test_both_ways_give_the_same_loss_curve_for_the_same_draws(trained_mobilenet
     assert len({epoch["train_loss"] for epoch in once}) == len(once)
 
 
-def test_an_augmented_head_validates_on_images_as_they_are() -> None:
+def test_augmented_head_validates_on_plain_images() -> None:
     labels = np.arange(6, dtype=np.int8)
     plain = np.arange(6.0)[:, None]
     samples = Samples([str(row) for row in range(6)], [None] * 6, labels, plain)

@@ -5,31 +5,41 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_ray.networks.inference import lacks_bfloat16
+from fer_ray.networks.inference import is_slow_in_bfloat16
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.networks.network import Backbone
-from fer_ray.networks.weights import find_weights, named_for_keras
+from fer_ray.networks.weights import find_weights, keras_named_link
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.vocabulary import Origin
 from tests.networks.conftest import RandomWeights, built, write_as_published
 
 VARIANTS = ("vgg16_raw", "vgg16_bf16", "xception_bf16")
 KERAS = [name for name, spec in BACKBONES.items() if spec.application and name not in VARIANTS]
+COMPARED = ("xception", "efficientnetv2b0", "convnext_tiny")  # with Keras's own features
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KERAS)
-def test_the_table_tells_the_truth_about_each_keras_application(name: str) -> None:
-    spec, model = BACKBONES[name], built(name)
+@pytest.mark.parametrize("name", [name for name in KERAS if name not in COMPARED])
+def test_table_matches_keras_applications(name: str) -> None:
+    require_table_entry(name, built(name))
+
+
+def require_table_entry(name: str, model: object) -> None:
+    """Check the entry of a backbone against its Keras application."""
+    spec = BACKBONES[name]
     assert model.count_params() == spec.parameters  # type: ignore[attr-defined]
     assert model.output_shape[1:] == (*(spec.map_shape or ()), spec.width)  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "shape"), [("vgg16", (10, 10, 512)), ("xception", (11, 11, 2048))]
+    ("name", "shape"),
+    [
+        ("vgg16", (10, 10, 512)),
+        pytest.param("xception", (11, 11, 2048), marks=pytest.mark.thorough),
+    ],
 )
-def test_the_studys_networks_give_maps_whose_means_are_the_pooled_features(
+def test_means_of_maps_are_pooled_features(
     name: str, shape: tuple[int, ...], random_weights: RandomWeights, crops: np.ndarray
 ) -> None:
     file = random_weights(name)
@@ -43,16 +53,15 @@ def test_the_studys_networks_give_maps_whose_means_are_the_pooled_features(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["xception", "efficientnetv2b0", "convnext_tiny"])
-def test_features_are_those_of_keras_own_application(
-    name: str, crops: np.ndarray, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", COMPARED)
+def test_features_match_keras_applications(name: str, crops: np.ndarray, tmp_path: Path) -> None:
     spec, model = BACKBONES[name], built(name)
+    require_table_entry(name, model)
     write_as_published(model, tmp_path / "own.h5", trained=True)
-    with named_for_keras(tmp_path / "own.h5") as named:
-        model.load_weights(named)  # type: ignore[attr-defined]
-    side, way = (spec.input_px, spec.input_px), cv2.INTER_AREA
-    small = [cv2.resize(one, side, interpolation=way) for one in crops[:2]]
+    with keras_named_link(tmp_path / "own.h5") as link:
+        model.load_weights(link)  # type: ignore[attr-defined]
+    side, method = (spec.input_px, spec.input_px), cv2.INTER_AREA
+    small = [cv2.resize(crop, side, interpolation=method) for crop in crops[:2]]
     pixels: Any = np.repeat(np.stack(small)[..., None], 3, axis=3).astype(np.float32)
     if spec.module:
         pixels = getattr(load_keras().applications, spec.module).preprocess_input(pixels)
@@ -63,37 +72,33 @@ def test_features_are_those_of_keras_own_application(
 
 
 @pytest.mark.slow
-def test_bfloat16_is_near_float32_and_does_not_depend_on_the_batch(
-    random_weights: RandomWeights, crops: np.ndarray
-) -> None:
+def test_bfloat16_is_close_to_float32(random_weights: RandomWeights, crops: np.ndarray) -> None:
     file = random_weights("xception")
-    whole = Backbone("xception", file, threads=1)(crops)
+    full = Backbone("xception", file, threads=1)(crops)
     half = Backbone("xception_bf16", file, threads=1, batch_images=5)
     found = half(crops)
-    off = np.linalg.norm(found - whole) / np.linalg.norm(whole)
-    assert 1e-4 < off < 0.02  # 8 bits of mantissa; float32 differs by no more than 1e-6
+    error = np.linalg.norm(found - full) / np.linalg.norm(full)
+    assert 1e-4 < error < 0.02  # 8 bits of mantissa; float32 differs by no more than 1e-6
     half.batch_images = 2
     np.testing.assert_allclose(half(crops), found, rtol=1e-4, atol=1e-6)
     assert load_keras().config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize(
-    ("content", "lacks"),
+    ("content", "slow"),
     [
-        ("", False),  # a machine that does not tell
+        ("", False),  # unknown flags
         ("processor: 0\nflags\t\t: fpu avx2 avx512f\n", True),
         ("processor: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
         ("flags : amx_bf16 amx_tile\n", False),
     ],
 )
-def test_processors_without_bfloat16_are_known_by_their_flags(
-    content: str, lacks: bool, tmp_path: Path
-) -> None:
-    assert not lacks_bfloat16(tmp_path / "cpuinfo")
+def test_cpus_without_bfloat16_are_detected(content: str, slow: bool, tmp_path: Path) -> None:
+    assert not is_slow_in_bfloat16(tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(content)
-    assert lacks_bfloat16(tmp_path / "cpuinfo") == lacks
+    assert is_slow_in_bfloat16(tmp_path / "cpuinfo") == slow
 
 
-def test_raw_vgg16_is_vgg16_without_its_preprocessing() -> None:
+def test_vgg16_raw_has_no_preprocessing() -> None:
     raw, spec = BACKBONES["vgg16_raw"], BACKBONES["vgg16"]
     assert (raw.module, raw.file_hash, raw.map_shape) == ("", spec.file_hash, spec.map_shape)

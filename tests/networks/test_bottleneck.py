@@ -1,4 +1,4 @@
-"""Bottleneck features on a real local Ray: equal to a plain loop, resumable, noticing change."""
+"""Bottleneck features on a real local Ray: equal to a plain loop, resumable, consistent."""
 
 import json
 import shutil
@@ -13,33 +13,33 @@ import pytest
 
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.evaluation.samples import read_samples
-from fer_ray.evaluation.trial_store import RECIPE
+from fer_ray.evaluation.trial_store import FIT_SETTINGS
 from fer_ray.execution.progress import silent
-from fer_ray.faces.crops import cut
+from fer_ray.faces.crops import crop_face
 from fer_ray.features import steps
 from fer_ray.networks import augmentation
-from fer_ray.networks.bottleneck_plan import Bottleneck, crop_source, plan_bottleneck
-from fer_ray.networks.crop_cache import AT
+from fer_ray.networks.bottleneck_plan import BottleneckPlan, crop_source, plan_bottleneck
+from fer_ray.networks.crop_cache import IMAGE_NUMBER
 from fer_ray.networks.head_data import validation_split
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.bottleneck import run_bottleneck
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.heads import fitted_images, run_heads
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import Augmentation
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
-from fer_ray.sources.decoding import read_gray
 from fer_ray.storage.files import write_json
 from fer_ray.storage.parquet import write_table
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.storage.staging import StagedRows
 from tests.conftest import FerRay
+from tests.images import read_gray
 from tests.networks.conftest import RandomWeights, first_frames
 
-# One worker, since TensorFlow's start is most of what a test takes; the first test has two.
+# One worker, since the start of TensorFlow dominates; the first test has two.
 SMALL = Execution(block_images=4, workers=1)
 TWO = Execution(block_images=4, workers=2)
 
@@ -48,14 +48,12 @@ def computed(
     out: Path, corpus: Path, weights: Path | None, name: str = "mobilenet", draws: int = 0,
     fresh: bool = False, execution: Execution = SMALL,
 ) -> dict[str, object]:  # fmt: skip
-    asked = str(weights) if weights else None
-    wanted = plan_bottleneck(frames_record(out), name, asked, draws=draws)
-    return run_bottleneck(out, corpus, wanted, execution, silent, fresh)
+    source = str(weights) if weights else None
+    plan = plan_bottleneck(frames_record(out), name, source, draws=draws)
+    return run_bottleneck(out, corpus, plan, execution, silent, fresh)
 
 
-def test_crops_of_photographs_decoded_at_a_part_of_their_size_are_those_of_extraction(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_crops_of_reduced_photographs_match_extraction(corpus: Path, tmp_path: Path) -> None:
     fast = Settings(profile="fast").extract
     face = read_gray(min(corpus.glob("cohn-kanade-images/*/*/*.png")))
     for number, (left, above) in enumerate([(0, 0), (7, 3), (900, 1031)]):
@@ -69,30 +67,30 @@ def test_crops_of_photographs_decoded_at_a_part_of_their_size_are_those_of_extra
     table = steps.crop(table, fast.crop)
     assert table["status"].to_pylist() == ["ok"] * 3
     expected = steps.pixels(table[steps.CROP], fast.crop.size_px)
-    wanted = Bottleneck(
+    plan = BottleneckPlan(
         "dlib_resnet", None, find_weights(BACKBONES["dlib_resnet"], None), False, 0, None,
         Augmentation(), "", fast.crop.size_px, fast.decode,
     )  # fmt: skip
     rows = table.append_column("image_id", table["path"])
     rows = rows.append_column("draw", pa.nulls(3, pa.int16()))
-    rows = rows.append_column(AT, pa.array([0, 1, 2]))
-    source = crop_source(tmp_path, tmp_path, wanted, rows, gib=0)
+    rows = rows.append_column(IMAGE_NUMBER, pa.array([0, 1, 2]))
+    source = crop_source(tmp_path, tmp_path, plan, rows, gib=0)
     np.testing.assert_array_equal(source.crops(rows), expected)
     assert not (tmp_path / "crops").exists()
 
 
 @pytest.mark.slow
-def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
+def test_rows_match_a_loop_and_are_computed_once(
     frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     record = computed(frames, corpus, trained_mobilenet, execution=TWO)
-    assert capfd.readouterr().err == ""  # of Ray's warning, among others
+    assert capfd.readouterr().err == ""  # Ray's warning is filtered
     rows = pq.read_table(frames / "frames").to_pandas()
     usable = rows[rows.status == "ok"]
     assert record["rows"] == record["rows_done"] == len(usable) > 6
     boxes = zip(usable.path, usable.box_xywh, strict=True)
-    crops = np.stack([cut(read_gray(corpus / path), tuple(box)) for path, box in boxes])
+    crops = np.stack([crop_face(read_gray(corpus / path), tuple(box)) for path, box in boxes])
     expected = Backbone("mobilenet", trained_mobilenet, threads=1)(crops)
     table = pq.read_table(frames / "bottleneck" / "mobilenet").to_pandas()
     assert table.image_id.tolist() == usable.image_id.tolist()
@@ -109,9 +107,9 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
 
     whole = pq.read_table(frames / "bottleneck" / "mobilenet")
     (frames / "bottleneck" / "mobilenet.json").unlink()
-    wanted = plan_bottleneck(frames_record(frames), "mobilenet", str(trained_mobilenet))
-    place = frames / "bottleneck.partial" / "mobilenet" / wanted.key[:16]
-    StagedRows(place).write(whole.slice(4), 4)  # as a job leaves it that was stopped
+    plan = plan_bottleneck(frames_record(frames), "mobilenet", str(trained_mobilenet))
+    place = frames / "bottleneck.partial" / "mobilenet" / plan.key[:16]
+    StagedRows(place).write(whole.slice(4), 4)  # as after a stop
     assert computed(frames, corpus, trained_mobilenet)["rows_done"] == 4
     assert pq.read_table(frames / "bottleneck" / "mobilenet").equals(whole)
     assert not place.exists()
@@ -121,7 +119,7 @@ def test_rows_are_those_of_a_plain_loop_and_only_what_is_missing_is_computed(
 
 
 @pytest.mark.slow
-def test_crops_that_were_kept_are_taken_again_and_lost_ones_cut_again(
+def test_cached_crops_are_used_and_lost_ones_recreated(
     frames: Path, corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     others = shutil.copytree(corpus, tmp_path / "others")
@@ -142,16 +140,16 @@ def test_crops_that_were_kept_are_taken_again_and_lost_ones_cut_again(
     computed(frames, others, None, "dlib_resnet", draws=1)
 
     kept[0].write_bytes(kept[0].read_bytes()[:-9])
-    with pytest.raises(UserError, match="not what the frames were made from"):
+    with pytest.raises(UserError, match="differs from the extracted image"):
         computed(frames, others, None, **again)
     shutil.rmtree(frames / "crops")
-    (frames / "crops").write_text("where nothing can be kept")
+    (frames / "crops").write_text("not a folder")
     computed(frames, corpus, None, **again)
     assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
 
 
 @pytest.mark.slow
-def test_draws_are_of_the_crop_changed_and_the_same_each_time(
+def test_draws_are_reproducible(
     frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
 ) -> None:
     computed(frames, corpus, trained_mobilenet, draws=2)
@@ -160,14 +158,16 @@ def test_draws_are_of_the_crop_changed_and_the_same_each_time(
     network = Backbone("mobilenet", trained_mobilenet, threads=1)
     assert table.draw.tolist() == [0, 1] * (len(table) // 2)
     for one in table.iloc[[0, 1, len(table) - 1]].itertuples():
-        crop = cut(read_gray(corpus / row.path[one.image_id]), tuple(row.box_xywh[one.image_id]))
-        how = augmentation.draw(Augmentation(), one.image_id, one.draw)
-        expected = network(augmentation.apply_to_crop(how, crop)[None])[0]
+        crop = crop_face(
+            read_gray(corpus / row.path[one.image_id]), tuple(row.box_xywh[one.image_id])
+        )
+        change = augmentation.draw(Augmentation(), one.image_id, one.draw)
+        expected = network(augmentation.apply_to_crop(change, crop)[None])[0]
         np.testing.assert_allclose(one.features, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
+def test_draws_of_fitted_images_serve_their_trials_only(
     run_dir: Path, corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     frames = first_frames(run_dir, tmp_path / "deep", 16)  # two subjects: one is fitted
@@ -181,9 +181,9 @@ def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
 
     splitting = TrialSettings(folds=one)
     drawn = fitted_images(frames, splitting)
-    wanted = plan_bottleneck(frames_record(frames), "dlib_resnet", None, draws=10, drawn=drawn)
-    run_bottleneck(frames, corpus, wanted, TWO, silent)
-    ready = prepare(frames, splitting, "dlib_resnet")
+    plan = plan_bottleneck(frames_record(frames), "dlib_resnet", None, draws=10, drawn_ids=drawn)
+    run_bottleneck(frames, corpus, plan, TWO, silent)
+    ready = prepare_trials(frames, splitting, "dlib_resnet")
     trained = ready.folds.splits[0].train
     inner = validation_split(ready.samples, trained, ready.folds.protocol, 0.2, 0, 0)
     table = pq.read_table(frames / "bottleneck" / "dlib_resnet-augmented")
@@ -204,9 +204,9 @@ def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
     record_file = frames / "bottleneck" / "dlib_resnet-augmented.json"
     record = json.loads(record_file.read_text())
     others = {**record["weights"], "sha256": "0" * 64}
-    for part, says in (({"weights": others}, "with the weights 000000"),
-                       ({"frames": "others"}, "of other frames"),
-                       ({"draws": 9}, "holds 9 draws")):  # fmt: skip
+    for part, says in (({"weights": others}, "the weights 000000"),
+                       ({"frames": "others"}, "other frames"),
+                       ({"draws": 9}, "has 9 draws")):  # fmt: skip
         record_file.write_text(json.dumps({**record, **part}))
         with pytest.raises(UserError, match=f"{says}.*--fresh --fitted-only --folds {one}"):
             run_heads(frames, *head, splitting, SMALL, silent)
@@ -214,9 +214,11 @@ def test_draws_of_fitted_images_alone_serve_their_trials_and_no_others(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
-def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerRay) -> None:
+def test_any_number_of_workers_finishes(
+    workers: int, frames: Path, fer_ray: FerRay, fer_ray_process: FerRay
+) -> None:
     command = ("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
-    done = fer_ray(*command)
+    done = fer_ray_process(*command)
     assert done.returncode == 0, done.stderr
     assert "weights: embedded" in done.stdout
     assert "computed now" in done.stdout
@@ -224,44 +226,44 @@ def test_no_number_of_processors_hangs(workers: int, frames: Path, fer_ray: FerR
     assert "nothing was computed" in again.stdout
 
 
-def test_other_weights_are_noticed_and_replaced_only_when_asked_to(
+def test_other_weights_require_fresh(
     frames: Path, corpus: Path, trained_mobilenet: Path, random_weights: RandomWeights,
     local_ray: int,
 ) -> None:  # fmt: skip
     computed(frames, corpus, random_weights("mobilenet"))
-    with pytest.raises(UserError, match="never trained"):
+    with pytest.raises(UserError, match="untrained weights"):
         read_samples(frames / "frames", "mobilenet")
     with pytest.raises(MismatchError, match="--fresh"):
         computed(frames, corpus, trained_mobilenet)
     experiments = {"svm-linear-hog+mobilenet-random": "hog+mobilenet", "svm-linear-hog": "hog"}
     for name, feature_set in experiments.items():
-        kept_experiment(frames, name, feature_set)
+        write_experiment(frames, name, feature_set)
     before = pq.read_table(frames / "bottleneck" / "mobilenet")
-    with pytest.raises(UserError, match="does not hold what mobilenet needs"):
+    with pytest.raises(UserError, match="is not a weights file of mobilenet"):
         computed(frames, corpus, random_weights("vgg16"), fresh=True)
     wish = Execution(gpus_per_worker=64)
     with pytest.raises(UserError, match="the cluster has 0 GPUs"):
         computed(frames, corpus, trained_mobilenet, fresh=True, execution=wish)
     assert pq.read_table(frames / "bottleneck" / "mobilenet").equals(before)
-    assert left_in(frames) == set(experiments)  # mistakes cost nothing
+    assert remaining(frames) == set(experiments)  # errors lose nothing
     computed(frames, corpus, trained_mobilenet, fresh=True)
-    assert left_in(frames) == {"svm-linear-hog"}  # what was trained on the others is gone
+    assert remaining(frames) == {"svm-linear-hog"}  # trained on other features
     assert read_samples(frames / "frames", "mobilenet").features.shape[1] == 256
 
 
-def kept_experiment(out: Path, name: str, feature_set: str, **recipe: object) -> None:
-    """An experiment as a run folder keeps it, of what tells what it rests on."""
+def write_experiment(out: Path, name: str, feature_set: str, **recipe: object) -> None:
+    """The files of an experiment that say which features it uses."""
     table = pa.table({"feature_set": [feature_set]})
     for folder in ("trials", "predictions"):
         (out / folder).mkdir(exist_ok=True)
-        kept = table.replace_schema_metadata({RECIPE: json.dumps(recipe)})
+        kept = table.replace_schema_metadata({FIT_SETTINGS: json.dumps(recipe)})
         write_table(kept, out / folder / f"{name}.parquet")
     (out / "heads" / f"{name}.tensorboard").mkdir(parents=True)
     (out / "heads" / f"{name}.keras").touch()
 
 
-def left_in(out: Path) -> set[str]:
-    """Names of the experiments that are kept, the same in all folders."""
+def remaining(out: Path) -> set[str]:
+    """Names of the experiments, which are the same in all folders."""
     names = {file.stem for file in (out / "trials").glob("*.parquet")}
     assert {file.stem for file in (out / "predictions").glob("*.parquet")} == names
     assert {file.stem for file in (out / "heads").iterdir()} == names
@@ -269,7 +271,7 @@ def left_in(out: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_new_draws_or_maps_leave_what_was_trained_on_the_plain_features(
+def test_new_draws_preserve_experiments_on_plain_features(
     frames: Path, corpus: Path, local_ray: int
 ) -> None:
     for draws in (0, 1):
@@ -283,20 +285,20 @@ def test_new_draws_or_maps_leave_what_was_trained_on_the_plain_features(
         "svm-linear": {"kernel": "linear"},
     }
     for name, recipe in (of_draws | plain).items():
-        kept_experiment(frames, name, "hog+dlib_resnet", **recipe)
-    kept_experiment(frames, "search", "chosen", search={"feature_sets": ["hog", "dlib_resnet"]})
-    kept_experiment(frames, "svm-linear-hog", "hog", kernel="linear")
-    computed(frames, corpus, None, "dlib_resnet", fresh=True)  # the very same features
-    assert left_in(frames) == {*of_draws, *plain, "search", "svm-linear-hog"}
+        write_experiment(frames, name, "hog+dlib_resnet", **recipe)
+    write_experiment(frames, "search", "chosen", search={"feature_sets": ["hog", "dlib_resnet"]})
+    write_experiment(frames, "svm-linear-hog", "hog", kernel="linear")
+    computed(frames, corpus, None, "dlib_resnet", fresh=True)  # the same features
+    assert remaining(frames) == {*of_draws, *plain, "search", "svm-linear-hog"}
     computed(frames, corpus, None, "dlib_resnet", draws=2, fresh=True)
-    assert left_in(frames) == {*plain, "search", "svm-linear-hog"}
+    assert remaining(frames) == {*plain, "search", "svm-linear-hog"}
     record = frames / "bottleneck" / "dlib_resnet.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "key": "of others"}))
     computed(frames, corpus, None, "dlib_resnet", fresh=True)
-    assert left_in(frames) == {"svm-linear-hog"}
+    assert remaining(frames) == {"svm-linear-hog"}
 
 
-def test_stored_features_that_are_no_numbers_are_not_trained_on(drawn_frames: Path) -> None:
+def test_stored_nan_features_are_refused(drawn_frames: Path) -> None:
     ids = pq.read_table(drawn_frames / "frames")["image_id"]
     features = np.ones((len(ids), 128), np.float32)
     features[7, 3] = np.nan
@@ -306,20 +308,20 @@ def test_stored_features_that_are_no_numbers_are_not_trained_on(drawn_frames: Pa
     write_table(table, drawn_frames / "bottleneck" / "dlib_resnet" / "part-0.parquet")
     record = {"key": "k", "weights": {"origin": "file", "file": "own.dat", "sha256": "0"}}
     write_json(record, drawn_frames / "bottleneck" / "dlib_resnet.json")
-    with pytest.raises(UserError, match=r"not all finite numbers.*own\.dat.*--fresh"):
+    with pytest.raises(UserError, match=r"NaN or infinite values.*own\.dat.*--fresh"):
         run_trials(drawn_frames, TrialSettings(feature_set="dlib_resnet"), SMALL, silent)
 
 
 @pytest.mark.parametrize(
     ("backend", "says"),
-    [("nonsense", "Take one of tensorflow, jax, torch"), ("torch", "pip install torch")],
+    [("nonsense", "Set it to one of tensorflow, jax, torch"), ("torch", "pip install torch")],
 )
-def test_a_backend_that_is_not_there_is_told_before_any_work(
+def test_missing_backend_is_reported_first(
     backend: str, says: str, drawn_frames: Path, trained_mobilenet: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     if find_spec(backend) is not None:
-        pytest.skip(f"{backend} is here")
+        pytest.skip(f"{backend} is installed")
     monkeypatch.setenv("KERAS_BACKEND", backend)
     with pytest.raises(UserError, match=says):
         run_heads(drawn_frames, "reference", "geometry", TrialSettings(), SMALL, silent)
@@ -328,47 +330,48 @@ def test_a_backend_that_is_not_there_is_told_before_any_work(
 
 
 @pytest.mark.slow
-def test_an_image_that_changed_since_ends_with_one_message(
+def test_changed_image_raises(
     frames: Path, corpus: Path, trained_mobilenet: Path, tmp_path: Path, local_ray: int
 ) -> None:
     changed = shutil.copytree(corpus, tmp_path / "changed")
     for file in changed.rglob("*.png"):
         file.write_bytes(file.read_bytes() + b"\n")
-    with pytest.raises(UserError, match="not what the frames were made from") as told:
+    with pytest.raises(UserError, match="differs from the extracted image") as told:
         computed(frames, changed, trained_mobilenet)
     assert "Traceback" not in str(told.value)
 
 
-def test_gpus_that_are_not_there_end_with_one_message(
-    frames: Path, corpus: Path, local_ray: int
-) -> None:
+def test_missing_gpus_raise(frames: Path, corpus: Path, local_ray: int) -> None:
     wish = Execution(gpus_per_worker=64)
     with pytest.raises(UserError, match="the cluster has 0 GPUs"):
         computed(frames, corpus, None, "dlib_resnet", execution=wish)
 
 
 @pytest.mark.slow
-def test_a_file_that_only_the_network_can_refuse_ends_with_one_message(
+@pytest.mark.thorough
+def test_weights_refused_by_the_network(
     frames: Path, corpus: Path, random_weights: RandomWeights, local_ray: int
 ) -> None:
-    with pytest.raises(UserError, match="does not hold what mobilenet needs"):
+    with pytest.raises(UserError, match="is not a weights file of mobilenet"):
         computed(frames, corpus, random_weights("vgg16"))
 
 
-MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+USER_ERRORS: dict[str, tuple[tuple[str, ...], str]] = {
     "maps of a network without": (("--backbone", "dlib_resnet", "--maps"), "no feature maps"),
     "some drawn, none asked for": (("--backbone", "dlib_resnet", "--fitted-only"), "give --draws"),
     "splits for nothing": (
         ("--backbone", "dlib_resnet", "--protocol", "loso"), "give it too",
     ),
-    "no such file": (("--backbone", "vgg16", "--weights", "no.h5"), "There is no weights file"),
+    "no such file": (
+        ("--backbone", "vgg16", "--weights", "no.h5"), "weights file no.h5 does not exist",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_ends_with_one_message(name: str, frames: Path, fer_ray: FerRay) -> None:
-    options, said = MISTAKES[name]
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_user_errors(name: str, frames: Path, fer_ray: FerRay) -> None:
+    options, said = USER_ERRORS[name]
     done = fer_ray("bottleneck", "--out", frames, *options, "--workers", 1)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert said in done.stderr

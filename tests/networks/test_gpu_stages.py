@@ -1,4 +1,4 @@
-"""The stages of work on a GPU. This one is a GPU by name only: placement is Ray's all the same."""
+"""Stages of work on a GPU that exists for Ray's placement only."""
 
 import json
 import shutil
@@ -19,22 +19,22 @@ from fer_ray.storage.run_folder import frames_record
 from fer_ray.execution.progress import silent
 out, root, processors = sys.argv[1:]
 ray.init(address="local", num_cpus=int(processors), num_gpus=1, include_dashboard=False)
-wanted = plan_bottleneck(frames_record(Path(out)), "dlib_resnet", None)
+plan = plan_bottleneck(frames_record(Path(out)), "dlib_resnet", None)
 execution = Execution(block_images=1, gpus_per_worker=1)
-run_bottleneck(Path(out), Path(root), wanted, execution, silent)
-time.sleep(2)  # events are sent once a second
+run_bottleneck(Path(out), Path(root), plan, execution, silent)
+time.sleep(2)  # Ray sends events once per second
 ray.timeline(f"{out}/timeline.json")
 """
 
-# As Ray names the two kinds of tasks.
-TASKS = ("task::MapBatches(cut_ahead)", "task::MapWorker(MapBatches(_NetworkWorker)).submit")
+# Ray's names of the two kinds of tasks.
+TASKS = ("task::MapBatches(crop_ahead)", "task::MapWorker(MapBatches(_NetworkWorker)).submit")
 Span = tuple[float, float]
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("processors", [1, 2])
-def test_crops_are_cut_while_the_network_works(frames: Path, corpus: Path, processors: int) -> None:
+def test_cropping_overlaps_with_the_network(frames: Path, corpus: Path, processors: int) -> None:
     command = [sys.executable, "-c", PROGRAM, frames, corpus, processors]
     done = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, timeout=240, check=False
@@ -49,7 +49,7 @@ def test_crops_are_cut_while_the_network_works(frames: Path, corpus: Path, proce
 
 
 def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
-    """Start and end of each task that cuts crops, and of each call of the network; microseconds."""
+    """Start and end of each cropping task and of each call of the network, in microseconds."""
     events = json.loads(timeline.read_text())
     cutting, networks = (
         [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") == task]
@@ -58,10 +58,11 @@ def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
     return cutting, networks
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
-def test_a_gpu_that_the_backend_does_not_see_is_told() -> None:
+def test_gpu_unknown_to_the_backend() -> None:
     program = "from fer_ray.networks.keras_backend import load_keras; load_keras(gpu_share=1)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
-    assert "Ray has given a GPU, and tensorflow sees none" in done.stderr
+    assert "Ray assigned a GPU to this worker, but tensorflow sees none" in done.stderr

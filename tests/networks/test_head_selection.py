@@ -1,4 +1,4 @@
-"""The search of heads, on drawn features and a real local Ray."""
+"""Search of heads, on synthetic features and a real local Ray."""
 
 import json
 import signal
@@ -12,15 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.execution.progress import silent
-from fer_ray.networks.head_selection import Answers, TrialSearch, plan_head_search
-from fer_ray.networks.head_space import distributions, draw_configuration, head_settings, space
+from fer_ray.networks.head_selection import HeadSelection, TrialSearch, plan_head_search
+from fer_ray.networks.head_space import (
+    head_settings,
+    optuna_distributions,
+    sample_configuration,
+    search_space,
+)
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.search_heads import run_head_search
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.networks import HeadSearchSettings
 from fer_ray.settings.root import Settings
 from tests.conftest import FerRay
+from tests.patience import patience
 
 SMALL = (
     "head_search.configurations=6", "head_search.most_epochs=12", "head_search.grace_epochs=5",
@@ -32,38 +38,39 @@ def settings(*more: str) -> Settings:
     return load_settings(None, (*SMALL, *more))
 
 
-def test_every_setting_of_the_space_is_a_heads_and_is_drawn_from_its_range() -> None:
+def test_sampled_configurations_are_valid() -> None:
     wanted = HeadSearchSettings(most_epochs=40)
-    drawn = [draw_configuration(wanted, 3, number) for number in range(60)]
-    assert drawn[:5] == [draw_configuration(wanted, 3, number) for number in range(5)]
+    drawn = [sample_configuration(wanted, 3, number) for number in range(60)]
+    assert drawn[:5] == [sample_configuration(wanted, 3, number) for number in range(5)]
     for one in drawn:
         head = head_settings(one)
         assert 1e-4 <= head.learning_rate <= 3e-2
         assert head.epochs in (10, 20, 40)
     assert len({head_settings(one).optimizer for one in drawn}) == 3
-    assert distributions(wanted).keys() == space(wanted).keys() == drawn[0].keys()
+    assert optuna_distributions(wanted).keys() == search_space(wanted).keys() == drawn[0].keys()
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_goes_on_and_tests_one_head_a_trial(
-    drawn_frames: Path, local_ray: int
-) -> None:
+def test_interrupted_search_resumes(drawn_frames: Path, local_ray: int) -> None:
     shorter_than_its_grace, folds = "head_search.most_epochs=4", two_folds(drawn_frames)
     wanted = settings("trials.protocol=subject-10fold", "head_search.searcher=random",
-                      shorter_than_its_grace, f"trials.folds={folds}")  # fmt: skip
-    ready = prepare(drawn_frames, wanted.trials, "geometry")
+                      "head_search.configurations=3", shorter_than_its_grace,
+                      f"trials.folds={folds}")  # fmt: skip
+    ready = prepare_trials(drawn_frames, wanted.trials, "geometry")
     experiment = plan_head_search(
         wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
     )
     search = TrialSearch(experiment, 0, ready.samples, None, drawn_frames.resolve())
-    drawn = [draw_configuration(wanted.head_search, search.seed(0), number) for number in range(6)]
-    for one in drawn[:4]:  # as a job leaves it that was stopped
-        search.keep({"configuration": one, "loss": 9.0, "epochs": 5})
+    drawn = [
+        sample_configuration(wanted.head_search, search.seed(0), number) for number in range(3)
+    ]
+    for one in drawn[:2]:  # as after a stop
+        search.write_result({"configuration": one, "loss": 9.0, "epochs": 5})
     card = run_head_search(drawn_frames, "geometry", wanted, silent)
-    assert card["configurations_raced"] == 2 + 6
+    assert card["configurations_raced"] == 1 + 3
     name = card["experiment"]
     searched = json.loads((drawn_frames / "heads" / f"{name}.search.json").read_text())["trials"]
-    assert [one["configuration"] for one in searched["0"][:4]] == drawn[:4]
+    assert [one["configuration"] for one in searched["0"][:2]] == drawn[:2]
     assert sorted(map(str, (one["configuration"] for one in searched["0"]))) == sorted(
         map(str, drawn)
     )
@@ -88,9 +95,7 @@ def two_folds(out: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_decides(
-    drawn_frames: Path, fer_ray: FerRay
-) -> None:
+def test_interrupted_optuna_search_resumes(drawn_frames: Path, fer_ray: FerRay) -> None:
     few = [part for one in (*SMALL, "head_search.configurations=8") for part in ("--set", one)]
     where = ["--out", drawn_frames, "--backbone", "geometry+landmarks"]
     command = ["search-heads", *where, "--trials", 1, "--json", *few]
@@ -125,55 +130,57 @@ def test_an_interrupted_optuna_search_tries_nothing_twice_and_validation_alone_d
 def interrupted_after(
     configurations: int, command: list[object], out: Path
 ) -> list[dict[str, object]]:
-    """The records of a search that is interrupted once it has kept so many."""
+    """Results of a search that is interrupted after this number of them."""
     words = [sys.executable, "-m", "fer_ray", *map(str, command)]
     search = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` ignores it
     )  # fmt: skip
-    end, kept = time.monotonic() + 200, list[dict[str, object]]()
+    end, kept = time.monotonic() + patience(200), list[dict[str, object]]()
     while len(kept) < configurations and search.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
         for file in out.glob("trials.partial/*/search-*.json"):
             kept = json.loads(file.read_text())["configurations"]
     search.send_signal(signal.SIGINT)
-    assert search.wait(timeout=100) == 130
+    assert search.wait(timeout=patience(100)) == 130
     (file,) = out.glob("trials.partial/*/search-*.json")
     return list(json.loads(file.read_text())["configurations"])
 
 
-def test_a_configuration_that_was_tried_twice_is_one_and_losses_of_none_come_last(
+def test_repeated_and_infinite_results(
     drawn_frames: Path,
 ) -> None:
     wanted = settings("trials.n_trials=1", "head_search.repeats=1")
-    ready = prepare(drawn_frames, wanted.trials, "geometry")
+    ready = prepare_trials(drawn_frames, wanted.trials, "geometry")
     experiment = plan_head_search(
         wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
     )
     search = TrialSearch(experiment, 0, ready.samples, None, drawn_frames)
     for loss, epochs in ((None, 3), (1.0, 2), (1.0, 2), (1.5, 1)):
-        search.keep({"configuration": {"epochs": epochs}, "loss": loss, "seconds": 100.0})
-    assert [one["loss"] for one in search.done()] == [None, 1.0, 1.5]
-    answers = Answers(experiment, ready.samples, None, drawn_frames)
-    answers(0)
+        search.write_result({"configuration": {"epochs": epochs}, "loss": loss, "seconds": 100.0})
+    assert [one["loss"] for one in search.results()] == [None, 1.0, 1.5]
+    selection = HeadSelection(experiment, ready.samples, None, drawn_frames)
+    selection(0)
     partial = drawn_frames / "trials.partial" / experiment.fingerprint[:16]
     kept = json.loads((partial / "000000.json").read_text())["details"]["finalists"]
     assert [one["configuration"]["epochs"] for one in kept] == [2, 1]
     figures = pq.read_schema(partial / "000000.parquet").metadata[b"trial"]
-    assert 300 < json.loads(figures)["seconds"] < 400  # the race is part of the cost
+    assert (
+        300 < json.loads(figures)["seconds"] < 400
+    )  # comparing configurations is part of the cost
 
 
-def test_what_a_trial_has_to_answer_is_known_from_what_is_kept(drawn_frames: Path) -> None:
+def test_missing_trials(drawn_frames: Path) -> None:
     wanted = settings("trials.n_trials=2")
-    ready = prepare(drawn_frames, wanted.trials, "geometry")
+    ready = prepare_trials(drawn_frames, wanted.trials, "geometry")
     experiment = plan_head_search(
         wanted.head_search, "geometry", wanted.trials, ready.folds, ready.frames_key
     )
-    answers = Answers(experiment, ready.samples, None, drawn_frames)
+    selection = HeadSelection(experiment, ready.samples, None, drawn_frames)
     configuration = {"epochs": 2}
-    TrialSearch(experiment, 1, ready.samples, None, drawn_frames).keep(
+    TrialSearch(experiment, 1, ready.samples, None, drawn_frames).write_result(
         {"configuration": configuration, "loss": 1.0, "epochs": 2}
     )
-    assert answers.missing() == [0, 1]
-    answers(1)
-    assert answers.missing() == [0]
+    assert selection.missing() == [0, 1]
+    selection(1)
+    assert selection.missing() == [0]

@@ -1,4 +1,4 @@
-"""Heads on drawn features, on a real local Ray where they are a job."""
+"""Heads on synthetic features; whole jobs on a real local Ray."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.compare import compare_named
+from fer_ray.evaluation.comparison import compare_by_name
 from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import make_splits
@@ -21,7 +21,7 @@ from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import HeadData, head_data, validation_split
 from fer_ray.networks.head_trials import HeadStore, HeadTrials, plan_heads
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.pipelines.experiments import prepare
+from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.networks import HEADS, HeadSettings
@@ -31,7 +31,7 @@ from fer_ray.storage import files
 from fer_ray.storage.files import write_json
 from fer_ray.storage.parquet import write_table
 
-ONE = Execution(workers=1)  # TensorFlow's start is most of what a trial takes
+ONE = Execution(workers=1)  # the start of TensorFlow dominates
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def data(samples: Samples) -> HeadData:
     return head_data(samples, None, validation_split(samples, split.train, "random", 0.2, 0, 0))
 
 
-def test_the_reference_head_is_the_studys() -> None:
+def test_reference_heads_match_the_study() -> None:
     head = HEADS["reference"]
     assert (head.epochs, head.batch_size, head.optimizer) == (20, 20, "adam")
     assert (head.hidden, head.dropout, head.activation, head.draws) == (0, 0, "softmax", 0)
@@ -55,13 +55,13 @@ def test_the_reference_head_is_the_studys() -> None:
     assert published == augmented.model_copy(update={"activation": "sigmoid"})
 
 
-def test_the_studys_sizes_come_out_of_its_cut(samples: Samples) -> None:
+def test_random_split_has_the_sizes_of_the_study(samples: Samples) -> None:
     train = np.arange(354) % 96
     inner = validation_split(samples, train, "random", 0.2, 0, 0)
     assert (len(inner.train), len(inner.test)) == (283, 71)
 
 
-def test_validation_images_share_nobody_with_fitted_ones_unless_splits_are_random(
+def test_validation_is_subject_disjoint(
     samples: Samples,
 ) -> None:
     train = np.arange(16, 96)
@@ -73,7 +73,7 @@ def test_validation_images_share_nobody_with_fitted_ones_unless_splits_are_rando
     assert 0.1 < len(inner.test) / len(train) < 0.3
 
 
-def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
+def test_best_epoch_has_the_lowest_validation_loss(data: HeadData) -> None:
     training = train_head(HeadSettings(epochs=30, learning_rate=0.05), data, seed=1)
     losses = [epoch["validation_loss"] for epoch in training.history]
     assert len(losses) == 30
@@ -83,23 +83,23 @@ def test_the_epoch_of_least_validation_loss_counts(data: HeadData) -> None:
     assert again == pytest.approx(min(losses), rel=1e-6)
 
 
-def test_training_figures_are_means_over_all_images_of_an_epoch(data: HeadData) -> None:
+def test_training_figures_are_means_over_images(data: HeadData) -> None:
     training = HeadTraining(HeadSettings(learning_rate=1e-12, batch_size=7), data, seed=1)
     record = training.run_epoch()
     answers = training.outputs(data.features)
     assert record["train_loss"] == pytest.approx(metrics.log_loss(data.labels, answers), rel=1e-4)
-    right = metrics.accuracy(data.labels, answers.argmax(axis=1))
+    right = float(np.mean(data.labels == answers.argmax(axis=1)))
     assert record["train_accuracy"] == pytest.approx(right)
 
 
-def test_the_same_seed_gives_the_same_history(data: HeadData) -> None:
+def test_history_is_reproducible(data: HeadData) -> None:
     settings = HeadSettings(epochs=4, hidden=8, dropout=0.3)
     one, other = (train_head(settings, data, seed=2) for _ in range(2))
     assert one.history == other.history
     assert train_head(settings, data, seed=3).history != one.history
 
 
-def test_an_epoch_without_a_finite_loss_is_never_the_best(data: HeadData) -> None:
+def test_epoch_with_nan_is_never_the_best(data: HeadData) -> None:
     training = HeadTraining(HeadSettings(epochs=3), data, seed=1)
     start, answer = training.outputs(data.validation), training.outputs
     gone = np.full_like(start, np.nan)
@@ -111,28 +111,26 @@ def test_an_epoch_without_a_finite_loss_is_never_the_best(data: HeadData) -> Non
 
 
 @pytest.mark.slow
-def test_a_head_whose_weights_run_away_in_every_epoch_ends_with_one_message(
-    drawn_frames: Path, local_ray: int
-) -> None:
+def test_diverged_training_raises(drawn_frames: Path, local_ray: int) -> None:
     rows = pq.read_table(drawn_frames / "frames")
     at = rows.column_names.index("features_geometry")
     huge = pa.array([[3e38] * 44] * rows.num_rows, rows.schema.field(at).type)
     write_table(rows.set_column(at, "features_geometry", huge),
                       drawn_frames / "frames" / "part-0.parquet")  # fmt: skip
     splitting = TrialSettings(n_trials=1)
-    with pytest.raises(UserError, match="No epoch gave a finite validation loss in trial 0"):
+    with pytest.raises(UserError, match="no epoch has a finite validation loss in trial 0"):
         run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
     assert not (drawn_frames / "heads").exists()
 
 
-def test_probabilities_of_a_sigmoid_add_up_to_one(data: HeadData) -> None:
+def test_sigmoid_probabilities_sum_to_one(data: HeadData) -> None:
     training = train_head(HeadSettings(epochs=2, activation="sigmoid"), data, seed=1)
     answers = training.probabilities(data.validation)
     np.testing.assert_allclose(answers.sum(axis=1), 1)
     assert answers.min() >= 0
 
 
-def test_early_stopping_and_plateaus_are_keras_own(data: HeadData) -> None:
+def test_early_stopping_and_plateaus(data: HeadData) -> None:
     settings = HeadSettings(
         epochs=40, learning_rate=0.5, reduce_lr_patience=1, stop_patience=4, optimizer="sgd"
     )
@@ -144,7 +142,7 @@ def test_early_stopping_and_plateaus_are_keras_own(data: HeadData) -> None:
     assert len(rates) == best + 1 + 4
 
 
-def test_a_saved_head_answers_as_the_trained_one(data: HeadData, tmp_path: Path) -> None:
+def test_saved_head_predicts_as_the_trained_one(data: HeadData, tmp_path: Path) -> None:
     settings = HeadSettings(epochs=3, standardise=True, hidden=6, dropout=0.2, weight_decay=1e-3)
     training = train_head(settings, data, seed=1)
     training.save(tmp_path / "head.keras")
@@ -153,7 +151,7 @@ def test_a_saved_head_answers_as_the_trained_one(data: HeadData, tmp_path: Path)
     np.testing.assert_allclose(again, training.outputs(data.validation), atol=1e-6)
 
 
-def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -> None:
+def test_balanced_weights_favour_rare_classes(samples: Samples) -> None:
     rare = np.concatenate(
         [np.flatnonzero(samples.labels != 7), np.flatnonzero(samples.labels == 7)[:3]]
     )
@@ -170,7 +168,7 @@ def test_balanced_class_weights_move_answers_to_rare_classes(samples: Samples) -
 
 
 @pytest.mark.slow
-def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: int) -> None:
+def test_heads_are_experiments(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=3)
     execution = ONE
     run_trials(drawn_frames, splitting, execution, silent)
@@ -178,8 +176,8 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     name = card["experiment"]
     assert name == "head-geometry-random-n_trials=3"
     found = read_experiments(drawn_frames)
-    difference = compare_named(found, name, "svm-linear-geometry-random-n_trials=3")
-    assert -1 <= difference.difference <= 1  # the very same images of the same trials
+    difference = compare_by_name(found, name, "svm-linear-geometry-random-n_trials=3")
+    assert -1 <= difference.difference <= 1  # the same images of the same trials
 
     history = pq.read_table(drawn_frames / "heads" / f"{name}.history.parquet").to_pandas()
     assert history.groupby("trial").size().tolist() == [20, 20, 20]
@@ -188,7 +186,7 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     assert card["labels"] == ["anger", "disgust", "happy", "surprise"]
     assert card["input_width"] == 44
     trials = found[name][0]
-    ready = prepare(drawn_frames, splitting, "geometry").folds
+    ready = prepare_trials(drawn_frames, splitting, "geometry").folds
     assert card["figures"]["test_accuracy"] == pytest.approx(trials.test_accuracy.mean())
     loaded = load_keras().models.load_model(drawn_frames / "heads" / f"{name}.keras")
     assert loaded.input_shape == (None, 44)
@@ -196,18 +194,18 @@ def test_heads_are_experiments_beside_the_svms(drawn_frames: Path, local_ray: in
     trained = pq.read_table(drawn_frames / "trials" / f"{name}.parquet").to_pylist()
     assert {row["n_train"] for row in trained} == {len(ready.splits[0].train)}
     file = drawn_frames / "heads" / f"{name}.json"
-    write_json({**card, "figures": {}}, file)  # as who is stopped just before them leaves it
+    write_json({**card, "figures": {}}, file)  # as after a stop just before they are written
     for _ in range(2):
         again = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
         assert again.pop("already_finished")
         assert again == card == json.loads(file.read_text())
 
 
-def test_a_stop_before_the_card_is_written_loses_nothing(
+def test_stop_before_the_card_loses_nothing(
     drawn_frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splitting = TrialSettings(feature_set="geometry", n_trials=2)
-    ready = prepare(drawn_frames, splitting, "geometry")
+    ready = prepare_trials(drawn_frames, splitting, "geometry")
     settings = HeadSettings(epochs=1)
     experiment = plan_heads(
         "reference", settings, "geometry", splitting, ready.folds, ready.frames_key
@@ -215,12 +213,12 @@ def test_a_stop_before_the_card_is_written_loses_nothing(
     work = HeadTrials(experiment, ready.samples, None, drawn_frames)
     for trial in range(2):
         work(trial)
-    kept = HeadStore(drawn_frames, experiment)
+    store = HeadStore(drawn_frames, experiment)
     with monkeypatch.context() as stopped:
         stopped.setattr(files, "write_json", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            kept.assemble({})
-    kept.assemble({})
+            store.assemble({})
+    store.assemble({})
     assert TrialStore(drawn_frames, experiment).finished()
     heads = {file.name for file in (drawn_frames / "heads").iterdir()}
     name = experiment.name
@@ -229,7 +227,7 @@ def test_a_stop_before_the_card_is_written_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) -> None:
+def test_heads_on_folds_by_subject(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(protocol="subject-10fold")
     card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
     assert card["experiment"] == "head-geometry-subject-10fold"
@@ -237,8 +235,8 @@ def test_folds_by_subject_serve_heads_too(drawn_frames: Path, local_ray: int) ->
     assert card["figures"]["images"] == 96
 
 
-def test_a_head_on_features_that_are_not_there_says_how_to_get_them(drawn_frames: Path) -> None:
+def test_missing_features_name_the_command(drawn_frames: Path) -> None:
     with pytest.raises(UserError, match=r"fer-ray bottleneck --out .* --backbone mobilenet"):
         run_heads(drawn_frames, "reference", "mobilenet", TrialSettings(), Execution(), silent)
-    with pytest.raises(UserError, match="one backbone alone"):
+    with pytest.raises(UserError, match="requires a single backbone"):
         run_heads(drawn_frames, "augmented", "geometry", TrialSettings(), Execution(), silent)

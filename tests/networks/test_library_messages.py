@@ -3,9 +3,9 @@ import sys
 
 WRITES = """
 import os, sys
-from fer_ray.networks.library_messages import without_notices
-with without_notices("^a notice", r"of \\d+ pools", bars=True):
-    os.write(2, b"a notice\\nwarning of 12 pools\\na mistake\\n")
+from fer_ray.networks.library_messages import filter_stderr
+with filter_stderr("^a notice", r"of \\d+ pools", progress_bars=True):
+    os.write(2, b"a notice\\nwarning of 12 pools\\nan error\\n")
     print("no line yet", end="", file=sys.stderr)
     {}
 os.write(2, b"after\\n")
@@ -20,23 +20,23 @@ def written(last: str, code: int = 0) -> str:
     return done.stderr
 
 
-def test_lines_that_match_are_left_out_and_no_others() -> None:
+def test_only_matching_lines_are_dropped() -> None:
     assert sorted(written("sys.stderr.write('!\\n')").splitlines()) == [
-        "a mistake", "after", "no line yet!"
+        "after", "an error", "no line yet!"
     ]  # fmt: skip
 
 
-def test_what_was_written_gets_through_when_the_process_ends_within() -> None:
-    assert "a mistake\n" in written("os._exit(7)", code=7)
+def test_last_lines_arrive_if_the_process_dies() -> None:
+    assert "an error\n" in written("os._exit(7)", code=7)
 
 
-def test_an_error_leaves_the_stream_as_it_was() -> None:
+def test_stderr_is_restored_after_an_error() -> None:
     shown = written("raise SystemExit('stopped')", code=1)
     assert shown.endswith("stopped\n")
-    assert "a mistake\n" in shown
+    assert "an error\n" in shown
 
 
-def test_a_line_arrives_while_the_block_is_still_at_work() -> None:
+def test_lines_arrive_during_the_block() -> None:
     last = "import logging, time; logging.warning('waiting'); time.sleep(60)"
     program = WRITES.replace("with without", "import logging; logging.basicConfig()\nwith without")
     process = subprocess.Popen(
@@ -51,9 +51,9 @@ def test_a_line_arrives_while_the_block_is_still_at_work() -> None:
         process.wait()
 
 
-def test_a_handler_that_was_made_within_can_be_used_after() -> None:
+def test_log_handler_from_the_block_works_after_it() -> None:
     last = "import logging; logging.basicConfig()"
-    program = WRITES.replace(", bars=True", "") + "logging.warning('later')"
+    program = WRITES.replace(", progress_bars=True", "") + "logging.warning('later')"
     done = subprocess.run(
         [sys.executable, "-c", program.format(last)], capture_output=True, text=True, timeout=60,
         check=True,

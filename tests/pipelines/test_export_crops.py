@@ -1,4 +1,4 @@
-"""Crops written to folders: from the very images, and nowhere else."""
+"""Export of crops: exact pixels, in the target folder only."""
 
 from pathlib import Path
 
@@ -36,18 +36,16 @@ def cropped(photos: Path) -> pa.Table:
 
 
 def written(table: pa.Table, out: Path, emotion: str | None) -> Path:
-    """A frames table of it."""
+    """Write a frames table with the rows."""
     frames = out / "frames"
     frames.mkdir(parents=True)
-    told = table.select(["image_id", "path", "sha256", "box_xywh", "cascade"])
-    told = told.append_column("emotion", pa.array([emotion], pa.string()))
-    pq.write_table(told, frames / "part-00000.parquet")
+    rows = table.select(["image_id", "path", "sha256", "box_xywh", "cascade"])
+    rows = rows.append_column("emotion", pa.array([emotion], pa.string()))
+    pq.write_table(rows, frames / "part-00000.parquet")
     return frames
 
 
-def test_a_photograph_decoded_at_a_part_of_its_size_gives_the_crop_of_its_row(
-    photos: Path, cropped: pa.Table, tmp_path: Path
-) -> None:
+def test_crop_of_a_reduced_photograph(photos: Path, cropped: pa.Table, tmp_path: Path) -> None:
     assert decode_file(photos / "large.jpg", FAST.decode).reduction == 2
     frames, target = written(cropped, tmp_path / "run", None), tmp_path / "crops"
     assert export_crops(frames, photos, target, FAST.decode, FAST.crop.size_px) == 1
@@ -57,19 +55,17 @@ def test_a_photograph_decoded_at_a_part_of_its_size_gives_the_crop_of_its_row(
 
 
 @pytest.mark.parametrize("emotion", ["../../out", "/etc/x", "joyful"])
-def test_rows_that_no_extraction_made_lead_nowhere(
+def test_foreign_rows_are_refused(
     photos: Path, cropped: pa.Table, tmp_path: Path, emotion: str
 ) -> None:
     frames = written(cropped, tmp_path / "run", emotion)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match="no extraction made it"):
+    with pytest.raises(UserError, match="does not come from an extraction"):
         export_crops(frames, photos, tmp_path / "crops", FAST.decode, FAST.crop.size_px)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_another_image_under_the_same_name_is_told(
-    photos: Path, cropped: pa.Table, tmp_path: Path
-) -> None:
+def test_changed_image_is_refused(photos: Path, cropped: pa.Table, tmp_path: Path) -> None:
     frames = written(cropped, tmp_path / "run", None)
     cv2.imwrite(str(photos / "large.jpg"), np.full((300, 300), 128, np.uint8))
     with pytest.raises(UserError, match="its content has changed"):

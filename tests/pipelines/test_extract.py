@@ -1,11 +1,10 @@
-"""Extraction on a real local Ray: equal to a naive loop, resumable, and noticing change."""
+"""Extraction on a real local Ray: equal to a naive loop, resumable, consistent."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,23 +16,24 @@ import pytest
 
 from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
 from fer_ray.errors import MismatchError
-from fer_ray.faces.crops import cut
+from fer_ray.faces.crops import crop_face
 from fer_ray.pipelines import extract as extraction
 from fer_ray.pipelines import run
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings
-from fer_ray.sources.decoding import read_gray
-from fer_ray.sources.listing import list_source
+from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.files import read_json
-from fer_ray.storage.locks import run_folder
+from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.staging import StagedRows
+from tests.images import read_gray
+from tests.patience import patience, wait_until
 
 NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
 
 
 def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa.Table:
-    with run_folder(out):
+    with lock_folder(out):
         run.run_extract(data, out, load_settings(None, overrides), NO_BAR, fresh)
     return pq.read_table(out / "frames")
 
@@ -48,7 +48,7 @@ def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ra
     "execution",
     [("execution.block_images=5", "execution.workers=1"), ("execution.block_images=1000",)],
 )
-def test_rows_do_not_depend_on_blocks_or_workers(
+def test_rows_are_independent_of_blocks_and_workers(
     tiny_corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
 ) -> None:
     assert frames_of(tiny_corpus, tmp_path, *execution).equals(frames)
@@ -68,7 +68,7 @@ def test_rows_are_sorted_unique_and_add_up(
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_real_photographs_are_decided_by_the_cascades_that_the_study_says(
+def test_cascades_on_photographs_match_the_study(
     photos: Path, tmp_path: Path, local_ray: int
 ) -> None:
     """432 first and last frames: 403 decided by default, 6 by alt2, 23 without a face, 388 ok."""
@@ -82,7 +82,7 @@ def test_real_photographs_are_decided_by_the_cascades_that_the_study_says(
 
 
 @pytest.mark.slow
-def test_real_photographs_give_the_answers_of_the_naive_procedure(
+def test_photographs_match_the_naive_procedure(
     photos: Path, tmp_path: Path, local_ray: int
 ) -> None:
     import dlib
@@ -100,7 +100,7 @@ def test_real_photographs_give_the_answers_of_the_naive_procedure(
     for row in table.to_pylist():
         naive = find_face(photos / row["path"], cascades)
         if naive.crop is not None:
-            crop = cut(read_gray(photos / row["path"]), row["box_xywh"])
+            crop = crop_face(read_gray(photos / row["path"]), row["box_xywh"])
             assert np.array_equal(crop, naive.crop)
         assert (row["cascade"], row["box_xywh"] and tuple(row["box_xywh"])) == (
             naive.cascade,
@@ -122,17 +122,14 @@ def start(data: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_blocks(out: Path, count: int) -> None:
-    deadline = time.monotonic() + 90
-    while len(list(out.glob("frames.partial/*/[0-9]*.parquet"))) < count:
-        assert time.monotonic() < deadline, "no block was kept"
-        time.sleep(0.05)
+    wait_until(lambda: len(list(out.glob("frames.partial/*/[0-9]*.parquet"))) >= count, every=0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(  # SIGTERM: tests/jobs
     "by", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)]
 )
-def test_a_stopped_job_goes_on_where_it_was(
+def test_stopped_job_resumes(
     tiny_corpus: Path, tiny_frames: Path, tmp_path: Path, by: signal.Signals, local_ray: int
 ) -> None:
     out = tmp_path / "run"
@@ -142,7 +139,7 @@ def test_a_stopped_job_goes_on_where_it_was(
         os.killpg(process.pid, by)
     else:
         process.send_signal(by)
-    code = process.wait(timeout=60)
+    code = process.wait(timeout=patience(60))
     assert code == {signal.SIGKILL: -9, signal.SIGINT: 130}[by]
     assert not (out / "frames").exists()
     assert not (out / "extract.json").exists()
@@ -156,16 +153,16 @@ def test_a_stopped_job_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_finished_extraction_is_not_done_twice(
+def test_finished_extraction_is_not_repeated(
     tiny_corpus: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = frames_of(tiny_corpus, tmp_path)
-    monkeypatch.setattr(extraction, "ensure_ray", lambda _: pytest.fail("Ray was asked for"))
+    monkeypatch.setattr(extraction, "ensure_ray", lambda _: pytest.fail("Ray was started"))
     assert frames_of(tiny_corpus, tmp_path).equals(first)
 
 
 @pytest.mark.slow
-def test_other_settings_and_other_files_are_noticed(
+def test_changed_settings_and_files_are_detected(
     tiny_corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     data, out = tmp_path / "tree", tmp_path / "run"
@@ -175,22 +172,22 @@ def test_other_settings_and_other_files_are_noticed(
         frames_of(data, out, "extract.crop.min_neighbors=4")
     peak = sorted(data.glob("cohn-kanade-images/*/*/*.png"))[-1]
     cv2.imwrite(str(peak), cv2.imread(str(peak))[::-1])
-    with pytest.raises(MismatchError, match="the source has changed since"):
+    with pytest.raises(MismatchError, match="the source has changed"):
         frames_of(data, out)
     assert pq.read_table(out / "frames").num_rows > 0  # nothing was lost
     changed = frames_of(data, out, "extract.features.sets=[reference]", fresh=True)
     assert "features_landmarks" not in changed.column_names
 
 
-def test_half_written_frames_are_not_taken_for_finished(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_incomplete_frames_are_not_finished(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 half")
-    planned = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+    planned = extraction.plan_extraction(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     assert planned.finished is None
 
 
 @pytest.mark.slow
-def test_finished_frames_that_are_damaged_are_made_anew(
+def test_damaged_frames_are_extracted_again(
     tiny_corpus: Path, tmp_path: Path, local_ray: int
 ) -> None:
     whole = frames_of(tiny_corpus, tmp_path)
@@ -201,33 +198,38 @@ def test_finished_frames_that_are_damaged_are_made_anew(
     assert frames_of(tiny_corpus, tmp_path).equals(whole)
 
 
-def test_another_selection_is_not_called_another_source(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_other_selection_is_not_another_source(tiny_corpus: Path, tmp_path: Path) -> None:
     settings = Settings().extract
-    made = extraction.plan(tiny_corpus, tmp_path, settings, fresh=False)
+    plan = extraction.plan_extraction(tiny_corpus, tmp_path, settings, fresh=False)
     selection = settings.selection.model_copy(update={"frames": "all"})
     before = {
         "fingerprint": "of all frames",
         "source_digest": "of all frames",
         "settings": settings.model_copy(update={"selection": selection}).model_dump(mode="json"),
     }
-    told = extraction.differences(made, before)
-    assert told == ["extract.selection.frames was all, is study"]
+    changes = extraction.describe_changes(plan, before)
+    assert changes == ["extract.selection.frames was all, is study"]
 
 
-def test_execution_settings_never_reach_the_fingerprint(tiny_corpus: Path, tmp_path: Path) -> None:
-    one = extraction.plan(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+def test_fingerprint_ignores_execution_settings(tiny_corpus: Path, tmp_path: Path) -> None:
+    one = extraction.plan_extraction(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     other = Settings(execution=Execution(workers=1, block_images=3)).extract
-    assert extraction.plan(tiny_corpus, tmp_path, other, fresh=False).fingerprint == one.fingerprint
+    assert (
+        extraction.plan_extraction(tiny_corpus, tmp_path, other, fresh=False).fingerprint
+        == one.fingerprint
+    )
 
 
 @pytest.mark.parametrize("size", [3, 12])
-def test_blocks_hold_as_many_images_as_was_asked_for(
+def test_blocks_have_the_requested_size(
     tiny_corpus: Path, tmp_path: Path, local_ray: int, size: int
 ) -> None:
-    planned = extraction.plan(
+    planned = extraction.plan_extraction(
         tiny_corpus, tmp_path, load_settings(None, ("profile=fast",)).extract, False
     )
     staged = StagedRows(tmp_path / "kept")
-    count = extraction.run_blocks(planned, staged, Execution(block_images=size), lambda _: None)
+    count = extraction.extract_missing(
+        planned, staged, Execution(block_images=size), lambda _: None
+    )
     kept = sorted(pq.read_metadata(file).num_rows for file in staged.folder.rglob("*.parquet"))
     assert kept == sorted(min(size, count - start) for start in range(0, count, size))

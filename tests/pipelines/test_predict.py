@@ -10,11 +10,11 @@ from fer_ray.errors import MismatchError, UserError
 from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.pipelines.predict import plan, predict, run_predict
-from fer_ray.schemas import LISTING_FIELDS, answers_schema
+from fer_ray.pipelines.predict import plan_prediction, predict, run_predict
+from fer_ray.schemas import LISTING_FIELDS, predicted_images_schema
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.root import Execution
-from fer_ray.sources.several import list_images
+from fer_ray.sources.datasets.several_sources import list_images
 from tests.conftest import FerRay
 
 
@@ -41,7 +41,7 @@ def images(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_rows_are_the_same_for_any_block_size_and_number_of_workers(
+def test_rows_are_independent_of_blocks_and_workers(
     images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
 ) -> None:
     tables = []
@@ -51,24 +51,24 @@ def test_rows_are_the_same_for_any_block_size_and_number_of_workers(
         out = tmp_path / str(number)
         out.mkdir()
         with silent("predict", "images", 0) as advance:
-            predict(plan(kept_bundle, [images], out), out, execution, advance)
+            predict(plan_prediction(kept_bundle, [images], out), out, execution, advance)
         tables.append(pq.read_table(out / "predictions"))
     assert tables[0].equals(tables[1])
-    assert tables[0].schema.equals(answers_schema(Predictor(kept_bundle).labels))
+    assert tables[0].schema.equals(predicted_images_schema(Predictor(kept_bundle).labels))
 
 
 @pytest.fixture(scope="module")
 def asked(
     images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
-    """The folder of answers that the command made, and what it told."""
+    """Folder of predictions that the command wrote, and its output."""
     out = tmp_path_factory.mktemp("asked") / "out"
     done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
 
-def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
+def test_command_predicts_every_image_once(
     images: Path, kept_bundle: Path, fer_ray: FerRay, asked: tuple[Path, str]
 ) -> None:
     out, _ = asked
@@ -96,12 +96,10 @@ def test_the_command_answers_every_image_once_and_goes_on_where_it_was(
     finally:
         (images / "happy" / "another.png").unlink()
     assert other.returncode == 3
-    assert "the source has changed since" in other.stderr
+    assert "the source has changed" in other.stderr
 
 
-def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
-    kept_bundle: Path, asked: tuple[Path, str]
-) -> None:
+def test_command_reports_accuracy_and_files(kept_bundle: Path, asked: tuple[Path, str]) -> None:
     out, printed = asked
     told = " ".join(printed.split())
     evidence = read_bundle(kept_bundle).manifest.evidence
@@ -115,7 +113,7 @@ def test_the_command_tells_how_good_the_answers_are_and_what_it_wrote(
 
 
 @pytest.mark.thorough
-def test_without_labels_the_command_says_that_nothing_is_evaluated(
+def test_unlabelled_images_are_not_evaluated(
     images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:
     listed = images / "paths.csv"
@@ -130,7 +128,7 @@ def test_without_labels_the_command_says_that_nothing_is_evaluated(
     assert "report:" not in done.stdout
 
 
-def test_a_csv_of_files_elsewhere_says_what_to_do(
+def test_csv_of_files_elsewhere_is_refused(
     images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
 ) -> None:
     listed = tmp_path / "paths.csv"
@@ -140,7 +138,7 @@ def test_a_csv_of_files_elsewhere_says_what_to_do(
     assert "Put it into the folder that holds the images, or name them yourself" in done.stderr
 
 
-def test_the_page_compares_with_training_and_shows_faces_only_where_asked(
+def test_report_hides_faces_by_default(
     images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
 ) -> None:
     out, page = tmp_path / "out", tmp_path / "out" / "report" / "index.html"
@@ -161,39 +159,37 @@ def test_the_page_compares_with_training_and_shows_faces_only_where_asked(
         assert len(sheet.getcolors(2**24) or []) > 100
 
 
-def test_another_bundle_does_not_mix_with_what_is_there(
-    images: Path, kept_bundle: Path, tmp_path: Path
-) -> None:
-    made = plan(kept_bundle, [images], tmp_path)
+def test_another_bundle_requires_fresh(images: Path, kept_bundle: Path, tmp_path: Path) -> None:
+    plan = plan_prediction(kept_bundle, [images], tmp_path)
     before = {
         "fingerprint": "of another",
-        "source_digest": made.extraction.source_digest,
+        "source_digest": plan.extraction.source_digest,
         "bundle": {"sha256": "of another"},
     }
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predict.json").write_text(json.dumps(before))
-    with pytest.raises(MismatchError, match="the model was another bundle"):
-        plan(kept_bundle, [images], tmp_path)
-    assert plan(kept_bundle, [images], tmp_path, fresh=True).extraction.finished is None
+    with pytest.raises(MismatchError, match="they come from another bundle"):
+        plan_prediction(kept_bundle, [images], tmp_path)
+    assert plan_prediction(kept_bundle, [images], tmp_path, fresh=True).extraction.finished is None
 
 
-def test_a_bundle_that_is_changed_meanwhile_ends_with_one_message(
+def test_bundle_changed_after_planning_raises(
     images: Path, kept_bundle: Path, local_ray: int, tmp_path: Path
 ) -> None:
     bundle, out = shutil.copytree(kept_bundle, tmp_path / "model"), tmp_path / "out"
     out.mkdir()
-    made = plan(bundle, [images], out)
+    plan = plan_prediction(bundle, [images], out)
     manifest = bundle / "bundle.json"
     manifest.write_text(manifest.read_text() + "\n")
     with (
-        pytest.raises(UserError, match="replaced by another bundle") as told,
+        pytest.raises(UserError, match="replaced by another bundle") as raised,
         silent("predict", "images", 0) as advance,
     ):
-        predict(made, out, Execution(workers=1), advance)
-    assert "Traceback" not in str(told.value)
+        predict(plan, out, Execution(workers=1), advance)
+    assert "Traceback" not in str(raised.value)
 
 
-def test_files_and_folders_make_one_listing_without_doubles(images: Path) -> None:
+def test_files_and_folders_give_one_listing(images: Path) -> None:
     single = next((images / "neutral").glob("*.png"))
     listing = list_images([single, images / "happy", images], Selection(frames="all"))
     paths = listing.table["path"].to_pylist()
@@ -203,11 +199,11 @@ def test_files_and_folders_make_one_listing_without_doubles(images: Path) -> Non
     labels = dict(zip(paths, listing.table["emotion"].to_pylist(), strict=True))
     assert labels[f"neutral/{single.name}"] == "neutral"
     assert listing.table.schema.names == [field.name for field in LISTING_FIELDS]
-    with pytest.raises(UserError, match=r"There is no .*absent"):
+    with pytest.raises(UserError, match=r"absent.* does not exist"):
         list_images([images / "absent.png"], Selection())
 
 
-def test_a_single_image_has_no_label(images: Path) -> None:
+def test_single_image_has_no_label(images: Path) -> None:
     single = next((images / "neutral").glob("*.png"))
     listing = list_images([single], Selection(frames="all"))
     assert listing.table.to_pylist()[0]["path"] == single.name

@@ -1,4 +1,4 @@
-"""A run folder as `fer-ray run` leaves it, small, seeded, with a source tree of drawn faces."""
+"""Builds a small, seeded run folder like that of `fer-ray run`, with a source of synthetic faces."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.evaluation import metrics
-from fer_ray.report.page import write_report
+from fer_ray.report.figures import themed_picture
+from fer_ray.report.run_page import write_report
 from fer_ray.schemas import PREDICTIONS_SCHEMA, TRIALS_SCHEMA, frames_schema
 from fer_ray.vocabulary import CASCADES, EMOTIONS, SCHEMA_VERSION
 
@@ -30,7 +31,7 @@ class BuiltRun:
 
 
 def mean_landmarks_xy() -> np.ndarray:
-    """A plain frontal face in the 68-point scheme, pixels of a 350 × 350 crop."""
+    """Landmarks of a frontal face in the 68-point scheme, in pixels of a 350 × 350 crop."""
 
     def ellipse(cx, cy, rx, ry, degrees):
         angles = np.radians(degrees)
@@ -56,7 +57,7 @@ def mean_landmarks_xy() -> np.ndarray:
 
 
 def draw_face(rng: np.random.Generator) -> np.ndarray:
-    """A gray 490 × 640 image with a simple face in `BOX_XYWH`."""
+    """Draw a gray image of 490 × 640 pixels with a simple face in `BOX_XYWH`."""
     image = np.full((490, 640), 90, np.uint8)
     cv2.ellipse(image, (320, 230), (125, 150), 0, 0, 360, int(rng.integers(150, 230)), -1)
     for x in (268, 372):
@@ -91,7 +92,7 @@ def frame_row(path: str, subject: str, emotion: str, content: bytes, rng) -> dic
 
 
 def write_source(root: Path, rng: np.random.Generator, stem: str) -> list[dict[str, Any]]:
-    """Three images a subject: neutral and two expressions, over all classes."""
+    """Write three images per subject: neutral and two other emotions, covering all classes."""
     rows = []
     for number, subject in enumerate(SUBJECTS):
         emotions = ["neutral", EMOTIONS[1 + number % 7], EMOTIONS[1 + (number + 3) % 7]]
@@ -105,10 +106,10 @@ def write_source(root: Path, rng: np.random.Generator, stem: str) -> list[dict[s
 
 
 def failed(row: dict[str, Any], status: str) -> dict[str, Any]:
-    """The same row as an image that did not get through."""
+    """The same row, with a status of failure."""
     empty = dict.fromkeys(("cascade", "box_xywh", "landmark_faces", "landmarks_xy"))
     return {**row, **empty, "image_id": f"{row['image_id']}-{status}", "status": status,
-            "stage": "crop", "error": "as made up by the test"}  # fmt: skip
+            "stage": "crop", "error": "set by the test"}  # fmt: skip
 
 
 def splits(protocol: str, images: list[dict[str, Any]], n_trials: int, rng) -> list[np.ndarray]:
@@ -125,9 +126,10 @@ def write_experiment(
     hit_rate: float, n_trials: int = 10, settings: str = "", feature_set: str = "reference",
     metadata: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Trials and predictions of one experiment that is right with about `hit_rate`.
+    """Write trials and predictions of an experiment with an accuracy of about `hit_rate`.
 
-    `settings` ends its name and `metadata` is kept in its trials file; classes=7 is heeded.
+    `settings` is the end of its name, and `metadata` is written into its trials file. Of the
+    settings, only classes=7 has an effect.
     """
     if "-classes=7" in settings:
         images = [row for row in images if row["emotion"] != "neutral"]
@@ -141,7 +143,7 @@ def write_experiment(
         predicted = np.where(right, labels, (labels + rng.integers(1, 8, len(test))) % 8)
         chances = rng.dirichlet(np.full(8, 0.3), len(test)) * 0.4
         chances[np.arange(len(test)), predicted] += 0.6
-        counts = metrics.confusion_counts(labels, predicted, 8)
+        recall, f1 = metrics.macro_recall_and_f1(labels, predicted)
         trials.append(
             {
                 "experiment": name,
@@ -155,11 +157,11 @@ def write_experiment(
                 "n_test": len(test),
                 "test_subject_in_train": shared if images[0]["subject"] else None,
                 "train_accuracy": 1.0,
-                "test_accuracy": metrics.accuracy(labels, predicted),
+                "test_accuracy": float(np.mean(labels == predicted)),
                 "train_log_loss": 0.3,
                 "test_log_loss": metrics.log_loss(labels, chances),
-                "test_macro_recall": metrics.macro_recall(counts),
-                "test_macro_f1": metrics.macro_f1(counts),
+                "test_macro_recall": recall,
+                "test_macro_f1": f1,
                 "seconds": 0.1,
             }
         )
@@ -168,16 +170,21 @@ def write_experiment(
              "label": label, "predicted": guess, "probabilities": chance}
             for i, label, guess, chance in zip(test, labels, predicted, chances, strict=True)
         ]  # fmt: skip
-    kept = {key: json.dumps(value) for key, value in (metadata or {}).items()}
-    write_rows(run_dir / "trials" / f"{name}.parquet", trials, TRIALS_SCHEMA, kept)
+    recorded = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    write_rows(run_dir / "trials" / f"{name}.parquet", trials, TRIALS_SCHEMA, recorded)
     write_rows(run_dir / "predictions" / f"{name}.parquet", predictions, PREDICTIONS_SCHEMA)
 
 
 def write_rows(
-    file: Path, rows: list[dict[str, Any]], schema: pa.Schema, kept: dict[str, str] | None = None
+    file: Path,
+    rows: list[dict[str, Any]],
+    schema: pa.Schema,
+    recorded: dict[str, str] | None = None,
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    marked = schema.with_metadata({"fer_ray.schema_version": str(SCHEMA_VERSION), **(kept or {})})
+    marked = schema.with_metadata(
+        {"fer_ray.schema_version": str(SCHEMA_VERSION), **(recorded or {})}
+    )
     pq.write_table(pa.Table.from_pylist(rows, schema=marked), file)
 
 
@@ -221,7 +228,7 @@ def build(
     stem: str = "",
     subjects_known: bool = True,
 ) -> BuiltRun:
-    """Build a run folder; experiments are (classifier, protocol, hit rate, any keywords)."""
+    """Build a run folder; experiments are (classifier, protocol, hit rate, optional keywords)."""
     rng = np.random.default_rng(2)
     run_dir, root = folder / "run", folder / "source"
     run_dir.mkdir()
@@ -237,19 +244,21 @@ def build(
 
 
 @pytest.fixture
-def build_run(tmp_path: Path) -> Callable[..., BuiltRun]:
+def build_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BuiltRun]:
+    """Builds a run folder; figures of its report are small, since they take most of the time."""
+    monkeypatch.setattr(themed_picture, "DPI", 40)
     return partial(build, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of photographs whose faces may not be shown. To be read only."""
+    """The page of photographs whose faces may not be shown. Read-only."""
     built = build(tmp_path_factory.mktemp("plain"))
     return write_report(built.run_dir, built.source_root, show_faces=False)
 
 
 @pytest.fixture(scope="session")
 def synthetic_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of synthetic faces. To be read only."""
+    """The page of synthetic faces. Read-only."""
     built = build(tmp_path_factory.mktemp("synthetic"), synthetic=True)
     return write_report(built.run_dir, built.source_root, show_faces=False)

@@ -44,7 +44,7 @@ def show(browser, file, width, scheme):
     browser.get(file.as_uri())
 
 
-def test_the_page_is_whole_at_phone_and_desk_width_in_light_and_dark(synthetic_page, browser):
+def test_page_has_no_overflow(synthetic_page, browser):
     file = synthetic_page
     grounds, sources = {}, {}
     for scheme in ("light", "dark"):
@@ -68,7 +68,7 @@ SCROLLED = """return Array.from(document.querySelectorAll('ARG'))
     .map(box => [box.scrollWidth > box.clientWidth, box.clientWidth < 390])"""
 
 
-def test_rows_of_wide_tables_are_cards_on_a_phone_and_show_every_figure(plain_page, browser):
+def test_wide_tables_become_cards_on_phones(plain_page, browser):
     show(browser, plain_page, 390, "light")
     boxes = browser.execute_script(SCROLLED.replace("ARG", ".cards"))
     assert boxes == [[False, True]] * (3 + 2 + 1)  # experiments, side by side, published figures
@@ -80,9 +80,7 @@ def test_rows_of_wide_tables_are_cards_on_a_phone_and_show_every_figure(plain_pa
     assert all(right <= 390 and len(head) > 5 for right, head in cells)
 
 
-def test_other_tables_scroll_within_themselves_and_keep_their_first_column_in_sight(
-    plain_page, browser
-):
+def test_other_tables_scroll_with_sticky_column(plain_page, browser):
     show(browser, plain_page, 390, "light")
     boxes = browser.execute_script(SCROLLED.replace("ARG", "#trials details[open] .scroll"))
     assert boxes == [[True, True]] * 2
@@ -94,16 +92,16 @@ def test_other_tables_scroll_within_themselves_and_keep_their_first_column_in_si
     assert moved[0] >= 16 > moved[1]
 
 
-def test_the_comparison_fills_a_wide_screen(plain_page, browser):
+def test_forest_plot_fills_wide_screens(plain_page, browser):
     widths = []
     for width in (390, 1280):
         show(browser, plain_page, width, "light")
-        widths.append(browser.execute_script("return document.querySelector('.whole img').width"))
+        widths.append(browser.execute_script("return document.querySelector('.wide img').width"))
     assert widths[0] < 390
     assert widths[1] > 1000
 
 
-def test_text_in_figures_is_large_enough_to_read_on_a_phone(synthetic_page, browser):
+def test_figure_text_is_readable_on_phones(synthetic_page, browser):
     show(browser, synthetic_page, 390, "light")
     scale = browser.execute_script(
         "return Math.min(...Array.from(document.querySelectorAll('figure img'))"

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.compare import compare
+from fer_ray.evaluation.comparison import compare
 from fer_ray.evaluation.results import ExperimentResults, RunResults
 from fer_ray.evaluation.summary import summarise
-from fer_ray.report.text.verdict import difference, judge
+from fer_ray.report.text.verdict import judge, paired_difference
 
 N_TRIALS, N_TEST = 10, 40
 
@@ -25,14 +25,14 @@ def experiment(
         labels = np.array(classes)[np.arange(N_TEST) % len(classes)]
         wrong = rng.permutation(N_TEST) >= round(accuracy * N_TEST)
         predicted = np.where(wrong, (labels + 1) % 8, labels)
-        counts = metrics.confusion_counts(labels, predicted, 8)
+        recall, _ = metrics.macro_recall_and_f1(labels, predicted)
         trials.append(
             {"experiment": name, "classifier": classifier, "feature_set": feature_set,
              "protocol": protocol, "trial": trial, "n_train": 160, "n_test": N_TEST,
              "test_subject_in_train": shared if protocol == "random" else 0.0,
-             "train_accuracy": 1.0, "test_accuracy": metrics.accuracy(labels, predicted),
+             "train_accuracy": 1.0, "test_accuracy": float(np.mean(labels == predicted)),
              "train_log_loss": 0.1, "test_log_loss": 0.5, "test_macro_f1": 0.5,
-             "test_macro_recall": metrics.macro_recall(counts), "seconds": 1.0}
+             "test_macro_recall": recall, "seconds": 1.0}
         )  # fmt: skip
         predictions += [
             {"trial": trial, "image_id": f"{images}{trial}-{i}", "subject": f"S{trial}-{i // 4}",
@@ -67,7 +67,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         ),
         pytest.param(
             run_of([experiment(LINEAR, FOLDS, 0.8)]),
-            "Linear SVM on reference features, with nothing to compare",
+            "Linear SVM on reference features: nothing to compare it with",
             ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0\u00a0% (",
              "no other experiment was tested on the same images (95\u00a0% intervals: bootstrap"],
             ["leads"],
@@ -77,7 +77,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
             run_of(CLEAR_LEAD),
             "Linear SVM on reference features leads",
             ["90.0\u00a0% (", "and polynomial SVM on reference features 60.0\u00a0% (",
-             "paired difference of 30.0 points (+", "leaves out zero", "bootstrap over subjects"],
+             "paired difference of 30.0 points (+", "excludes zero", "bootstrap over subjects"],
             ["too close", "training"],
             id="clear-lead",
         ),
@@ -98,16 +98,16 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, "random", 0.9), experiment(POLY, "random", 0.5, seed=2)]),
             "Linear SVM on reference features leads",
-            ["(10 random splits)", "leaves out zero, but 90.0\u00a0% of the test images show a "
-             "person seen in training", "(no interval: all trials have the same accuracy; of the "
-             "difference: corrected resampled t over trials)"],
+            ["(10 random splits)", "excludes zero, but 90.0\u00a0% of the test images show a "
+             "subject who is also in training", "(no interval: all trials have the same accuracy; "
+             "interval of the difference: corrected resampled t over trials)"],
             [],
             id="random-splits-share-subjects",
         ),
         pytest.param(
             run_of([experiment(LINEAR, "random", 0.9, shared=math.nan)]),
-            "Linear SVM on reference features, with nothing to compare",
-            ["but the same person may be in training and in test"],
+            "Linear SVM on reference features: nothing to compare it with",
+            ["but the same person may be in both training and test"],
             ["nan"],
             id="random-splits-of-unknown-subjects",
         ),
@@ -115,7 +115,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
             run_of([experiment(LINEAR, "random", 0.9, n_trials=1),
                     experiment(POLY, "random", 0.5, n_trials=1, seed=2)]),
             "Too close to call",
-            ["(1 random split)", "a gap of 40.0 points may be chance",
+            ["(1 random split)", "a difference of 40.0 points may be due to chance",
              "(no interval: a single trial)"],
             ["nan", "leads"],
             id="a-single-trial",
@@ -123,13 +123,13 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, "random", 0.8), experiment(POLY, "random", 0.8, seed=2)]),
             "Too close to call",
-            ["includes zero; besides, 90.0\u00a0% of the test images show a person"],
+            ["includes zero; in addition, 90.0\u00a0% of the test images show a subject"],
             ["but"],
             id="too-close-and-subjects-are-shared",
         ),
         pytest.param(
             run_of([experiment(LINEAR, FOLDS, 0.9), experiment(POLY, FOLDS, 0.5, images="other")]),
-            "Linear SVM on reference features, with nothing to compare",
+            "Linear SVM on reference features: nothing to compare it with",
             ["no other experiment was tested on the same images"],
             ["paired", "polynomial"],
             id="other-test-images",
@@ -137,14 +137,14 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(POLY, "random", 0.95, n_trials=2, settings="-n_trials=2"),
                     experiment(LINEAR, "random", 0.8)]),
-            "Linear SVM on reference features, with nothing to compare",
+            "Linear SVM on reference features: nothing to compare it with",
             ["On CK+ (10 random splits), linear SVM on reference features has"],
             ["95.0", "polynomial"],
             id="few-trials-never-lead-over-more",
         ),
         pytest.param(
             run_of([experiment(LINEAR, FOLDS, 0.8, classes=range(6))]),
-            "Linear SVM on reference features, with nothing to compare",
+            "Linear SVM on reference features: nothing to compare it with",
             ["(10 folds by subject, 6 classes tested)"],
             [],
             id="classes-that-are-not-tested",
@@ -172,7 +172,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         ),
     ],
 )  # fmt: skip
-def test_the_verdict_says_what_the_data_bear_out_and_no_more(run, headline, said, unsaid):
+def test_verdict(run, headline, said, unsaid):
     verdict = judge(run)
     assert verdict.headline == headline
     assert [part for part in said if part not in verdict.sentence] == []
@@ -186,55 +186,55 @@ def test_the_verdict_says_what_the_data_bear_out_and_no_more(run, headline, said
     [
         (run_of(TWO_ALIKE, synthetic=True), "synthetic"),
         (run_of([*TWO_ALIKE, experiment(LINEAR, "random", 0.8)]), "90.0\u00a0% of the test images"),
-        (run_of([*TWO_ALIKE, experiment(RBF, FOLDS, 0.7)]), "The best of 3 was picked"),
+        (run_of([*TWO_ALIKE, experiment(RBF, FOLDS, 0.7)]), "The best of 3 models was selected"),
     ],
 )
-def test_notes_warn_of_what_flatters(run, note):
+def test_verdict_notes(run, note):
     assert any(note in text for text in judge(run).notes)
 
 
-def test_a_note_warns_when_accuracy_hides_poor_recall_of_rare_classes():
+def test_notes_on_imbalance_and_majority():
     lead = experiment(LINEAR, FOLDS, 0.8)
     labels = np.where(np.arange(400) < 360, 0, 1)
     answers = lead.predictions.assign(label=labels, predicted=0)
     run = run_of([ExperimentResults(lead.trials, answers, summarise(lead.trials, answers))])
     paradox, nothing = judge(run).notes
-    assert "always answering “neutral” would already score 90.0\u00a0%" in paradox
-    assert "mean recall over classes is 50.0\u00a0%" in paradox
-    assert "may have learned nothing: always answering “neutral” would score 90.0" in nothing
+    assert "always predicting “neutral” would already score 90.0\u00a0%" in paradox
+    assert "macro recall of the best model is 50.0\u00a0%" in paradox
+    assert "may have learned nothing: always predicting “neutral” would score 90.0" in nothing
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])
-def test_without_intervals_a_lead_is_not_called_one_and_no_nan_is_shown(missing, monkeypatch):
+def test_verdict_without_intervals(missing, monkeypatch):
     def without(item):
         return replace(item, summary=replace(item.summary, interval=(missing, missing)))
 
-    none = replace(compare(*((one.trials, one.predictions) for one in CLEAR_LEAD)),
+    none = replace(compare(*((item.trials, item.predictions) for item in CLEAR_LEAD)),
                    interval=(missing, missing))  # fmt: skip
     monkeypatch.setattr("fer_ray.report.text.verdict.compare", lambda *_: none)
     verdict = judge(run_of([without(item) for item in CLEAR_LEAD]))
     assert verdict.headline == "Too close to call"
-    assert "a gap of 30.0 points may be chance" in verdict.sentence
+    assert "a difference of 30.0 points may be due to chance" in verdict.sentence
     assert "(no interval)" in verdict.sentence
     assert "nan" not in " ".join([verdict.sentence, *verdict.notes])
 
 
-def test_a_paired_difference_of_random_trials_may_be_negative():
+def test_negative_paired_difference():
     worse = experiment(LINEAR, "random", 0.5, seed=1)
     better = experiment(POLY, "random", 0.9, seed=2)
-    paired = difference(worse, better)
+    paired = paired_difference(worse, better)
     assert paired.difference == pytest.approx(-0.4)
     assert paired.interval[0] <= -0.4 <= paired.interval[1] < 0
     assert paired.conclusive
 
 
-def test_folds_of_unknown_subjects_are_paired_over_images():
+def test_paired_difference_of_unknown_subjects():
     first, second = (
         experiment(name, "given-folds-1", accuracy, seed=seed)
         for name, accuracy, seed in ((LINEAR, 0.9, 1), (POLY, 0.6, 2))
     )
-    for one in (first, second):
-        one.predictions["subject"] = None
-    paired = difference(first, second)
+    for item in (first, second):
+        item.predictions["subject"] = None
+    paired = paired_difference(first, second)
     assert paired.method == "bootstrap over images"
     assert paired.interval[0] < paired.difference < paired.interval[1]

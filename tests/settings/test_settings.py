@@ -9,7 +9,7 @@ from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings
 
 
-def test_defaults_are_the_parameters_of_the_study() -> None:
+def test_defaults_are_the_reference_settings() -> None:
     settings = load_settings(None, ())
     crop, trials = settings.extract.crop, settings.trials
     assert crop.cascades == ("default", "alt2", "alt", "alt_tree")
@@ -25,7 +25,7 @@ def test_defaults_are_the_parameters_of_the_study() -> None:
     assert (trials.C, trials.degree, trials.tol, trials.scale) == (1.0, 3, 1e-3, "none")
 
 
-def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+def test_overrides_take_precedence_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("trials:\n  C: 2\n  seed: 5\n")
     settings = load_settings(file, ("trials.C=0.5", "trials.kernels=[rbf]"))
@@ -33,44 +33,50 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
-        ("trials.c=1", "trials.c: there is no such setting"),
+        ("trials.c=1", "trials.c: this setting does not exist"),
         ("trials.C=-1", "trials.C: Input should be greater than 0"),
         ("trials.C", "write it as section.name=value"),
         ("trials.C.x=1", "trials.C: Input should be"),
-        ("trials.feature_set=eigenfaces", "take one of reference"),
-        ("extract.crop.cascades=[profile]", "take one or more of default"),
-        ("extract.features.sets=[landmarks]", "extract.features.sets lacks it"),
+        ("trials.feature_set=eigenfaces", "specify one of reference"),
+        ("extract.crop.cascades=[profile]", "specify one or more of default"),
+        ("extract.features.sets=[landmarks]", "extract.features.sets does not include"),
         ("trials.train_share=0.9", "add up to more than 1"),
         ("trials.kernels=[]", "trials.kernels"),
+        ("profile=[fast]", "profile: Input should be"),
     ],
 )
-def test_an_unusable_setting_is_named_with_its_reason(override: str, said: str) -> None:
-    with pytest.raises(UserError) as caught:
+def test_invalid_settings_are_explained(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
         load_settings(None, (override,))
-    assert said in str(caught.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_a_settings_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_settings_files_are_rejected(tmp_path: Path, text: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=r"settings\.yaml"):
         load_settings(file, ())
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings().trials = None  # type: ignore[misc, assignment]
 
 
-def test_the_fingerprint_follows_what_defines_a_result_and_nothing_else(tmp_path: Path) -> None:
+def test_values_take_precedence_over_the_profile() -> None:
+    settings = load_settings(None, ("profile=fast", "extract.landmarks.channels=3"))
+    assert settings.extract.landmarks.channels == 3
+    assert settings.extract.landmarks.min_face_share == 0.6
+
+
+def test_the_fingerprint_covers_what_defines_results(tmp_path: Path) -> None:
     reference = extract_fingerprint(ExtractSettings(), "model")
     other_crop = load_settings(None, ("extract.crop.min_neighbors=5",)).extract
-    same_model_elsewhere = load_settings(None, (f"extract.landmarks.model={tmp_path}",)).extract
+    moved_model = load_settings(None, (f"extract.landmarks.model={tmp_path}",)).extract
     assert extract_fingerprint(other_crop, "model") != reference
     assert extract_fingerprint(ExtractSettings(), "other model") != reference
-    assert extract_fingerprint(same_model_elsewhere, "model") == reference
-    assert "workers" in Execution.model_fields  # execution is no part of ExtractSettings
+    assert extract_fingerprint(moved_model, "model") == reference
     assert not set(Execution.model_fields) & set(ExtractSettings.model_fields)

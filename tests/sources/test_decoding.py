@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fer_ray.settings.extraction import Decode
-from fer_ray.sources.decoding import decode_bytes, decode_file, read_gray
+from fer_ray.sources.decoding import decode_bytes, decode_file
 from fer_ray.vocabulary import Status
+from tests.images import read_gray
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
 SMOOTH = cv2.GaussianBlur(NOISE, (0, 0), 3)
@@ -27,12 +28,12 @@ GRAY_JPEG = encoded(Image.fromarray(SMOOTH), "JPEG")
 
 BAD_FILES = {
     "empty": (b"", Status.UNREADABLE, "empty"),
-    "text named png": (b"this is no image\n", Status.UNREADABLE, "identified"),
+    "text named png": (b"this is not an image\n", Status.UNREADABLE, "known format"),
     "png signature alone": (GRAY_PNG[:8], Status.UNREADABLE, ""),
     "half a png": (GRAY_PNG[: len(GRAY_PNG) // 2], Status.UNREADABLE, "truncated"),
     "png without its end": (GRAY_PNG[:-20], Status.UNREADABLE, "truncated"),
     "a jpeg without its end": (GRAY_JPEG[:-40], Status.UNREADABLE, "truncated"),
-    "zeros": (bytes(1000), Status.UNREADABLE, "identified"),
+    "zeros": (bytes(1000), Status.UNREADABLE, "known format"),
     "half a tiff": (encoded(Image.fromarray(SMOOTH), "TIFF")[:1500], Status.UNREADABLE, ""),
     "half a webp": (encoded(Image.fromarray(COLOUR), "WEBP")[:60], Status.UNREADABLE, ""),
     "half a bmp": (encoded(Image.fromarray(SMOOTH), "BMP")[:1500], Status.UNREADABLE, "truncated"),
@@ -45,7 +46,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_gives_a_status_and_a_reason(name: str) -> None:
+def test_bad_file_has_status_and_reason(name: str) -> None:
     content, status, reason = BAD_FILES[name]
     decoded = decode_bytes(content, Decode())
     assert (decoded.gray, decoded.status) == (None, status)
@@ -71,7 +72,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_common_kind_of_image_becomes_gray(name: str) -> None:
+def test_common_formats_become_gray(name: str) -> None:
     decoded = decode_bytes(KINDS[name], Decode())
     assert decoded.status is Status.OK, decoded.error
     assert decoded.gray is not None
@@ -79,77 +80,72 @@ def test_every_common_kind_of_image_becomes_gray(name: str) -> None:
     assert (decoded.width, decoded.height) == (64, 48)
 
 
-def test_one_pixel_is_an_image() -> None:
+def test_single_pixel_image() -> None:
     decoded = decode_bytes(encoded(Image.new("L", (1, 1), 7), "PNG"), Decode())
     assert decoded.gray is not None
     assert decoded.gray.tolist() == [[7]]
 
 
 @pytest.mark.parametrize("name", ["gray png", "rgba png", "progressive jpeg"])
-def test_pixels_are_those_that_opencv_reads_and_turns_gray(name: str, tmp_path: Path) -> None:
+def test_pixels_equal_those_of_opencv(name: str, tmp_path: Path) -> None:
     file = tmp_path / "image"
     file.write_bytes(KINDS[name])
-    expected = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2GRAY)
-    np.testing.assert_array_equal(read_gray(file), expected)
+    np.testing.assert_array_equal(decode_file(file, Decode()).gray, read_gray(file))
 
 
-@pytest.mark.parametrize(("least", "by"), [(0, 1), (25, 1), (24, 2), (12, 4), (1, 8)])
-def test_a_jpeg_is_decoded_at_the_part_of_its_size_that_keeps_its_shorter_side(
-    least: int, by: int
-) -> None:
-    small = decode_bytes(KINDS["progressive jpeg"], Decode(reduce_to_px=least))
-    whole = decode_bytes(KINDS["progressive jpeg"], Decode())
+@pytest.mark.parametrize(("min_px", "by"), [(0, 1), (25, 1), (24, 2), (12, 4), (1, 8)])
+def test_jpeg_is_decoded_at_reduced_size(min_px: int, by: int) -> None:
+    small = decode_bytes(KINDS["progressive jpeg"], Decode(reduce_to_px=min_px))
+    full = decode_bytes(KINDS["progressive jpeg"], Decode())
     assert small.gray is not None
-    assert whole.gray is not None
+    assert full.gray is not None
     assert (small.reduction, small.gray.shape) == (by, (48 // by, 64 // by))
     assert (small.width, small.height) == (64, 48)
-    shrunk = cv2.resize(whole.gray, (64 // by, 48 // by), interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(full.gray, (64 // by, 48 // by), interpolation=cv2.INTER_AREA)
     assert np.abs(small.gray.astype(int) - shrunk).mean() < 8
 
 
-def test_a_turned_jpeg_of_odd_sides_is_as_large_as_it_is_seen() -> None:
+def test_rotated_jpeg_with_odd_sides() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     content = encoded(Image.new("RGB", (101, 67), (90, 120, 30)), "JPEG", exif=exif)
-    for least, shape in ((0, (101, 67)), (30, (51, 34)), (8, (13, 9))):
-        decoded = decode_bytes(content, Decode(reduce_to_px=least))
+    for min_px, shape in ((0, (101, 67)), (30, (51, 34)), (8, (13, 9))):
+        decoded = decode_bytes(content, Decode(reduce_to_px=min_px))
         assert decoded.gray is not None
         assert decoded.gray.shape == shape
         assert (decoded.width, decoded.height) == (67, 101)
 
 
-def test_only_jpegs_are_decoded_at_a_part_of_their_size() -> None:
+def test_only_jpegs_are_reduced() -> None:
     assert decode_bytes(KINDS["webp"], Decode(reduce_to_px=1)).reduction == 1
 
 
-def test_a_missing_file_and_a_folder_are_unreadable(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_unreadable(tmp_path: Path) -> None:
     assert decode_file(tmp_path / "none.png", Decode()).error == "No such file or directory"
     assert decode_file(tmp_path, Decode()).status is Status.UNREADABLE
-    with pytest.raises(ValueError, match="No such file"):
-        read_gray(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("path", ["pipe.png", "with\0null.png"])
-def test_what_is_no_file_is_unreadable_and_blocks_nothing(tmp_path: Path, path: str) -> None:
+def test_pipe_is_unreadable_and_does_not_block(tmp_path: Path, path: str) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert decode_file(tmp_path / path, Decode()).status is Status.UNREADABLE
 
 
-def test_a_format_that_is_not_decoded_is_not_called_damaged() -> None:
-    fractions = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
-    assert "32-bit fractions" in (decode_bytes(fractions, Decode()).error or "")
+def test_unsupported_format_is_not_damaged() -> None:
+    floating = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
+    assert "32-bit floating point" in (decode_bytes(floating, Decode()).error or "")
     wide = encoded(Image.new("L", (2**20 + 1, 2)), "PNG")
     assert decode_bytes(wide, Decode()).status is Status.TOO_LARGE
 
 
-def test_a_file_over_the_limit_of_bytes_is_not_read(tmp_path: Path) -> None:
+def test_file_above_max_bytes_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "big.png"
     file.write_bytes(GRAY_PNG)
     decoded = decode_file(file, Decode(max_bytes=100))
     assert (decoded.status, decoded.sha256) == (Status.TOO_LARGE, None)
 
 
-def test_the_orientation_of_a_photograph_is_applied() -> None:
+def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
     decoded = decode_bytes(encoded(Image.fromarray(COLOUR), "JPEG", exif=exif), Decode())

@@ -4,8 +4,8 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Selection
-from fer_ray.sources.listing import list_source
-from fer_ray.sources.photographs import parse_emotion
+from fer_ray.sources.datasets.listing import list_source
+from fer_ray.sources.labels import parse_emotion
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -24,7 +24,7 @@ def touch(root: Path, *names: str) -> Path:
         ("", None), ("bored", None),
     ],
 )  # fmt: skip
-def test_emotions_are_read_by_name_synonym_or_code(text: str, code: int | None) -> None:
+def test_emotion_by_name_synonym_or_code(text: str, code: int | None) -> None:
     assert parse_emotion(text) == code
 
 
@@ -41,14 +41,14 @@ def test_folders_named_after_emotions_are_labels(tmp_path: Path) -> None:
     assert list_source(tmp_path, Selection(frames="all")).table.num_rows == 3
 
 
-def test_an_unlabelled_tree_is_taken_whole(tmp_path: Path) -> None:
+def test_unlabelled_folder_is_selected_entirely(tmp_path: Path) -> None:
     touch(tmp_path, "2026/a.jpg", "2026/7/b.jpg", "notes.txt")
     listing = list_source(tmp_path, Selection())
     assert (listing.summary["layout"], listing.table.num_rows) == ("images", 2)
     assert set(listing.table["role"].to_pylist()) == {"other"}
 
 
-def test_a_csv_names_paths_labels_and_subjects(tmp_path: Path) -> None:
+def test_csv_of_paths_labels_and_subjects(tmp_path: Path) -> None:
     touch(tmp_path, "d/a.jpg", "d/b.jpg")
     (tmp_path / "labels.csv").write_text(
         "\ufeffPath,Emotion,Person\nd/a.jpg,happy,Ann\nd/b.jpg,neutral,\nd/c.jpg,sad,Bob\n"
@@ -66,14 +66,14 @@ def test_a_csv_names_paths_labels_and_subjects(tmp_path: Path) -> None:
     assert list_source(tmp_path / "labels.csv", Selection()).table.equals(listing.table)
 
 
-def test_a_csv_leads_out_of_its_folder_through_no_link(tmp_path: Path) -> None:
+def test_csv_links_out_of_folder_are_skipped(tmp_path: Path) -> None:
     root = tmp_path / "root"
     touch(tmp_path, "secret/b.jpg", "root/in/a.jpg")
     (root / "out").symlink_to(tmp_path / "secret")
     (root / "c.jpg").symlink_to("../secret/b.jpg")
     (root / "link").symlink_to("in")
     (root / "loop").symlink_to("loop")
-    named = (
+    paths = (
         "in/a.jpg",
         "link/a.jpg",
         "out/b.jpg",
@@ -82,7 +82,7 @@ def test_a_csv_leads_out_of_its_folder_through_no_link(tmp_path: Path) -> None:
         "in/\0.jpg",
         "loop/a.jpg",
     )
-    lines = [f"{name},happy\n" for name in named]
+    lines = [f"{path},happy\n" for path in paths]
     (root / "labels.csv").write_text("path,label\n" + "".join(lines))
     linked = tmp_path / "linked"
     linked.symlink_to(root)
@@ -93,13 +93,13 @@ def test_a_csv_leads_out_of_its_folder_through_no_link(tmp_path: Path) -> None:
         assert (outside["kind"], outside["count"]) == ("path_outside", 4)
 
 
-def test_a_csv_without_the_columns_is_refused_with_its_header(tmp_path: Path) -> None:
+def test_csv_without_columns_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("name,mood\na.jpg,happy\n")
-    with pytest.raises(UserError, match=r"column path or file.*header has: name, mood"):
+    with pytest.raises(UserError, match=r"no column path or file.*header has: name, mood"):
         list_source(tmp_path, Selection())
 
 
-def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+def test_link_loop_ends(tmp_path: Path) -> None:
     touch(tmp_path, "happy/a.jpg")
     (tmp_path / "happy" / "again").symlink_to(tmp_path)
     assert list_source(tmp_path, Selection()).table["path"].to_pylist() == ["happy/a.jpg"]

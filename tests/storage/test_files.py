@@ -9,7 +9,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.storage import staging
 from fer_ray.storage.files import read_json, write_json
-from fer_ray.storage.locks import run_folder
+from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.staging import StagedRows
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
@@ -21,7 +21,7 @@ def rows(start: int, stop: int) -> pa.Table:
     return pa.table({"n": numbers, "v": vectors}, schema=SCHEMA)
 
 
-def test_what_is_missing_follows_from_the_blocks_that_are_kept(tmp_path: Path) -> None:
+def test_missing_spans_follow_from_the_blocks(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
     assert list(staged.missing(10)) == [(0, 10)]
     staged.write(rows(2, 5), 2)
@@ -46,7 +46,7 @@ def test_assembled_rows_do_not_depend_on_the_blocks(
     assert b"fer_ray.schema_version" in pq.read_schema(files[0]).metadata
 
 
-def test_blocks_that_overlap_give_each_row_once(tmp_path: Path) -> None:
+def test_overlapping_blocks_give_each_row_once(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
     for start, stop in ((0, 4), (0, 8), (4, 8), (6, 7), (7, 12), (12, 15)):
         staged.write(rows(start, stop), start)
@@ -54,7 +54,7 @@ def test_blocks_that_overlap_give_each_row_once(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 15))
 
 
-def test_assembling_again_replaces_the_folder(tmp_path: Path) -> None:
+def test_assembling_twice_replaces_the_folder(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
     staged.write(rows(0, 4), 0)
     for _ in range(2):
@@ -63,60 +63,63 @@ def test_assembling_again_replaces_the_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "partial"]
 
 
-def test_a_second_job_is_refused_while_the_first_holds_the_folder(tmp_path: Path) -> None:
+def test_a_locked_folder_rejects_a_second_job(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from fer_ray.storage.locks import run_folder\n"
-        "with run_folder(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys, pathlib; from fer_ray.storage.locks import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="Another fer-ray job"), run_folder(tmp_path):
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(UserError, match="Another fer-ray job"), lock_folder(tmp_path):
             pass
         holder.kill()
-    with run_folder(tmp_path):  # the lock went with the killed process
+    with lock_folder(tmp_path):  # the killed process has released the lock
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match="Cannot write"),
-        run_folder(tmp_path / "file" / "out"),
+        lock_folder(tmp_path / "file" / "out"),
     ):
         pass
 
 
-def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
+def test_a_damaged_record_reads_as_none(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     assert read_json(file) is None
     file.write_text('{"half": ')
     assert read_json(file) is None
-    write_json({"whole": "é"}, file)
-    assert read_json(file) == {"whole": "é"}
+    write_json({"complete": "é"}, file)
+    assert read_json(file) == {"complete": "é"}
 
 
-def fill(disk: Path, staged: StagedRows) -> None:
+def fill_disk(disk: Path, staged: StagedRows) -> None:
     staged.write(rows(0, 100), 0)
     (disk / "film").write_bytes(bytes(2**24))
 
 
-def test_a_job_that_fails_on_a_full_disk_says_so(small_disk: Path) -> None:
+def test_a_full_disk_is_reported(small_disk: Path) -> None:
     staged = StagedRows(small_disk / "partial" / "key")
-    with pytest.raises(UserError, match="No space left on device"), run_folder(small_disk):
-        fill(small_disk, staged)
-    assert list(staged.missing(150)) == [(100, 150)]  # what was finished is kept
+    with pytest.raises(UserError, match="No space left on device"), lock_folder(small_disk):
+        fill_disk(small_disk, staged)
+    assert list(staged.missing(150)) == [(100, 150)]  # finished blocks are stored
 
 
-def test_a_job_that_fails_for_another_reason_shows_that_reason(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), run_folder(tmp_path):
+def test_other_errors_are_raised_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lock_folder(tmp_path):
         raise ZeroDivisionError
 
 
-def test_a_damaged_table_is_named_in_place_of_what_a_library_made_of_it(tmp_path: Path) -> None:
+def test_a_damaged_table_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
-    with pytest.raises(UserError, match=r"Damaged: .*a\.parquet.*made anew"), run_folder(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"Damaged files: .*a\.parquet.*recompute"),
+        lock_folder(tmp_path),
+    ):
         pq.read_table(tmp_path / "trials")

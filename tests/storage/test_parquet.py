@@ -1,4 +1,4 @@
-"""What reading a stranger's table may not do."""
+"""Reading a table from an untrusted source runs no code."""
 
 import json
 import pickle
@@ -19,53 +19,53 @@ from fer_ray.storage.parquet import read_table
 RAN: list[str] = []
 
 
-def leave_a_trace() -> None:
+def record_call() -> None:
     RAN.append("unpickled")
 
 
 class Bait:
-    """Leaves a trace where it is unpickled."""
+    """Records that it was unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return leave_a_trace, ()
+        return record_call, ()
 
 
-def hostile(file: Any) -> None:
-    """A plain column, within another, that a reader with Ray Data takes for pickled objects."""
+def write_hostile(file: Any) -> None:
+    """Write a nested column that Ray Data would read as pickled objects."""
     name = {"ARROW:extension:name": "ray.data.arrow_pickled_object", "ARROW:extension:metadata": ""}
     within = pa.field("inner", pa.large_binary(), metadata=name)
     rows = pa.array([{"inner": pickle.dumps(Bait())}], pa.struct([within]))
     pq.write_table(pa.table([rows], schema=pa.schema([pa.field("sha256", rows.type)])), file)
 
 
-def test_a_column_of_pickled_objects_is_refused_and_not_unpickled(tmp_path: Path) -> None:
+def test_pickled_columns_are_rejected(tmp_path: Path) -> None:
     import ray.data  # noqa: F401 (it registers the type)
 
     file = tmp_path / "frames" / "part-00000.parquet"
     file.parent.mkdir()
-    hostile(file)
+    write_hostile(file)
     RAN.clear()
     for source in (file, file.parent, BytesIO(file.read_bytes())):
         with pytest.raises(UserError, match="may run code when it is read"):
             read_table(source)
     assert not RAN
     pq.read_table(file).to_pylist()
-    assert RAN  # so the file is what it is taken for
+    assert RAN  # the file would run code in another reader
 
 
-def test_runs_with_such_a_column_are_not_compared(tmp_path: Path) -> None:
+def test_runs_with_pickled_columns_are_not_compared(tmp_path: Path) -> None:
     import ray.data  # noqa: F401
 
     (tmp_path / "frames").mkdir()
     (tmp_path / "extract.json").write_text(json.dumps({"fingerprint": "f"}))
-    hostile(tmp_path / "frames" / "part-00000.parquet")
+    write_hostile(tmp_path / "frames" / "part-00000.parquet")
     RAN.clear()
     with pytest.raises(UserError, match="may run code when it is read"):
         compare_runs(str(tmp_path), str(tmp_path))
     assert not RAN
 
 
-def test_a_store_with_such_a_column_gives_bytes_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_store_returns_pickled_columns_as_bytes(tmp_path: Path) -> None:
     import ray.data  # noqa: F401
 
     uri = str(tmp_path / "images")
@@ -86,7 +86,7 @@ def test_a_store_with_such_a_column_gives_bytes_and_runs_nothing(tmp_path: Path)
     assert RAN
 
 
-def test_a_folder_is_read_in_the_order_of_its_files_names(tmp_path: Path) -> None:
+def test_files_are_read_in_order_of_their_names(tmp_path: Path) -> None:
     for part in (1, 0, 2):
         pq.write_table(pa.table({"row": [part]}), tmp_path / f"part-{part:05d}.parquet")
     assert read_table(tmp_path)["row"].to_pylist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Bottleneck features of rows that are being predicted, by the very weights of the bundle."""
+"""Bottleneck features of images to predict, from the weights that the bundle was trained with."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,124 +10,141 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.faces.crops import cut_again
+from fer_ray.faces.crops import recrop
 from fer_ray.features.steps import CROP
 from fer_ray.models.bundles.bundle import Bundle
 from fer_ray.networks.network import Backbone
-from fer_ray.networks.weights import UnreachableError, find_weights
+from fer_ray.networks.weights import find_weights
 from fer_ray.schemas import feature_column, vector
 from fer_ray.settings.backbones import BACKBONES
-from fer_ray.vocabulary import DESCRIBED, N_LANDMARKS
+from fer_ray.storage.downloads import UnreachableError
+from fer_ray.vocabulary import N_LANDMARKS, USABLE_STATUSES
 
-Networks = dict[str, Backbone]
-Asked = tuple[tuple[str, str], ...]  # backbones with the weights that the user names for them
+Backbones = dict[str, Backbone]
+WeightOverrides = tuple[tuple[str, str], ...]  # backbones with the weights files for them
 
 
-def require_weights(bundle: Bundle, asked: Asked) -> None:
-    """Refuse weights other than those of the bundle, before any image is looked at.
+def require_weights(bundle: Bundle, overrides: WeightOverrides) -> None:
+    """Check the weights of a bundle's backbones before any image is read.
+
+    Args:
+        bundle: A bundle.
+        overrides: Weights files by backbone. The others use the backbone's default weights.
 
     Raises:
-        UserError: They are others, or cannot be had.
+        UserError: Weights are not available, or are not those that the bundle was trained with.
     """
     backbones = bundle.manifest.recipe.backbones
-    if unknown := sorted({name for name, _ in asked} - backbones.keys()):
+    if unknown := sorted({name for name, _ in overrides} - backbones.keys()):
         raise UserError(
-            f"Bundle {bundle.folder} has no backbone {', '.join(unknown)}. It has: "
+            f"Bundle {bundle.folder} has no backbone {', '.join(unknown)}. Its backbones: "
             f"{', '.join(backbones) or 'none'}."
         )
     for name in backbones:
-        _weights_file(bundle, name, dict(asked).get(name))
+        _weights_file(bundle, name, dict(overrides).get(name))
 
 
-def _weights_file(bundle: Bundle, name: str, asked: str | None) -> Path:
+def _weights_file(bundle: Bundle, name: str, override: str | None) -> Path:
     recipe = bundle.manifest.recipe.backbones[name]
-    there = recipe.weights_sha256
+    expected = recipe.weights_sha256
     needed = (
         f"Bundle {bundle.folder} needs the weights of {name} that it was trained with (SHA-256 "
-        f"{there}). Name their file with --weights {name}=FILE."
+        f"{expected}). Pass their file with --weights {name}=FILE."
     )
-    if asked is None and recipe.weights_origin == "file":
+    if override is None and recipe.weights_origin == "file":
         raise UserError(needed)
     try:
-        found = find_weights(BACKBONES[name], asked)
+        weights = find_weights(BACKBONES[name], override)
     except UnreachableError as problem:
         raise UserError(f"{needed}\n{problem}") from None
-    if found.sha256 != there:
+    if weights.sha256 != expected:
         raise UserError(
             f"Bundle {bundle.folder} was trained with other weights of {name} (SHA-256 "
-            f"{there[:16]}…; those of {found.file} have {found.sha256[:16]}…). Name the right file "
+            f"{expected[:16]}…; {weights.file} has {weights.sha256[:16]}…). Pass the right file "
             f"with --weights {name}=FILE."
         )
-    return found.file
+    return weights.file
 
 
-def with_bottleneck(table: pa.Table, root: Path, bundle: Bundle, asked: Asked) -> pa.Table:
-    """Extracted rows with the features of the bundle's backbones; null where there is no face.
+def load_backbones(bundle: Bundle, overrides: WeightOverrides) -> Backbones:
+    """Load the bundle's backbones, once per process.
+
+    Raises:
+        UserError: As for `require_weights`.
+    """
+    files = {
+        name: _weights_file(bundle, name, dict(overrides).get(name))
+        for name in bundle.manifest.recipe.backbones
+    }
+    return {name: _load_backbone(name, str(file)) for name, file in files.items()}
+
+
+@cache
+def _load_backbone(name: str, file: str) -> Backbone:
+    """One thread and one image at a time: a worker has one CPU and passes single crops."""
+    return Backbone(name, file, threads=1, batch_images=1)
+
+
+def append_features_of_images(
+    table: pa.Table, root: Path, bundle: Bundle, overrides: WeightOverrides
+) -> pa.Table:
+    """Append the features of the bundle's backbones, reading each image again for its crop.
 
     Args:
         table: Extracted rows.
         root: Folder that their `path` is relative to.
-        bundle: Whose backbones.
-        asked: Weights by backbone; others are the backbone's own.
+        bundle: The bundle.
+        overrides: Weights files by backbone. The others use the backbone's default weights.
+
+    Returns:
+        The rows with a vector per backbone; null for rows without landmarks.
     """
-    needed = table.select(["path", "sha256", "status", "box_xywh", "landmarks_xy"])
-    networks = load_networks(bundle, asked)
-    return _with_features(table, needed, networks, lambda row: _crop(row, root, bundle))
+    inputs = table.select(["path", "sha256", "status", "box_xywh", "landmarks_xy"])
+    backbones = load_backbones(bundle, overrides)
+    return _append_features(table, inputs, backbones, lambda row: _recrop(row, root, bundle))
 
 
-def with_bottleneck_of_crops(table: pa.Table, networks: Networks, size_px: int) -> pa.Table:
-    """`with_bottleneck` of rows that still have their crops (`steps.CROP`): nothing is read.
+def append_features_of_crops(table: pa.Table, backbones: Backbones, size_px: int) -> pa.Table:
+    """Append the features of backbones to rows that still contain their crops (`steps.CROP`).
 
     Args:
-        table: Rows with landmarks, before their crops are dropped.
-        networks: From `load_networks`.
+        table: Rows with landmarks and crops.
+        backbones: From `load_backbones`.
         size_px: Side of a crop.
+
+    Returns:
+        As for `append_features_of_images`.
     """
-    needed = table.select(["status", "landmarks_xy", CROP])
-    return _with_features(table, needed, networks, lambda row: _pixels(row[CROP], size_px))
+    inputs = table.select(["status", "landmarks_xy", CROP])
+    return _append_features(table, inputs, backbones, lambda row: _pixels(row[CROP], size_px))
 
 
-def load_networks(bundle: Bundle, asked: Asked) -> Networks:
-    """The bundle's backbones, loaded once a process.
-
-    Raises:
-        UserError: Their weights are others here, or cannot be had.
-    """
-    files = {name: _weights_file(bundle, name, dict(asked).get(name))
-             for name in bundle.manifest.recipe.backbones}  # fmt: skip
-    return {name: _network(name, str(file)) for name, file in files.items()}
-
-
-def _with_features(
+def _append_features(
     table: pa.Table,
-    needed: pa.Table,
-    networks: Networks,
+    inputs: pa.Table,
+    backbones: Backbones,
     crop_of: Callable[[dict[str, Any]], NDArray[np.uint8]],
 ) -> pa.Table:
-    """Image by image, so that no row depends on those beside it."""
-    found: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in networks}
-    for row in needed.to_pylist():
-        crop = crop_of(row) if row["status"] in DESCRIBED else None
-        for name, network in networks.items():
-            found[name].append(None if crop is None else _features(network, crop, row))
-    for name, vectors in found.items():
+    """Image by image, so that no row depends on the others."""
+    columns: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in backbones}
+    for row in inputs.to_pylist():
+        crop = crop_of(row) if row["status"] in USABLE_STATUSES else None
+        for name, backbone in backbones.items():
+            columns[name].append(None if crop is None else _features(backbone, crop, row))
+    for name, vectors in columns.items():
         values = pa.array(vectors, vector(BACKBONES[name].width))
         table = table.append_column(feature_column(name), values)
     return table
 
 
-@cache
-def _network(name: str, file: str) -> Backbone:
-    """Loaded once a process; a worker has one processor, and gives it one crop at a time."""
-    return Backbone(name, file, threads=1, batch_images=1)
-
-
-def _crop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
+def _recrop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
     recipe = bundle.manifest.recipe
     try:
-        return cut_again(row, root, recipe.decode, recipe.crop.size_px)
+        return recrop(row, root, recipe.decode, recipe.crop.size_px)
     except ValueError:
-        raise UserError(f"{root / row['path']} has changed while it was being predicted.") from None
+        raise UserError(
+            f"{root / row['path']} changed during the prediction. Rerun the command."
+        ) from None
 
 
 def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:
@@ -135,8 +152,8 @@ def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:
 
 
 def _features(
-    network: Backbone, crop: NDArray[np.uint8], row: dict[str, Any]
+    backbone: Backbone, crop: NDArray[np.uint8], row: dict[str, Any]
 ) -> NDArray[np.float32]:
     points = np.array(row["landmarks_xy"], np.float32).reshape(1, N_LANDMARKS, 2)
-    one: NDArray[np.float32] = network(crop[None], points)[0]
-    return one
+    features: NDArray[np.float32] = backbone(crop[None], points)[0]
+    return features

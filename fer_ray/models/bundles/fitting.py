@@ -1,4 +1,4 @@
-"""The model that a bundle takes of an experiment: an SVM fitted anew, or the head that was kept."""
+"""The model of an experiment for a bundle: an SVM fitted on all images, or a saved network head."""
 
 import json
 from collections import Counter
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.results import ExperimentResults
-from fer_ray.evaluation.samples import Samples, of_classes, read_samples
-from fer_ray.models import nested_search
-from fer_ray.models.augmented_copies import changed_copies
-from fer_ray.models.bundles.bundle import Model
-from fer_ray.models.bundles.estimators import dump_estimator
+from fer_ray.evaluation.samples import Samples, read_samples, select_classes
+from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.bundles.bundle_manifest import SavedModel
 from fer_ray.models.bundles.keras_heads import KerasHead, load_head
+from fer_ray.models.bundles.skops_files import dump_estimator
+from fer_ray.models.nested_search import selected_configurations
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.settings.feature_sets import needs_sequence
 from fer_ray.settings.training import Kernel, TrialSettings
@@ -24,26 +24,26 @@ from fer_ray.storage.files import read_json
 from fer_ray.storage.run_folder import RunFolder, frames_record
 
 SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
-SEARCHED = "search"  # classifier of a search's experiment
+SEARCHED = "search"  # classifier of the experiment of a nested search
 SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol", "augment")
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A model and what it was fitted on.
 
     Attributes:
         kind: `svm` or `head`.
-        saved: What `bundle.json` says of it.
-        content: Its file.
-        model: It, in memory.
-        labels: Emotions that it answers with.
-        samples: The images that any part of its making has seen.
-        how: In words, what it was fitted on.
+        saved: Its description in `bundle.json`.
+        content: Bytes of its file.
+        model: The model in memory.
+        labels: Emotions that it predicts.
+        samples: The images that were used in any part of its training.
+        how: What it was fitted on, in words.
     """
 
     kind: Literal["svm", "head"]
-    saved: Model
+    saved: SavedModel
     content: bytes
     model: CalibratedSvm | KerasHead
     labels: tuple[str, ...]
@@ -51,140 +51,144 @@ class Fitted:
     how: str
 
 
-def can_fit(out: Path, item: ExperimentResults) -> bool:
-    """Whether a bundle can be made of an experiment; one image alone has no delta."""
-    made = item.summary
-    if needs_sequence(made.feature_set):
+def can_bundle(out: Path, item: ExperimentResults) -> bool:
+    """Return whether an experiment has a model that predicts single images.
+
+    A delta needs a sequence, and of a search only selected SVMs can be bundled.
+    """
+    summary = item.summary
+    if needs_sequence(summary.feature_set):
         return False
-    if made.classifier == SEARCHED:
-        return bool(_winners(out, made.experiment))
-    return made.classifier.startswith("svm-") or _head_file(out, made.experiment).is_file()
+    if summary.classifier == SEARCHED:
+        return bool(_selected_svms(out, summary.experiment))
+    is_svm = summary.classifier.startswith("svm-")
+    return is_svm or RunFolder(out).head_of(summary.experiment).is_file()
 
 
-def fit(out: Path, item: ExperimentResults) -> Fitted:
-    """The model of an experiment for which `can_fit` holds.
+def fit_model(out: Path, item: ExperimentResults) -> FittedModel:
+    """Fit or load the model of an experiment for which `can_bundle` is true.
 
     Raises:
-        UserError: What it takes is not in the run folder.
+        UserError: The run folder does not contain what is needed.
     """
     classifier = item.summary.classifier
     if classifier == SEARCHED:
-        return _searched(out, item)
-    return _trials(out, item) if classifier.startswith("svm-") else _head(out, item)
+        return _fit_selected_svm(out, item)
+    return _fit_svm(out, item) if classifier.startswith("svm-") else _load_head(out, item)
 
 
-def _trials(out: Path, item: ExperimentResults) -> Fitted:
-    recipe = _recipe(item)
-    settings = TrialSettings.model_validate(recipe["settings"])
-    samples = of_classes(
-        read_samples(RunFolder(out).frames, settings.feature_set), settings.classes
-    )
+def _fit_svm(out: Path, item: ExperimentResults) -> FittedModel:
+    fit_settings = _fit_settings(item)
+    settings = TrialSettings.model_validate(fit_settings["settings"])
+    frames = RunFolder(out).frames
+    samples = select_classes(read_samples(frames, settings.feature_set), settings.classes)
     copies = None
     if settings.augment:
         crop_px = frames_record(out)["settings"]["crop"]["size_px"]
-        copies = changed_copies(RunFolder(out).frames, samples, settings, crop_px)
-    return _svm(recipe["kernel"], settings, samples, "", copies)
+        copies = augment_samples(frames, samples, settings, crop_px)
+    return _svm(fit_settings["kernel"], settings, samples, "", copies)
 
 
 def _svm(
     kernel: Kernel,
     settings: TrialSettings,
     samples: Samples,
-    why: str,
+    origin: str,
     copies: NDArray[np.float64] | None = None,
-) -> Fitted:
+) -> FittedModel:
     model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels, copies)
-    saved = Model(
+    saved = SavedModel(
         file=SVM_FILE,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
         parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
     )
-    how = f"{why}fitted on all {len(samples.labels)} of them"
+    how = f"{origin}fitted on all {len(samples.labels)} of them"
     content = dump_estimator(model.calibrated)
-    return Fitted("svm", saved, content, model, model.classes, samples, how)
+    return FittedModel("svm", saved, content, model, model.classes, samples, how)
 
 
-def _searched(out: Path, item: ExperimentResults) -> Fitted:
-    """The SVM that a search chose most often; of equals the one with the best inner accuracy.
+def _fit_selected_svm(out: Path, item: ExperimentResults) -> FittedModel:
+    """Fit the SVM that a search selected most often; of ties, that with the best inner accuracy.
 
-    A search answers with its choice of each trial, and several may vote: its figures are those of
-    the search, not of this one.
+    A search predicts with the selection of each trial, and several configurations may vote. Its
+    figures are therefore those of the search and not of this SVM.
     """
-    chosen = _winners(out, item.name)
-    times = Counter(_key(one) for one in chosen)
-    best = max(chosen, key=lambda one: (times[_key(one)], one["inner_accuracy"]))
-    classes = _recipe(item)["classes"]
-    samples = of_classes(read_samples(RunFolder(out).frames, best["feature_set"]), classes)
-    why = (
-        f"{best['classifier']} as the search chose it in {times[_key(best)]} of its trials (the "
-        "figures are those of the whole search), "
+    selected = _selected_svms(out, item.name)
+    times = Counter(_key(row) for row in selected)
+    best = max(selected, key=lambda row: (times[_key(row)], row["inner_accuracy"]))
+    classes = _fit_settings(item)["classes"]
+    samples = select_classes(read_samples(RunFolder(out).frames, best["feature_set"]), classes)
+    origin = (
+        f"{best['classifier']} as the search selected it in {times[_key(best)]} of its trials (the "
+        "figures are those of the entire search), "
     )
     kernel: Kernel = "rbf" if best["classifier"] == "svm-rbf" else "linear"
-    settings = settings_of_space(best, samples.features.shape[1])
-    return _svm(kernel, settings, samples, why)
+    settings = equivalent_svm_settings(best, samples.features.shape[1])
+    return _svm(kernel, settings, samples, origin)
 
 
-def settings_of_space(chosen: dict[str, Any], width: int) -> TrialSettings:
-    """The settings that make of weighted standard scores the SVM that a search fitted in its space.
+def equivalent_svm_settings(selected: dict[str, Any], width: int) -> TrialSettings:
+    """Convert the parameters of a searched SVM to those of an SVM on weighted standard scores.
 
-    There they are divided by the root of their number: inner products and squared distances are
-    smaller by `width`. A linear SVM is then the same with C / width, an RBF one with γ / width.
+    A search also divides features by the square root of their number (`PreparedFeatures`), so its
+    inner products and squared distances are smaller by a factor of `width`. A linear SVM is then
+    equivalent with C / width, and an RBF SVM with γ / width.
+
+    Args:
+        selected: `feature_set` and `parameters` of the configuration.
+        width: Number of features.
     """
-    penalty, gamma = chosen["parameters"]["C"], chosen["parameters"].get("gamma")
-    content = {"feature_set": chosen["feature_set"], "scale": "equal"}
+    penalty, gamma = selected["parameters"]["C"], selected["parameters"].get("gamma")
+    content = {"feature_set": selected["feature_set"], "scale": "equal"}
     if gamma is None:
         return TrialSettings.model_validate({**content, "C": penalty / width})
     return TrialSettings.model_validate({**content, "C": penalty, "gamma": gamma / width})
 
 
-def _winners(out: Path, experiment: str) -> list[dict[str, Any]]:
-    """What a search chose in its trials, SVMs on features of single images alone."""
-    found = nested_search.chosen(out, experiment)
+def _selected_svms(out: Path, experiment: str) -> list[dict[str, Any]]:
+    """The selected configurations that are SVMs on features of single images."""
     return [
-        one
-        for one in found
-        if one["classifier"].startswith("svm-") and not needs_sequence(one["feature_set"])
+        row
+        for row in selected_configurations(out, experiment)
+        if row["classifier"].startswith("svm-") and not needs_sequence(row["feature_set"])
     ]
 
 
-def _key(chosen: dict[str, Any]) -> str:
-    return json.dumps([chosen[name] for name in ("classifier", "feature_set", "parameters")])
+def _key(row: dict[str, Any]) -> str:
+    return json.dumps([row[name] for name in ("classifier", "feature_set", "parameters")])
 
 
-def _recipe(item: ExperimentResults) -> dict[str, Any]:
-    if "classes" not in item.recipe.get("settings", item.recipe):
+def _fit_settings(item: ExperimentResults) -> dict[str, Any]:
+    if "classes" not in item.fit_settings.get("settings", item.fit_settings):
         raise UserError(
-            f"The trials of {item.name} were written by a version of fer_ray that did not store "
-            "their settings. Remove the experiment's file in trials/ and run the trials again."
+            f"The trials of {item.name} do not contain their settings: an earlier version of "
+            "fer_ray wrote them. Remove the experiment's file in trials/ and run the trials again."
         )
-    return item.recipe
+    return item.fit_settings
 
 
-def _head(out: Path, item: ExperimentResults) -> Fitted:
-    """The head that was kept; a new fit would need validation images to choose its epoch by."""
-    file = _head_file(out, item.summary.experiment)
-    card = read_json(file.with_suffix(".json"))
+def _load_head(out: Path, item: ExperimentResults) -> FittedModel:
+    """Load the saved head. A new fit would need validation images to select its epoch."""
+    name = item.summary.experiment
+    file, card_file = RunFolder(out).head_of(name), RunFolder(out).head_card(name)
+    card = read_json(card_file)
     if card is None:
-        raise UserError(f"The card of {file} is gone: run `fer-ray heads` again.")
-    classes = _recipe(item)["classes"]
-    samples = of_classes(read_samples(RunFolder(out).frames, card["feature_set"]), classes)
+        raise UserError(f"{card_file} does not exist. Run `fer-ray heads` again.")
+    classes = _fit_settings(item)["classes"]
+    samples = select_classes(read_samples(RunFolder(out).frames, card["feature_set"]), classes)
     chosen = card["chosen"]
-    saved = Model(
+    saved = SavedModel(
         file=HEAD_FILE,
         classifier=item.summary.classifier,
         feature_set=card["feature_set"],
         parameters=card["head"],
     )
     how = (
-        f"the head of trial {chosen['trial']}, chosen by {chosen['by']}: fitted on "
+        f"the head of trial {chosen['trial']}, selected by {chosen['by']}: fitted on "
         f"{chosen['images_fitted']} and validated on {chosen['images_validated']} of them"
     )
     content = file.read_bytes()
     labels = tuple(card["labels"])
     model = load_head(content, str(file), labels)
-    return Fitted("head", saved, content, model, labels, samples, how)
-
-
-def _head_file(out: Path, experiment: str) -> Path:
-    return RunFolder(out).head_of(experiment)
+    return FittedModel("head", saved, content, model, labels, samples, how)

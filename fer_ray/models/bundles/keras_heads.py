@@ -1,4 +1,4 @@
-"""Keras heads as bundled models: layers looked at before Keras builds any, safe mode besides."""
+"""Network heads of bundles: their layers are checked before Keras creates any, in safe mode."""
 
 import json
 import tempfile
@@ -16,19 +16,18 @@ from fer_ray.networks.head import as_probabilities
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.vocabulary import EMOTIONS
 
-CONFIG = "config.json"  # of a .keras file
-CONFIG_BYTES = 1_048_576  # more than any head of ours has
+CONFIG = "config.json"  # in a .keras file
+MAX_CONFIG_BYTES = 1_048_576  # larger than that of any fer_ray head
 MODEL = "Sequential"
-LAYERS = {"InputLayer", "Normalization", "Dense", "Dropout"}  # what a head of ours is made of
-# What these are made of besides.
-PARTS = {"DTypePolicy", "GlorotUniform", "Zeros", "L2"}
+LAYERS = {"InputLayer", "Normalization", "Dense", "Dropout"}  # the layers of fer_ray heads
+PARTS = {"DTypePolicy", "GlorotUniform", "Zeros", "L2"}  # what these layers consist of
 
 
 class KerasHead:
-    """A head: features in, class codes and probabilities out, as `CalibratedSvm`.
+    """A head that maps features to class codes and probabilities, like `CalibratedSvm`.
 
     Args:
-        model: A Keras model of 8 outputs.
+        model: A Keras model with 8 outputs.
         labels: Emotions that it was trained on.
     """
 
@@ -37,76 +36,88 @@ class KerasHead:
         self._codes = np.array([EMOTIONS.index(name) for name in labels], np.int8)
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
-        """Class codes (n,): the most probable ones."""
+        """Predict class codes (n,), the most probable ones, from features (n, width)."""
         codes: NDArray[np.int8] = self.probabilities(features).argmax(axis=1).astype(np.int8)
         return codes
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities (n, 8) by class code; 0 for classes that were not trained."""
+        """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
         raw = self._model(features.astype(np.float32), training=False)
         return as_probabilities(np.asarray(raw, dtype=np.float64), self._codes)
 
 
 def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:
-    """The head in a `.keras` file.
+    """Load the head in a `.keras` file.
 
     Args:
-        content: The file.
-        name: What a message calls it.
-        labels: Emotions that it was trained on.
+        content: Bytes of the file.
+        name: Name of the file in messages.
+        labels: Emotions that the head was trained on.
 
     Raises:
-        UserError: It is no such file, or holds a layer that no head of ours has. Nothing of it has
-            been built by then.
+        UserError: It is not a Keras file, or contains a layer that fer_ray heads do not have. In
+            either case, no layer was created.
     """
-    try:
-        strange = _strange_classes(content)
-    except Exception as problem:  # a stranger's archive may be broken in many ways
-        raise UserError(f"{name} is no Keras file ({problem}). Nothing of it was loaded.") from None
-    if strange:
+    _require_allowed(content, name)
+    model = _load_model(content, name)
+    if model.output_shape != (None, len(EMOTIONS)):
         raise UserError(
-            f"{name} holds what no fer_ray head has: {', '.join(strange)}. "
-            "Nothing of it was loaded."
+            f"{name} has outputs of shape {model.output_shape}; expected (None, {len(EMOTIONS)})."
         )
+    return KerasHead(model, labels)
+
+
+def _require_allowed(content: bytes, name: str) -> None:
+    try:
+        forbidden = _forbidden_classes(content)
+    except Exception as problem:  # an untrusted archive can be damaged in many ways
+        raise UserError(
+            f"{name} is not a Keras file ({problem}). Nothing in it was loaded."
+        ) from None
+    if forbidden:
+        raise UserError(
+            f"{name} contains classes that fer_ray heads do not have: {', '.join(forbidden)}. "
+            "Nothing in it was loaded."
+        )
+
+
+def _load_model(content: bytes, name: str) -> Any:
     keras = load_keras(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.keras"
         file.write_bytes(content)
         try:
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as problem:  # Keras raises many kinds
-            raise UserError(f"{name} cannot be loaded as a Keras model: {problem}") from None
-    if model.output_shape != (None, len(EMOTIONS)):
-        raise UserError(f"{name} answers with {model.output_shape}, not with {len(EMOTIONS)} each.")
-    return KerasHead(model, labels)
+            raise UserError(f"Cannot load {name} as a Keras model: {problem}") from None
 
 
-def _strange_classes(content: bytes) -> list[str]:
-    """Classes in a `.keras` file that are not let through; how it was compiled is never read."""
-    with ZipFile(BytesIO(content)) as opened:
-        if opened.getinfo(CONFIG).file_size > CONFIG_BYTES:
+def _forbidden_classes(content: bytes) -> list[str]:
+    """Classes in a `.keras` file that are not allowed; its compile settings are never read."""
+    with ZipFile(BytesIO(content)) as archive:
+        if archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
             raise ValueError("its configuration is too large")
-        tree = json.loads(opened.read(CONFIG))
+        tree = json.loads(archive.read(CONFIG))
     if tree["class_name"] != MODEL:
         return [str(tree["class_name"])]
-    known = {MODEL, *LAYERS, *PARTS}
-    found = _classes({name: part for name, part in tree.items() if name != "compile_config"})
+    allowed = {MODEL, *LAYERS, *PARTS}
+    classes = _classes({name: part for name, part in tree.items() if name != "compile_config"})
     return sorted(
         {
             f"{module}.{name}"
-            for module, name, registered in found
-            if name not in known or not _of_keras(module, name, registered)
+            for module, name, registered in classes
+            if name not in allowed or not _is_of_keras(module, name, registered)
         }
     )
 
 
-def _of_keras(module: str, name: str, registered: Any) -> bool:
-    """Whether a class is Keras's own, and not one that somebody registered."""
+def _is_of_keras(module: str, name: str, registered: Any) -> bool:
+    """Whether a class is part of Keras and not a custom one that was registered."""
     return module.startswith("keras") and registered in (None, name)
 
 
 def _classes(tree: Any) -> Iterator[tuple[str, str, Any]]:
-    """Module, class and registered name of everything that Keras would build."""
+    """Module, class and registered name of everything that Keras would create."""
     if isinstance(tree, dict):
         if "class_name" in tree:
             yield str(tree.get("module")), str(tree["class_name"]), tree.get("registered_name")

@@ -1,4 +1,4 @@
-"""A fuse: if the first images all fail with the same error, the sweep stops before any commit."""
+"""A fuse that stops a sweep before any commit if the first images all fail with the same error."""
 
 import pyarrow as pa
 
@@ -9,29 +9,32 @@ FAULTS = (Status.CRASHED, Status.TIMED_OUT)
 
 
 class FuseError(UserError):
-    """Every image so far raised the same error."""
+    """All images so far failed with the same error."""
 
     exit_code = ExitCode.FUSE
 
 
 class Fuse:
-    """Looks at the first images; while it is `armed`, nothing is to be committed.
+    """Watches the first results of a sweep. While it is `armed`, nothing may be committed.
 
     Args:
-        images: How many must fail alike; 0: the fuse is off.
+        images: Number of identical failures that blows the fuse; 0 disables it.
+
+    Attributes:
+        armed: Whether all results so far are failures with the same error.
     """
 
     def __init__(self, images: int) -> None:
-        self._images = images
-        self._seen = 0
-        self._error: str | None = None
         self.armed = images > 0
+        self._max_failures = images
+        self._failures = 0
+        self._error: str | None = None
 
-    def note(self, results: pa.Table) -> None:
-        """Look at the next results.
+    def check(self, results: pa.Table) -> None:
+        """Check the next results.
 
         Raises:
-            FuseError: So many images failed alike, and no other came out in another way.
+            FuseError: All images so far failed with the same error, and the limit is reached.
         """
         if not self.armed:
             return
@@ -41,10 +44,11 @@ class Fuse:
             if status not in FAULTS or error != self._error:
                 self.armed = False
                 return
-            self._seen += 1
-        if self._seen >= self._images:
+            self._failures += 1
+        if self._failures >= self._max_failures:
             raise FuseError(
-                f"All of the first {self._seen} images failed alike: {self._error}\nSo it is not "
-                "the images; nothing was changed. `fer-ray doctor` looks into the installation; "
-                "--set sweep.fuse_images=0 goes on all the same."
+                f"All of the first {self._failures} images failed with the same error: "
+                f"{self._error}\nThe installation is the likely cause, not the images. Nothing was "
+                "changed. Run `fer-ray doctor` to check the installation, or pass --set "
+                "sweep.fuse_images=0 to continue anyway."
             )

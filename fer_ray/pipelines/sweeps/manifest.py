@@ -1,4 +1,4 @@
-"""What a sweep tells of itself: one JSON file in the store."""
+"""The manifest of a sweep: one JSON file in the store, with the drift since earlier sweeps."""
 
 import resource
 import sys
@@ -10,17 +10,22 @@ from itertools import islice
 from typing import Any
 
 from fer_ray import __version__
-from fer_ray.pipelines.sweeps.context import Sweep
+from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.storage.environment import library_versions, machine
-from fer_ray.vocabulary import DESCRIBED, ERRORS, SCHEMA_VERSION
+from fer_ray.vocabulary import ERROR_STATUSES, SCHEMA_VERSION, USABLE_STATUSES
+
+COMPARED_SWEEPS = 5  # earlier sweeps whose mean is compared
+FACE_FOUND = "face found"
+
+Manifest = dict[str, Any]
 
 
-def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
-    """The manifest of a sweep.
+def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
+    """Build the manifest of a sweep, without its drift.
 
     Args:
         sweep: The sweep.
-        final: Whether it came to its end; else what the store holds is not told.
+        finished: Whether the sweep is finished. If not, `errors` is empty.
     """
     record = sweep.record
     listed = sum(count for kind, (count, _) in record.planned.items() if kind != "gone")
@@ -30,7 +35,7 @@ def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
         "sweep": record.sweep,
         "source": record.source,
         "store": record.store,
-        "finished": final,
+        "finished": finished,
         "exit_code": int(record.exit_code),
         "problem": record.problem,
         "recipe": record.recipe.fingerprint,
@@ -44,17 +49,17 @@ def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
         "read": record.read,
         "described": record.described,
         "outcomes": dict(record.outcomes),
-        "result_commits": record.commits,
-        "results_removed": record.orphans,
-        "results_waiting": record.orphans_kept,
+        "result_commits": record.result_commits,
+        "results_removed": record.results_removed,
+        "results_waiting": record.results_waiting,
         "published": record.published,
         "statuses": record.statuses,
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
         "classes": dict(record.classes),
-        "errors": sweep.ledger.examples() if final else [],
+        "errors": sweep.ledger.failure_examples() if finished else [],
         "tables": record.tables,
-        "course": record.course,
+        "course": record.throughput,
         "timings": {**record.timings, "total": round(time.monotonic() - record.clock, 3)},
         "workers": record.workers,
         "driver_peak_mib": _peak_mib(),
@@ -66,26 +71,20 @@ def manifest(sweep: Sweep, final: bool) -> dict[str, Any]:
 
 
 def _peak_mib() -> int:
-    """The most memory that this process has held at once."""
+    """Peak memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
-COMPARED = 5  # sweeps before this one
-
-
-FACE_FOUND = "face found"
-
-
 @dataclass(frozen=True)
 class Drift:
-    """One share.
+    """The change of one share since earlier sweeps.
 
     Attributes:
-        name: What it is the share of: "face found", or a class that the model sees.
-        share: Now, 0 … 1.
-        before: Its mean over the last sweeps, None if there are none.
-        alert: Whether it moved by more than the threshold.
+        name: "face found", or a predicted class.
+        share: The share in this sweep, from 0 to 1.
+        before: Its mean over earlier sweeps; None without earlier sweeps.
+        alert: Whether the change exceeds the threshold.
     """
 
     name: str
@@ -94,51 +93,58 @@ class Drift:
     alert: bool
 
 
-def drift(
-    told: dict[str, Any], earlier: Iterable[dict[str, Any]], threshold: float
+def measure_drift(
+    manifest: Manifest, earlier: Iterable[Manifest], threshold: float
 ) -> list[dict[str, Any]]:
-    """Each share of a sweep's new contents beside its mean over the last sweeps of the same recipe.
+    """Compare the shares of a sweep with their means over earlier sweeps with the same recipe.
 
-    Sweeps that described nothing are no measure. A change counts where it is beyond the threshold
-    and beyond twice the standard error of a share of so few images.
+    Sweeps that described no image are ignored. A change raises an alert if it exceeds the threshold
+    and twice the standard error of a share of that many images.
 
     Args:
-        told: The manifest of this sweep.
-        earlier: Manifests before it, the newest first.
-        threshold: Change of a share that is worth an alert.
+        manifest: Manifest of this sweep.
+        earlier: Manifests of earlier sweeps, newest first.
+        threshold: Smallest change of a share that raises an alert.
+
+    Returns:
+        One `Drift` per share, as a dictionary.
     """
-    now = shares(told)
-    if not now:
+    current = measure_shares(manifest)
+    if not current:
         return []
-    same = (one for one in earlier if one["finished"] and one["recipe"] == told["recipe"])
-    before = list(islice((found for one in same if (found := shares(one))), COMPARED))
+    same_recipe = (
+        other for other in earlier if other["finished"] and other["recipe"] == manifest["recipe"]
+    )
+    measured = (shares for other in same_recipe if (shares := measure_shares(other)))
+    before = list(islice(measured, COMPARED_SWEEPS))
     drifts = []
-    for name in dict.fromkeys([*now, *(name for one in before for name in one)]):
-        share = now.get(name, 0.0)
-        known = [one.get(name, 0.0) for one in before]
-        mean = sum(known) / len(known) if known else None
-        moved = mean is not None and abs(share - mean) > max(threshold, _chance(mean, told))
-        drifts.append(asdict(Drift(name, share, mean, moved)))
+    for name in dict.fromkeys([*current, *(name for shares in before for name in shares)]):
+        share = current.get(name, 0.0)
+        mean = sum(shares.get(name, 0.0) for shares in before) / len(before) if before else None
+        alert = mean is not None and abs(share - mean) > max(threshold, _noise(mean, manifest))
+        drifts.append(asdict(Drift(name, share, mean, alert)))
     return drifts
 
 
-def shares(told: dict[str, Any]) -> dict[str, float]:
-    """Of what a sweep described: the share with a face, and of each class among the answers."""
-    seen = _seen(told)
-    if not seen:
+def measure_shares(manifest: Manifest) -> dict[str, float]:
+    """The share of described contents with a face, and the share of each predicted class."""
+    processed = _count_processed(manifest)
+    if not processed:
         return {}
-    faces = sum(told["outcomes"].get(status, 0) for status in DESCRIBED)
-    total = sum(told["classes"].values())
-    classes = {name: count / total for name, count in told["classes"].items()}
-    return {FACE_FOUND: faces / seen} | classes
+    faces = sum(manifest["outcomes"].get(status, 0) for status in USABLE_STATUSES)
+    total = sum(manifest["classes"].values())
+    classes = {name: count / total for name, count in manifest["classes"].items()}
+    return {FACE_FOUND: faces / processed} | classes
 
 
-def _seen(told: dict[str, Any]) -> int:
-    return sum(count for status, count in told["outcomes"].items() if status not in set(ERRORS))
+def _count_processed(manifest: Manifest) -> int:
+    return sum(
+        count for status, count in manifest["outcomes"].items() if status not in set(ERROR_STATUSES)
+    )
 
 
-def _chance(share: float, told: dict[str, Any]) -> float:
-    """Twice the standard error; a share of 0 or 1 counts as one image off it."""
-    count = _seen(told)
+def _noise(share: float, manifest: Manifest) -> float:
+    """Twice the standard error of a share; shares of 0 and 1 are moved inwards by one image."""
+    count = _count_processed(manifest)
     inner = min(max(share, 1 / (count + 1)), count / (count + 1))
     return float(2 * (inner * (1 - inner) / count) ** 0.5)

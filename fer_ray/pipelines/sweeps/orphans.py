@@ -1,4 +1,4 @@
-"""Results that no image of the store has any more."""
+"""Removal of results that no image of the store uses any more."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -7,71 +7,73 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.pipelines.sweeps.commits import insist
-from fer_ray.pipelines.sweeps.publish import take_images
+from fer_ray.pipelines.sweeps.commits import retry_commit
+from fer_ray.pipelines.sweeps.publish import refresh_images
 from fer_ray.storage.ledger.scratch import Scratch
 from fer_ray.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from fer_ray.pipelines.sweeps.context import Sweep
+    from fer_ray.pipelines.sweeps.context import SweepContext
 
-MOST_REMOVED = 1 << 19  # contents at once; each commit reads the keys of all results
-READERS = timedelta(hours=1)  # for which results stay that an image had: a reader may be at it
+MAX_REMOVED = 1 << 19  # contents per commit; each commit reads the keys of all results
+READER_GRACE = timedelta(hours=1)  # how long results stay for readers of an earlier version
 KEY = ["sha256", "recipe"]
 
 
-def remove_orphans(sweep: "Sweep", finished: list[str]) -> None:
-    """Remove results that no image has any more, but those that a reader may still look for.
+def remove_orphans(sweep: "SweepContext", finished: list[str]) -> None:
+    """Remove results that no image uses, except those that a reader may still need.
+
+    Only results of finished sweeps and of sweeps older than the retention are removed, since any
+    other sweep may be about to publish the images of its results.
 
     Args:
-        sweep: This sweep, which has published.
-        finished: Sweeps that came to their end. What they left counts, as what sweeps older than
-            the retention left; another one may be about to publish the rest.
+        sweep: This sweep, which has published its images.
+        finished: Names of finished sweeps.
     """
     store, record, scratch = sweep.store, sweep.record, sweep.ledger.scratch
     images = store.snapshot("images")
-    take_images(sweep, images)
-    _note_in_use(sweep, images)
-    _find(scratch, store.snapshot("results"), sweep.oldest_kept, finished)
-    record.orphans_kept = _keep_in_use(scratch)
-    for keys in scratch.blocks("SELECT * FROM orphans", MOST_REMOVED):
+    refresh_images(sweep, images)
+    _load_recently_used(sweep, images)
+    _find_orphans(scratch, store.snapshot("results"), sweep.retention_start, finished)
+    record.results_waiting = _exclude_recently_used(scratch)
+    for keys in scratch.blocks("SELECT * FROM orphans", MAX_REMOVED):
         if store.snapshot("images").version == sweep.ledger.images_version:
-            insist(partial(_remove, sweep, keys), store.uri)
-            record.orphans += keys.num_rows
-        else:  # another sweep has published since, images with some of these contents perhaps
-            record.orphans_kept += keys.num_rows
+            retry_commit(partial(_delete, sweep, keys), store.uri)
+            record.results_removed += keys.num_rows
+        else:  # another sweep has published in the meantime, perhaps images with these contents
+            record.results_waiting += keys.num_rows
 
 
-def _note_in_use(sweep: "Sweep", images: Snapshot) -> None:
-    """Keep in mind the contents of images that the store had a while ago."""
-    scratch, seen = sweep.ledger.scratch, images.files()
+def _load_recently_used(sweep: "SweepContext", images: Snapshot) -> None:
+    """Load the contents of images in recent versions of the store into the table `in_use`."""
+    scratch, loaded = sweep.ledger.scratch, images.files()
     scratch.run("CREATE TABLE in_use (sha256 VARCHAR, recipe VARCHAR)")
-    for version in sweep.store.versions("images", datetime.now(UTC) - READERS):
-        before = sweep.store.snapshot("images", version)
-        for batch in before.batches(KEY, but=seen):
+    for version in sweep.store.versions("images", datetime.now(UTC) - READER_GRACE):
+        earlier = sweep.store.snapshot("images", version)
+        for batch in earlier.batches(KEY, excluding=loaded):
             scratch.insert("in_use", pa.table(batch))
-        seen |= before.files()
+        loaded |= earlier.files()
 
 
-def _find(scratch: Scratch, results: Snapshot, before: str, finished: list[str]) -> None:
-    """Find the results of settled sweeps that no image has."""
+def _find_orphans(scratch: Scratch, results: Snapshot, before: str, finished: list[str]) -> None:
+    """Write the keys of unused results of settled sweeps into the table `orphans`."""
     scratch.run("CREATE TEMP TABLE keys (sha256 VARCHAR, recipe VARCHAR)")
-    done = pa.array(finished, pa.string())
+    finished_sweeps = pa.array(finished, pa.string())
     for batch in results.batches([*KEY, "sweep"]):
-        settled = pc.or_(pc.less(batch["sweep"], before), pc.is_in(batch["sweep"], done))
+        settled = pc.or_(pc.less(batch["sweep"], before), pc.is_in(batch["sweep"], finished_sweeps))
         scratch.insert("keys", pa.table(batch.filter(settled)))
     query = "SELECT DISTINCT sha256, recipe FROM keys ANTI JOIN images USING (sha256, recipe)"
     scratch.run(f"CREATE TABLE orphans AS {query}")
 
 
-def _keep_in_use(scratch: Scratch) -> int:
-    """Leave those out that are in use; how many."""
+def _exclude_recently_used(scratch: Scratch) -> int:
+    """Delete the keys that are in use from `orphans`; return their number."""
     count = "SELECT count(*) FROM orphans"
-    found = scratch.one(count)
+    before = scratch.scalar(count)
     scratch.run("DELETE FROM orphans o USING in_use u "
                 "WHERE o.sha256 = u.sha256 AND o.recipe = u.recipe")  # fmt: skip
-    return int(found - scratch.one(count))
+    return int(before - scratch.scalar(count))
 
 
-def _remove(sweep: "Sweep", keys: pa.Table) -> None:
-    sweep.store.remove(sweep.store.snapshot("results"), keys, sweep.meta)
+def _delete(sweep: "SweepContext", keys: pa.Table) -> None:
+    sweep.store.delete_results(sweep.store.snapshot("results"), keys, sweep.commit_metadata)

@@ -1,4 +1,4 @@
-"""The end of a sweep: its images are published at once."""
+"""Publication of a sweep: all changes of `images` in one commit."""
 
 import logging
 from functools import partial
@@ -6,26 +6,30 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fer_ray.pipelines.sweeps.commits import insist
+from fer_ray.pipelines.sweeps.commits import retry_commit
 from fer_ray.schemas import IMAGES_SCHEMA
 from fer_ray.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from fer_ray.pipelines.sweeps.context import Sweep
+    from fer_ray.pipelines.sweeps.context import SweepContext
 
 logger = logging.getLogger(__name__)
 
 
-def publish(sweep: "Sweep") -> dict[str, int]:
-    """Commit all changes of `images` at once; the numbers of rows put and deleted."""
-    return insist(partial(_publish, sweep), sweep.store.uri)
+def publish(sweep: "SweepContext") -> dict[str, int]:
+    """Commit all changes of `images` at once.
+
+    Returns:
+        The number of rows written (`put`, `replaced` of them existed) and deleted (`delete`).
+    """
+    return retry_commit(partial(_publish, sweep), sweep.store.uri)
 
 
-def _publish(sweep: "Sweep") -> dict[str, int]:
+def _publish(sweep: "SweepContext") -> dict[str, int]:
     ledger = sweep.ledger
     base = sweep.store.snapshot("images")
-    take_images(sweep, base)
-    _look_at_results_again(sweep)
+    refresh_images(sweep, base)
+    _hold_back_images(sweep)
     counts = ledger.count_changes()
     if counts["put"] or counts["delete"]:
         _commit_images(sweep, base, counts)
@@ -33,32 +37,35 @@ def _publish(sweep: "Sweep") -> dict[str, int]:
     return counts
 
 
-def take_images(sweep: "Sweep", images: Snapshot) -> None:
-    """Take up the store's images of that version, unless the ledger has these."""
-    if images.version != sweep.ledger.images_version:  # another sweep has published since
+def refresh_images(sweep: "SweepContext", images: Snapshot) -> None:
+    """Load the store's images again if another sweep has published since."""
+    if images.version != sweep.ledger.images_version:
         sweep.ledger.load_images(images)
 
 
-def _look_at_results_again(sweep: "Sweep") -> None:
-    """Hold images back whose contents' results another sweep has removed since this one planned.
+def _hold_back_images(sweep: "SweepContext") -> None:
+    """Hold back images whose results another sweep has removed since this one was planned.
 
-    They are as they were before, so the next sweep describes them.
+    Their rows stay unchanged, so the next sweep describes them.
     """
-    ledger, before = sweep.ledger, sweep.ledger.results_version
+    ledger, planned_version = sweep.ledger, sweep.ledger.results_version
     results = sweep.store.snapshot("results")
-    made = int(before < 0)  # the table's first version is an empty one
-    if results.version in (before, before + made + sweep.record.commits):  # nobody else was here
+    created = int(planned_version < 0)  # creating the table is a version as well
+    own_version = planned_version + created + sweep.record.result_commits
+    if results.version in (planned_version, own_version):  # no other sweep has committed
         return
     ledger.load_results(results)
-    if left := ledger.count_to_describe():
-        logger.warning("%d contents are left to the next sweep: another one has removed their "
-                       "results meanwhile, as no image had them yet", left)  # fmt: skip
+    if count := ledger.count_to_describe():
+        logger.warning(
+            "%d contents are left to the next sweep: another sweep has removed their results "
+            "because no image used them yet", count,
+        )  # fmt: skip
 
 
-def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> None:
+def _commit_images(sweep: "SweepContext", base: Snapshot, counts: dict[str, int]) -> None:
     changes = sweep.ledger.changes()
     if counts["replaced"] or counts["delete"]:
-        sweep.store.merge(base, changes, ("path",), sweep.meta)
+        sweep.store.merge(base, changes, ("path",), sweep.commit_metadata)
         return
     rows = pa.RecordBatchReader.from_batches(
         IMAGES_SCHEMA,
@@ -70,4 +77,4 @@ def _commit_images(sweep: "Sweep", base: Snapshot, counts: dict[str, int]) -> No
             for batch in changes
         ),
     )
-    sweep.store.append(base, rows, IMAGES_SCHEMA, sweep.meta)
+    sweep.store.append(base, rows, IMAGES_SCHEMA, sweep.commit_metadata)

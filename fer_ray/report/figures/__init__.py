@@ -1,1 +1,1 @@
-"""Figures of the report."""
+"""Figures of the report, drawn with matplotlib in a light and a dark theme."""

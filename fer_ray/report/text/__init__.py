@@ -1,1 +1,1 @@
-"""Wording of the report."""
+"""Text of the report: formatted values, sentences and the verdict."""

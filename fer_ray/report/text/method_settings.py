@@ -1,53 +1,53 @@
-"""What defines the results: settings of the frames, and the recipe of each experiment."""
+"""The settings that define the results: extraction, and each experiment's method and splits."""
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fer_ray.evaluation.comparable import Group
+from fer_ray.evaluation.experiment_groups import ExperimentGroup
 from fer_ray.evaluation.results import ExperimentResults
 
 Rows = list[tuple[str, ...]]
 
-# Of a recipe's settings: those that the experiment's name tells anyway, and those without a part in
-# it. A recipe holds all settings of the command that it came from.
-TOLD = {"kernels", "feature_set", "protocol", "folds"}
+# A recipe has all settings of the command that created it. These are not shown: they are part of
+# the experiment's label, or do not apply to its protocol or kernel.
+IN_LABEL = {"kernels", "feature_set", "protocol", "folds"}
 RANDOM_ONLY = {"n_trials", "train_share", "test_share"}
-NO_PART = {"linear": {"gamma", "degree"}, "rbf": {"degree"}}
+UNUSED_BY_KERNEL = {"linear": {"gamma", "degree"}, "rbf": {"degree"}}
 
 
-def recipe_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Of each experiment its label, its name, and its settings as (name, value)."""
+def experiment_setting_rows(groups: Sequence[ExperimentGroup]) -> list[dict[str, Any]]:
+    """Label, name and settings (name, value) of each experiment."""
     return [
         {
             "label": f"{item.label}, {group.split}",
             "experiment": item.summary.experiment,
-            "settings": _settings(item),
+            "settings": _applicable_settings(item),
         }
         for group in groups
         for item in group.models
     ]
 
 
-def _settings(item: ExperimentResults) -> Rows:
-    """The recipe of an experiment, flat; the seed of its splits, too, where the recipe has none."""
-    recipe, made = dict(item.recipe), item.summary
+def _applicable_settings(item: ExperimentResults) -> Rows:
+    """The settings of an experiment, flat, with the seed of its splits if they have none."""
+    recipe, protocol = dict(item.fit_settings), item.summary.protocol
     if not recipe:
         return []
-    own = recipe.pop("settings", {})
-    absent = TOLD | NO_PART.get(recipe.get("kernel", ""), set())
-    if made.protocol != "random":
-        absent |= RANDOM_ONLY
-    if made.protocol != "random" and not own.get("augment"):
-        absent |= {"seed"}
-    kept = {name: value for name, value in own.items() if name not in absent}
-    seed = {} if own else {"seed": int(item.trials["seed"].iloc[0])}
+    settings = recipe.pop("settings", {})
+    hidden = IN_LABEL | UNUSED_BY_KERNEL.get(recipe.get("kernel", ""), set())
+    if protocol != "random":
+        hidden |= RANDOM_ONLY
+    if protocol != "random" and not settings.get("augment"):
+        hidden |= {"seed"}
+    shown = {name: value for name, value in settings.items() if name not in hidden}
+    seed = {} if settings else {"seed": int(item.trials["seed"].iloc[0])}
     parts = (value if isinstance(value, dict) else {name: value} for name, value in recipe.items())
-    return [row for part in (*parts, kept, seed) for row in setting_rows(part)]
+    return [row for part in (*parts, shown, seed) for row in setting_rows(part)]
 
 
 def setting_rows(settings: dict[str, Any]) -> Rows:
-    """Nested settings as dotted names and values."""
+    """Flatten nested settings to dotted names and values."""
     return list(_flatten("", settings))
 
 

@@ -1,4 +1,4 @@
-"""What the page of a prediction says in words: whether the model carries over, and the caveats."""
+"""Text of a prediction's page: whether a model transfers to another source, and the caveats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,116 +7,143 @@ from typing import Any
 import numpy as np
 
 from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.models.bundles.evidence import Evidence
-from fer_ray.report.text import wording
+from fer_ray.models.bundles.bundle_manifest import Evidence
+from fer_ray.report.text import formatting
 
 Figures = dict[str, Any]  # `figures` of an evaluation
-LOWER_ONLY = "Less accurate, though not by mean recall,"
-HIGHER_ONLY = "More accurate, though not by mean recall,"
-NOWHERE = (float("nan"), float("nan"))
+NAN_INTERVAL = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
-class Case:
-    """One model on one source: what the page tells of."""
+class Transfer:
+    """The evaluation of one model on one source.
 
-    run: RunResults  # of the prediction
-    item: ExperimentResults  # its answers, as an experiment of one trial
+    Attributes:
+        run: The predictions, as the results of a run.
+        item: The predictions, as an experiment with one trial.
+        evidence: The model's performance under its training protocol.
+        evaluation: `evaluation` of predict.json.
+    """
+
+    run: RunResults
+    item: ExperimentResults
     evidence: Evidence
-    found: dict[str, Any]  # `evaluation` of predict.json
+    evaluation: dict[str, Any]
 
     @property
     def figures(self) -> Figures:
-        """The figures here."""
-        figures: Figures = self.found["figures"]
+        """The metrics on this source."""
+        figures: Figures = self.evaluation["figures"]
         return figures
 
 
-def shared(case: Case) -> list[str]:
-    """The classes that are tested here and were under the training protocol."""
+def common_classes(transfer: Transfer) -> list[str]:
+    """The classes that were tested both on this source and under the training protocol."""
+    trained = transfer.evidence.recall_by_class
+    return [name for name in transfer.figures["recall_by_class"] if name in trained]
+
+
+def common_macro_recall(transfer: Transfer) -> tuple[float, tuple[float, ...], float]:
+    """Macro recall over the common classes.
+
+    Returns:
+        The value on this source, its interval (NaN if classes are not the same in both), and the
+        value under the training protocol.
+    """
+    recalls, common = transfer.figures["recall_by_class"], common_classes(transfer)
+    if not common:
+        return float("nan"), NAN_INTERVAL, float("nan")
+    interval = interval_or_nan(transfer.figures["intervals_95"]["macro_recall"])
+    trained = transfer.evidence.recall_by_class
+    return (
+        float(np.mean([recalls[name]["recall"] for name in common])),
+        interval if len(common) == len(recalls) else NAN_INTERVAL,
+        float(np.mean([trained[name].recall for name in common])),
+    )
+
+
+def interval_or_nan(interval: Sequence[float | None]) -> tuple[float, float]:
+    """An interval, with NaN for both ends if it is unknown."""
+    return formatting.known_interval(interval) or NAN_INTERVAL
+
+
+def headline(transfer: Transfer) -> str:
+    """Whether the model transfers, as far as the intervals show.
+
+    A larger share of an easy class alone raises accuracy, so macro recall must agree.
+    """
+    low, high = interval_or_nan(transfer.figures["intervals_95"]["accuracy"])
+    trained_low, trained_high = interval_or_nan(transfer.evidence.interval_95)
+    _, (recall_low, recall_high), trained_recall = common_macro_recall(transfer)
+    if np.isnan(trained_low) or np.isnan(low):
+        return f"{formatting.percent(transfer.figures['accuracy'])} on these images"
+    if high < trained_low:
+        # The negation also covers a macro recall without an interval (NaN).
+        worse = not recall_high >= trained_recall
+        return (
+            "Worse on these images than on the training data"
+            if worse
+            else "Lower accuracy than on the training data, but not lower macro recall"
+        )
+    if low > trained_high:
+        better = not recall_low <= trained_recall
+        return (
+            "Better on these images than on the training data"
+            if better
+            else "Higher accuracy than on the training data, but not higher macro recall"
+        )
+    return "No clear difference from the training data"
+
+
+def sentence(transfer: Transfer) -> str:
+    """Both accuracies, with their intervals, numbers of images and protocols."""
+    figures, evidence = transfer.figures, transfer.evidence
+    accuracy = formatting.with_interval(figures["accuracy"], figures["intervals_95"]["accuracy"])
+    trained = formatting.with_interval(evidence.test_accuracy, evidence.interval_95)
+    return (
+        f"On {transfer.run.data_name}, {formatting.mid_sentence(transfer.item.label)} has an "
+        f"accuracy of {accuracy} on the {figures['images']} labelled images with a detected face "
+        f"({formatting.percent(transfer.evaluation['coverage'])} coverage); on {evidence.data} "
+        f"({evidence.protocol}) it was {trained}."
+    )
+
+
+def notes(transfer: Transfer) -> list[str]:
+    """Caveats on the figures."""
+    evidence, figures = transfer.evidence, transfer.figures
+    notes = []
+    if evidence.synthetic != transfer.run.synthetic:
+        images = "training images" if evidence.synthetic else "images of this evaluation"
+        notes.append(f"The {images} are synthetic faces, generated by a program.")
+    low, _ = interval_or_nan(figures["intervals_95"]["accuracy"])
+    if low <= figures["commonest_class_share"]:
+        notes.append(
+            "Always predicting the majority class would score "
+            f"{formatting.percent(figures['commonest_class_share'])}, which is not below the "
+            "interval."
+        )
     return [
-        name for name in case.figures["recall_by_class"] if name in case.evidence.recall_by_class
+        *notes,
+        *_exclusion_notes(transfer.evaluation),
+        "Accuracy depends on the class frequencies, which differ between the two; macro recall "
+        "does not. Subject overlap with the training data is unknown, except for identical files.",
     ]
 
 
-def shared_recall(case: Case) -> tuple[float, tuple[float, ...], float]:
-    """Mean recall over the shared classes: here, its interval, and under the training protocol."""
-    here, both = case.figures["recall_by_class"], shared(case)
-    if not both:
-        return float("nan"), NOWHERE, float("nan")
-    interval = span_of(case.figures["intervals_95"]["macro_recall"])
-    return (
-        float(np.mean([here[name]["recall"] for name in both])),
-        interval if len(both) == len(here) else NOWHERE,
-        float(np.mean([case.evidence.recall_by_class[name].recall for name in both])),
-    )
-
-
-def span_of(interval: Sequence[float | None]) -> tuple[float, float]:
-    """An interval with nan where there is none."""
-    return wording.known(interval) or NOWHERE
-
-
-def headline(case: Case) -> str:
-    """Whether the model carries over, as far as the intervals tell.
-
-    More faces of an easy class alone raise accuracy, so mean recall must agree.
-    """
-    low, high = span_of(case.figures["intervals_95"]["accuracy"])
-    before = span_of(case.evidence.interval_95)
-    _, recall, trained_recall = shared_recall(case)
-    if np.isnan(before[0]) or np.isnan(low):
-        return f"{wording.percent(case.figures['accuracy'])} on these images"
-    if high < before[0]:
-        worse = not recall[1] >= trained_recall  # also where mean recall has no interval
-        return f"{'Worse' if worse else LOWER_ONLY} on these images than where it was trained"
-    if low > before[1]:
-        better = not recall[0] <= trained_recall
-        return f"{'Better' if better else HIGHER_ONLY} on these images than where it was trained"
-    return "No clear difference from where it was trained"
-
-
-def sentence(case: Case) -> str:
-    """Both accuracies with all that they need to be understood."""
-    here, there = case.figures, case.evidence
-    now = wording.with_span(here["accuracy"], here["intervals_95"]["accuracy"])
-    before = wording.with_span(there.test_accuracy, there.interval_95)
-    return (
-        f"On {case.run.data_name}, {wording.mid_sentence(case.item.label)} has an accuracy of "
-        f"{now} on {here['images']} labelled images in which it finds a face, "
-        f"{wording.percent(case.found['coverage'])} of them; on {there.data} ({there.protocol}) it "
-        f"was {before}."
-    )
-
-
-def notes(case: Case) -> list[str]:
-    """What keeps a reader from taking the figures for more than they are."""
-    found, here = case.found, case.figures
-    told = []
-    if case.evidence.synthetic != case.run.synthetic:
-        drawn = "the model was trained" if case.evidence.synthetic else "it is tested here"
-        told.append(f"The faces on which {drawn} are synthetic: drawn by a program.")
-    if span_of(here["intervals_95"]["accuracy"])[0] <= here["commonest_class_share"]:
-        told.append(
-            "Always answering with the commonest class here would score "
-            f"{wording.percent(here['commonest_class_share'])}, which is not below the interval."
+def _exclusion_notes(evaluation: dict[str, Any]) -> list[str]:
+    notes = []
+    if evaluation["left_out_trained_on"]:
+        notes.append(
+            f"Excluded: {evaluation['left_out_trained_on']} images that the model was trained on."
         )
-    if found["left_out_trained_on"]:
-        told.append(
-            f"{found['left_out_trained_on']} images are left out: the model was trained on them."
-        )
-    if found["left_out_unknown_class"]:
-        counts = ", ".join(f"{name} {n}" for name, n in found["left_out_unknown_class"].items())
-        told.append(f"Left out, since the model cannot answer with their class: {counts}.")
-    if found["classes_without_images"]:
-        absent = ", ".join(found["classes_without_images"])
-        told.append(f"Not tested, since no image here is labelled so: {absent}.")
-    if found["classes_without_answers"]:
-        absent = ", ".join(found["classes_without_answers"])
-        told.append(f"Not tested, since no face was found in any image labelled so: {absent}.")
-    told.append(
-        "Accuracy depends on how often each class occurs, which differs between the two; mean "
-        "recall does not. Whether people here were also seen in training is not known, unless the "
-        "files are the same."
-    )
-    return told
+    if evaluation["left_out_unknown_class"]:
+        excluded = evaluation["left_out_unknown_class"]
+        counts = ", ".join(f"{name} {count}" for name, count in excluded.items())
+        notes.append(f"Excluded, since the model does not predict their class: {counts}.")
+    if evaluation["classes_without_images"]:
+        names = ", ".join(evaluation["classes_without_images"])
+        notes.append(f"Not tested, since no image has this label: {names}.")
+    if evaluation["classes_without_answers"]:
+        names = ", ".join(evaluation["classes_without_answers"])
+        notes.append(f"Not tested, since no face was found in any image with this label: {names}.")
+    return notes

@@ -1,21 +1,28 @@
-"""The verdict: which experiment leads, by how much, and whether the data bear it out."""
+"""The verdict of a report: the best experiment, its lead, and whether the data support it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fer_ray.evaluation.comparable import Group, grouped
-from fer_ray.evaluation.compare import Comparison, compare
+from fer_ray.evaluation.comparison import Comparison, compare
+from fer_ray.evaluation.experiment_groups import ExperimentGroup, group_experiments
 from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.report.text import wording
+from fer_ray.report.text import formatting
 from fer_ray.vocabulary import EMOTIONS
 
-PARADOX_GAP = 0.05  # accuracy above macro recall by this much is worth a warning
+RECALL_GAP = 0.05  # by which accuracy may exceed macro recall without a warning
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer of a run, for the top of the page."""
+    """The conclusion of a run, for the top of the page.
+
+    Attributes:
+        headline: The best experiment, or why there is none.
+        sentence: The accuracies behind it, with intervals and protocol.
+        notes: Caveats.
+        lead: The best experiment; None without experiments.
+    """
 
     headline: str
     sentence: str
@@ -23,141 +30,148 @@ class Verdict:
     lead: ExperimentResults | None
 
 
-def difference(best: ExperimentResults, other: ExperimentResults) -> Comparison | None:
-    """Paired difference of accuracy within a group; None where it has no interval."""
-    found = compare((best.trials, best.predictions), (other.trials, other.predictions))
-    return found if wording.known(found.interval) else None
-
-
 def judge(run: RunResults) -> Verdict:
-    """The verdict on a run."""
-    groups = grouped(run.experiments)
+    """Derive the verdict of a run from its first group of experiments."""
+    groups = group_experiments(run.experiments)
     if not groups:
-        sentence = "No experiment has been run on these images, so there is no verdict."
+        sentence = "No experiment has been run on these images."
         return Verdict("No verdict yet", sentence, tuple(_data_notes(run)), None)
     group = groups[0]
-    holds, claim = _compare(group) if len(group.models) > 1 else (True, _alone(group.best))
+    if len(group.models) > 1:
+        conclusive, claim = _compare_best_two(group)
+    else:
+        conclusive, claim = True, _describe_only(group.best)
     sentence = (
-        f"On {run.data_name} ({group.split}), {claim}{_caveat(group.best, holds)} "
-        f"({_method(group)})."
+        f"On {run.data_name} ({group.split}), {claim}{_overlap_caveat(group.best, conclusive)} "
+        f"({_interval_methods(group)})."
     )
-    notes = [*_data_notes(run), *_sharing_notes(groups), *_lead_notes(group)]
-    return Verdict(_headline(group, holds), sentence, tuple(notes), group.best)
+    notes = [*_data_notes(run), *_overlap_notes(groups), *_lead_notes(group)]
+    return Verdict(_headline(group, conclusive), sentence, tuple(notes), group.best)
 
 
-def _headline(group: Group, holds: bool) -> str:
+def paired_difference(first: ExperimentResults, second: ExperimentResults) -> Comparison | None:
+    """Paired difference of accuracy within a group; None if it has no interval."""
+    comparison = compare((first.trials, first.predictions), (second.trials, second.predictions))
+    return comparison if formatting.known_interval(comparison.interval) else None
+
+
+def _headline(group: ExperimentGroup, conclusive: bool) -> str:
     if len(group.models) == 1:
-        return f"{group.best.label}, with nothing to compare"
-    return f"{group.best.label} leads" if holds else "Too close to call"
+        return f"{group.best.label}: nothing to compare it with"
+    return f"{group.best.label} leads" if conclusive else "Too close to call"
 
 
-def _alone(only: ExperimentResults) -> str:
+def _describe_only(only: ExperimentResults) -> str:
     return f"{_score(only)}; no other experiment was tested on the same images"
 
 
-def _compare(group: Group) -> tuple[bool, str]:
-    """Whether the data bear out the lead of the best, and both scores with the reason."""
+def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
+    """Whether the lead of the best experiment is conclusive, and both scores with the reason."""
     best, second = group.models[:2]
     gap = 100 * (best.summary.test_accuracy - second.summary.test_accuracy)
-    paired = difference(best, second)
-    ends = [wording.known(one.summary.interval) for one in (best, second)]
+    paired = paired_difference(best, second)
+    intervals = [formatting.known_interval(item.summary.interval) for item in (best, second)]
     if paired is not None:
-        holds, reason = paired.conclusive, _paired_reason(paired)
-    elif ends[0] is None or ends[1] is None:
-        holds, reason = False, f"a gap of {gap:.1f} points may be chance"
+        conclusive, reason = paired.conclusive, _describe_paired(paired)
+    elif intervals[0] is None or intervals[1] is None:
+        conclusive, reason = False, f"a difference of {gap:.1f} points may be due to chance"
     else:
-        holds = ends[0][0] > ends[1][1]
-        overlap = "do not overlap" if holds else "overlap"
-        reason = f"the intervals of the two, {gap:.1f} points apart, {overlap}"
-    scores = f"{_score(best)} and {wording.mid_sentence(second.label)} {_share(second)}"
-    return holds, f"{scores}; {reason}"
+        conclusive = intervals[0][0] > intervals[1][1]
+        overlap = "do not overlap" if conclusive else "overlap"
+        reason = f"the difference is {gap:.1f} points, and their intervals {overlap}"
+    scores = f"{_score(best)} and {formatting.mid_sentence(second.label)} {_accuracy(second)}"
+    return conclusive, f"{scores}; {reason}"
 
 
-def _paired_reason(paired: Comparison) -> str:
-    zero = "leaves out zero" if paired.conclusive else "includes zero"
-    span = wording.signed_span(paired.interval)
-    return f"their paired difference of {100 * paired.difference:.1f} points ({span}) {zero}"
+def _describe_paired(paired: Comparison) -> str:
+    zero = "excludes zero" if paired.conclusive else "includes zero"
+    interval = formatting.signed_interval(paired.interval)
+    return f"their paired difference of {100 * paired.difference:.1f} points ({interval}) {zero}"
 
 
 def _score(item: ExperimentResults) -> str:
-    return f"{wording.mid_sentence(item.label)} has an accuracy of {_share(item)}"
+    return f"{formatting.mid_sentence(item.label)} has an accuracy of {_accuracy(item)}"
 
 
-def _share(item: ExperimentResults) -> str:
-    return wording.with_span(item.summary.test_accuracy, item.summary.interval)
+def _accuracy(item: ExperimentResults) -> str:
+    return formatting.with_interval(item.summary.test_accuracy, item.summary.interval)
 
 
-def _method(group: Group) -> str:
-    """How the intervals in the sentence were made; the best alone may have none of its own."""
+def _interval_methods(group: ExperimentGroup) -> str:
+    """The methods of the intervals in the sentence; the best experiment may have no interval."""
     best = group.best.summary
-    if wording.known(best.interval):
+    if formatting.known_interval(best.interval):
         return f"95\u00a0% intervals: {best.interval_method}"
-    paired = difference(*group.models[:2]) if len(group.models) > 1 else None
-    beside = f"; of the difference: {paired.method}" if paired else ""
-    return wording.no_interval(best) + beside
+    paired = paired_difference(*group.models[:2]) if len(group.models) > 1 else None
+    suffix = f"; interval of the difference: {paired.method}" if paired else ""
+    return formatting.missing_interval(best) + suffix
 
 
-def _caveat(item: ExperimentResults, holds: bool) -> str:
-    """What weakens a verdict that holds, or comes on top of one that does not."""
-    shared = item.summary.test_subject_in_train
-    if item.summary.protocol != "random" or shared == 0:
+def _overlap_caveat(item: ExperimentResults, conclusive: bool) -> str:
+    """Subject overlap, which weakens a conclusive verdict and adds to an inconclusive one."""
+    share = item.summary.test_subject_in_train
+    if item.summary.protocol != "random" or share == 0:
         return ""
-    link = ", but" if holds else "; besides,"
-    if np.isnan(shared):
-        return f"{link} the same person may be in training and in test"
-    return f"{link} {wording.percent(shared)} of the test images show a person seen in training"
+    link = ", but" if conclusive else "; in addition,"
+    if np.isnan(share):
+        return f"{link} the same person may be in both training and test"
+    return (
+        f"{link} {formatting.percent(share)} of the test images show a subject who is also in "
+        "training"
+    )
 
 
 def _data_notes(run: RunResults) -> list[str]:
     if not run.synthetic:
         return []
     return [
-        "The faces are synthetic: drawn by a program. These accuracies show that the job works; "
-        "they say nothing about real faces."
+        "The images are synthetic faces, generated by a program. These accuracies show that the "
+        "pipeline works; they say nothing about real faces."
     ]
 
 
-def _sharing_notes(groups: list[Group]) -> list[str]:
-    """What the first random splits share; each of them has a line of its own further down."""
+def _overlap_notes(groups: list[ExperimentGroup]) -> list[str]:
+    """The subject overlap of the first random splits; each group states its own further down."""
     random = [group for group in groups if group.best.summary.protocol == "random"]
     return [
-        f"{group.title}: {wording.mid_sentence(wording.sharing(group.best.summary))}"
+        f"{group.title}: {formatting.mid_sentence(formatting.explain_overlap(group.best.summary))}"
         for group in random[:1]
     ]
 
 
-def _lead_notes(group: Group) -> list[str]:
+def _lead_notes(group: ExperimentGroup) -> list[str]:
     notes = []
     if len(group.models) > 2:
         notes.append(
-            f"The best of {len(group.models)} was picked on the images that it is tested on, which "
-            "flatters it a little."
+            f"The best of {len(group.models)} models was selected on its own test images, so its "
+            "accuracy is slightly optimistic."
         )
     lead = group.best
-    if lead.summary.test_accuracy - lead.summary.macro_recall > PARADOX_GAP:
-        notes.append(_paradox(lead))
-    interval = wording.known(lead.summary.interval)
+    if lead.summary.test_accuracy - lead.summary.macro_recall > RECALL_GAP:
+        notes.append(_imbalance_note(lead))
+    interval = formatting.known_interval(lead.summary.interval)
     if interval is not None and interval[0] <= lead.majority_share:
-        notes.append(_nothing_learned(lead))
+        notes.append(_majority_note(lead))
     return notes
 
 
-def _nothing_learned(lead: ExperimentResults) -> str:
+def _majority_note(lead: ExperimentResults) -> str:
     return (
-        f"The leader may have learned nothing: always answering “{_commonest(lead)}” would score "
-        f"{wording.percent(lead.majority_share)}, which is not below its interval "
-        f"({wording.span(lead.summary.interval)})."
+        f"The best model may have learned nothing: always predicting “{_majority_class(lead)}” "
+        f"would score {formatting.percent(lead.majority_share)}, which is not below its interval "
+        f"({formatting.interval(lead.summary.interval)})."
     )
 
 
-def _commonest(lead: ExperimentResults) -> str:
+def _majority_class(lead: ExperimentResults) -> str:
     return EMOTIONS[int(np.argmax(lead.summary.confusion.sum(axis=1)))]
 
 
-def _paradox(lead: ExperimentResults) -> str:
+def _imbalance_note(lead: ExperimentResults) -> str:
     return (
-        "Accuracy flatters unbalanced classes: always answering "
-        f"“{_commonest(lead)}” would already score {wording.percent(lead.majority_share)}, and "
-        f"the leader’s mean recall over classes is {wording.percent(lead.summary.macro_recall)}, "
-        f"below its accuracy of {wording.percent(lead.summary.test_accuracy)}."
+        "Accuracy is optimistic for unbalanced classes: always predicting "
+        f"“{_majority_class(lead)}” would already score {formatting.percent(lead.majority_share)}, "
+        "and the macro recall of the best model is "
+        f"{formatting.percent(lead.summary.macro_recall)}, below its accuracy of "
+        f"{formatting.percent(lead.summary.test_accuracy)}."
     )

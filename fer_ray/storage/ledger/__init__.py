@@ -1,1 +1,1 @@
-"""The scratch database that holds a sweep's listing against its store."""
+"""The scratch database in which a sweep compares its listing with its store."""

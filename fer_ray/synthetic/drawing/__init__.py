@@ -1,1 +1,1 @@
-"""Drawing the synthetic face into pixels."""
+"""Rendering of a synthetic face to pixels."""

@@ -1,9 +1,8 @@
-"""Backdrop, neck, shoulders and clothes."""
+"""Background, neck, shoulders and clothes."""
 
 import numpy as np
 
-from fer_ray.synthetic.drawing.canvas import darken, lay
-from fer_ray.synthetic.drawing.scene import Scene
+from fer_ray.synthetic.drawing.canvas import Scene, darken, paint
 from fer_ray.synthetic.shapes.curves import (
     SIDES,
     Plane,
@@ -14,13 +13,13 @@ from fer_ray.synthetic.shapes.curves import (
     smooth_step,
 )
 
-NECK_SHADE = 0.70  # the neck lies in the shade of the head
+NECK_SHADE = 0.70  # the head shades the neck
 SHOULDER_Y = 137.0  # where the neck meets the clothes
 NECKLINE_DEPTH = {"crew_neck": 13.0, "v_neck": 36.0, "collar": 40.0}
 
 
-def backdrop(scene: Scene) -> Plane:
-    """An empty studio wall (HEIGHT_PX, WIDTH_PX), lit a little unevenly."""
+def draw_background(scene: Scene) -> Plane:
+    """A studio wall (HEIGHT_PX, WIDTH_PX) in slightly uneven light."""
     falloff = 1 - 0.10 * ((scene.canvas.y + 40) / 200) ** 2
     sideways = 1 + 0.0012 * scene.subject.studio.light_x * scene.canvas.x
     wall = scene.subject.studio.background * falloff * sideways + 0.015 * scene.texture(1, 60)
@@ -28,14 +27,14 @@ def backdrop(scene: Scene) -> Plane:
 
 
 def draw_body(image: Plane, scene: Scene) -> None:
-    """Neck and clothes; hair behind the neck must be there already."""
+    """Draw neck and clothes, over the hair behind the neck."""
     neck = _neck_half_width(scene)
     _draw_neck(image, scene, neck)
     _draw_garment(image, scene, neck)
 
 
 def _neck_half_width(scene: Scene) -> float:
-    # At rest: the neck does not narrow with a dropping jaw.
+    # Of the face at rest: the neck does not narrow when the jaw drops.
     head = scene.subject.head
     return 64.5 * head.width * float(np.sqrt(head.jaw_width)) * head.neck_width
 
@@ -44,17 +43,17 @@ def _draw_neck(image: Plane, scene: Scene, neck: float) -> None:
     right = [(neck, 50), (neck * 0.98, 100), (neck + 3, 124), (neck + 22, 144), (neck + 60, 160)]
     mask = scene.canvas.polygon(mirrored(np.vstack([catmull_rom(right), [(neck + 60, 330)]])), 0.8)
     x, y = scene.canvas.x[mask.window], scene.canvas.y[mask.window]
-    round_off = np.clip(1 - 0.34 * np.abs(x / (neck + 6)) ** 2.4, 0.45, 1)
+    rounding = np.clip(1 - 0.34 * np.abs(x / (neck + 6)) ** 2.4, 0.45, 1)
     below_chin = smooth_step(y, scene.face.chin_y + 2, scene.face.chin_y + 34)
-    lay(image, mask, scene.subject.skin * NECK_SHADE * round_off * (0.78 + 0.22 * below_chin))
+    paint(image, mask, scene.subject.skin * NECK_SHADE * rounding * (0.78 + 0.22 * below_chin))
     for side in SIDES:
-        sinew = [(side * neck * 0.72, 84), (side * neck * 0.42, 118), (side * 7, 152)]
-        darken(image, scene.canvas.stroke(catmull_rom(sinew), 5, 2.2), 0.07)
+        tendon = [(side * neck * 0.72, 84), (side * neck * 0.42, 118), (side * 7, 152)]
+        darken(image, scene.canvas.stroke(catmull_rom(tendon), 5, 2.2), 0.07)
     darken(image, scene.canvas.blob((0, 150), (7, 5)), 0.08)
 
 
 def _neckline(scene: Scene, neck: float) -> Points:
-    """Edge of the garment at the neck, right half, from the shoulder to the middle."""
+    """Right half of the neckline, from the shoulder to the middle."""
     depth = NECKLINE_DEPTH[scene.subject.studio.garment]
     top = (neck + 9, SHOULDER_Y)
     if scene.subject.studio.garment == "crew_neck":
@@ -73,13 +72,13 @@ def _draw_garment(image: Plane, scene: Scene, neck: float) -> None:
         mask = scene.canvas.polygon(right * [side, 1], 0.5)
         x, y = scene.canvas.x[mask.window], scene.canvas.y[mask.window]
         drape = 0.05 * scene.texture(2, 5, 16)[mask.window]
-        round_off = 1 - 0.28 * smooth_step(np.abs(x), 110, 205) - 0.1 * smooth_step(y, 150, 190)
-        lay(image, mask, cloth * (0.9 + drape) * round_off)
+        rounding = 1 - 0.28 * smooth_step(np.abs(x), 110, 205) - 0.1 * smooth_step(y, 150, 190)
+        paint(image, mask, cloth * (0.9 + drape) * rounding)
         _draw_edge(image, scene, neckline * [side, 1], neck)
 
 
 def _draw_edge(image: Plane, scene: Scene, neckline: Points, neck: float) -> None:
-    """The shadow and seam along the neckline, or one flap of a collar."""
+    """Draw the shadow and seam of a neckline, or one flap of a collar."""
     canvas, cloth = scene.canvas, scene.subject.studio.cloth
     if scene.subject.studio.garment != "collar":
         darken(image, canvas.stroke(shifted_down(neckline, -1.5), 3, 1.2), 0.25)
@@ -89,4 +88,4 @@ def _draw_edge(image: Plane, scene: Scene, neckline: Points, neck: float) -> Non
     knots = [(neck + 4, SHOULDER_Y - 12), (neck + 20, SHOULDER_Y + 6), (neck + 2, 176), (4, 178)]
     flap = np.vstack([np.array(knots) * [side, 1], neckline[::-1]])
     darken(image, canvas.polygon(shifted_down(flap, 3), 2.0), 0.35)
-    lay(image, canvas.polygon(flap, 0.5), min(1.0, cloth * 1.12 + 0.03))
+    paint(image, canvas.polygon(flap, 0.5), min(1.0, cloth * 1.12 + 0.03))

@@ -1,17 +1,21 @@
-"""From millimetres to pixels: masks of polygons, strokes and blobs, and paint through them.
+"""The canvas: masks of polygons, strokes and blobs in millimetres, and painting through them.
 
-Every shape is rasterised on its own bounding box only, which makes a frame six times faster than
-whole-image masks.
+Each shape is rasterised only within its bounding box, which renders a frame six times faster than
+masks of the full image. A `Scene` is the input of every drawing step.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from fer_ray.synthetic.shapes.action_units import Expression
 from fer_ray.synthetic.shapes.curves import Plane, Points, bump, ribbon
+from fer_ray.synthetic.shapes.face_outline import FaceShape
+from fer_ray.synthetic.shapes.subject import Subject
 
 WIDTH_PX, HEIGHT_PX = 640, 490
 SUBPIXEL_BITS = 4  # fixed-point fraction of OpenCV's drawing functions
@@ -19,14 +23,14 @@ STRAND_BLUR_PX = 0.5
 
 
 class Mask(NamedTuple):
-    """Coverage 0 … 1 of a shape within a window of the image."""
+    """Coverage of a shape, from 0 to 1, within a window of the image."""
 
     window: tuple[slice, slice]  # rows, columns
     cover: Plane
 
 
 class Pose(NamedTuple):
-    """Where the midpoint of the pupils lies in the image."""
+    """Position of the midpoint of the pupils in the image, scale and rotation."""
 
     scale_px: float  # px per mm
     centre_px: tuple[float, float]
@@ -34,7 +38,7 @@ class Pose(NamedTuple):
 
 
 class Canvas:
-    """A similarity from face coordinates (mm) to image coordinates (px), and shapes under it."""
+    """Converts face coordinates (mm) to image coordinates (px), and rasterises shapes."""
 
     def __init__(self, pose: Pose) -> None:
         self.scale = pose.scale_px
@@ -48,61 +52,82 @@ class Canvas:
         self.y: Plane = back[1, 0] * column + back[1, 1] * row + back[1, 2]
 
     def to_px(self, points: Any) -> Points:
-        """Image coordinates (n, 2) of face coordinates (n, 2)."""
+        """Convert face coordinates (n, 2) to image coordinates (n, 2)."""
         return np.asarray(np.asarray(points, float) @ self._to_px[:, :2].T + self._to_px[:, 2])
 
     def polygon(self, points: Any, blur: float = 0.0) -> Mask:
-        """A filled polygon, its edge softened by a Gaussian of `blur` mm."""
+        """A filled polygon with its edge blurred by a Gaussian of `blur` mm."""
         corners, sigma = self.to_px(points), blur * self.scale
         window = _window(corners, int(3 * sigma) + 2)
         cover = _empty(window)
         cv2.fillPoly(cover, [_fixed_point(corners, window)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
-        return Mask(window, _softened(cover, sigma))
+        return Mask(window, _blurred(cover, sigma))
 
     def stroke(self, path: Any, width: float, blur: float = 0.0) -> Mask:
-        """A line `width` mm wide in its middle that tapers towards both ends."""
+        """A line that is `width` mm wide in the middle and tapers towards both ends."""
         path = np.asarray(path, float)
         along = np.clip(np.linspace(0, 1, len(path)), 0.03, 0.97)
         return self.polygon(ribbon(path, width / 2 * np.sin(np.pi * along) ** 0.6), blur)
 
     def blob(self, centre: Sequence[float], spread: Sequence[float]) -> Mask:
-        """A Gaussian spot with standard deviations `spread` (x, y) mm."""
+        """A Gaussian spot with standard deviations `spread` (x, y) in mm."""
         signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
         corners = np.asarray(centre, float) + 3 * signs * np.asarray(spread, float)
         window = _window(self.to_px(corners), 1)
         return Mask(window, bump(self.x[window], self.y[window], centre, spread))
 
     def strands(self, paths: Points, tones: Any, window: tuple[slice, slice]) -> Plane:
-        """Thin lines on a mid-grey ground (.5) within `window`.
+        """Thin lines on a mid-gray background (0.5) within `window`.
 
         Args:
             paths: (n, points, 2), mm.
-            tones: (n,) grey values 0 … 1.
-            window: rows and columns of the image.
+            tones: (n,) gray values from 0 to 1.
+            window: Rows and columns of the image.
         """
-        ground = _empty(window)
-        ground[:] = 128
-        greys = np.clip(255 * np.asarray(tones), 0, 255).tolist()
-        for line, grey in zip(_fixed_point(self.to_px(paths), window), greys, strict=True):
-            cv2.polylines(ground, [line], False, grey, 1, cv2.LINE_AA, SUBPIXEL_BITS)
-        return _softened(ground, STRAND_BLUR_PX)
+        background = _empty(window)
+        background[:] = 128
+        grays = np.clip(255 * np.asarray(tones), 0, 255).tolist()
+        for line, gray in zip(_fixed_point(self.to_px(paths), window), grays, strict=True):
+            cv2.polylines(background, [line], False, gray, 1, cv2.LINE_AA, SUBPIXEL_BITS)
+        return _blurred(background, STRAND_BLUR_PX)
 
 
-def lay(image: Plane, mask: Mask, paint: float | Plane) -> None:
-    """Cover `image` with `paint`, a number or an array of the mask's window."""
-    image[mask.window] += (paint - image[mask.window]) * mask.cover
+@dataclass(frozen=True)
+class Scene:
+    """One frame to render."""
+
+    subject: Subject
+    expression: Expression
+    face: FaceShape
+    canvas: Canvas
+
+    def texture(self, key: int, sigma_x: float, sigma_y: float | None = None) -> Plane:
+        """Noise that is fixed for the subject, see `_texture`; grain in px."""
+        return _texture(self.subject.seed, key, sigma_x, sigma_x if sigma_y is None else sigma_y)
+
+
+def paint(image: Plane, mask: Mask, tone: float | Plane) -> None:
+    """Paint `image` with `tone`, a number or an array of the mask's window."""
+    image[mask.window] += (tone - image[mask.window]) * mask.cover
 
 
 def darken(image: Plane, mask: Mask, share: float) -> None:
-    """Take a `share` of the light away where the mask covers."""
+    """Reduce the light under the mask by `share`."""
     image[mask.window] *= 1 - share * mask.cover
 
 
 @lru_cache(maxsize=16)
-def texture(seed: tuple[int, int], key: int, sigma_x: float, sigma_y: float) -> Plane:
-    """Smoothed noise (HEIGHT_PX, WIDTH_PX) of mean 0 and standard deviation 1, grain in px.
+def _texture(seed: tuple[int, int], key: int, sigma_x: float, sigma_y: float) -> Plane:
+    """Smoothed noise (HEIGHT_PX, WIDTH_PX) with mean 0 and standard deviation 1.
 
-    Wide grain is drawn small and enlarged. Cached, as all frames of a subject share it.
+    Coarse grain is generated at a small size and enlarged. The result is cached, because all frames
+    of a subject share it.
+
+    Args:
+        seed: Seed of the subject.
+        key: Distinguishes the textures of a subject.
+        sigma_x: Size of the grain in px.
+        sigma_y: Likewise.
     """
     step = max(1, int(min(sigma_x, sigma_y) / 2))
     rng = np.random.default_rng([*seed, key])
@@ -131,6 +156,6 @@ def _fixed_point(corners: Points, window: tuple[slice, slice]) -> Any:
     return np.round((corners - origin) * 2**SUBPIXEL_BITS).astype(np.int32)
 
 
-def _softened(grey: Any, sigma_px: float) -> Plane:
-    plane: Plane = grey.astype(np.float32) / 255
+def _blurred(gray: Any, sigma_px: float) -> Plane:
+    plane: Plane = gray.astype(np.float32) / 255
     return cv2.GaussianBlur(plane, (0, 0), sigma_px) if sigma_px else plane

@@ -2,26 +2,25 @@
 
 import numpy as np
 
-from fer_ray.synthetic.drawing.canvas import darken, lay
-from fer_ray.synthetic.drawing.scene import Scene
+from fer_ray.synthetic.drawing.canvas import Scene, darken, paint
 from fer_ray.synthetic.shapes.curves import SIDES, Plane, bump, catmull_rom, normals, ribbon
 from fer_ray.synthetic.shapes.face_outline import LID_POSITIONS
 
 PUPIL_RADIUS = 2.3
 SCLERA = 0.74  # reflectance
 BROW_HAIRS = 70
-BROW_TO_SKIN = 0.42  # brows are at most this bright, even on blond heads, or dlib loses them
+BROW_TO_SKIN = 0.42  # maximum tone of brows relative to the skin; dlib does not find brighter ones
 
 
 def draw_eyes(skin: Plane, scene: Scene) -> None:
-    """Both eyes onto the lit skin (HEIGHT_PX, WIDTH_PX)."""
+    """Draw both eyes on the lit skin (HEIGHT_PX, WIDTH_PX)."""
     for side in SIDES:
         _draw_ball(skin, scene, side)
         _draw_lids(skin, scene, side)
 
 
 def draw_brows(skin: Plane, light: Plane, scene: Scene) -> None:
-    """Both brows onto the lit skin; `light` is what falls on it."""
+    """Draw both brows on the lit skin; `light` is the light on the head."""
     for side in SIDES:
         _draw_brow(skin, light, scene, side)
 
@@ -45,9 +44,9 @@ def _draw_ball(skin: Plane, scene: Scene, side: int) -> None:
     in_pupil = _disc(radius, PUPIL_RADIUS, 1.4 * scene.canvas.scale)
     ball = sclera * (1 - in_iris) + iris * in_iris
     ball = ball * (1 - in_pupil) + 0.03 * in_pupil
-    toward_lamp = 2.0 if scene.subject.studio.light_x >= 0 else -2.0
-    glint = bump(x, y, (eye.centre[0] + toward_lamp, eye.centre[1] - 2), (0.9, 0.9))
-    lay(skin, opening, (ball * (1 - 0.85 * glint) + 0.85 * glint).astype(np.float32))
+    towards_lamp = 2.0 if scene.subject.studio.light_x >= 0 else -2.0
+    glint = bump(x, y, (eye.centre[0] + towards_lamp, eye.centre[1] - 2), (0.9, 0.9))
+    paint(skin, opening, (ball * (1 - 0.85 * glint) + 0.85 * glint).astype(np.float32))
 
 
 def _disc(radius: Plane, edge: float, sharpness: float) -> Plane:
@@ -85,4 +84,4 @@ def _draw_brow(skin: Plane, light: Plane, scene: Scene, side: int) -> None:
     hairs = 2 * (strokes - 0.5).clip(0)
     cover = traits.density * (0.85 * body.cover + 0.35 * hairs * (0.3 + body.cover))
     tone = min(0.6 * subject.hair.tone + 0.03, BROW_TO_SKIN * subject.skin)
-    lay(skin, body._replace(cover=np.clip(cover, 0, 0.97)), tone * light[body.window])
+    paint(skin, body._replace(cover=np.clip(cover, 0, 0.97)), tone * light[body.window])

@@ -1,14 +1,13 @@
-"""Lips, and what shows between them."""
+"""Lips, teeth and the inside of the mouth."""
 
 import numpy as np
 
-from fer_ray.synthetic.drawing.canvas import Mask, darken, lay
-from fer_ray.synthetic.drawing.scene import Scene
+from fer_ray.synthetic.drawing.canvas import Mask, Scene, darken, paint
 from fer_ray.synthetic.shapes.curves import Plane, bump
 from fer_ray.synthetic.shapes.mouth_outline import ALONG
 
-PARTED = 0.8  # mm of opening from which the cavity shows
-CLOSED_SEAM = 2.0  # mm below which the seam is one dark line
+PARTED = 0.8  # mm of opening above which the inside is visible
+CLOSED_SEAM = 2.0  # mm of opening below which the seam is a single dark line
 CAVITY = 0.085  # reflectance
 ENAMEL = 0.78
 TOOTH_WIDTH = 8.2
@@ -16,7 +15,7 @@ SEAM_DARKNESS = 0.74
 
 
 def draw_mouth(skin: Plane, light: Plane, scene: Scene) -> None:
-    """The mouth onto the lit skin (HEIGHT_PX, WIDTH_PX); `light` is what falls on it."""
+    """Draw the mouth on the lit skin (HEIGHT_PX, WIDTH_PX); `light` is the light on the head."""
     mouth, canvas = scene.face.mouth, scene.canvas
     tone = scene.subject.mouth.lip_tone
     upper = canvas.polygon(mouth.between(mouth.upper_edge, mouth.upper_inner), 0.55)
@@ -46,11 +45,11 @@ def _draw_gap(skin: Plane, light: Plane, scene: Scene) -> None:
     inside += (_enamel(scene, x, light[gap.window]) - inside) * teeth
     lip_y = mouth.point(0, mouth.upper_inner)[1]
     inside *= 1 - 0.35 * np.exp(-0.5 * ((y - lip_y) / 1.4) ** 2)
-    lay(skin, gap, inside)
+    paint(skin, gap, inside)
 
 
 def _teeth(scene: Scene, gap: Mask) -> Plane:
-    """Coverage of the upper teeth within the gap's window; a dropped jaw hides them in shade."""
+    """Coverage of the upper teeth within the gap's window; a dropped jaw shades them."""
     mouth = scene.face.mouth
     length = min(8.0, 0.7 * mouth.opening + 0.6)
     length -= max(0.0, min(5.5, 0.5 * (mouth.opening - 9)))

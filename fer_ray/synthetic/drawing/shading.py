@@ -1,7 +1,7 @@
-"""The head as a height field under a distant lamp.
+"""Shading of the head: a height field under a distant lamp.
 
-The field is computed at half resolution on the head's bounding box. Flat, mostly frontal light is
-what the detectors need: strong light from above breaks the mouth.
+The field is computed at half resolution within the bounding box of the head. The light is flat and
+mostly frontal, because landmark detectors miss the mouth in strong light from above.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.synthetic.drawing.canvas import Mask
-from fer_ray.synthetic.drawing.scene import Scene
+from fer_ray.synthetic.drawing.canvas import Mask, Scene
 from fer_ray.synthetic.shapes.action_units import Expression
 from fer_ray.synthetic.shapes.curves import SIDES, Plane, bump, smooth_step
 from fer_ray.synthetic.shapes.face_outline import SKULL_TOP, shape_brow
@@ -23,14 +22,14 @@ CAVITY = 0.030  # light lost per mm below the neighbourhood
 
 
 class Lit(NamedTuple):
-    """Light on the head, both planes of the head's window."""
+    """Light on the head, two planes of the window of the head."""
 
-    light: Plane  # share of the reflectance that is seen
-    gloss: Plane  # mirrored light
+    light: Plane  # diffuse light, as a factor on the reflectance
+    gloss: Plane  # specular light
 
 
 def light_head(scene: Scene, head: Mask) -> Lit:
-    """Light on the head within its mask's window."""
+    """Compute the light on the head within the window of its mask."""
     x, y = scene.canvas.x[head.window], scene.canvas.y[head.window]
     height, width = x.shape
     light, gloss = _reflect(scene, _height_field(scene, x[::STEP, ::STEP], y[::STEP, ::STEP]))
@@ -38,7 +37,7 @@ def light_head(scene: Scene, head: Mask) -> Lit:
 
 
 def _lamp(scene: Scene) -> NDArray[np.float64]:
-    """Unit vector towards the lamp: right, down, towards the viewer."""
+    """Unit vector towards the lamp: right, down, towards the camera."""
     direction = np.array([scene.subject.studio.light_x, scene.subject.studio.light_y, LIGHT_Z])
     return np.asarray(direction / np.linalg.norm(direction))
 
@@ -53,7 +52,7 @@ def _reflect(scene: Scene, field: Plane) -> tuple[Plane, Plane]:
     halfway /= np.linalg.norm(halfway)
     facing = (to_lamp[2] - slope_x * to_lamp[0] - slope_y * to_lamp[1]) / length
     mirror = (halfway[2] - slope_x * halfway[0] - slope_y * halfway[1]) / length
-    # Part Lambert, part half-Lambert: skin scatters light past the terminator.
+    # Partly Lambert, partly half-Lambert: skin scatters light beyond the terminator.
     diffuse = 0.65 * np.clip(facing, 0, 1) + 0.35 * np.clip(0.5 + 0.5 * facing, 0, 1) ** 2
     cavity = np.clip(cv2.GaussianBlur(field, (0, 0), 7) - field, -2.5, 4)
     light = ambient + 1.12 * (1 - ambient) * diffuse - CAVITY * cavity
@@ -62,7 +61,7 @@ def _reflect(scene: Scene, field: Plane) -> tuple[Plane, Plane]:
 
 
 def _height_field(scene: Scene, x: Plane, y: Plane) -> Plane:
-    """Height of the skin towards the viewer, mm, at face coordinates `x`, `y`."""
+    """Height of the skin towards the camera in mm, at face coordinates `x`, `y`."""
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
     field = _skull(scene, x, y)
     for side in SIDES:
@@ -83,9 +82,9 @@ def _skull(scene: Scene, x: Plane, y: Plane) -> Plane:
 
 
 def _eye_region(scene: Scene, x: Plane, y: Plane, side: int) -> Plane:
-    """Eyeball, and the inner and outer half of socket and brow ridge.
+    """Eyeball, and the inner and outer halves of socket and brow ridge.
 
-    Socket and ridge move with the brow: a landmark model reads a fixed edge as the brow itself.
+    Socket and ridge move with the brow, because a landmark model takes a fixed edge for the brow.
     """
     eye_x, eye_y = scene.face.eyes[side].centre
     field = 3.2 * bump(x, y, (eye_x, eye_y + 0.3), (8.5, 6))
@@ -101,7 +100,7 @@ def _eye_region(scene: Scene, x: Plane, y: Plane, side: int) -> Plane:
 
 
 def _cheek(scene: Scene, x: Plane, y: Plane, side: int) -> Plane:
-    """Cheek apple and hollow, wing of the nose, and the bulge beside a smiling corner."""
+    """Cheek, wing of the nose, and the bulge next to a raised corner of the mouth."""
     expression, nose = scene.expression, scene.face.nose
     smile = expression.smile(side)
     lifted = 0.8 * smile + 0.5 * expression[6] + 0.3 * expression[9]
@@ -128,7 +127,7 @@ def _nose(scene: Scene, x: Plane, y: Plane) -> Plane:
 
 
 def _lower_face(scene: Scene, x: Plane, y: Plane) -> Plane:
-    """Muzzle, philtrum, the sulcus below the lower lip, chin."""
+    """Mouth region, philtrum, the furrow below the lower lip, and chin."""
     face, chin_raised = scene.face, scene.expression[17]
     lip_top = face.mouth.point(0, face.mouth.upper_edge)[1]
     lip_base = face.mouth.point(0, face.mouth.lower_edge)[1]

@@ -1,44 +1,47 @@
-"""Soft shadows, folds and wrinkles of the skin, as one plane of light taken away."""
+"""Soft shadows, folds and wrinkles of the skin, as one plane of darkness."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from fer_ray.synthetic.drawing.canvas import HEIGHT_PX, WIDTH_PX, Canvas, Mask
-from fer_ray.synthetic.drawing.scene import Scene
+from fer_ray.synthetic.drawing.canvas import HEIGHT_PX, WIDTH_PX, Canvas, Mask, Scene
 from fer_ray.synthetic.shapes.curves import SIDES, Plane, catmull_rom
 
 Point = tuple[float, float]
-FAINT = 0.004  # darkening that no eye sees
+FAINT = 0.004  # a share of light below this is invisible
 
 
 class Darkness:
-    """Shares of light taken away, added up over many soft marks."""
+    """The sum of many soft shadows, as shares of the light.
+
+    Attributes:
+        plane: (HEIGHT_PX, WIDTH_PX).
+    """
 
     def __init__(self, canvas: Canvas) -> None:
         self._canvas = canvas
         self.plane: Plane = np.zeros((HEIGHT_PX, WIDTH_PX), np.float32)
 
     def add(self, mask: Mask, share: float | Plane) -> None:
-        """A mark of any shape."""
+        """Add a shadow of any shape."""
         self.plane[mask.window] += share * mask.cover
 
     def spot(self, centre: Point, spread: Point, share: float) -> None:
-        """A Gaussian shadow, mm."""
+        """Add a Gaussian shadow; centre and spread in mm."""
         self.add(self._canvas.blob(centre, spread), share)
 
     def fold(self, points: Sequence[Point], width: float, blur: float, share: float) -> None:
-        """A crease through a few points, mm."""
+        """Add a crease through a few points; points, width and blur in mm."""
         if abs(share) > FAINT:
             self.add(self._canvas.stroke(catmull_rom(points, 6), width, blur), share)
 
 
-def fold_skin(scene: Scene) -> Plane:
-    """Shares of light that folds take away, (HEIGHT_PX, WIDTH_PX)."""
+def fold_shadows(scene: Scene) -> Plane:
+    """Shares of the light that folds absorb, (HEIGHT_PX, WIDTH_PX)."""
     dark = Darkness(scene.canvas)
     for side in SIDES:
         _around_eye(scene, dark, side)
-        _beside_nose(scene, dark, side)
+        _nose_side(scene, dark, side)
         _mouth_corner(scene, dark, side)
         _frown(scene, dark, side)
     _forehead(scene, dark)
@@ -55,7 +58,7 @@ def _around_eye(scene: Scene, dark: Darkness, side: int) -> None:
     unit, lined = scene.expression, _lined(scene)
     eye_x, eye_y = scene.face.eyes[side].centre
     out = abs(eye_x)
-    # The shade below the brow rises with it, as the socket does.
+    # The shadow below the brow rises with it, like the socket.
     lift = 4.0 * unit[1]
     dark.spot((side * (out - 11), eye_y - 3 - lift), (7, 6 + 0.3 * lift), 0.13)
     dark.spot((eye_x, eye_y - 5 - lift), (14, 4 + 0.3 * lift), 0.09)
@@ -69,7 +72,7 @@ def _around_eye(scene: Scene, dark: Darkness, side: int) -> None:
         dark.fold(feet, 1.3, 0.5, 0.16 * unit[6] * lined if unit[6] > 0.1 else 0)
 
 
-def _beside_nose(scene: Scene, dark: Darkness, side: int) -> None:
+def _nose_side(scene: Scene, dark: Darkness, side: int) -> None:
     unit, nose = scene.expression, scene.face.nose
     x, y = nose.wing_x, nose.wing_y
     wing = [(x - 2.5, y - 5.5), (x + 0.8, y - 2), (x + 0.3, y + 2.6), (x - 3.5, y + 4.4)]
@@ -78,7 +81,7 @@ def _beside_nose(scene: Scene, dark: Darkness, side: int) -> None:
     rim = [(-3.2, 0.4), (0, -1.7), (3.2, 0.2), (0, 1.5)]
     hole = [(nostril_x + px, nostril_y + py) for px, py in rim]
     dark.add(scene.canvas.polygon(catmull_rom(hole, 6, closed=True), 0.45), 0.62)
-    for y in (3, 8, 13):  # the bunny lines of AU9
+    for y in (3, 8, 13):  # bunny lines, AU9
         bunny = [(side * 3.0, y - 1.0), (side * 8.0, y + 2.0), (side * 11.0, y + 6.0)]
         dark.fold(bunny, 1.4, 0.5, 0.2 * unit[9] if unit[9] > 0.1 else 0)
 
@@ -117,7 +120,7 @@ def _forehead(scene: Scene, dark: Darkness) -> None:
     raised = 0.5 * (unit[1] + unit[2])
     if raised <= 0.1:
         return
-    # AU2 wrinkles the whole forehead, AU1 alone only its middle, and that bent upwards.
+    # AU2 wrinkles the entire forehead, AU1 alone only its middle, with lines that bend upwards.
     half, sag = (34.0, 1.5) if unit[2] > 0.3 else (15.0, -1.0)
     for y in (-54.0, -47.0, -41.0):
         line = [

@@ -1,1 +1,1 @@
-"""Outlines of the synthetic face, in millimetres."""
+"""Geometry of a synthetic face, in millimetres."""

@@ -1,7 +1,7 @@
 """Expressions as intensities of FACS action units.
 
 Prototypes follow EMFACS (Friesen and Ekman, 1983) and the table of CK+ (Lucey et al., CVPR 2010
-workshops). An intensity of 1 is the strongest that a person shows.
+workshops). An intensity of 1 is the maximum of a person.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ class Unit(NamedTuple):
 
     number: int
     intensity: float
-    presence: float = 1.0  # how often the unit takes part
+    presence: float = 1.0  # probability that the unit occurs
     one_sided: bool = False
 
 
-# In the order of the codes of CK+: neutral is 0, surprise is 7.
+# In the order of the CK+ codes: neutral is 0, surprise is 7.
 PROTOTYPES: Mapping[str, tuple[Unit, ...]] = {
     "neutral": (),
     "anger": (
@@ -72,35 +72,35 @@ PROTOTYPES: Mapping[str, tuple[Unit, ...]] = {
     ),
 }
 
-# Units that nobody holds perfectly still: they get a little noise in every expression.
+# Units that are never perfectly still: they get a little noise in every expression.
 RESTLESS_UNITS = (1, 2, 4, 5, 7, 12, 15, 17, 25)
 MAX_INTENSITY = 1.15
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Intensities of action units on both halves of a face; a unit not named is at rest."""
+    """Intensities of action units on both sides of a face; all other units are at rest."""
 
     both: Mapping[int, float] = field(default_factory=dict)
     one_sided: Mapping[int, float] = field(default_factory=dict)
-    side: int = 1  # where the one-sided units act: -1 left, 1 right in the image
-    asymmetry: float = 0.0  # share by which AU12 is stronger on the right
+    side: int = 1  # of the one-sided units: -1 left, 1 right in the image
+    asymmetry: float = 0.0  # by how much AU12 is stronger on the right
 
     def __getitem__(self, unit: int) -> float:
         """Intensity of a unit that acts on both sides."""
         return self.both.get(unit, 0.0)
 
     def on(self, side: int, unit: int) -> float:
-        """Intensity of a unit on one side of the face, one-sided action included."""
+        """Intensity of a unit on one side of the face, including one-sided action."""
         extra = self.one_sided.get(unit, 0.0) if side == self.side else 0.0
         return self[unit] + extra
 
     def smile(self, side: int) -> float:
-        """Pull of AU12 (zygomaticus major) on one side, asymmetry included."""
+        """Intensity of AU12 (zygomaticus major) on one side, including asymmetry."""
         return self.on(side, 12) * (1 + side * self.asymmetry)
 
     def scaled(self, share: float) -> "Expression":
-        """The same expression at a `share` of its intensity: 0 at rest, 1 at the peak."""
+        """The expression at a `share` of its intensity, from 0 (rest) to 1 (peak)."""
         return Expression(
             {unit: value * share for unit, value in self.both.items()},
             {unit: value * share for unit, value in self.one_sided.items()},
@@ -112,12 +112,12 @@ class Expression:
 def sample_expression(
     units: tuple[Unit, ...], expressiveness: float, rng: np.random.Generator
 ) -> Expression:
-    """One person's pose of a prototype: optional units drop out, intensities vary by 15 %.
+    """Sample an expression from a prototype: units may be absent, intensities vary by 15 %.
 
     Args:
-        units: a prototype; `()` is a face at rest, which is never quite still.
-        expressiveness: how strongly this subject shows anything, 1 being fully.
-        rng: source of all variation.
+        units: Units of the prototype; none for a face at rest, which is never perfectly still.
+        expressiveness: Factor on the intensities of a subject.
+        rng: Source of the variation.
     """
     both: dict[int, float] = {}
     one_sided: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Curves, polygons and bumps shared by everything that draws."""
+"""Curves, polygons and bumps."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ SIDES = (-1, 1)  # left and right half of the image
 
 
 def catmull_rom(points: ArrayLike, per_segment: int = 8, closed: bool = False) -> Points:
-    """A smooth curve through `points` (n, 2), `per_segment` points from each to the next."""
+    """A smooth curve through `points` (n, 2), with `per_segment` points per segment."""
     knots = np.asarray(points, dtype=float)
     if closed:
         padded = np.vstack([knots[-1], knots, knots[0], knots[1]])
@@ -33,26 +33,26 @@ def catmull_rom(points: ArrayLike, per_segment: int = 8, closed: bool = False) -
 
 
 def smooth_step(values: Values, start: float, end: float) -> Values:
-    """0 below `start`, 1 above `end`, an S between; a float or an array, as `values` is."""
+    """0 below `start`, 1 above `end`, and a smooth transition between; same type as `values`."""
     t: Any = np.clip((values - start) / (end - start), 0, 1)
     step: Values = t * t * (3 - 2 * t)
     return step
 
 
 def bump(x: Plane, y: Plane, centre: Sequence[float], spread: Sequence[float]) -> Plane:
-    """A Gaussian hill of height 1 about `centre` (x, y) with standard deviations `spread`."""
+    """A Gaussian of height 1 around `centre` (x, y) with standard deviations `spread`."""
     return np.exp(-0.5 * (((x - centre[0]) / spread[0]) ** 2 + ((y - centre[1]) / spread[1]) ** 2))
 
 
 def normals(path: Points) -> Points:
     """Unit normals (n, 2) of a polyline (n, 2)."""
-    along = np.gradient(path, axis=0)
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    return np.asarray(across / (np.linalg.norm(across, axis=1, keepdims=True) + 1e-9))
+    tangents = np.gradient(path, axis=0)
+    rotated = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
+    return np.asarray(rotated / (np.linalg.norm(rotated, axis=1, keepdims=True) + 1e-9))
 
 
 def ribbon(path: Points, half_width: ArrayLike) -> Points:
-    """The polygon `half_width` to either side of a polyline; a number or one for each point."""
+    """The polygon within `half_width` of a polyline; one number, or one per point."""
     offset = normals(path) * np.broadcast_to(half_width, len(path))[:, None]
     return np.vstack([path + offset, (path - offset)[::-1]])
 
@@ -66,11 +66,11 @@ def resample(path: Points, count: int) -> Points:
 
 
 def shifted_down(path: Points, by: float) -> Points:
-    """A path moved down by some mm."""
+    """A path moved down by `by` mm."""
     moved: Points = path + np.array([0.0, by])
     return moved
 
 
 def mirrored(right_half: Points) -> Points:
-    """A closed outline from its right half, listed from top to bottom."""
+    """A closed outline from its right half, which runs from top to bottom."""
     return np.vstack([right_half, (right_half * [-1, 1])[::-1]])

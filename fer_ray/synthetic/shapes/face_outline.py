@@ -1,6 +1,6 @@
-"""Outline, brows, eyes, nose and mouth as curves in mm, and the 68 landmarks drawn on them.
+"""Outline, brows, eyes, nose and mouth as curves in mm, and the 68 landmarks on them.
 
-Displacements are mm at intensity 1 of an action unit.
+Displacements are in mm at intensity 1 of an action unit.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fer_ray.synthetic.shapes.mouth_outline import MouthShape, jaw_drop, shape_m
 from fer_ray.synthetic.shapes.subject import Subject
 
 SKULL_TOP = -104.0  # y
-SKULL_CENTRE = -6.0  # y where the head is widest
+SKULL_CENTRE = -6.0  # y at which the head is widest
 
 # Right half of the mean face's jaw from the temple to the chin: landmarks 16 down to 8.
 MEAN_JAW: Points = np.array(
@@ -36,7 +36,7 @@ LID_POSITIONS = np.linspace(0, 1, 25)  # along a lid, from the inner to the oute
 
 @dataclass(frozen=True)
 class EyeShape:
-    """One eye; curves hold a value for each of `LID_POSITIONS` (25,)."""
+    """One eye; curves have one value per position in `LID_POSITIONS` (25,)."""
 
     x: NDArray[np.float64]
     upper: NDArray[np.float64]  # y of the upper lid
@@ -44,7 +44,7 @@ class EyeShape:
     centre: tuple[float, float]  # of the iris
 
     def point(self, along: float, lid: NDArray[np.float64]) -> tuple[float, float]:
-        """x, y on a lid between 0 (inner corner) and 1 (outer)."""
+        """The point x, y on a lid, from 0 (inner corner) to 1 (outer corner)."""
         x = np.interp(along, LID_POSITIONS, self.x)
         return float(x), float(np.interp(along, LID_POSITIONS, lid))
 
@@ -59,15 +59,15 @@ class NoseShape:
     """Nose, mm."""
 
     tip_y: float
-    base_y: float  # where it meets the upper lip
+    base_y: float  # at the upper lip
     wing_x: float  # half-width at the wings
     wing_y: float
-    lift: float  # of the wings by AU9 and AU10
+    lift: float  # of the wings, by AU9 and AU10
 
 
 @dataclass(frozen=True)
 class FaceShape:
-    """All drawn curves of one face."""
+    """All curves of a face."""
 
     jaw: Points  # (9, 2), right half, from the temple to the chin
     brows: dict[int, Points]  # by side: (5, 2), from the outer to the inner end
@@ -83,7 +83,7 @@ class FaceShape:
 
     @property
     def chin_y(self) -> float:
-        """Height of the chin's lowest point."""
+        """Y of the lowest point of the chin."""
         return float(self.jaw[-1, 1])
 
     def silhouette(self) -> Points:
@@ -98,7 +98,7 @@ class FaceShape:
         return mirrored(self.silhouette())
 
     def landmarks(self) -> Points:
-        """The 68 points (68, 2) in the order of iBUG 300-W, mm."""
+        """The 68 landmarks (68, 2) in mm, in the order of iBUG 300-W."""
         jaw = np.vstack([self.jaw * [-1, 1], self.jaw[:-1][::-1]])
         brows = np.vstack([self.brows[-1], self.brows[1][::-1]])
         return np.vstack(
@@ -107,7 +107,7 @@ class FaceShape:
 
 
 def shape_face(subject: Subject, expression: Expression) -> FaceShape:
-    """The face of a subject under an expression."""
+    """The face of a subject with an expression."""
     return FaceShape(
         jaw=_shape_jaw(subject, expression),
         brows={side: shape_brow(subject, expression, side) for side in SIDES},
@@ -130,7 +130,7 @@ def _shape_jaw(subject: Subject, unit: Expression) -> Points:
 
 
 def shape_brow(subject: Subject, unit: Expression, side: int) -> Points:
-    """One brow (5, 2) from its outer to its inner end."""
+    """One brow (5, 2), from its outer to its inner end."""
     brows = subject.brows
     inner, outer = np.array([0, 0.05, 0.3, 0.8, 1]), np.array([1, 1, 0.75, 0.25, 0])
     outer_x = 53 * brows.length

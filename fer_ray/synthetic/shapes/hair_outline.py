@@ -1,13 +1,13 @@
-"""Outlines of the hair: where a style begins on the forehead and how far it stands out."""
+"""Outlines of the hair: the hairline of a style, and its extent around the head."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fer_ray.synthetic.drawing.scene import Scene
 from fer_ray.synthetic.shapes.curves import Points, catmull_rom, resample
 from fer_ray.synthetic.shapes.face_outline import SKULL_TOP
+from fer_ray.synthetic.shapes.subject import Hair
 
 DOME_CENTRE = -14.0  # y where the hair is widest
 CURVE_POINTS = 60
@@ -16,8 +16,8 @@ CURVE_POINTS = 60
 class Cut(NamedTuple):
     """Proportions of a style."""
 
-    side: float  # how far it stands out beside the head, share of the hair's volume
-    top: float  # … above it
+    side: float  # extent next to the head, as a share of the hair's volume
+    top: float  # extent above the head, likewise
     length: float | None  # y of the tips of long hair; None for short hair
     combed: str  # "back" from the forehead, "down" from the parting, or "curled"
 
@@ -47,9 +47,8 @@ class HairShape(NamedTuple):
         return np.vstack([self.hairline, self.crown[::-1]])
 
 
-def shape_hair(scene: Scene) -> HairShape:
-    """Front hair of the subject's style."""
-    hair, half = scene.subject.hair, scene.face.half_width
+def shape_front_hair(hair: Hair, half: float) -> HairShape:
+    """The front hair of a style, on a head with half-width `half` (mm)."""
     cut = CUTS[hair.style]
     side, top = cut.side * hair.volume, cut.top * hair.volume
     ends = _side_ends(half, side, cut.length is not None)
@@ -59,16 +58,15 @@ def shape_hair(scene: Scene) -> HairShape:
     return HairShape(resample(edge, CURVE_POINTS), resample(crown, CURVE_POINTS))
 
 
-def lock(scene: Scene, side: int) -> HairShape:
+def shape_side_hair(hair: Hair, half: float, side: int) -> HairShape:
     """Long hair on one side, between an inner and an outer curve from the temple to the tips."""
-    hair, half = scene.subject.hair, scene.face.half_width
     cut = CUTS[hair.style]
     tip = float(cut.length or 0) + 1.2 * (hair.hairline + 66)
     out = half + cut.side * hair.volume
     sway = 0.12 * hair.parting
     inner = [(half - 8, -14), (half - 6, 25), (half * 0.86, 60), (half * 0.74, tip - 4)]
     outer = [(out, -14), (out + 4, 25), (out + 5 + sway, 60), (out + sway, tip - 8)]
-    if tip < 120:  # a bob turns inwards at its tips
+    if tip < 120:  # the tips of a bob turn inwards
         outer[-1] = (out - 6, tip)
     scale = np.array([side, 1.0])
     return HairShape(
@@ -88,7 +86,7 @@ def _dome(half_width: float, height: float, lumpy: bool) -> Points:
 
 
 def _side_ends(half: float, side: float, long: bool) -> Points:
-    """Right end of the crown from its lowest point up to the dome; sideburns taper to nothing."""
+    """Right end of the crown from its lowest point up to the dome; sideburns taper off."""
     if long:
         return np.array([(half + side, 70), (half + side, 20)])
     return np.array([(half + 0.5, 8), (half + 0.35 * side, -3)])

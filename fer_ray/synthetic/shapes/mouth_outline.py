@@ -17,18 +17,18 @@ ALONG: Curve = -np.cos(np.linspace(0, np.pi, 41))
 
 @dataclass(frozen=True)
 class MouthShape:
-    """Lips in mm; every curve holds one value for each of `ALONG` (41,)."""
+    """Lips in mm; curves have one value per position in `ALONG` (41,)."""
 
     x: Curve
-    upper_edge: Curve  # y of the upper lip's border to the skin
-    upper_inner: Curve  # y of its border to the other lip or the gap
+    upper_edge: Curve  # y of the border between upper lip and skin
+    upper_inner: Curve  # y of the border between upper lip and lower lip or gap
     lower_inner: Curve
     lower_edge: Curve
     corners: dict[int, tuple[float, float]]  # by side: x, y
-    opening: float  # height of the gap at its middle
+    opening: float  # height of the gap in its middle
 
     def point(self, along: float, line: Curve) -> tuple[float, float]:
-        """x, y on one of the curves at a place between -1 (left corner) and 1 (right)."""
+        """The point x, y on a curve, from -1 (left corner) to 1 (right corner)."""
         return float(np.interp(along, ALONG, self.x)), float(np.interp(along, ALONG, line))
 
     def between(self, upper: Curve, lower: Curve) -> Points:
@@ -37,12 +37,12 @@ class MouthShape:
 
 
 def jaw_drop(expression: Expression) -> float:
-    """How far AU26 and AU27 lower the jaw, mm."""
+    """Distance in mm by which AU26 and AU27 lower the jaw."""
     return 6.0 * expression[26] + 22.0 * expression[27]
 
 
 def shape_mouth(subject: Subject, expression: Expression) -> MouthShape:
-    """The lips of a subject under an expression."""
+    """The lips of a subject with an expression."""
     height = subject.mouth.height * subject.head.lower_length + 0.045 * subject.head.chin_drop
     corners = {side: _corner(subject, expression, side, height) for side in SIDES}
     middle, raised, lowered = _inner_lips(expression, height)
@@ -52,7 +52,7 @@ def shape_mouth(subject: Subject, expression: Expression) -> MouthShape:
     middle_x = 0.35 * (corners[-1][0] + corners[1][0]) / 2
     end_x = np.where(ALONG < 0, corners[-1][0], corners[1][0])
     end_y = np.where(ALONG < 0, corners[-1][1], corners[1][1])
-    # A dropped jaw opens an oval, parted lips a slit.
+    # A dropped jaw opens an oval, parted lips open a slit.
     oval = min(1.0, jaw_drop(expression) / 14)
     seam = middle + (end_y - middle) * away ** (1.7 + 0.5 * oval)
     gap = (1 - away ** (2.3 - 0.1 * oval)) ** (0.75 - 0.2 * oval)
@@ -82,10 +82,10 @@ def _corner(
 
 
 def _inner_lips(unit: Expression, height: float) -> tuple[float, float, float]:
-    """Height of the seam's middle, rise of the upper lip and fall of the lower one."""
+    """Y of the middle of the seam, and how far the upper lip rises and the lower lip falls."""
     smile = max(unit.smile(side) for side in SIDES)
     lift = 3.6 * unit[10] + 2.2 * unit[9] + 1.8 * smile * unit[25] + 1.2 * unit[25] * unit[20]
-    # Closed lips move up as a whole; parted ones show the teeth.
+    # Closed lips move up together. Parted lips show the teeth.
     parted = smooth_step(unit[25] + unit[26] + unit[27], 0.04, 0.14)
     middle = height - 2.6 * unit[17] - 0.8 * unit[24] - 0.75 * lift * (1 - parted)
     gap = unit[25] * (4.2 + 2.5 * min(1.0, unit[12]))

@@ -1,12 +1,8 @@
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.evaluation.results import ExperimentResults
-from fer_ray.evaluation.summary import summarise
-from fer_ray.evaluation.trial_store import read_recipe
 from tests.evaluation.conftest import draw_frames
 
 
@@ -18,16 +14,5 @@ def bundle(kept_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def drawn_frames(tmp_path: Path) -> Path:
-    """A run folder whose features are drawn numbers."""
+    """A run folder with random features."""
     return draw_frames(tmp_path / "run")
-
-
-def experiment_of(out: Path, name: str) -> ExperimentResults:
-    """An experiment of a run folder whose images are each of a subject of their own."""
-    rows, answers = (
-        pq.read_table(out / part / f"{name}.parquet").to_pandas()
-        for part in ("trials", "predictions")
-    )
-    answers["subject"] = answers["image_id"]
-    recipe = read_recipe(out / "trials" / f"{name}.parquet")
-    return ExperimentResults(rows, answers, summarise(rows, answers), recipe)

@@ -1,4 +1,4 @@
-"""A bundle that is not what it says is refused with the reason, and nothing in it is run."""
+"""Damaged and forged bundles are refused with the reason, and nothing in them runs."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from skops.io import dumps
 
 from fer_ray.errors import UserError
 from fer_ray.models.bundles.bundle import read_bundle
-from fer_ray.models.bundles.estimators import dump_estimator, load_estimator
 from fer_ray.models.bundles.predictor import Predictor
+from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.settings.training import TrialSettings
 
@@ -37,14 +37,14 @@ def parquet_of(**columns: list[Any]) -> bytes:
 
 
 def forge(bundle: Path, content: bytes, name: str = "model.skops") -> None:
-    """Put another model or table in, and its hash into `bundle.json`."""
+    """Replace a file, and its hash in `bundle.json`."""
     (bundle / name).write_bytes(content)
     files = json.loads((bundle / "bundle.json").read_text())["files"]
     change(bundle, files={**files, name: hashlib.sha256(content).hexdigest()})
 
 
 class Payload:
-    """Leaves a trace where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -69,21 +69,17 @@ def skops_calling(trace: Path) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_pickle_in_the_place_of_the_model_is_refused_and_does_not_run(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_pickle_is_refused_and_does_not_run(bundle: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     forge(bundle, pickle.dumps(Payload(trace)))
-    with pytest.raises(UserError, match="no skops file"):
+    with pytest.raises(UserError, match="not a skops file"):
         Predictor(bundle)
     assert not trace.exists()
     pickle.loads((bundle / "model.skops").read_bytes())  # it would have run
     assert trace.exists()
 
 
-def test_a_skops_file_that_calls_a_function_is_refused_and_does_not_run(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_function_calls_are_refused_and_do_not_run(bundle: Path, tmp_path: Path) -> None:
     forge(bundle, skops_calling(tmp_path / "trace"))
     with pytest.raises(UserError, match=r"os\.system \(ReduceNode\)"):
         Predictor(bundle)
@@ -97,9 +93,7 @@ def test_a_skops_file_that_calls_a_function_is_refused_and_does_not_run(
         (FunctionTransformer(np.exp), "FunctionTransformer"),
     ],
 )
-def test_types_that_skops_trusts_but_no_bundle_needs_are_refused(
-    estimator: Any, type_named: str
-) -> None:
+def test_other_types_that_skops_trusts_are_refused(estimator: Any, type_named: str) -> None:
     content = dumps(estimator)
     with pytest.raises(UserError, match=type_named):
         load_estimator(content, "model.skops")
@@ -107,13 +101,13 @@ def test_types_that_skops_trusts_but_no_bundle_needs_are_refused(
         dump_estimator(estimator)
 
 
-def test_a_model_of_known_types_that_is_no_classifier_is_refused(bundle: Path) -> None:
+def test_model_that_is_not_a_classifier(bundle: Path) -> None:
     forge(bundle, dumps(StandardScaler().fit([[0.0], [1.0]])))
-    with pytest.raises(UserError, match="is not the classifier of neutral"):
+    with pytest.raises(UserError, match="is not a classifier of neutral"):
         Predictor(bundle)
 
 
-def test_a_changed_file_is_named_with_both_hashes(bundle: Path) -> None:
+def test_changed_file(bundle: Path) -> None:
     model = bundle / "model.skops"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -123,38 +117,36 @@ def test_a_changed_file_is_named_with_both_hashes(bundle: Path) -> None:
         Predictor(bundle)
 
 
-def test_other_probabilities_than_when_it_was_made_are_noticed(bundle: Path) -> None:
+def test_different_predictions_are_detected(bundle: Path) -> None:
     other = load_estimator((bundle / "model.skops").read_bytes(), "model.skops")
     other.calibrated_classifiers_[0].calibrators[0].a_ *= 1.01
     forge(bundle, dump_estimator(other))
-    with pytest.raises(UserError, match="does not answer here as it did where it was made"):
+    with pytest.raises(UserError, match="does not reproduce its stored predictions"):
         Predictor(bundle)
 
 
-def test_a_model_of_another_width_is_refused(bundle: Path) -> None:
+def test_model_of_another_width(bundle: Path) -> None:
     labels = np.repeat(np.arange(8), 4).astype(np.int8)
     features = np.random.default_rng(1).normal(size=(32, 3)) + labels[:, None]
     narrow = CalibratedSvm("linear", TrialSettings()).fit(features, labels)
     forge(bundle, dump_estimator(narrow.calibrated))
-    with pytest.raises(UserError, match=r"its model and check\.parquet do not fit"):
+    with pytest.raises(UserError, match=r"the model cannot predict the rows of check\.parquet"):
         Predictor(bundle)
 
 
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"schema_version": 2}, "schema version 2; this fer_ray reads 1"),
+        ({"schema_version": 2}, "schema version 2; this version of fer_ray reads 1"),
         ({"kind": "oracle"}, "kind: Input should be"),
         ({"author": "x"}, "author: Extra inputs"),
         ({"labels": ["happy", "neutral"]}, "labels: .*in this order"),
-        ({"files": {"../model.skops": "0" * 64}}, "no name of a file beside"),
-        ({"files": {"a\0": "0" * 64}}, "no name of a file beside"),
+        ({"files": {"../model.skops": "0" * 64}}, "not the name of a file next to"),
+        ({"files": {"a\0": "0" * 64}}, "not the name of a file next to"),
         ({"files": {}}, "does not list CARD.md, check.parquet, model.skops, trained_on.parquet"),
     ],
 )
-def test_a_foreign_manifest_is_refused_with_the_reason(
-    bundle: Path, entries: dict[str, Any], reason: str
-) -> None:
+def test_invalid_manifest(bundle: Path, entries: dict[str, Any], reason: str) -> None:
     change(bundle, **entries)
     with pytest.raises(UserError, match=reason):
         read_bundle(bundle)
@@ -169,27 +161,25 @@ def test_a_foreign_manifest_is_refused_with_the_reason(
         ("model", {"classifier": "svm-rbf"}),
     ],
 )
-def test_a_manifest_that_tells_other_than_its_card_is_refused(
+def test_manifest_that_differs_from_its_card(
     bundle: Path, part: str, entries: dict[str, Any]
 ) -> None:
     was = json.loads((bundle / "bundle.json").read_text())[part]
     change(bundle, **{part: {**was, **entries}})
-    with pytest.raises(UserError, match=r"CARD\.md does not tell what bundle\.json tells"):
+    with pytest.raises(UserError, match=r"CARD\.md does not match bundle\.json"):
         Predictor(bundle)
 
 
 @pytest.mark.parametrize(
     ("feature_set", "reason"),
     [
-        ("landmarks", "does not make the features that the model reads, landmarks"),
-        ("reference+mobilenet", "does not make the features"),
-        ("delta", "an image alone has no delta"),
-        ("nonsense", "take one of"),
+        ("landmarks", "does not compute the features of the model, landmarks"),
+        ("reference+mobilenet", "does not compute the features"),
+        ("delta", "a single image has no delta"),
+        ("nonsense", "specify one of"),
     ],
 )
-def test_a_recipe_that_does_not_make_what_the_model_reads_is_refused(
-    bundle: Path, feature_set: str, reason: str
-) -> None:
+def test_recipe_of_other_features(bundle: Path, feature_set: str, reason: str) -> None:
     was = json.loads((bundle / "bundle.json").read_text())["model"]
     change(bundle, model={**was, "feature_set": feature_set})
     with pytest.raises(UserError, match=reason):
@@ -197,26 +187,26 @@ def test_a_recipe_that_does_not_make_what_the_model_reads_is_refused(
 
 
 @pytest.mark.parametrize("name", ["check.parquet", "trained_on.parquet"])
-@pytest.mark.parametrize("content", [b"", b"no table", parquet_of(other=[1.0])])
-def test_a_table_that_is_none_or_another_is_told(bundle: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not a table", parquet_of(other=[1.0])])
+def test_invalid_tables(bundle: Path, name: str, content: bytes) -> None:
     forge(bundle, content, name)
     with pytest.raises(UserError, match=f"{name.replace('.', '[.]')}"):
         Predictor(bundle)
 
 
-def test_what_is_missing_is_named(bundle: Path, tmp_path: Path) -> None:
+def test_missing_files(bundle: Path, tmp_path: Path) -> None:
     (bundle / "CARD.md").unlink()
-    with pytest.raises(UserError, match=r"lacks CARD\.md"):
+    with pytest.raises(UserError, match=r"cannot read CARD\.md"):
         read_bundle(bundle)
-    with pytest.raises(UserError, match="is no model bundle"):
+    with pytest.raises(UserError, match="is not a model bundle"):
         read_bundle(tmp_path)
     for text in ("{", "[" * 100_000, "\ud800"):
         (bundle / "bundle.json").write_text(text, errors="surrogatepass")
-        with pytest.raises(UserError, match="is no JSON"):
+        with pytest.raises(UserError, match="is not valid JSON"):
             read_bundle(bundle)
 
 
-def test_another_landmark_model_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_other_landmark_model(bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.dat"
     other.write_bytes(b"another predictor")
     digest = hashlib.sha256(b"another predictor").hexdigest()[:16]

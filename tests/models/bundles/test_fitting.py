@@ -8,19 +8,18 @@ import pandas as pd
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import RunResults
+from fer_ray.evaluation.results import RunResults, read_experiments
 from fer_ray.execution.progress import silent
-from fer_ray.models.bundles.fitting import settings_of_space
-from fer_ray.models.candidates import Configuration
-from fer_ray.models.search_space import Space, class_scores
+from fer_ray.models.bundles.fitting import equivalent_svm_settings
+from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
+from fer_ray.models.configurations import Configuration
 from fer_ray.models.svm import CalibratedSvm
-from fer_ray.pipelines.make_bundle import chosen_experiment, make_bundle
+from fer_ray.pipelines.make_bundle import choose_experiment, make_bundle
 from fer_ray.pipelines.search import run_search
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import Kernel, SearchSettings, TrialSettings
-from tests.models.bundles.conftest import experiment_of
 
 UNION = "geometry+landmarks"
 
@@ -29,50 +28,42 @@ UNION = "geometry+landmarks"
     ("kernel", "parameters"),
     [("linear", {"C": 30.0}), ("rbf", {"C": 5.0, "gamma": 0.7})],
 )
-def test_a_searched_svm_decides_the_same_on_weighted_standard_scores(
-    kernel: Kernel, parameters: dict[str, float]
-) -> None:
+def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -> None:
     random = np.random.default_rng(4)
     labels = random.integers(0, 4, 90).astype(np.int8)
     width = sum(widths_of(UNION))
     features = random.normal(size=(90, width)) * np.arange(1, width + 1) + labels[:, None]
     scored = random.normal(size=(15, width)) * np.arange(1, width + 1) + 2
-    one: Any = f"svm-{kernel}"
+    classifier: Any = f"svm-{kernel}"
     searched = class_scores(
-        Configuration(0, one, UNION, parameters),
-        Space(features, scored, widths_of(UNION)),
+        Configuration(0, classifier, UNION, parameters),
+        PreparedFeatures(features, scored, widths_of(UNION)),
         labels,
     )
-    settings = settings_of_space({"feature_set": UNION, "parameters": parameters}, width)
+    settings = equivalent_svm_settings({"feature_set": UNION, "parameters": parameters}, width)
     model = CalibratedSvm(kernel, settings).fit(features, labels)
     decided = model.calibrated.calibrated_classifiers_[0].estimator.decision_function(scored)
     np.testing.assert_allclose(decided, searched[:, :4], atol=0.02)
 
 
 @pytest.mark.slow
-def test_a_single_trial_is_bundled_where_it_is_named_and_never_as_the_leader(
-    drawn_frames: Path, local_ray: int
-) -> None:
+def test_single_trials_are_bundled_only_by_name(drawn_frames: Path, local_ray: int) -> None:
     for trials in (1, 3):
         settings = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=trials)
         run_trials(drawn_frames, settings, Execution(workers=1), silent)
-    names = [file.stem for file in sorted((drawn_frames / "trials").glob("*.parquet"))]
-    items = {item.summary.n_trials: item
-             for item in (experiment_of(drawn_frames, name) for name in names)}  # fmt: skip
+    items = {item.summary.n_trials: item for item in read_experiments(drawn_frames)}
     items[1] = replace(items[1], summary=replace(items[1].summary, test_accuracy=1.0))
     run = RunResults(pd.DataFrame(), {}, tuple(items.values()), {})
     single = items[1].summary.experiment
-    assert chosen_experiment(run, drawn_frames, None) == (items[3], 1)
-    assert chosen_experiment(run, drawn_frames, single) == (items[1], 1)
-    with pytest.raises(UserError, match=f"too few to say which one leads.*--experiment: {single}"):
-        chosen_experiment(replace(run, experiments=(items[1],)), drawn_frames, None)
+    assert choose_experiment(run, drawn_frames, None) == (items[3], 1)
+    assert choose_experiment(run, drawn_frames, single) == (items[1], 1)
+    with pytest.raises(UserError, match=f"too few to find the best one.*--experiment: {single}"):
+        choose_experiment(replace(run, experiments=(items[1],)), drawn_frames, None)
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_the_svm_that_a_search_chose_is_bundled_with_the_figures_of_the_search(
-    run_dir: Path, local_ray: int, tmp_path: Path
-) -> None:
+def test_bundle_of_a_search(run_dir: Path, local_ray: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(run_dir, out)
     search = SearchSettings(
@@ -84,4 +75,4 @@ def test_the_svm_that_a_search_chose_is_bundled_with_the_figures_of_the_search(
     assert manifest.model.feature_set == "landmarks"
     penalties = {one["parameters"]["C"] for one in record["chosen"]}
     assert manifest.model.parameters["C"] * 136 in [pytest.approx(one) for one in penalties]
-    assert "the figures are those of the whole search" in manifest.training.how
+    assert "the figures are those of the entire search" in manifest.training.how

@@ -10,24 +10,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
+from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.samples import read_samples
 from fer_ray.execution.progress import silent
 from fer_ray.features.bottleneck_features import read_features
 from fer_ray.models.bundles.backbone_features import require_weights
 from fer_ray.models.bundles.bundle import read_bundle
-from fer_ray.models.bundles.fitting import fit
+from fer_ray.models.bundles.fitting import fit_model
 from fer_ray.models.bundles.keras_heads import load_head
 from fer_ray.networks.bottleneck_plan import plan_bottleneck
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.make_bundle import make_bundle
-from fer_ray.pipelines.predict import plan, predict
+from fer_ray.pipelines.predict import plan_prediction, predict
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import LEFT_OUT, TrialSettings
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
-from tests.models.bundles.conftest import experiment_of
 
 LEFT = LEFT_OUT["6"]
 HEAD = "head-dlib_resnet-random-n_trials=2"
@@ -39,7 +39,7 @@ def saved(file: Path, *layers: Any) -> bytes:
     return file.read_bytes()
 
 
-def test_a_head_answers_after_saving_as_before(tmp_path: Path) -> None:
+def test_saved_head_predicts_the_same(tmp_path: Path) -> None:
     layers = load_keras().layers
     scale = layers.Normalization(mean=np.arange(4.0), variance=np.ones(4))
     parts = [scale, layers.Dense(6, activation="relu", kernel_regularizer="l2"),
@@ -53,37 +53,36 @@ def test_a_head_answers_after_saving_as_before(tmp_path: Path) -> None:
     assert head.predict(features).tolist() == expected.argmax(axis=1).tolist()
 
 
-def test_a_head_that_was_trained_on_some_emotions_answers_with_these_alone(tmp_path: Path) -> None:
+def test_head_of_some_emotions(tmp_path: Path) -> None:
     content = saved(tmp_path / "head.keras", load_keras().layers.Dense(8, activation="softmax"))
     labels = ("anger", "happy", "surprise")
     head = load_head(content, "model.keras", labels)
     features = np.random.default_rng(1).normal(size=(40, 4))
     known = [EMOTIONS.index(name) for name in labels]
-    whole = load_head(content, "model.keras", EMOTIONS).probabilities(features)[:, known]
+    all_labels = load_head(content, "model.keras", EMOTIONS).probabilities(features)[:, known]
     found = head.probabilities(features)
-    np.testing.assert_allclose(found[:, known], whole / whole.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found[:, known], all_labels / all_labels.sum(axis=1, keepdims=True))
     assert not np.delete(found, known, axis=1).any()
     assert set(head.predict(features)) <= set(known)
 
 
 @pytest.mark.slow
-def test_the_head_of_fewer_classes_is_bundled_with_their_labels_and_images(
-    drawn_frames: Path, local_ray: int
-) -> None:
+def test_bundle_of_a_head_of_fewer_classes(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(n_trials=2, classes="6")
-    execution = Execution(workers=2)
+    execution = Execution(workers=1)
     card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
     samples = read_samples(drawn_frames / "frames", "geometry")
     six = tuple(EMOTIONS[code] for code in np.unique(samples.labels) if EMOTIONS[code] not in LEFT)
     assert tuple(card["labels"]) == six
-    fitted = fit(drawn_frames, experiment_of(drawn_frames, card["experiment"]))
+    (item,) = read_experiments(drawn_frames, card["experiment"])
+    fitted = fit_model(drawn_frames, item)
     assert fitted.labels == six
     assert set(np.unique(fitted.samples.labels)) == {EMOTIONS.index(name) for name in six}
     probabilities = fitted.model.probabilities(fitted.samples.features)
     assert not probabilities[:, [EMOTIONS.index(name) for name in LEFT]].any()
 
 
-def test_a_layer_that_carries_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+def test_lambda_layers_are_refused_and_do_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
 
     def touch(values: Any, path: str = str(trace)) -> Any:
@@ -91,13 +90,13 @@ def test_a_layer_that_carries_code_is_refused_and_does_not_run(tmp_path: Path) -
         return values
 
     content = saved(tmp_path / "head.keras", load_keras().layers.Lambda(touch))
-    trace.unlink(missing_ok=True)  # building it above has run it
-    with pytest.raises(UserError, match=r"Lambda.*Nothing of it was loaded"):
+    trace.unlink(missing_ok=True)  # saving the layer has run it
+    with pytest.raises(UserError, match=r"Lambda.*Nothing in it was loaded"):
         load_head(content, "model.keras", EMOTIONS)
     assert not trace.exists()
 
 
-def test_a_layer_or_class_of_another_origin_is_refused(tmp_path: Path) -> None:
+def test_other_layers_and_classes_are_refused(tmp_path: Path) -> None:
     keras = load_keras()
     with pytest.raises(UserError, match="Rescaling"):
         load_head(saved(tmp_path / "a.keras", keras.layers.Rescaling(2.0)), "model.keras", EMOTIONS)
@@ -111,18 +110,18 @@ def test_a_layer_or_class_of_another_origin_is_refused(tmp_path: Path) -> None:
             new.writestr(name, text)
     with pytest.raises(UserError, match=r"os\.Dense"):
         load_head(buffer.getvalue(), "model.keras", EMOTIONS)
-    with pytest.raises(UserError, match="is no Keras file"):
-        load_head(b"\x80\x04 a pickle, say", "model.keras", EMOTIONS)
+    with pytest.raises(UserError, match="is not a Keras file"):
+        load_head(b"\x80\x04 a pickle", "model.keras", EMOTIONS)
 
 
 @pytest.fixture(scope="module")
 def head_run(
     run_dir: Path, corpus: Path, local_ray: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A copy of the whole run with a head on the face network's features."""
+    """A copy of the run folder with a head on the face network's features."""
     out = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(run_dir, out)
-    execution, splitting = Execution(workers=2), TrialSettings(n_trials=2)
+    execution, splitting = Execution(workers=1), TrialSettings(n_trials=2)
     run_bottleneck(
         out, corpus, plan_bottleneck(frames_record(out), "dlib_resnet", None), execution, silent
     )
@@ -132,7 +131,7 @@ def head_run(
 
 
 @pytest.mark.slow
-def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
+def test_head_predicts_images_like_stored_features(
     head_run: Path, corpus: Path, tmp_path: Path
 ) -> None:
     predictor = make_bundle(head_run, tmp_path / "model", HEAD)
@@ -142,12 +141,12 @@ def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
     frames = pq.read_table(head_run / "frames").to_pandas().query("status == 'ok'")[:6]
     images = [corpus / path for path in frames["path"]]
     tables = []
-    for block in (1, 4):
+    for block, workers in ((1, 2), (4, 1)):
         out = tmp_path / f"out-{block}"
         out.mkdir()
         with silent("predict", "images", 0) as advance:
-            predict(plan(tmp_path / "model", images, out), out,
-                    Execution(workers=2, block_images=block), advance)  # fmt: skip
+            predict(plan_prediction(tmp_path / "model", images, out), out,
+                    Execution(workers=workers, block_images=block), advance)  # fmt: skip
         tables.append(pq.read_table(out / "predictions"))
     assert tables[0].equals(tables[1])
     features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
@@ -161,13 +160,13 @@ def test_a_head_on_a_backbone_answers_images_as_it_did_their_stored_features(
 
 
 @pytest.mark.slow
-def test_other_weights_of_a_backbone_are_refused(head_run: Path, tmp_path: Path) -> None:
+def test_other_weights_are_refused(head_run: Path, tmp_path: Path) -> None:
     bundle = make_bundle(head_run, tmp_path / "model", HEAD).bundle
     other = tmp_path / "other.dat"
     other.write_bytes(b"other weights")
     with pytest.raises(UserError, match=r"other weights|cannot be"):
         require_weights(bundle, (("dlib_resnet", str(other)),))
-    with pytest.raises(UserError, match=r"has no backbone vgg16\. It has: dlib_resnet"):
+    with pytest.raises(UserError, match=r"has no backbone vgg16\. Its backbones: dlib_resnet"):
         require_weights(bundle, (("vgg16", str(other)),))
     forged = tmp_path / "model" / "bundle.json"
     own = forged.read_text().replace('"weights_origin": "embedded"', '"weights_origin": "file"')

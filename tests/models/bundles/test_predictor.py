@@ -7,8 +7,8 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import read_samples
-from fer_ray.models.bundles.estimators import dump_estimator, load_estimator
 from fer_ray.models.bundles.predictor import Predictor
+from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.pipelines.make_bundle import make_bundle
 from fer_ray.settings.training import Kernel, TrialSettings
@@ -19,24 +19,24 @@ from tests.conftest import FerRay
 
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
 @pytest.mark.parametrize("scale", ["none", "standard", "equal"])
-def test_a_model_answers_after_saving_as_before_to_the_bit(kernel: Kernel, scale: str) -> None:
+def test_saved_model_predicts_the_same(kernel: Kernel, scale: str) -> None:
     random = np.random.default_rng(3)
     labels = random.integers(0, 5, 120).astype(np.int8)
     features = random.normal(size=(120, 44 + 136)) + labels[:, None]
     union = {"scale": scale, "feature_set": "geometry+landmarks"}
     settings = TrialSettings.model_validate(union)
     model = CalibratedSvm(kernel, settings).fit(features, labels)
-    again = CalibratedSvm.of(load_estimator(dump_estimator(model.calibrated), "model.skops"))
-    assert np.array_equal(again.probabilities(features), model.probabilities(features))
-    assert np.array_equal(again.predict(features), model.predict(features))
-    assert again.classes == model.classes
+    loaded = CalibratedSvm.from_fitted(
+        load_estimator(dump_estimator(model.calibrated), "model.skops")
+    )
+    assert np.array_equal(loaded.probabilities(features), model.probabilities(features))
+    assert np.array_equal(loaded.predict(features), model.predict(features))
+    assert loaded.classes == model.classes
 
 
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
 @pytest.mark.parametrize("scale", ["none", "standard"])
-def test_a_row_is_answered_the_same_to_the_bit_whatever_rows_are_beside_it(
-    kernel: Kernel, scale: str
-) -> None:
+def test_predictions_do_not_depend_on_other_rows(kernel: Kernel, scale: str) -> None:
     random = np.random.default_rng(4)
     labels = random.integers(0, 8, 160).astype(np.int8)
     features = random.normal(size=(160, 300)) + labels[:, None] / 4
@@ -49,37 +49,31 @@ def test_a_row_is_answered_the_same_to_the_bit_whatever_rows_are_beside_it(
         assert np.array_equal(model.predict(features[rows]), model.predict(features)[rows])
 
 
-def test_a_bundle_answers_as_the_model_fitted_on_all_rows_to_the_bit(
-    run_dir: Path, kept_bundle: Path
-) -> None:
+def test_bundle_predicts_like_a_model_fitted_on_all_rows(run_dir: Path, kept_bundle: Path) -> None:
     samples = read_samples(run_dir / "frames", "reference")
     model = CalibratedSvm("linear", TrialSettings()).fit(samples.features, samples.labels)
     frames = pq.read_table(run_dir / "frames")
-    answers = Predictor(kept_bundle)(frames).to_pandas().set_index("image_id")
-    own = answers.loc[samples.image_ids]
+    predictions = Predictor(kept_bundle)(frames).to_pandas().set_index("image_id")
+    own = predictions.loc[samples.image_ids]
     probabilities = own[[f"p_{name}" for name in EMOTIONS]].to_numpy()
     assert np.array_equal(probabilities, model.probabilities(samples.features))
     assert own["predicted"].tolist() == [EMOTIONS[code] for code in model.predict(samples.features)]
 
 
-def test_rows_are_kept_in_order_and_those_without_features_get_no_answer(
-    run_dir: Path, kept_bundle: Path
-) -> None:
+def test_rows_without_features_have_no_prediction(run_dir: Path, kept_bundle: Path) -> None:
     frames = pq.read_table(run_dir / "frames").slice(0, 4)
     statuses = pa.array(["ok", "no_face", "ok_by_box", "unreadable"])
     frames = frames.set_column(frames.column_names.index("status"), "status", statuses)
     predictor = Predictor(kept_bundle)
-    answers = predictor(frames)
-    assert answers["image_id"].equals(frames["image_id"])
-    assert answers["predicted"].is_valid().to_pylist() == [True, False, True, False]
-    assert answers["p_happy"].is_valid().to_pylist() == [True, False, True, False]
-    assert set(answers["bundle_sha256"].to_pylist()) == {predictor.sha256}
+    predictions = predictor(frames)
+    assert predictions["image_id"].equals(frames["image_id"])
+    assert predictions["predicted"].is_valid().to_pylist() == [True, False, True, False]
+    assert predictions["p_happy"].is_valid().to_pylist() == [True, False, True, False]
+    assert set(predictions["bundle_sha256"].to_pylist()) == {predictor.sha256}
     assert predictor(frames.slice(0, 0)).num_rows == 0
 
 
-def test_the_bundle_says_what_it_was_trained_on_and_how_well_it_did(
-    run_dir: Path, kept_bundle: Path
-) -> None:
+def test_figures_and_training_data_of_a_bundle(run_dir: Path, kept_bundle: Path) -> None:
     predictor = Predictor(kept_bundle)
     manifest, run = predictor.bundle.manifest, read_json(run_dir / "run.json")
     assert run is not None
@@ -97,29 +91,27 @@ def test_the_bundle_says_what_it_was_trained_on_and_how_well_it_did(
     assert settings.crop.search == run["extract"]["settings"]["crop"]["search"]
 
 
-def test_the_command_takes_the_leading_svm_and_leaves_what_is_there_alone(
-    run_dir: Path, fer_ray: FerRay, tmp_path: Path
-) -> None:
+def test_bundle_command(run_dir: Path, fer_ray: FerRay, tmp_path: Path) -> None:
     target = tmp_path / "model"
     done = fer_ray("bundle", "--out", run_dir, "--to", target)
     assert done.returncode == 0, done.stderr
     assert "fitted on all" in done.stdout
     again = fer_ray("bundle", "--out", run_dir, "--to", target)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
-def test_an_unknown_experiment_is_told_which_there_are(run_dir: Path, tmp_path: Path) -> None:
+def test_unknown_experiment(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"no experiment x .*There are: svm-linear-reference-random"
+        UserError, match=r"no experiment x\..*experiments: svm-linear-reference-random"
     ):
         make_bundle(run_dir, tmp_path / "model", "x")
 
 
-def test_predictions_never_go_into_the_run_folder_of_an_extraction(
+def test_predictions_into_a_run_folder_are_refused(
     run_dir: Path, kept_bundle: Path, corpus: Path
 ) -> None:
-    from fer_ray.pipelines.predict import plan as plan_prediction
+    from fer_ray.pipelines.predict import plan_prediction
 
     with pytest.raises(UserError, match="is the run folder of an extraction"):
         plan_prediction(kept_bundle, [corpus], run_dir)

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Settings
 from fer_ray.settings.sweeping import SweepSettings
@@ -26,30 +27,30 @@ Swept = Callable[..., dict[str, Any]]
 
 
 def tiny_image(file: Path, seed: int, side: int = 24) -> None:
-    """A picture of noise: no face in it, and soon looked at."""
+    """Write an image of noise, which has no face and is processed quickly."""
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
     assert cv2.imwrite(str(file), pixels)
 
 
 def rows(store: Path, table: str, version: int | None = None) -> list[dict[str, Any]]:
-    """All rows of a table but for what tells of sweeps, in a fixed order."""
-    found: pa.Table = DeltaTable(str(store / table), version=version).to_pyarrow_table()
-    known = [name for name in BOOKKEEPING if name in found.column_names]
+    """All rows of a table, without the columns of bookkeeping, in a fixed order."""
+    data: pa.Table = DeltaTable(str(store / table), version=version).to_pyarrow_table()
+    dropped = [name for name in BOOKKEEPING if name in data.column_names]
     keys = ("path", "sha256", "face_index")
-    listed = found.drop_columns(known).to_pylist()
-    return sorted(listed, key=lambda row: [str(row.get(key)) for key in keys])
+    records = data.drop_columns(dropped).to_pylist()
+    return sorted(records, key=lambda row: [str(row.get(key)) for key in keys])
 
 
 @pytest.fixture
 def faces(tiny_corpus: Path) -> list[Path]:
-    """Four drawn faces."""
+    """Four synthetic faces."""
     return sorted(tiny_corpus.rglob("*.png"))[::10][:4]
 
 
 @pytest.fixture
 def source(tmp_path: Path, faces: list[Path]) -> Path:
-    """Four faces in two folders, one of them twice; noise, and a file that is no image."""
+    """Four faces in two folders, one of them twice; noise; and a file that is not an image."""
     root = tmp_path / "source"
     for number, file in enumerate(faces):
         target = root / f"day{number % 2}" / f"face{number}.png"
@@ -58,7 +59,7 @@ def source(tmp_path: Path, faces: list[Path]) -> Path:
     shutil.copy(faces[0], root / "day1" / "twin.png")
     tiny_image(root / "noise.png", seed=1)
     (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
-    (root / "notes.txt").write_text("no image, and not meant to be one")
+    (root / "notes.txt").write_text("not an image")
     return root
 
 
@@ -73,6 +74,6 @@ def swept(local_ray: int, source: Path, store: Path) -> Swept:
 
     def sweep(describe: Any = None, extract: ExtractSettings = FAST, **policy: Any) -> Any:
         settings = Settings(extract=extract, sweep=SweepSettings(**policy))
-        return run_sweep(str(source), str(store), settings, silent, describe=describe)
+        return run_sweep(SweepRequest(str(source), str(store), settings, silent, describe=describe))
 
     return sweep

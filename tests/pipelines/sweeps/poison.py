@@ -1,4 +1,4 @@
-"""Ways in which a decoder could fail, as steps that a test hands to a sweep."""
+"""Faulty replacements for the extraction steps of a sweep."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ from fer_ray.pipelines.sweeps.describe import DescribeImage
 
 @dataclass(frozen=True)
 class Poisoned(DescribeImage):
-    """Describes images, but for those whose bytes end so: they crash, or never end."""
+    """Describes images, except that those with certain last bytes crash, raise or never finish."""
 
     def __call__(self, content: bytes, enter: Callable[[str], None]) -> pa.Table:
         enter("decode")
@@ -25,7 +25,7 @@ class Poisoned(DescribeImage):
             while True:
                 pass
         if content.endswith(b"raise"):
-            raise ArithmeticError("what nobody thought of")
+            raise ArithmeticError("an unforeseen case")
         if content.endswith(b"sleep"):
             time.sleep(3600)
         return super().__call__(content, enter)
@@ -33,7 +33,7 @@ class Poisoned(DescribeImage):
 
 @dataclass(frozen=True)
 class DiesAtStart(DescribeImage):
-    """Is killed while it loads, so many times; each start leaves a line in a file."""
+    """Is killed the first `times` times that it loads; each start adds a line to a file."""
 
     starts: Path = Path()
     times: int = 0

@@ -1,4 +1,4 @@
-"""An S3 server on loopback, and a proxy before it that answers as a busy store does."""
+"""A local S3 server, and a proxy that behaves like a busy service."""
 
 import http.client
 import random
@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import create_server
 from threading import Thread
 
+from tests.patience import patience
+
 BUCKET = "fer"
 BODY_503 = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-HANGING_S = 3.0  # how long an answer does not come before the connection is closed
+HANGING_S = 3.0  # until a hanging connection is closed
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "server", "date", "expect"}
 
 
@@ -25,13 +27,13 @@ def free_port() -> int:
 
 @contextmanager
 def s3_server() -> Iterator[int]:
-    """moto's server with an empty bucket; its port."""
+    """Run a moto server with an empty bucket; yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
-        for _ in range(300):
+        for _ in range(int(patience(300))):
             try:
                 client = http.client.HTTPConnection("127.0.0.1", port)
                 client.request("PUT", f"/{BUCKET}")
@@ -46,7 +48,7 @@ def s3_server() -> Iterator[int]:
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """Hands requests on, but for some: refuses them (503), lets them hang, or is slow."""
+    """Forwards requests, except that some are refused (503), hang, or are slow."""
 
     protocol_version = "HTTP/1.1"
     upstream: int
@@ -106,15 +108,15 @@ class Faulty(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def faulty_proxy(upstream: int, share: float, seed: int) -> Iterator[tuple[int, Counter[str]]]:
-    """A proxy before the server at port `upstream`; its port, and what it has done."""
+    """Run a proxy of the server at port `upstream`; yields its port and the counts of faults."""
     done: Counter[str] = Counter()
-    made = {"upstream": upstream, "draw": random.Random(seed), "share": share, "done": done}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Faulty,), made))
+    attributes = {"upstream": upstream, "draw": random.Random(seed), "share": share, "done": done}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Faulty,), attributes))
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_port, done
@@ -124,7 +126,7 @@ def faulty_proxy(upstream: int, share: float, seed: int) -> Iterator[tuple[int, 
 
 
 def environment(port: int) -> dict[str, str]:
-    """What tells clients of S3 where it is."""
+    """Environment variables for S3 clients of a local server."""
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",

@@ -11,42 +11,43 @@ import ray
 from pyarrow import fs
 
 from fer_ray.execution import claims
-from fer_ray.execution.block_tasks import asking
+from fer_ray.execution.block_tasks import start_claims
 from fer_ray.execution.claims import Claims
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.blocks import Limits, read_block
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings
-from fer_ray.sources.locations import Source
-from tests.cluster.head import wait_until
+from fer_ray.sources.streams.image_source import Source
+from tests.patience import wait_until
 from tests.pipelines.sweeps.conftest import FAST, tiny_image
 
 ONE, TWO, KNOWN = (hashlib.sha256(name).hexdigest() for name in (b"1", b"2", b"3"))
 KEYS = np.sort(np.array([int(KNOWN[:16], 16), 0, 2**64 - 1], np.uint64))
 
 
-def test_a_new_content_is_given_to_the_first_block_that_asks_and_to_it_again() -> None:
-    kept = Claims(KEYS)
-    assert kept.claim("a", ONE)
-    assert not kept.claim("b", ONE)
-    assert kept.claim("a", ONE)  # its worker was lost meanwhile
-    assert kept.claim("b", TWO)
-    assert not kept.claim("a", KNOWN)
-    assert not kept.claim("a", "f" * 64)
+def test_first_block_claims_new_content() -> None:
+    table = Claims(KEYS)
+    assert table.claim("a", ONE)
+    assert not table.claim("b", ONE)
+    assert table.claim("a", ONE)  # its worker was lost in the meantime
+    assert table.claim("b", TWO)
+    assert not table.claim("a", KNOWN)
+    assert not table.claim("a", "f" * 64)
 
 
-def test_what_cannot_be_held_is_left_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_beyond_the_limit_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Claims(None).claim("a", ONE)
     monkeypatch.setattr(claims, "MOST_CLAIMED", 1)
-    kept = Claims(KEYS)
-    assert kept.claim("a", ONE)
-    assert not kept.claim("a", TWO)
-    assert kept.claim("a", ONE)
+    table = Claims(KEYS)
+    assert table.claim("a", ONE)
+    assert not table.claim("a", TWO)
+    assert table.claim("a", ONE)
 
 
-def test_a_new_image_is_read_once_and_described_then(source: Path) -> None:
+def test_new_image_is_read_once(source: Path) -> None:
     reads: list[str] = []
 
     class Counting(Source):
@@ -57,17 +58,17 @@ def test_a_new_image_is_read_once_and_described_then(source: Path) -> None:
     paths = ["day0/face0.png", "day1/twin.png", "noise.png"]
     block = pa.table({"path": paths, "size": [1] * 3, "mtime_ns": [1] * 3})
     counting = Counting(str(source), fs.LocalFileSystem(), str(source))
-    kept = Claims(KEYS)
-    results, found = read_block(
-        block, counting, pickle.dumps(DescribeImage(FAST)), Limits(10**6, 60), kept.claim
+    table = Claims(KEYS)
+    results, outcomes = read_block(
+        block, counting, pickle.dumps(DescribeImage(FAST)), Limits(10**6, 60), table.claim
     )
     assert reads == paths
-    assert len(set(found["sha256"].to_pylist())) == 2
+    assert len(set(outcomes["sha256"].to_pylist())) == 2
     assert results["status"].to_pylist() == ["ok", "no_face"]  # the twin is described once
 
 
-def test_a_claim_whose_keeper_is_lost_is_none(local_ray: int) -> None:
-    claim = asking(KEYS)
+def test_lost_claims_actor_denies_claims(local_ray: int) -> None:
+    claim = start_claims(KEYS)
     assert claim("a", ONE)
     assert not claim("b", ONE)
     ray.kill(claim.args[0])  # type: ignore[attr-defined]
@@ -75,7 +76,7 @@ def test_a_claim_whose_keeper_is_lost_is_none(local_ray: int) -> None:
 
 
 @pytest.mark.slow
-def test_asking_gives_no_processor_away(local_ray: int, tmp_path: Path) -> None:
+def test_claims_do_not_release_cpus(local_ray: int, tmp_path: Path) -> None:
     for number in range(60):
         tiny_image(tmp_path / "source" / f"{number}.png", seed=number)
     own, most, done = guarded(), 0, threading.Event()
@@ -87,17 +88,19 @@ def test_asking_gives_no_processor_away(local_ray: int, tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    limits = SweepSettings(image_seconds=59)  # no other test's, whose children go on living
+    limits = SweepSettings(image_seconds=59)  # unlike other tests, whose child processes still run
     settings = Settings(extract=FAST, execution=Execution(workers=local_ray), sweep=limits)
-    run_sweep(str(tmp_path / "source"), str(tmp_path / "store"), settings, silent)
+    run_sweep(SweepRequest(str(tmp_path / "source"), str(tmp_path / "store"), settings, silent))
     done.set()
     watcher.join()
     assert 1 <= most <= local_ray
 
 
 def guarded() -> set[int]:
-    """Processes that describe images, of this one's workers or its own."""
-    return {one.pid for one in psutil.Process().children(recursive=True) if is_guarded(one)}
+    """Processes that describe images for this process or its workers."""
+    return {
+        process.pid for process in psutil.Process().children(recursive=True) if is_guarded(process)
+    }
 
 
 def is_guarded(process: psutil.Process) -> bool:

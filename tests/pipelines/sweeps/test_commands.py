@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,106 +12,99 @@ from fer_ray.cli.main import cli
 from fer_ray.errors import UserError
 from fer_ray.pipelines.diff import compare_runs
 from fer_ray.pipelines.verify import verify_store
+from tests.conftest import FerRay
 from tests.pipelines.sweeps.conftest import Swept, tiny_image
 
 
 def called(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, [str(one) for one in arguments])
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def test_a_plan_tells_what_there_is_to_do_and_changes_nothing(source: Path, store: Path) -> None:
+def test_plan_counts_work_and_changes_nothing(source: Path, store: Path) -> None:
     options = ("--source", source, "--store", store, "--profile", "fast", "--workers", 2, "--json")
     done = called("plan", *options)
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["planned"]["new"]["images"] == told["images_to_do"] == 7
-    assert told["planned"]["new"]["bytes"] == sum(
+    estimate = json.loads(done.stdout)
+    assert estimate["planned"]["new"]["images"] == estimate["images_to_do"] == 7
+    assert estimate["planned"]["new"]["bytes"] == sum(
         file.stat().st_size for file in source.rglob("*") if file.suffix in (".png", ".jpg")
     )
-    assert told["probe"]["images"] >= 4
-    assert told["core_hours"] == pytest.approx(
-        7 * told["probe"]["seconds_an_image"] / 3600, abs=1e-4
+    assert estimate["probe"]["images"] >= 4
+    assert estimate["core_hours"] == pytest.approx(
+        7 * estimate["probe"]["seconds_an_image"] / 3600, abs=1e-4
     )
     assert not store.exists()
 
 
-def test_a_store_is_verified_by_computing_a_sample_anew(
-    swept: Swept, source: Path, store: Path
-) -> None:
+def test_verify_recomputes_a_sample(swept: Swept, source: Path, store: Path) -> None:
     swept()
     tiny_image(source / "noise.png", seed=5)
-    found = verify_store(str(store), sample=50, seed=0)
-    assert found["sampled"] == 7
-    assert found["same"] == 6
-    assert found["changed_since"] == 1
-    assert found["differing"] == []
-    assert found["recipe_here"] is True
+    outcome = verify_store(str(store), sample=50, seed=0)
+    assert outcome["sampled"] == 7
+    assert outcome["same"] == 6
+    assert outcome["changed_since"] == 1
+    assert outcome["differing"] == []
+    assert outcome["recipe_here"] is True
 
 
-def test_a_row_that_is_not_what_its_image_gives_is_found(
-    swept: Swept, source: Path, store: Path
-) -> None:
+def test_verify_finds_a_wrong_row(swept: Swept, source: Path, store: Path) -> None:
     from deltalake import DeltaTable
 
     swept()
     DeltaTable(str(store / "results")).update({"mode": "'CMYK'"}, predicate="status = 'ok'")
     done = called("verify", store, "--json")
     assert done.exit_code == 1
-    found = json.loads(done.stdout)
-    assert len(found["differing"]) == 5  # four faces, one of them twice
-    assert {tuple(one["columns"]) for one in found["differing"]} == {("mode",)}
+    outcome = json.loads(done.stdout)
+    assert len(outcome["differing"]) == 5  # four faces, one of them twice
+    assert {tuple(image["columns"]) for image in outcome["differing"]} == {("mode",)}
 
 
-def test_two_sweeps_are_held_against_each_other(
-    swept: Swept, source: Path, store: Path, faces: list[Path]
-) -> None:
+def test_diff_of_two_sweeps(swept: Swept, source: Path, store: Path, faces: list[Path]) -> None:
     first = swept()
     (source / "noise.png").unlink()
     shutil.copy(faces[3], source / "day0" / "face0.png")
     shutil.copy(faces[3], source / "broken.jpg")
     second = swept()
-    found = compare_runs(f"{store}@{first['sweep']}", f"{store}@{second['sweep']}")
-    assert found["images"] == [7, 6]
-    differing = {kind: one["examples"] for kind, one in found["differing"].items()}
+    outcome = compare_runs(f"{store}@{first['sweep']}", f"{store}@{second['sweep']}")
+    assert outcome["images"] == [7, 6]
+    differing = {kind: item["examples"] for kind, item in outcome["differing"].items()}
     assert differing == {
         "only_in_a": ["noise.png"],
         "content": ["broken.jpg", "day0/face0.png"],
         "status": ["broken.jpg"],
     }
-    assert found["statuses"] == [{"a": "unreadable", "b": "ok", "images": 1}]
+    assert outcome["statuses"] == [{"a": "unreadable", "b": "ok", "images": 1}]
     assert not compare_runs(str(store), f"{store}@{second['sweep']}")["differing"]
 
 
-def test_labels_features_and_further_faces_are_held_against_each_other(
-    swept: Swept, source: Path, tmp_path: Path
-) -> None:
+def test_diff_of_labels_features_and_faces(swept: Swept, source: Path, tmp_path: Path) -> None:
     from deltalake import DeltaTable
 
     swept()
     store = tmp_path / "store"
-    one, two = tmp_path / "a@b" / "one", tmp_path / "two"
-    for target in (one, two):
+    original, changed = tmp_path / "a@b" / "one", tmp_path / "two"
+    for target in (original, changed):
         shutil.copytree(store, target)
-    assert compare_runs(str(one), str(two))["differing"] == {}
-    images, results = (DeltaTable(str(two / name)) for name in ("images", "results"))
+    assert compare_runs(str(original), str(changed))["differing"] == {}
+    images, results = (DeltaTable(str(changed / name)) for name in ("images", "results"))
     images.update({"emotion": "'fear'"}, predicate="path = 'noise.png'")
     results.update({"features_hog": "make_array(1.0)"}, predicate="status = 'ok'")
-    found = compare_runs(str(one), str(two))
-    assert {kind: one["images"] for kind, one in found["differing"].items()} == {
+    outcome = compare_runs(str(original), str(changed))
+    assert {kind: item["images"] for kind, item in outcome["differing"].items()} == {
         "labels": 1, "features": 5
     }  # fmt: skip
-    assert "features_hog" in found["feature_sets"]
-    found = results.to_pyarrow_table()
-    another = found.filter(pc.equal(found["status"], "ok")).slice(0, 1)
+    assert "features_hog" in outcome["feature_sets"]
+    rows = results.to_pyarrow_table()
+    another = rows.filter(pc.equal(rows["status"], "ok")).slice(0, 1)
     at = another.column_names.index("face_index")
     second = another.set_column(at, "face_index", pa.array([1], pa.int16()))
     write_deltalake(results, second, mode="append")
-    assert compare_runs(str(one), str(two))["differing"].keys() == {
+    assert compare_runs(str(original), str(changed))["differing"].keys() == {
         *("labels", "faces", "landmarks", "features")
     }
 
 
-def test_an_unfinished_run_folder_and_an_unknown_sweep_are_told(tmp_path: Path) -> None:
+def test_diff_rejects_unfinished_and_unknown_runs(tmp_path: Path) -> None:
     (tmp_path / "run" / "frames").mkdir(parents=True)
     with pytest.raises(UserError, match="has no finished frames"):
         compare_runs(str(tmp_path / "run"), str(tmp_path / "run"))
@@ -121,12 +112,12 @@ def test_an_unfinished_run_folder_and_an_unknown_sweep_are_told(tmp_path: Path) 
         compare_runs(f"{tmp_path}@yesterday", str(tmp_path))
 
 
-def test_a_verification_that_could_verify_nothing_is_no_success(
+def test_verify_of_nothing_fails(
     swept: Swept, source: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(source.parent)
     swept()
-    monkeypatch.chdir("/")  # the source is remembered by its whole path
+    monkeypatch.chdir("/")  # the store records the absolute path of the source
     assert called("verify", store, "--sample", 2).exit_code == 0
     elsewhere = tmp_path / "elsewhere"
     tiny_image(elsewhere / "a.png", seed=1)
@@ -135,62 +126,68 @@ def test_a_verification_that_could_verify_nothing_is_no_success(
     assert "Nothing was verified" in done.stdout
 
 
-def test_with_json_logs_every_line_is_json_and_errors_too(source: Path, store: Path) -> None:
-    options = ("--store", store, "--profile", "fast", "--log-format", "json")
-    command = [sys.executable, "-m", "fer_ray", "sweep", *map(str, options)]
-    for asked, code in ((("--source", str(source), "--workers", "1"), 0),
-                        (("--source", str(source / "none")), 5),
-                        (("--source", str(source), "--weights", "foo"), 2),
-                        (("--source", str(source), "--set", "sweep.nonsense=1"), 2)):  # fmt: skip
-        done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-        lines = [json.loads(line) for line in done.stderr.splitlines()]
-        assert lines[-1]["exit_code"] == code
-        assert done.stdout == ""
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--workers", 1), 0),
+        (("--source", "nowhere"), 5),
+        (("--weights", "foo"), 2),
+        (("--set", "sweep.nonsense=1"), 2),
+    ],
+)
+def test_json_log_lines(
+    options: tuple[object, ...], code: int, source: Path, store: Path, fer_ray: FerRay,
+    fer_ray_process: FerRay,
+) -> None:  # fmt: skip
+    call = fer_ray if code else fer_ray_process  # libraries may write past `sys.stderr`
+    common = ("--source", source, "--store", store, "--profile", "fast", "--log-format", "json")
+    done = call("sweep", *common, *options)
+    assert done.returncode == code, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["exit_code"] == code
+    assert done.stdout == ""
 
 
-def test_settings_of_extraction_beside_a_model_are_refused(tmp_path: Path) -> None:
-    from fer_ray.pipelines.sweeps.prepare import _refuse_own_settings
+def test_model_rejects_extraction_settings(tmp_path: Path) -> None:
+    from fer_ray.pipelines.sweeps.prepare import _refuse_extraction_settings
     from fer_ray.settings.root import Settings
 
-    _refuse_own_settings(Settings())
-    for asked in ({"profile": "fast"}, {"extract": {"crop": {"size_px": 200}}}):
-        with pytest.raises(UserError, match="leave out --profile"):
-            _refuse_own_settings(Settings.model_validate(asked))
+    _refuse_extraction_settings(Settings())
+    for settings in ({"profile": "fast"}, {"extract": {"crop": {"size_px": 200}}}):
+        with pytest.raises(UserError, match="Remove --profile"):
+            _refuse_extraction_settings(Settings.model_validate(settings))
 
 
-def test_a_plan_counts_what_is_tried_again_and_the_start(
-    swept: Swept, source: Path, store: Path
-) -> None:
+def test_plan_counts_retries_and_start(swept: Swept, source: Path, store: Path) -> None:
     swept()
     options = ("--source", source, "--store", store, "--profile", "fast", "--workers", 1, "--json")
     assert json.loads(called("plan", *options).stdout)["images_to_do"] == 0
-    told = json.loads(called("plan", *options, "--retry", "all").stdout)
-    assert (told["images_to_do"], told["probe"]["images"]) == (1, 1)
-    assert told["seconds_expected"] >= told["seconds_to_start"] > 6
-    told = json.loads(called("plan", *options, "--check", "content").stdout)
-    assert told["images_to_do"] == 7
+    estimate = json.loads(called("plan", *options, "--retry", "all").stdout)
+    assert (estimate["images_to_do"], estimate["probe"]["images"]) == (1, 1)
+    assert estimate["seconds_expected"] >= estimate["seconds_to_start"] > 6
+    estimate = json.loads(called("plan", *options, "--check", "content").stdout)
+    assert estimate["images_to_do"] == 7
 
 
-def test_a_sweep_gives_what_extraction_gives(
-    swept: Swept, source: Path, store: Path, tmp_path: Path
-) -> None:
-    from fer_ray.pipelines.extract import extract, plan
+def test_sweep_equals_extraction(swept: Swept, source: Path, store: Path, tmp_path: Path) -> None:
+    from fer_ray.pipelines.extract import extract, plan_extraction
     from fer_ray.settings.root import Execution
     from tests.pipelines.sweeps.conftest import FAST
 
     swept()
     out = tmp_path / "run"
     every = FAST.selection.model_copy(update={"frames": "all"})
-    planned = plan(source, out, FAST.model_copy(update={"selection": every}), fresh=False)
+    planned = plan_extraction(
+        source, out, FAST.model_copy(update={"selection": every}), fresh=False
+    )
     extract(planned, out, Execution(workers=2), lambda _: None)
-    found = compare_runs(str(out), str(store))
-    assert found["in_both"] == 7
-    assert found["differing"] == {}
+    outcome = compare_runs(str(out), str(store))
+    assert outcome["in_both"] == 7
+    assert outcome["differing"] == {}
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="neither a run folder nor a store"):
+def test_diff_and_verify_reject_other_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run"):
         compare_runs(str(tmp_path / "one"), str(tmp_path / "two"))
     with pytest.raises(UserError, match="no finished sweep"):
         verify_store(str(tmp_path), sample=1, seed=0)

@@ -23,13 +23,14 @@ from fer_ray.execution.block_tasks import run_blocks
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.blocks import Limits, describe_block
-from fer_ray.pipelines.sweeps.context import Stop
-from fer_ray.pipelines.sweeps.work import _crashed_block, _unread_block
+from fer_ray.pipelines.sweeps.context import StopFlag, SweepRequest
+from fer_ray.pipelines.sweeps.read_and_describe import _crashed_block, _unread_block
 from fer_ray.settings.root import Settings
-from fer_ray.sources.locations import open_source
 from fer_ray.sources.quality import Quality
+from fer_ray.sources.streams.image_source import open_source
 from fer_ray.storage.delta_store import Store
 from fer_ray.vocabulary import ExitCode
+from tests.patience import patience, wait_until
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
 
@@ -50,7 +51,7 @@ def many(tmp_path: Path, tiny_corpus: Path) -> Path:
 
 @pytest.fixture
 def start(many: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts sweeps of `many` in processes of their own."""
+    """Starts sweeps of `many` in separate processes."""
     started: list[subprocess.Popen[str]] = []
 
     def sweep(store: Path, *options: str) -> "subprocess.Popen[str]":
@@ -72,23 +73,19 @@ def results_of(store: Path) -> int:
 
 
 def wait_for_results(store: Path, count: int) -> None:
-    for _ in range(600):
-        if results_of(store) >= count:
-            return
-        time.sleep(0.05)
-    pytest.fail("no results")
+    wait_until(lambda: results_of(store) >= count, every=0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_two_sweeps_at_once_give_the_rows_of_one(
+def test_two_simultaneous_sweeps(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    one, two = start(shared, *SLOWLY), start(shared, *SLOWLY)
-    for sweep in (one, two):
-        _, said = sweep.communicate(timeout=240)
-        assert sweep.returncode == 0, said
+    first, second = start(shared, *SLOWLY), start(shared, *SLOWLY)
+    for sweep in (first, second):
+        _, output = sweep.communicate(timeout=patience(240))
+        assert sweep.returncode == 0, output
     assert start(alone).wait(240) == 0
     assert rows(shared, "images") == rows(alone, "images")
     assert rows(shared, "results") == rows(alone, "results")
@@ -97,24 +94,24 @@ def test_two_sweeps_at_once_give_the_rows_of_one(
 
 
 @pytest.mark.slow
-def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
+def test_sigterm_commits_and_next_sweep_resumes(
     start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, local_ray: int
 ) -> None:
     store = tmp_path / "store"
     stopped = start(store, *SLOWLY, "--set", "sweep.commit_rows=3")
     wait_for_results(store, 3)
     stopped.send_signal(signal.SIGTERM)
-    told = time.monotonic()
-    _, said = stopped.communicate(timeout=60)
-    assert time.monotonic() - told < 15
-    assert stopped.returncode == ExitCode.STOPPED, said
-    assert "are committed" in said
-    assert "Traceback" not in said
-    kept = results_of(store)
-    assert 3 <= kept < 15
-    assert not (store / "images").exists()  # no reader sees half a sweep
-    told_by_next = run_sweep(str(many), str(store), Settings(extract=FAST), silent)
-    assert told_by_next["described"] == 15 - kept
+    signalled = time.monotonic()
+    _, output = stopped.communicate(timeout=patience(60))
+    assert time.monotonic() - signalled < patience(15)
+    assert stopped.returncode == ExitCode.STOPPED, output
+    assert "are committed" in output
+    assert "Traceback" not in output
+    committed = results_of(store)
+    assert 3 <= committed < 15
+    assert not (store / "images").exists()  # no reader sees an incomplete sweep
+    manifest = run_sweep(SweepRequest(str(many), str(store), Settings(extract=FAST), silent))
+    assert manifest["described"] == 15 - committed
     assert len(rows(store, "images")) == 20
     assert results_of(store) == 15
 
@@ -127,76 +124,82 @@ def test_a_sweep_told_to_end_commits_what_is_finished_and_the_next_goes_on(
         pytest.param(signal.SIGINT, ExitCode.INTERRUPTED, marks=pytest.mark.thorough),
     ],
 )
-def test_a_signal_while_ray_starts_ends_the_sweep_by_its_own_code(
+def test_signal_while_ray_starts(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int
 ) -> None:
     sweep = start(tmp_path / "store", "--log-format", "json")
     signal_while_ray_starts(sweep, number)
-    _, said = sweep.communicate(timeout=90)
-    assert sweep.returncode == code, said
-    assert "Traceback" not in said
+    _, output = sweep.communicate(timeout=patience(90))
+    assert sweep.returncode == code, output
+    assert "Traceback" not in output
 
 
 def signal_while_ray_starts(process: "subprocess.Popen[str]", number: int) -> None:
-    for _ in range(600):
-        if any("gcs_server" in child.name() for child in psutil.Process(process.pid).children()):
-            break
-        time.sleep(0.05)
+    def starting() -> bool:
+        children = psutil.Process(process.pid).children()
+        return any("gcs_server" in child.name() for child in children)
+
+    wait_until(starting, every=0.05)
     process.send_signal(number)
 
 
 @pytest.mark.slow
-def test_another_job_that_is_told_to_end_while_ray_starts_ends_by_its_own_code(
-    tiny_corpus: Path, tmp_path: Path
-) -> None:
+@pytest.mark.thorough
+def test_sigterm_of_extract_while_ray_starts(tiny_corpus: Path, tmp_path: Path) -> None:
     job = [sys.executable, "-m", "fer_ray", "extract", "--data", tiny_corpus, "--out", tmp_path]
     extract = subprocess.Popen(
         [str(word) for word in job], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     signal_while_ray_starts(extract, signal.SIGTERM)
-    _, said = extract.communicate(timeout=90)
-    assert extract.returncode == ExitCode.TERMINATED, said
-    assert "Traceback" not in said
+    _, output = extract.communicate(timeout=patience(90))
+    assert extract.returncode == ExitCode.TERMINATED, output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow
-def test_what_was_read_is_not_read_again_after_an_interruption(
-    many: Path, store: Path, local_ray: int
-) -> None:
-    stop = Stop()
+def test_resumed_sweep_reads_nothing_twice(many: Path, store: Path, local_ray: int) -> None:
+    stop = StopFlag()
     settings = Settings(extract=FAST)
 
     def until_read(*_: object) -> None:
         stop.set()
 
     with pytest.raises(StoppedError):
-        run_sweep(str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop)
+        run_sweep(
+            SweepRequest(
+                str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop
+            )
+        )
     assert DeltaTable(str(store / "readings")).count() == 20
-    told = run_sweep(str(many), str(store), settings, silent)
-    assert (told["read"], told["described"], told["planned"]["new"]["images"]) == (0, 0, 20)
+    manifest = run_sweep(SweepRequest(str(many), str(store), settings, silent))
+    assert (manifest["read"], manifest["described"], manifest["planned"]["new"]["images"]) == (
+        0,
+        0,
+        20,
+    )
     assert len(rows(store, "images")) == 20
     assert DeltaTable(str(store / "readings")).count() == 0
 
 
 @contextmanager
-def _counting(step: str, wanted: str, then: Callable[[], None]) -> Iterator[Callable[..., None]]:
+def _counting(step: str, target: str, then: Callable[[], None]) -> Iterator[Callable[..., None]]:
     done = 0
 
     def advance(count: int, *_: object) -> None:
         nonlocal done
         done += count
-        if step == wanted and done == 20:
+        if step == target and done == 20:
             then()
 
     yield advance
 
 
-def at_the_end_of(wanted: str, then: Callable[[], None]) -> Any:
+def at_the_end_of(target: str, then: Callable[[], None]) -> Any:
     """A progress display that calls `then` once a step has done all 20 images."""
-    return lambda step, unit, total: _counting(step, wanted, then)
+    return lambda step, unit, total: _counting(step, target, then)
 
 
-def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(
+def test_block_of_dying_workers_becomes_crashed_rows(
     local_ray: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(block_tasks, "LOSSES", 1)
@@ -204,11 +207,11 @@ def test_a_block_whose_workers_keep_dying_ends_as_crashed_images(
     answers = list(
         run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block, lambda: None)
     )
-    [alive] = [one for one in answers if isinstance(one, list)]
-    [(results, found, planned)] = [one for one in answers if not isinstance(one, list)]
+    [alive] = [answer for answer in answers if isinstance(answer, list)]
+    [(results, outcomes, planned)] = [answer for answer in answers if not isinstance(answer, list)]
     assert alive == ["a"]
     assert (results["sha256"].to_pylist(), results["status"].to_pylist()) == (["2"], ["crashed"])
-    assert (found.num_rows, planned) == (0, {"2"})
+    assert (outcomes.num_rows, planned) == (0, {"2"})
     _, read = _unread_block(block.slice(1))
     assert (read["path"].to_pylist(), read["status"].to_pylist()) == (["b"], ["crashed"])
 
@@ -223,14 +226,12 @@ def _die_on_b(block: pa.Table) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
-def test_whatever_is_killed_the_rows_are_those_of_an_undisturbed_sweep(
-    many: Path, tmp_path: Path
-) -> None:
+def test_rows_after_kills_equal_undisturbed_sweep(many: Path, tmp_path: Path) -> None:
     chaos = Chaos(many, tmp_path, seed=3)
     try:
         for kind in ("worker", "node", "driver"):
             outcomes = [chaos.trial(kind)]
-            while not outcomes[-1][0] and len(outcomes) < 3:  # nothing was there to be killed
+            while not outcomes[-1][0] and len(outcomes) < 3:  # there was nothing to kill
                 outcomes.append(chaos.trial(kind))
             assert outcomes[-1][0], f"no {kind} was killed"
             assert all(same for _, same, _ in outcomes)
@@ -238,27 +239,27 @@ def test_whatever_is_killed_the_rows_are_those_of_an_undisturbed_sweep(
         chaos.close()
 
 
-def test_a_full_disk_ends_a_sweep_with_one_message_and_the_next_goes_on(
-    small_disk: Path, source: Path, local_ray: int
-) -> None:
+def test_full_disk_then_resume(small_disk: Path, source: Path, local_ray: int) -> None:
     store = small_disk / "store"
-    sweep = partial(run_sweep, str(source), str(store), Settings(extract=FAST), silent)
+    sweep = partial(
+        run_sweep, SweepRequest(str(source), str(store), Settings(extract=FAST), silent)
+    )
     sweep()
     before = rows(store, "images")
     tiny_image(source / "new.png", seed=5)
     film = small_disk / "film"
     with pytest.raises(OSError, match="No space left"):
         film.write_bytes(bytes(2**24))
-    with pytest.raises(StoreLostError, match="What was committed is kept") as told:
+    with pytest.raises(StoreLostError, match="Committed results are stored") as raised:
         sweep()
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(raised.value)
     assert rows(store, "images") == before
     film.unlink()
     assert sweep()["described"] == 1
     assert len(rows(store, "images")) == len(before) + 1
 
 
-def test_a_reader_keeps_its_version_while_a_sweep_publishes(
+def test_reader_keeps_its_version_during_publication(
     swept: Swept, source: Path, store: Path
 ) -> None:
     swept()
@@ -284,7 +285,7 @@ def test_a_reader_keeps_its_version_while_a_sweep_publishes(
     assert before.version < Store(str(store)).snapshot("images").version
 
 
-def test_a_source_may_change_while_it_is_listed(tmp_path: Path) -> None:
+def test_source_changes_while_listed(tmp_path: Path) -> None:
     for number in range(20):
         tiny_image(tmp_path / f"folder{number}" / "one.png", seed=number)
     listing = open_source(str(tmp_path)).entries(Quality())
@@ -295,9 +296,7 @@ def test_a_source_may_change_while_it_is_listed(tmp_path: Path) -> None:
     assert list(listing) == []
 
 
-def test_an_image_that_changes_or_goes_after_it_was_read_gets_what_it_holds_then(
-    source: Path, faces: list[Path]
-) -> None:
+def test_image_changes_between_read_and_describe(source: Path, faces: list[Path]) -> None:
     import hashlib
     import pickle
 
@@ -306,20 +305,18 @@ def test_an_image_that_changes_or_goes_after_it_was_read_gets_what_it_holds_then
     from tests.pipelines.sweeps.conftest import FAST
 
     planned = {"path": ["day0/face0.png", "gone.png"], "sha256": ["0" * 64, "1" * 64]}
-    results, found, _ = describe_block(
+    results, outcomes, _ = describe_block(
         pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), Limits(2**20, 60)
     )
     content = hashlib.sha256(faces[0].read_bytes()).hexdigest()
     assert results["sha256"].to_pylist() == [content]
-    changed, gone = found.to_pylist()
+    changed, gone = outcomes.to_pylist()
     assert changed["sha256"] == content
     assert (gone["sha256"], gone["status"]) == (None, "unreadable")
     assert "No such file" in gone["error"]
 
 
-def test_a_store_that_cannot_be_written_is_told_and_the_next_sweep_goes_on(
-    swept: Swept, source: Path, store: Path
-) -> None:
+def test_unwritable_store_then_resume(swept: Swept, source: Path, store: Path) -> None:
     from fer_ray.errors import StoreLostError
 
     store.write_text("a file, where the store should be")

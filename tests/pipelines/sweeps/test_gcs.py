@@ -1,6 +1,6 @@
 """A source on Google Cloud Storage: a server of its JSON protocol on loopback.
 
-Stores are not tested there: delta-rs speaks the XML protocol, which this server does not.
+Stores are not tested, since delta-rs uses the XML protocol, which this server does not support.
 """
 
 import subprocess
@@ -17,10 +17,12 @@ from pyarrow import fs
 from fer_ray.errors import SourceLostError
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.root import Settings
 from fer_ray.settings.sweeping import SweepSettings
-from fer_ray.sources.locations import open_source
 from fer_ray.sources.quality import Quality
+from fer_ray.sources.streams.image_source import open_source
+from tests.patience import patience
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows
 from tests.pipelines.sweeps.s3 import free_port
 
@@ -34,7 +36,7 @@ def uri_of(port: int) -> str:
 
 @pytest.fixture
 def bucket(source: Path) -> Iterator[str]:
-    """The URI of a bucket that holds `source`."""
+    """The URI of a bucket with the files of `source`."""
     port = free_port()
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--port", str(port)]
     quiet = subprocess.DEVNULL
@@ -44,7 +46,7 @@ def bucket(source: Path) -> Iterator[str]:
     )  # fmt: skip
     try:
         filesystem, root = fs.FileSystem.from_uri(uri_of(port))
-        for _ in range(10):
+        for _ in range(int(patience(20))):
             try:
                 fs.copy_files(str(source), root, destination_filesystem=filesystem)
                 break
@@ -56,20 +58,20 @@ def bucket(source: Path) -> Iterator[str]:
         server.wait()
 
 
-def test_a_sweep_of_a_google_bucket_gives_what_a_folder_gives(
+def test_google_bucket_equals_folder(
     bucket: str, swept: Swept, store: Path, tmp_path: Path
 ) -> None:
     swept()
     settings = Settings(extract=FAST, sweep=SweepSettings())
-    first = run_sweep(bucket, str(tmp_path / "remote"), settings, silent)
-    assert (first["read"], first["described"]) == (7, 6)  # one of them is there twice
-    again = run_sweep(bucket, str(tmp_path / "remote"), settings, silent)
+    first = run_sweep(SweepRequest(bucket, str(tmp_path / "remote"), settings, silent))
+    assert (first["read"], first["described"]) == (7, 6)  # one content occurs twice
+    again = run_sweep(SweepRequest(bucket, str(tmp_path / "remote"), settings, silent))
     assert again["described"] == again["read"] == 0
     for table in ("images", "results"):
         assert rows(tmp_path / "remote", table) == rows(store, table)
 
 
-def test_keys_with_empty_segments_are_counted_and_junk_is_left_out(bucket: str) -> None:
+def test_keys_with_empty_segments_and_junk(bucket: str) -> None:
     [address] = parse_qs(urlsplit(bucket).query)["endpoint_override"]
     for key in ("a//b.png", "a//c.png", "/d.png", "__MACOSX/e.png", "f/g/h.png"):
         name = quote(f"odd/{key}", safe="")
@@ -78,12 +80,12 @@ def test_keys_with_empty_segments_are_counted_and_junk_is_left_out(bucket: str) 
         client.request("POST", path, b"1", {"Content-Type": "image/png"})
         assert client.getresponse().status == 200
     quality = Quality()
-    found = open_source(bucket.replace("/dump", "/odd")).entries(quality)
-    assert [entry.path for entry in found] == ["f/g/h.png"]
-    [odd] = quality.records()
-    assert (odd["kind"], odd["count"]) == ("unaddressable", 2)
+    entries = open_source(bucket.replace("/dump", "/odd")).entries(quality)
+    assert [entry.path for entry in entries] == ["f/g/h.png"]
+    [irregularity] = quality.records()
+    assert (irregularity["kind"], irregularity["count"]) == ("unaddressable", 2)
 
 
-def test_a_google_server_that_is_not_there_is_told() -> None:
-    with pytest.raises(SourceLostError, match="does not answer"):
+def test_unreachable_google_server() -> None:
+    with pytest.raises(SourceLostError, match="does not respond"):
         open_source(uri_of(free_port()))

@@ -7,13 +7,14 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import silent
-from fer_ray.models.bundles.backbone_features import Asked
+from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.networks.bottleneck_plan import plan_bottleneck
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.make_bundle import make_bundle
 from fer_ray.pipelines.predict import run_predict
 from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.pipelines.verify import verify_store
 from fer_ray.settings.root import Execution, Settings
@@ -23,14 +24,14 @@ from tests.pipelines.sweeps.conftest import rows
 
 
 @pytest.mark.slow
-def test_a_models_answers_come_in_the_same_pass(
+def test_sweep_with_model(
     local_ray: int, run_dir: Path, source: Path, store: Path, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle"
     make_bundle(run_dir, bundle)
-    told = run_sweep(str(source), str(store), Settings(), silent, model=bundle)
+    manifest = run_sweep(SweepRequest(str(source), str(store), Settings(), silent, model=bundle))
     predictor = Predictor(bundle)
-    assert told["recipe_content"]["bundle"] == predictor.sha256
+    assert manifest["recipe_content"]["bundle"] == predictor.sha256
     described = [row for row in rows(store, "results") if row["landmarks_xy"]]
     assert described
     for row in described:
@@ -39,11 +40,11 @@ def test_a_models_answers_come_in_the_same_pass(
         assert sum(row[f"p_{name}"] for name in predictor.labels) == pytest.approx(1)
     unseen = [row for row in rows(store, "results") if not row["landmarks_xy"]]
     assert {row["predicted"] for row in unseen} == {None}
-    assert sum(told["classes"].values()) == told["outcomes"]["ok"] == 4  # contents
-    assert {one["name"] for one in told["drift"]} == {"face found", *told["classes"]}
+    assert sum(manifest["classes"].values()) == manifest["outcomes"]["ok"] == 4  # contents
+    assert {drift["name"] for drift in manifest["drift"]} == {"face found", *manifest["classes"]}
     assert verify_store(str(store), sample=10, seed=0, model=bundle)["same"] == 7
-    again = run_sweep(str(source), str(store), Settings(), silent)
-    assert again["planned"].keys() == {"recipe"}  # without the model: another recipe
+    again = run_sweep(SweepRequest(str(source), str(store), Settings(), silent))
+    assert again["planned"].keys() == {"recipe"}  # another recipe without the model
 
 
 Bundled = Callable[[str, str | None], Path]
@@ -51,9 +52,9 @@ Bundled = Callable[[str, str | None], Path]
 
 @pytest.fixture
 def bundled(run_dir: Path, corpus: Path, local_ray: int, tmp_path: Path) -> Bundled:
-    """Makes a bundle of an SVM on a backbone's features, by weights of that file or its own."""
+    """Creates a bundle of an SVM on a backbone's features, with default or given weights."""
 
-    def made(backbone: str, weights: str | None = None) -> Path:
+    def make(backbone: str, weights: str | None = None) -> Path:
         run, execution = tmp_path / "deep", Execution(workers=2)
         shutil.copytree(run_dir, run)
         planned = plan_bottleneck(frames_record(run), backbone, weights)
@@ -66,15 +67,15 @@ def bundled(run_dir: Path, corpus: Path, local_ray: int, tmp_path: Path) -> Bund
         make_bundle(run, target, f"svm-linear-{backbone}-random-n_trials=2-scale=standard")
         return target
 
-    return made
+    return make
 
 
 def answers_are_those_of_predict(
-    bundle: Path, source: Path, store: Path, out: Path, weights: Asked = ()
+    bundle: Path, source: Path, store: Path, out: Path, weights: WeightOverrides = ()
 ) -> None:
-    """Sweeps `source` and predicts it, and holds the answers against each other, bit for bit."""
-    told = run_sweep(str(source), str(store), Settings(), silent, bundle, weights)
-    assert told["statuses"] == {"no_face": 1, "ok": 5, "unreadable": 1}, told["errors"]
+    """Sweep and predict `source`, and compare the predictions bit for bit."""
+    manifest = run_sweep(SweepRequest(str(source), str(store), Settings(), silent, bundle, weights))
+    assert manifest["statuses"] == {"no_face": 1, "ok": 5, "unreadable": 1}, manifest["errors"]
     out.mkdir()
     run_predict(bundle, [source], out, Execution(workers=2), silent, weights=weights)
     columns = ["sha256", "predicted", *(f"p_{name}" for name in Predictor(bundle).labels)]
@@ -84,24 +85,26 @@ def answers_are_those_of_predict(
     assert len(swept) == len(by_content) == 4
     for row in swept:
         assert {name: row[name] for name in columns} == by_content[row["sha256"]]
-    found = verify_store(str(store), sample=10, seed=0, model=bundle, weights=weights)
-    assert (found["same"], found["recipe_here"]) == (7, True)
+    verification = verify_store(str(store), sample=10, seed=0, model=bundle, weights=weights)
+    assert (verification["same"], verification["recipe_here"]) == (7, True)
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_a_model_on_a_backbones_features_answers_as_predict_does(
+def test_backbone_model_equals_predict(
     bundled: Bundled, source: Path, store: Path, tmp_path: Path
 ) -> None:
     bundle = bundled("dlib_resnet", None)
     answers_are_those_of_predict(bundle, source, store, tmp_path / "out")
     with pytest.raises(UserError, match="has no backbone vgg16"):
-        run_sweep(str(source), str(store), Settings(), silent, bundle, (("vgg16", "file"),))
+        run_sweep(
+            SweepRequest(str(source), str(store), Settings(), silent, bundle, (("vgg16", "file"),))
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_a_backbone_of_keras_answers_by_the_weights_that_are_named(
+def test_keras_backbone_with_own_weights(
     bundled: Bundled, source: Path, store: Path, tmp_path: Path
 ) -> None:
     from tests.networks.conftest import built, write_as_published
@@ -111,7 +114,7 @@ def test_a_backbone_of_keras_answers_by_the_weights_that_are_named(
     bundle = bundled("mobilenet", str(file))
     weights = (("mobilenet", str(file)),)
     answers_are_those_of_predict(bundle, source, store, tmp_path / "out", weights)
-    content = run_sweep(str(source), str(store), Settings(), silent, bundle, weights)
+    content = run_sweep(SweepRequest(str(source), str(store), Settings(), silent, bundle, weights))
     recipe = content["recipe_content"]
     assert recipe["backbones"].keys() == {"mobilenet"}
     assert "keras" in recipe["libraries"]

@@ -1,4 +1,4 @@
-"""What is listed and read: each image once, whatever lies beside it."""
+"""Listing and reading of a source, and its labels."""
 
 import errno
 import hashlib
@@ -16,23 +16,28 @@ from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.pipelines.sweeps.blocks import Limits, read_block
-from fer_ray.sources import locations as sources
-from fer_ray.sources.locations import Source, open_source
 from fer_ray.sources.quality import Quality
-from fer_ray.sources.reading import HANGS, HungError, Reader, witnessed
-from fer_ray.sources.sweep_labels import labels_of, note_unused
+from fer_ray.sources.streams import image_source as sources
+from fer_ray.sources.streams.image_source import Source, open_source
+from fer_ray.sources.streams.stream_labels import find_labels, note_unused_labels
+from fer_ray.sources.streams.timed_reader import (
+    MAX_TIMEOUTS,
+    ImageReader,
+    ReadTimeoutError,
+    with_probe,
+)
 from fer_ray.storage.delta_store import Store
-from fer_ray.storage.uris import require_store, without_secret
+from fer_ray.storage.uris import require_store_uri, without_credentials
 from tests.pipelines.sweeps.conftest import Swept, rows, tiny_image
 
 
 def listed(root: Path) -> tuple[list[str], dict[str, int]]:
     quality = Quality()
     paths = [entry.path for entry in open_source(str(root)).entries(quality)]
-    return sorted(paths), {one["kind"]: one["count"] for one in quality.records()}
+    return sorted(paths), {item["kind"]: item["count"] for item in quality.records()}
 
 
-def test_folders_of_systems_are_not_entered(tmp_path: Path) -> None:
+def test_system_folders_are_skipped(tmp_path: Path) -> None:
     tiny_image(tmp_path / "a.png", seed=1)
     for name in ("lost+found", ".snapshot", "$RECYCLE.BIN", "System Volume Information"):
         tiny_image(tmp_path / name / "b.png", seed=1)
@@ -40,7 +45,7 @@ def test_folders_of_systems_are_not_entered(tmp_path: Path) -> None:
     assert listed(tmp_path) == (["a.png"], {"junk_file": 4})
 
 
-def test_what_is_no_image_is_counted(tmp_path: Path) -> None:
+def test_other_files_are_counted(tmp_path: Path) -> None:
     tiny_image(tmp_path / "a.png", seed=1)
     (tmp_path / "notes.txt").touch()
     (tmp_path / "labels.csv").touch()
@@ -53,7 +58,7 @@ def test_what_is_no_image_is_counted(tmp_path: Path) -> None:
     )
 
 
-def test_a_linked_folder_is_listed_once(tmp_path: Path) -> None:
+def test_linked_folder_is_listed_once(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     for folder in (root / "one", outside):
         tiny_image(folder / "a.png", seed=1)
@@ -68,30 +73,28 @@ def test_a_linked_folder_is_listed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_pipes_and_links_to_nothing_are_rows_and_hang_nothing(
-    swept: Swept, source: Path, store: Path
-) -> None:
+def test_pipes_and_broken_links_are_rows(swept: Swept, source: Path, store: Path) -> None:
     os.mkfifo(source / "pipe.png")
     (source / "link.png").symlink_to("nothing")
-    told = swept()
-    assert told["statuses"]["unreadable"] == 3
+    manifest = swept()
+    assert manifest["statuses"]["unreadable"] == 3
     why = {row["path"]: row["error"] for row in rows(store, "images")}
     assert (why["pipe.png"], why["link.png"]) == (
-        "no file, but a folder, pipe or device",
-        "a link to nothing",
+        "not a regular file",
+        "broken link",
     )
     assert swept()["planned"].keys() == {"same"}
-    [odd] = told["quality"]
-    assert (odd["kind"], odd["examples"]) == ("not_an_image", ["notes.txt"])
+    [irregularity] = manifest["quality"]
+    assert (irregularity["kind"], irregularity["examples"]) == ("not_an_image", ["notes.txt"])
 
 
-def test_a_pipe_that_took_an_images_place_is_no_image_and_hangs_nothing(tmp_path: Path) -> None:
+def test_pipe_in_place_of_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(OSError, match="no file"):
+    with pytest.raises(OSError, match="not a regular file"):
         open_source(str(tmp_path)).read("pipe.png")
 
 
-def test_no_more_than_max_bytes_is_read_however_large_a_file_has_become(tmp_path: Path) -> None:
+def test_reads_at_most_max_bytes(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(1_000))
     (tmp_path / "small.png").write_bytes(bytes(100))
     block = pa.table({"path": ["large.png", "small.png"], "size": [1, 1], "mtime_ns": [2, 2]})
@@ -104,7 +107,7 @@ def test_no_more_than_max_bytes_is_read_however_large_a_file_has_become(tmp_path
     assert (small["size"], small["mtime_ns"]) == (1, 2)
 
 
-def test_a_read_without_an_end_costs_one_image_and_several_are_a_lost_source() -> None:
+def test_several_hanging_reads_are_a_lost_source() -> None:
     held = threading.Event()
 
     class Hanging(Source):
@@ -113,22 +116,22 @@ def test_a_read_without_an_end_costs_one_image_and_several_are_a_lost_source() -
                 held.wait(30)
             return b"content"
 
-    read = Reader(Hanging("here", None, "/"), 10, 0.2)
-    for _ in range(HANGS - 1):
-        with pytest.raises(HungError):
+    read = ImageReader(Hanging("here", None, "/"), 10, 0.2)
+    for _ in range(MAX_TIMEOUTS - 1):
+        with pytest.raises(ReadTimeoutError):
             read("hangs")
         assert read("is read") == b"content"
-    for _ in range(HANGS - 1):
-        with pytest.raises(HungError):
+    for _ in range(MAX_TIMEOUTS - 1):
+        with pytest.raises(ReadTimeoutError):
             read("hangs")
-    with pytest.raises(SourceLostError, match=r"here does not answer: 3 images.*hangs"):
+    with pytest.raises(SourceLostError, match=r"here does not respond: 3 images.*hangs"):
         read("hangs")
     held.set()
     read.close()
 
 
 class Denying(LocalFileSystem):  # type: ignore[misc]
-    """A storage on which what is named `denied…` cannot be read, and nothing once `denied` is."""
+    """A file system that denies files named `denied…`, and all files once `denied` exists."""
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         if Path(path).name.startswith("denied") or (Path(path).parent / "denied").exists():
@@ -138,7 +141,7 @@ class Denying(LocalFileSystem):  # type: ignore[misc]
 
 @pytest.fixture
 def denying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-    """A storage of objects: three that can be read, and three between them that cannot."""
+    """Object storage with three readable objects and three unreadable ones between them."""
     monkeypatch.setattr(sources, "FIRST_PAUSE_S", 0.001)
     for name in ("a", "denied1", "denied2", "denied3", "e", "f"):
         tiny_image(tmp_path / f"{name}.png", seed=1)
@@ -153,51 +156,49 @@ def read_all(source: Source) -> list[dict[str, str]]:
     return [{"path": row["path"], "status": row["status"] or "read"} for row in found.to_pylist()]
 
 
-def test_objects_that_alone_cannot_be_read_are_rows_though_they_be_many(denying: Source) -> None:
+def test_unreadable_objects_are_rows(denying: Source) -> None:
     assert not denying.local
-    asked = witnessed(denying, ["none.png", "denied1.png", "e.png", "f.png"], 5)
-    assert asked.witness == "e.png"
-    found = {row["path"]: row["status"] for row in read_all(asked)}
+    probed = with_probe(denying, ["none.png", "denied1.png", "e.png", "f.png"], 5)
+    assert probed.probe == "e.png"
+    found = {row["path"]: row["status"] for row in read_all(probed)}
     assert found == {
         **dict.fromkeys(["a.png", "e.png", "f.png"], "read"),
         **dict.fromkeys(["denied1.png", "denied2.png", "denied3.png"], "unreadable"),
     }
 
 
-def test_a_storage_that_denies_all_at_once_is_lost_and_so_is_one_that_never_gave_any(
+def test_denying_storage_is_lost(
     denying: Source,
 ) -> None:
     with pytest.raises(SourceLostError, match=r"3 images in a row failed\. denied3\.png: Access"):
         read_all(denying)
-    asked = witnessed(denying, ["a.png"], 5)
+    probed = with_probe(denying, ["a.png"], 5)
     Path(denying.root, "denied").touch()
-    with pytest.raises(SourceLostError, match=r"and a\.png, which could be read before"):
-        read_all(asked)
-    assert witnessed(denying, ["a.png", "e.png"], 5).witness is None
+    with pytest.raises(SourceLostError, match=r"and so did a\.png, which was readable before"):
+        read_all(probed)
+    assert with_probe(denying, ["a.png", "e.png"], 5).probe is None
 
 
-def test_a_source_that_is_gone_in_the_middle_is_lost_on_disk_and_as_objects(
+def test_source_lost_during_reads(
     denying: Source,
 ) -> None:
     root = Path(denying.root)
     on_disk = open_source(denying.root)
     assert on_disk.read("a.png")
-    for file in root.iterdir():  # unmounted: the folder is there, and empty
+    for file in root.iterdir():  # unmounted: the folder exists and is empty
         file.unlink()
     with pytest.raises(FileNotFoundError):
         denying.read("a.png")
-    with pytest.raises(SourceLostError, match="is gone"):
+    with pytest.raises(SourceLostError, match="is unavailable"):
         on_disk.read("a.png")
     root.rmdir()
-    with pytest.raises(SourceLostError, match="is gone or does not answer"):
+    with pytest.raises(SourceLostError, match="is unavailable"):
         denying.read("a.png")
-    with pytest.raises(SourceLostError, match="is gone"):
+    with pytest.raises(SourceLostError, match="is unavailable"):
         on_disk.read("a.png")
 
 
-def test_a_bad_sector_costs_one_image_and_a_stale_mount_the_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_sector_and_stale_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_image(tmp_path / "a.png", seed=1)
     for number, kind in ((errno.EIO, OSError), (errno.ESTALE, SourceLostError)):
 
@@ -209,38 +210,38 @@ def test_a_bad_sector_costs_one_image_and_a_stale_mount_the_source(
             open_source(str(tmp_path)).read("a.png")
 
 
-def test_labels_that_cannot_be_read_are_told_and_not_dropped(tmp_path: Path) -> None:
+def test_unreadable_labels_raise(tmp_path: Path) -> None:
     tiny_image(tmp_path / "a.png", seed=1)
     (tmp_path / "labels.csv").mkdir()
     with pytest.raises(SourceLostError, match=r"labels\.csv cannot be read"):
-        labels_of(open_source(str(tmp_path)), Quality())
+        find_labels(open_source(str(tmp_path)), Quality())
     (tmp_path / "labels.csv").rmdir()
     (tmp_path / "labels.csv").write_text("what,ever\n")
     with pytest.raises(UserError, match=r"labels\.csv"):
-        labels_of(open_source(str(tmp_path)), Quality())
+        find_labels(open_source(str(tmp_path)), Quality())
 
 
-def test_labels_of_images_that_are_not_there_are_counted(tmp_path: Path) -> None:
+def test_labels_of_missing_images_are_counted(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,emotion\na.png,happy\nb.png,fear\n")
     quality = Quality()
-    label = labels_of(open_source(str(tmp_path)), quality)
+    label = find_labels(open_source(str(tmp_path)), quality)
     assert label("a.png") == (None, "happy", 5)
-    note_unused(label, quality)
-    [odd] = quality.records()
-    assert (odd["kind"], odd["examples"]) == ("unknown_path", ["b.png"])
+    note_unused_labels(label, quality)
+    [irregularity] = quality.records()
+    assert (irregularity["kind"], irregularity["examples"]) == ("unknown_path", ["b.png"])
 
 
-def test_a_tree_of_ckplus_has_its_labels(tiny_corpus: Path) -> None:
+def test_ckplus_labels(tiny_corpus: Path) -> None:
     source = open_source(str(next(tiny_corpus.rglob("cohn-kanade-images")).parent))
-    label = labels_of(source, Quality())
-    told = [label(entry.path) for entry in source.entries(Quality())]
-    emotions = {emotion for _, emotion, _ in told if emotion}
+    label = find_labels(source, Quality())
+    labels = [label(entry.path) for entry in source.entries(Quality())]
+    emotions = {emotion for _, emotion, _ in labels if emotion}
     assert "neutral" in emotions
     assert len(emotions) > 2
 
 
 @pytest.mark.parametrize(
-    ("uri", "kept"),
+    ("uri", "expected"),
     [
         ("s3://KEY:SECRET@bucket/dump?region=eu", "s3://bucket/dump?region=eu"),
         ("s3://bucket/dump?secret_key=SECRET&scheme=http", "s3://bucket/dump?scheme=http"),
@@ -249,39 +250,39 @@ def test_a_tree_of_ckplus_has_its_labels(tiny_corpus: Path) -> None:
         ("/data/with@sign", "/data/with@sign"),
     ],
 )
-def test_secrets_in_a_uri_are_kept_nowhere(uri: str, kept: str) -> None:
-    assert without_secret(uri) == kept
+def test_credentials_are_removed_from_uris(uri: str, expected: str) -> None:
+    assert without_credentials(uri) == expected
 
 
-def test_a_source_named_with_a_secret_is_recorded_without_it(
+def test_source_error_hides_credentials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         open_source("s3://KEY:SECRET@fer/dump?endpoint_override=127.0.0.1:9&scheme=http")
-    assert "SECRET" not in str(told.value)
+    assert "SECRET" not in str(raised.value)
 
 
-def test_a_store_that_delta_lake_cannot_write_is_refused_before_any_work() -> None:
+def test_unsupported_store_uri_is_rejected() -> None:
     for uri in ("s3://KEY:SECRET@bucket/store", "s3://bucket/store?secret_key=SECRET"):
-        with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY") as told:
-            require_store(uri)
-        assert "SECRET@" not in str(told.value)
-        assert "=SECRET" not in str(told.value)
+        with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY") as raised:
+            require_store_uri(uri)
+        assert "SECRET@" not in str(raised.value)
+        assert "=SECRET" not in str(raised.value)
     for uri in ("ftp://host/store", "s3://bucket/a%20b", "store[1]", "a%41b"):
         with pytest.raises(UserError, match="--store"):
-            require_store(uri)
+            require_store_uri(uri)
 
 
 @pytest.mark.parametrize("name", ["a store", "50% of it", "größe", "a#b", "a?b", "dots..", "a+b&c"])
-def test_a_store_may_have_an_odd_name(tmp_path: Path, name: str) -> None:
+def test_store_with_unusual_name(tmp_path: Path, name: str) -> None:
     table = pa.table({"path": ["a.png"]})
-    kept = Store(f"{tmp_path}/{name}/")
-    kept.append(kept.snapshot("images"), table, table.schema, {})
+    opened = Store(f"{tmp_path}/{name}/")
+    opened.append(opened.snapshot("images"), table, table.schema, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
     assert Store(f"{tmp_path}/{name}").snapshot("images").table.count() == 1  # type: ignore[union-attr]
 
 
-def test_a_folder_that_goes_while_it_is_listed_is_only_gone(tmp_path: Path) -> None:
+def test_folder_deleted_while_listed(tmp_path: Path) -> None:
     for number in range(5):
         tiny_image(tmp_path / f"{number}" / "a.png", seed=number)
     listing = open_source(str(tmp_path)).entries(Quality())

@@ -1,4 +1,4 @@
-"""How a sweep that is told to end goes about it."""
+"""How a sweep stops."""
 
 import pickle
 import signal
@@ -16,36 +16,38 @@ from fer_ray.execution import block_tasks
 from fer_ray.execution.guard import Guard
 from fer_ray.execution.progress import Advance
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps.context import Stop
+from fer_ray.pipelines.sweeps.context import StopFlag, SweepRequest
 from fer_ray.settings.root import Execution, Settings
 from tests.pipelines.sweeps.conftest import FAST
 from tests.pipelines.sweeps.poison import Poisoned
 
 
-def test_it_commits_before_it_waits_for_tasks_under_way(
+def test_stop_commits_before_waiting_for_tasks(
     local_ray: int, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source / "slow.png").write_bytes((source / "noise.png").read_bytes() + b"sleep")
-    stop, kept_then = Stop(), []
+    stop, committed = StopFlag(), []
 
     @contextmanager
     def stopping(name: str, unit: str, total: int) -> Iterator[Advance]:
         yield lambda *_: stop.set() if name == "read" else None
 
     def finished(pending: dict[Any, pa.Table]) -> Iterator[Any]:
-        kept_then.append(DeltaTable(str(store / "results")).count())
+        committed.append(DeltaTable(str(store / "results")).count())
         return iter(())
 
-    monkeypatch.setattr(block_tasks, "_finished", finished)
+    monkeypatch.setattr(block_tasks, "_finish", finished)
     settings = Settings(extract=FAST, execution=Execution(block_images=1))
     with pytest.raises(StoppedError, match="are committed"):
-        run_sweep(str(source), str(store), settings, stopping, describe=Poisoned(FAST), stop=stop)
-    assert kept_then[0] >= 1
+        run_sweep(
+            SweepRequest(
+                str(source), str(store), settings, stopping, describe=Poisoned(FAST), stop=stop
+            )
+        )
+    assert committed[0] >= 1
 
 
-def test_an_image_after_an_interrupted_one_is_given_its_own_answer(
-    faces: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_guard_after_interrupt(faces: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     guard = Guard(pickle.dumps(Poisoned(FAST)), 60)
     content = faces[0].read_bytes()
     rows = guard(content)

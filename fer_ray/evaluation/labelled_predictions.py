@@ -1,0 +1,200 @@
+"""Evaluation of a model's predictions on labelled images that it was not trained on."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+
+from fer_ray.evaluation import metrics
+from fer_ray.evaluation.summary import (
+    BOOTSTRAP_SEED,
+    ExperimentSummary,
+    independent_groups,
+    summarise,
+)
+from fer_ray.vocabulary import EMOTIONS
+
+PROTOCOL = "another-source"
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+def evaluate_predictions(
+    rows: pd.DataFrame,
+    labels: tuple[str, ...],
+    trained_on: set[str],
+    experiment: tuple[str, str, str],
+) -> dict[str, Any] | None:
+    """Evaluate predictions, with 95 % intervals.
+
+    Args:
+        rows: Predictions of `fer-ray predict`.
+        labels: Emotions that the model was trained on.
+        trained_on: Hex SHA-256 of the files that it was fitted on.
+        experiment: Name, classifier and feature set of the experiment that it comes from.
+
+    Returns:
+        Numbers of images that were excluded, coverage (the share of the evaluated images in which a
+        face was found), and `figures`, which is None if no evaluated image has a prediction. None
+        if no image is labelled.
+    """
+    labelled = rows[rows["emotion"].notna()]
+    if labelled.empty:
+        return None
+    evaluable = select_evaluable(labelled, labels, trained_on)
+    predictions = to_predictions(evaluable, labels)
+    other_classes = labelled.loc[~labelled["emotion"].isin(labels), "emotion"].value_counts()
+    present = set(evaluable["emotion"])
+    predicted_classes = {EMOTIONS[code] for code in predictions["label"].unique()}
+    evaluation: dict[str, Any] = {
+        "labelled": len(labelled),
+        "left_out_trained_on": int(labelled["sha256"].isin(trained_on).sum()),
+        "left_out_unknown_class": {name: int(other_classes[name]) for name in other_classes.index},
+        "judged": len(evaluable),
+        "answered": len(predictions),
+        "coverage": len(predictions) / len(evaluable) if len(evaluable) else None,
+        "classes_without_images": [name for name in labels if name not in present],
+        "classes_without_answers": [n for n in labels if n in present - predicted_classes],
+        "figures": None,
+    }
+    if len(predictions):
+        evaluation["figures"] = _figures(predictions, len(evaluable), experiment)
+    return evaluation
+
+
+def select_evaluable(
+    rows: pd.DataFrame, labels: tuple[str, ...], trained_on: set[str]
+) -> pd.DataFrame:
+    """Select the labelled rows on which the model can be evaluated.
+
+    Images that it was trained on (by the hashes of their files) are excluded, and so are those of
+    classes that it does not predict.
+    """
+    known = rows["emotion"].isin(labels)
+    return rows[known & ~rows["sha256"].isin(trained_on)]
+
+
+def to_predictions(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    """Convert rows with a prediction to `schemas.PREDICTIONS_SCHEMA` plus `subject`."""
+    rows = rows[rows["predicted"].notna()]
+    probabilities = np.zeros((len(rows), len(EMOTIONS)))
+    codes = [EMOTIONS.index(name) for name in labels]
+    probabilities[:, codes] = rows[[f"p_{name}" for name in labels]].to_numpy()
+    return pd.DataFrame(
+        {
+            "experiment": PROTOCOL,
+            "trial": 0,
+            "image_id": rows["image_id"].to_numpy(),
+            "subject": rows["subject"].to_numpy(),
+            "label": [EMOTIONS.index(name) for name in rows["emotion"]],
+            "predicted": [EMOTIONS.index(name) for name in rows["predicted"]],
+            "probabilities": list(probabilities),
+        }
+    )
+
+
+def to_trial_row(
+    predictions: pd.DataFrame, experiment: str, classifier: str, feature_set: str, n_train: int
+) -> pd.DataFrame:
+    """Return these predictions as the single row of a table of trials (`schemas.TRIALS_SCHEMA`)."""
+    labels = predictions["label"].to_numpy()
+    probabilities = np.stack(predictions["probabilities"].to_list())
+    row = {
+        "experiment": experiment,
+        "classifier": classifier,
+        "feature_set": feature_set,
+        "protocol": PROTOCOL,
+        "trial": 0,
+        "n_train": n_train,
+        "n_test": len(predictions),
+        "test_log_loss": metrics.log_loss(labels, probabilities),
+        "test_accuracy": float(accuracy_score(labels, predictions["predicted"].to_numpy())),
+        "seconds": 0.0,
+    }
+    unknown = ("train_accuracy", "train_log_loss", "test_subject_in_train")
+    return pd.DataFrame([{**row, **dict.fromkeys(unknown, float("nan"))}])
+
+
+def _figures(
+    predictions: pd.DataFrame, n_evaluable: int, experiment: tuple[str, str, str]
+) -> dict[str, Any]:
+    summary = summarise(to_trial_row(predictions, *experiment, n_train=0), predictions)
+    totals = summary.confusion.sum(axis=1)
+    return {
+        "images": summary.n_images,
+        "subjects": summary.n_subjects,
+        "accuracy": summary.test_accuracy,
+        "accuracy_counting_no_face_as_wrong": float(np.trace(summary.confusion) / n_evaluable),
+        "macro_recall": summary.macro_recall,
+        "macro_f1": summary.macro_f1,
+        "log_loss": summary.test_log_loss,
+        "calibration_error": summary.calibration_error,
+        "commonest_class_share": float(totals.max() / totals.sum()),
+        "intervals_95": {
+            "accuracy": list(summary.interval),
+            **_bootstrap_intervals(predictions),
+        },
+        "interval_method": summary.interval_method,
+        "recall_by_class": _recall_by_class(summary),
+        "recall_interval_method": summary.class_recall_method,
+        "confusion": {"classes": list(EMOTIONS), "counts": summary.confusion.tolist()},
+    }
+
+
+def _recall_by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "images": int(summary.confusion[code].sum()),
+            "recall": float(summary.class_recalls[code]),
+            "interval_95": summary.class_recall_intervals[code].tolist(),
+        }
+        for code, name in enumerate(EMOTIONS)
+        if name in summary.classes
+    }
+
+
+def _bootstrap_intervals(predictions: pd.DataFrame) -> dict[str, list[float]]:
+    """Percentile intervals over bootstrap samples of subjects (of images if one is unknown)."""
+    n_classes = len(EMOTIONS)
+    groups, group = np.unique(
+        independent_groups(predictions)[0].to_numpy().astype(str), return_inverse=True
+    )
+    labels, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    losses = metrics.image_log_losses(labels, np.stack(predictions["probabilities"].to_list()))
+    # Of each group: its confusion counts, flattened, and its summed loss.
+    sums = np.zeros((len(groups), n_classes * n_classes + 1))
+    np.add.at(sums, (group, labels * n_classes + predicted), 1)
+    sums[:, -1] = np.bincount(group, weights=losses)
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    overall = _class_recall_and_f1(sums.sum(axis=0))
+    samples = np.array([_bootstrap_sample(sums, overall, generator) for _ in range(RESAMPLES)])
+    ends = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    names = ("macro_recall", "macro_f1", "log_loss")
+    return {name: ends[:, column].tolist() for column, name in enumerate(names)}
+
+
+def _bootstrap_sample(
+    sums: NDArray[np.float64], overall: NDArray[np.float64], generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Mean recall, macro F1 and log loss of groups sampled with replacement.
+
+    A sample may contain no image of a small class. The class then takes its `overall` values:
+    leaving it out would raise the mean if the model never predicts it correctly.
+    """
+    counts = np.bincount(generator.integers(0, len(sums), len(sums)), minlength=len(sums))
+    total = counts @ sums
+    by_class = _class_recall_and_f1(total)
+    means = np.nanmean(np.where(np.isnan(by_class), overall, by_class), axis=1)
+    return float(means[0]), float(means[1]), float(total[-1] / total[:-1].sum())
+
+
+def _class_recall_and_f1(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Recall and F1 of each class (2, 8) from summed counts; NaN for classes without images."""
+    counts = total[:-1].reshape(len(EMOTIONS), -1)
+    images, predictions = counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recalls = np.diagonal(counts) / images
+        f1 = np.where(images > 0, 2 * np.diagonal(counts) / (images + predictions), np.nan)
+    return np.stack([recalls, f1])

@@ -1,0 +1,95 @@
+"""The configurations of a nested search: classifiers with randomly sampled parameters."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_ray.networks.head_space import Range
+from fer_ray.settings.training import Classifier, SearchSettings
+
+INTEGER_PARAMETERS = {"components", "iterations", "leaves"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A classifier with the distributions of its parameters.
+
+    Attributes:
+        share: Relative frequency among the sampled configurations. Boosting has the lowest: one fit
+            costs as much as about twenty of the others, and with a few hundred images it seldom
+            wins.
+        ranges: The distribution of each parameter.
+    """
+
+    share: float
+    ranges: dict[str, Range]
+
+
+def _log_range(low: float, high: float) -> Range:
+    return Range(low, high, log=True)
+
+
+# Penalties are for features that are scaled to mean square 1 / width, so that one range serves any
+# feature set: C = 1 of an SVM on plain standard scores is C = width here.
+FAMILIES: dict[Classifier, Family] = {
+    "svm-linear": Family(0.3, {"C": _log_range(1, 1e4)}),
+    "svm-rbf": Family(0.3, {"C": _log_range(0.3, 300), "gamma": _log_range(0.05, 3)}),
+    "logistic": Family(0.18, {"C": _log_range(1, 1e4)}),
+    "lda": Family(0.18, {"components": _log_range(20, 250), "shrinkage": _log_range(0.01, 0.9)}),
+    "boosting": Family(
+        0.04,
+        {
+            "components": _log_range(10, 40),
+            "iterations": _log_range(20, 60),
+            "learning_rate": _log_range(0.05, 0.3),
+            "leaves": _log_range(4, 15),
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One classifier with its parameters on one feature set.
+
+    Attributes:
+        number: Position in the search, from 0.
+        classifier: Name in `FAMILIES`.
+        feature_set: Name of a feature set or union.
+        parameters: Value of each parameter.
+    """
+
+    number: int
+    classifier: Classifier
+    feature_set: str
+    parameters: dict[str, float]
+
+    def parameters_json(self) -> str:
+        """Return the parameters as JSON."""
+        return json.dumps(self.parameters, sort_keys=True)
+
+
+def sample_configurations(settings: SearchSettings, seed: int) -> list[Configuration]:
+    """Sample configurations at random (random search: Bergstra and Bengio, JMLR 13, 2012).
+
+    Configuration k does not depend on how many are sampled.
+    """
+    shares = np.array([FAMILIES[name].share for name in settings.classifiers])
+    configurations = []
+    for number in range(settings.configurations):
+        generator = np.random.default_rng([seed, number])
+        index = generator.choice(len(shares), p=shares / shares.sum())
+        classifier = settings.classifiers[int(index)]
+        feature_set = settings.feature_sets[int(generator.integers(len(settings.feature_sets)))]
+        parameters = {
+            name: _sample_parameter(name, values, generator)
+            for name, values in FAMILIES[classifier].ranges.items()
+        }
+        configurations.append(Configuration(number, classifier, feature_set, parameters))
+    return configurations
+
+
+def _sample_parameter(name: str, values: Range, generator: np.random.Generator) -> float:
+    value = values.sample(generator)
+    return round(value) if name in INTEGER_PARAMETERS else value

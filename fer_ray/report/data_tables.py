@@ -1,0 +1,59 @@
+"""Tables about the source of a run: statuses, image sizes and formats, face cascades."""
+
+from fer_ray.evaluation.results import RunResults
+from fer_ray.sources.quality import format_counts
+from fer_ray.vocabulary import CASCADES, Status
+
+Rows = list[tuple[str, ...]]
+
+PIXEL_FORMATS = {  # by Pillow's modes
+    "1": "black and white",
+    "L": "gray",
+    "LA": "gray with transparency",
+    "I;16": "gray, 16 bit",
+    "P": "palette",
+    "RGB": "RGB",
+    "RGBA": "RGB with transparency",
+}
+STATUS_MEANINGS = {
+    Status.OK: "usable: one face with landmarks",
+    Status.OK_BY_BOX: "usable: dlib found no face in the crop, the complete crop was used",
+    Status.UNREADABLE: "missing, empty, truncated, or not an image",
+    Status.TOO_LARGE: "above a limit of pixels or bytes: rejected before decoding",
+    Status.NO_FACE: "no cascade found a face",
+    Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
+    Status.NO_LANDMARKS: "dlib found no face in the crop",
+}
+
+
+def status_rows(run: RunResults) -> Rows:
+    """Each status with its count and meaning; statuses without images are left out."""
+    counts = run.extract["counts"]
+    return [
+        (status.value, str(counts[status.value]), meaning)
+        for status, meaning in STATUS_MEANINGS.items()
+        if counts.get(status.value)
+    ]
+
+
+def counts_agree(run: RunResults) -> bool:
+    """Whether the counts by status, the selection and the frames have the same total."""
+    total = sum(run.extract["counts"].values())
+    return bool(total == run.data["selected"] == len(run.frames))
+
+
+def cascade_rows(run: RunResults) -> Rows:
+    """The number of images in which each cascade found the face."""
+    counts = run.extract["cascades"]
+    return [(name, str(counts.get(name, 0))) for name in CASCADES]
+
+
+def image_formats(run: RunResults) -> str:
+    """Sizes and pixel formats of the readable images with their counts, as a sentence."""
+    sizes, modes = run.data.get("sizes"), run.data.get("modes")
+    if not sizes or not modes:
+        return ""
+    rest = sum(modes.values()) - sum(sizes.values())
+    other = {"other sizes": rest} if rest else {}
+    formats = {PIXEL_FORMATS.get(mode, mode): count for mode, count in modes.items()}
+    return f"Sizes: {format_counts(sizes | other)}. Pixels: {format_counts(formats)}."

@@ -1,0 +1,176 @@
+"""List a source for a run folder: detect its layout, read labels, select images."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fer_ray.errors import UserError
+from fer_ray.schemas import LISTING_SCHEMA
+from fer_ray.settings.extraction import Selection
+from fer_ray.sources.datasets.ckplus import find_roots
+from fer_ray.sources.datasets.ckplus_selection import list_ckplus
+from fer_ray.sources.datasets.empty_source import describe_empty_source
+from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
+from fer_ray.sources.labels import LABELS_FILE
+from fer_ray.sources.quality import Quality
+from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The selected images of a source, sorted by image_id.
+
+    Attributes:
+        root: Folder that `path` is relative to.
+        table: One row per image, `LISTING_SCHEMA`.
+        summary: Counts and data quality, for `extract.json`.
+    """
+
+    root: Path
+    table: pa.Table
+    summary: dict[str, Any]
+
+    def digest(self) -> str:
+        """Hex SHA-256 over the rows and the sizes and modification times of their files."""
+        digest = hashlib.sha256()
+        for column in self.table.columns:
+            digest.update(repr(column.to_pylist()).encode())
+        stats = [_file_stat(self.root / path) for path in self.table["path"].to_pylist()]
+        digest.update(repr(stats).encode())
+        return digest.hexdigest()
+
+
+def list_source(data: Path, selection: Selection) -> Listing:
+    """List a source and select images from it.
+
+    Args:
+        data: Folder in the CK+ layout; folder of images (in folders named after emotions, with a
+            `labels.csv`, or unlabelled); or CSV file.
+        selection: Layout, and which frames to select.
+
+    Raises:
+        UserError: The source does not exist, or no image in it is selected.
+
+    Example:
+        >>> listing = list_source(Path("faces"), Selection(frames="all"))  # doctest: +SKIP
+        >>> paths = listing.table["path"].to_pylist()  # doctest: +SKIP
+    """
+    layout = detect_layout(data, selection)
+    quality = Quality()
+    root = source_root(data)
+    if layout == "ckplus":
+        rows, figures = list_ckplus(root, selection, quality)
+    else:
+        rows, figures = list_photographs(data, layout, selection.frames == "all", quality)
+    records = quality.records()
+    if not rows:
+        raise UserError(
+            f"{data}: {figures['images_found']} images found, none selected"
+            + _selection_advice(layout, selection)
+            + describe_empty_source(data, figures | {"quality": records})
+        )
+    rows.sort(key=lambda row: row["image_id"])
+    summary = {
+        "root": str(root.resolve()),
+        "layout": layout,
+        "synthetic": _is_synthetic(root),
+        **figures,
+        "selected": len(rows),
+        "selected_by_emotion": count_emotions(rows),
+        "quality": records,
+    }
+    return Listing(root, pa.Table.from_pylist(rows, schema=LISTING_SCHEMA), summary)
+
+
+def count_emotions(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Rows of each emotion that occurs, in the order of `EMOTIONS`."""
+    counts = Counter(row["emotion"] for row in rows)
+    return {name: counts[name] for name in EMOTIONS if counts[name]}
+
+
+def source_root(data: Path) -> Path:
+    """Folder that the paths of images are relative to."""
+    return data.parent if data.is_file() else data
+
+
+def detect_layout(data: Path, selection: Selection) -> str:
+    """The layout of a source: the selected one, or the one that its files show.
+
+    Raises:
+        UserError: The source does not exist.
+    """
+    if not data.exists():
+        raise UserError(f"{data} does not exist. Pass the folder or CSV file of the images.")
+    if selection.layout != "auto":
+        return selection.layout
+    if data.is_file() or (data / LABELS_FILE).is_file():
+        return "csv"
+    if find_roots(data):
+        return "ckplus"
+    return detect_photograph_layout(data)
+
+
+def require_output_outside(target: Path, root: Path, layout: str) -> None:
+    """Check that output files cannot become images of the source.
+
+    Args:
+        target: Folder to write to.
+        root: The source.
+        layout: Layout of the source.
+
+    Raises:
+        UserError: `target` lies in a source of which every image takes part, wherever it is.
+    """
+    if layout in ("folders", "images") and target.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"{target} is inside the source {root}, so the next run would take the files written "
+            "to it for images. Choose a folder outside the source."
+        )
+
+
+def require_labels(data: Path, listing: Listing) -> None:
+    """Check that there are labels to train on, before any work begins.
+
+    Raises:
+        UserError: No selected image is labelled.
+    """
+    if not listing.summary["selected_by_emotion"]:
+        raise UserError(
+            f"{data} has no labelled images to train on. Use `fer-ray extract` for images without "
+            f"labels.\n{describe_empty_source(data, listing.summary)}"
+        )
+
+
+def _file_stat(file: Path) -> tuple[int, int]:
+    """Size in bytes and modification time in nanoseconds; (-1, -1) if the file is missing."""
+    try:
+        info = file.stat()
+    except (OSError, ValueError):  # ValueError: a path with a null character
+        return -1, -1
+    return info.st_size, info.st_mtime_ns
+
+
+def _selection_advice(layout: str, selection: Selection) -> str:
+    if layout == "ckplus":
+        return (
+            f": the selection `{selection.frames}` takes labelled sequences, and no sequence has a "
+            "valid label. Check that the label folder (Emotion/) is next to the images, or pass "
+            "`--frames all` to take every frame, labelled or not.\n"
+        )
+    return ".\n"
+
+
+def _is_synthetic(root: Path) -> bool:
+    marker = root / SYNTHETIC_MARKER
+    if not marker.is_file():
+        return False
+    try:
+        return json.loads(marker.read_text(encoding="utf-8")).get("synthetic") is True
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,200 @@
+"""List the images of a folder or bucket, one at a time, in constant memory per folder."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pyarrow import fs
+
+from fer_ray.errors import SourceLostError
+from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
+from fer_ray.sources.image_files import is_image, is_junk, is_listable
+from fer_ray.sources.labels import LABELS_FILE
+from fer_ray.sources.quality import Quality
+
+BROKEN_LINK = "broken link"
+UNADDRESSABLE = frozenset({"", ".", ".."})  # folder names in a bucket
+
+
+class Entry(NamedTuple):
+    """An image of a listing.
+
+    Attributes:
+        path: Relative to the source, with forward slashes.
+        size: Bytes.
+        mtime_ns: Nanoseconds since 1970.
+        problem: Why it cannot be read, if the listing already shows that.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    problem: str | None = None
+
+
+def list_folder(root: str, quality: Quality) -> Iterator[Entry]:
+    """List all images below a local folder, visiting each real folder once.
+
+    Links that lead outside `root` are followed last, in the order of their paths, so that an image
+    has the same path in each sweep. Links to folders that are listed anyway are counted.
+
+    Raises:
+        SourceLostError: A folder cannot be listed. A folder that disappears during the walk counts
+            as deleted.
+    """
+    real_root = os.path.realpath(root)
+    walk = _Walk(root, real_root, quality)
+    yield from walk.below("", real_root)
+    while walk.links:
+        relative = min(walk.links)
+        yield from walk.below(relative, walk.links.pop(relative))
+
+
+class _Walk:
+    """A walk below a folder, and the links that it has met.
+
+    Attributes:
+        links: Real folders outside the root that are still to be listed, by the links' paths.
+    """
+
+    def __init__(self, root: str, real_root: str, quality: Quality) -> None:
+        self._root, self._real_root, self._quality = root, real_root, quality
+        self._visited_outside: set[str] = set()  # real folders
+        self.links: dict[str, str] = {}
+
+    def below(self, relative: str, real: str) -> Iterator[Entry]:
+        """List the images in and below a folder.
+
+        Args:
+            relative: Path relative to the root, empty or with a trailing slash.
+            real: Its real path.
+        """
+        pending = [(relative, real)]
+        while pending:
+            relative, real = pending.pop()
+            if relative and self._is_listed_elsewhere(relative, real):
+                continue
+            for entry in self._scan(relative):
+                if _is_folder(entry):
+                    inner = f"{relative}{entry.name}/"
+                    if entry.is_symlink():
+                        self.links[inner] = os.path.realpath(entry.path)
+                    else:
+                        pending.append((inner, os.path.join(real, entry.name)))  # noqa: PTH118
+                elif is_image(entry.name):
+                    if image := self._image(entry, f"{relative}{entry.name}"):
+                        yield image
+                elif relative or entry.name != LABELS_FILE:
+                    self._quality.note("not_an_image", f"{relative}{entry.name}")
+
+    def _is_listed_elsewhere(self, relative: str, real: str) -> bool:
+        """Whether a folder is listed under another path: a link into the root, or a second link."""
+        is_inside = real == self._real_root or real.startswith(f"{self._real_root}/")
+        if is_inside and real == f"{self._real_root}/{relative.rstrip('/')}":
+            return False
+        if is_inside or real in self._visited_outside:
+            self._quality.note("linked_folder", relative.rstrip("/"))
+            return True
+        self._visited_outside.add(real)
+        return False
+
+    def _image(self, entry: "os.DirEntry[str]", path: str) -> Entry | None:
+        """The entry of an image, or None if it has just disappeared."""
+        try:
+            info = entry.stat()
+            problem = None if stat.S_ISREG(info.st_mode) else NOT_A_FILE
+        except OSError as error:
+            is_expected = entry.is_symlink() or error.errno == errno.ENOENT
+            if error.errno in STORAGE_ERRNOS or not is_expected:
+                raise _unlistable(self._root, path, error) from None
+            problem = BROKEN_LINK if error.errno == errno.ENOENT else error.strerror
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        return Entry(path, info.st_size, info.st_mtime_ns, problem)
+
+    def _scan(self, relative: str) -> Iterator["os.DirEntry[str]"]:
+        """The entries of a folder, without junk and undecodable names."""
+        try:
+            entries = os.scandir(f"{self._root}/{relative}")
+        except (FileNotFoundError, NotADirectoryError) as problem:
+            if not relative:
+                raise _unlistable(self._root, relative, problem) from None
+            return
+        except OSError as problem:
+            raise _unlistable(self._root, relative, problem) from None
+        with entries:
+            try:
+                for entry in entries:
+                    if is_listable(entry.name, relative, self._quality):
+                        yield entry
+            except OSError as problem:
+                raise _unlistable(self._root, relative, problem) from None
+
+
+def _unlistable(root: str, relative: str, problem: OSError) -> SourceLostError:
+    return SourceLostError(
+        f"Cannot list {root}/{relative}".rstrip("/") + f": {problem.strerror}. Nothing was changed."
+    )
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether the entry is a folder or a link to one; broken and circular links are not."""
+    try:
+        return entry.is_dir()
+    except OSError as problem:
+        if problem.errno in STORAGE_ERRNOS:
+            raise
+        return False
+
+
+def list_bucket(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
+    """List all images below a prefix of a bucket.
+
+    pyarrow cannot request keys with an empty segment, `.` or `..` (`a//b.jpg`): such folders are
+    counted and skipped.
+    """
+    # pyarrow lists a folder in Google Cloud Storage only if an object exists for it.
+    if filesystem.type_name == "gcs":
+        yield from _list_flat(filesystem, root, quality)
+        return
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        for info in filesystem.get_file_info(fs.FileSelector(folder)):
+            if info.type != fs.FileType.Directory:
+                yield from _image_object(info, info.path[len(root) :].lstrip("/"), quality)
+            elif info.path.rstrip("/") == folder or info.base_name in UNADDRESSABLE:
+                parent = folder[len(root) :].lstrip("/")
+                name = "" if info.path.rstrip("/") == folder else info.base_name
+                quality.note("unaddressable", f"{parent}/{name}/".lstrip("/") or "/")
+            elif not is_junk(info.base_name):
+                pending.append(info.path)
+
+
+def _list_flat(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
+    """As `list_bucket`, from one recursive listing that is kept in memory."""
+    unaddressable = set()
+    for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
+        relative = info.path[len(root) + 1 :]
+        folders = relative.split("/")[:-1]
+        if info.type == fs.FileType.Directory or any(is_junk(name) for name in folders):
+            continue
+        if UNADDRESSABLE.isdisjoint(folders):
+            yield from _image_object(info, relative, quality)
+        else:
+            unaddressable.add("/".join([*folders, ""]))
+    for folder in sorted(unaddressable):
+        quality.note("unaddressable", folder)
+
+
+def _image_object(info: fs.FileInfo, relative: str, quality: Quality) -> Iterator[Entry]:
+    if is_junk(info.base_name):
+        quality.note("junk_file", relative)
+    elif is_image(info.base_name):
+        yield Entry(relative, info.size, info.mtime_ns or 0)
+    elif relative != LABELS_FILE:
+        quality.note("not_an_image", relative)

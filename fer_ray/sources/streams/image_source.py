@@ -1,0 +1,171 @@
+"""The source of a sweep: a local folder or a bucket, through pyarrow's file systems."""
+
+import errno
+import io
+import os
+import random
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyarrow import fs
+
+from fer_ray.errors import SourceLostError, UserError
+from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
+from fer_ray.sources.quality import Quality
+from fer_ray.sources.streams.entries import Entry, list_bucket, list_folder
+from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem, without_credentials
+
+READ_ATTEMPTS = 4  # per object, if the store answers with an error
+FIRST_PAUSE_S = 0.5  # doubled after each attempt
+# Errors of a whole mount. EIO is not among them: a bad sector affects a single file.
+MOUNT_ERRNOS = frozenset(STORAGE_ERRNOS) - {errno.EIO}
+CHUNK_BYTES = 1 << 20  # per read of a file that has grown since it was opened
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tree of images in a folder or bucket. Instances can be pickled and sent to workers.
+
+    Attributes:
+        uri: Absolute path of a folder, or a URI without credentials, as records show it.
+        filesystem: File system of the URI's scheme.
+        root: Folder, or bucket and prefix, within the file system.
+        probe: Path of an image that has been read before. If it can no longer be read, the source
+            is unavailable.
+    """
+
+    uri: str
+    filesystem: fs.FileSystem
+    root: str
+    probe: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the source is a mounted folder."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the source is a folder that is missing or empty, like an unmounted one."""
+        return self.local and not _has_entries(self.root)
+
+    def entries(self, quality: Quality) -> Iterator[Entry]:
+        """List all images, folder by folder, and count other files in `quality`.
+
+        Raises:
+            SourceLostError: A folder cannot be listed. A folder that disappears during the walk
+                counts as deleted.
+        """
+        try:
+            if self.local:
+                yield from list_folder(self.root, quality)
+            else:
+                yield from list_bucket(self.filesystem, self.root, quality)
+        except OSError as problem:
+            raise SourceLostError(f"Cannot list {self.uri}: {error_text(problem)}.") from None
+
+    def read(self, path: str, max_bytes: int | None = None) -> bytes:
+        """Read the content of one image.
+
+        Args:
+            path: Relative to the source.
+            max_bytes: Size limit. Of a larger image `max_bytes + 1` bytes are returned.
+
+        Raises:
+            FileNotFoundError: The image does not exist any more.
+            OSError: The image cannot be read although its storage is available.
+            SourceLostError: The storage is unavailable.
+        """
+        size = None if max_bytes is None else max_bytes + 1
+        return self._read_local(path, size) if self.local else self._read_object(path, size)
+
+    def _read_local(self, path: str, size: int | None) -> bytes:
+        try:
+            return _read_file(f"{self.root}/{path}", size)
+        except OSError as problem:
+            if problem.errno in MOUNT_ERRNOS or self.empty:
+                raise self._lost(problem) from None
+            raise
+
+    def _read_object(self, path: str, size: int | None) -> bytes:
+        error: OSError
+        for attempt in range(READ_ATTEMPTS):
+            if attempt:
+                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + random.random()))
+            try:
+                with self.filesystem.open_input_file(f"{self.root}/{path}") as stream:
+                    return bytes(stream.read(size))
+            except FileNotFoundError as problem:
+                error = problem
+                break
+            except OSError as problem:
+                error = problem
+        if self._responds():
+            raise error
+        raise self._lost(error) from None
+
+    def _responds(self) -> bool:
+        """Whether the storage itself responds, so that an error concerns a single object."""
+        try:
+            return bool(self.filesystem.get_file_info(self.root).type == fs.FileType.Directory)
+        except OSError:
+            return False
+
+    def _lost(self, problem: OSError) -> SourceLostError:
+        return SourceLostError(f"{self.uri} is unavailable: {error_text(problem)}.")
+
+
+def open_source(uri: str) -> Source:
+    """Open the source at a path or URI (`s3://bucket/prefix`, `gs://…`, `file:///…`).
+
+    Raises:
+        SourceLostError: The source does not exist or does not respond.
+        UserError: The scheme is unknown, or the URI is malformed.
+    """
+    try:
+        filesystem, root = resolve_filesystem(uri)
+    except URI_ERRORS as problem:
+        raise UserError(f"--source {without_credentials(uri)}: {error_text(problem)}.") from None
+    is_local = isinstance(filesystem, fs.LocalFileSystem)
+    source = Source(root if is_local else without_credentials(uri).rstrip("/"), filesystem, root)
+    _require_folder(source)
+    return source
+
+
+def _require_folder(source: Source) -> None:
+    try:
+        kind = source.filesystem.get_file_info(source.root).type
+    except URI_ERRORS as problem:
+        raise SourceLostError(
+            f"--source {source.uri} does not respond: {error_text(problem)}."
+        ) from None
+    if kind != fs.FileType.Directory:
+        raise SourceLostError(f"--source {source.uri} does not exist or is not a folder.")
+
+
+def _read_file(file: str, size: int | None) -> bytes:
+    """Read a regular file; a pipe in its place is an error and does not block."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as stream:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, NOT_A_FILE)
+        return stream.readall() if size is None else _read_at_most(stream, size)
+
+
+def _read_at_most(stream: io.FileIO, size: int) -> bytes:
+    """Read up to `size` bytes, without allocating more memory than the file needs."""
+    parts, chunk = [], os.fstat(stream.fileno()).st_size + 1
+    while size > 0 and (part := stream.read(min(size, chunk))):
+        parts.append(part)
+        size, chunk = size - len(part), CHUNK_BYTES
+    return b"".join(parts)
+
+
+def _has_entries(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False

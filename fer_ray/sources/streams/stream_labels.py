@@ -1,0 +1,115 @@
+"""Labels of streamed images: from a labels.csv at the top, a CK+ layout, or folder names."""
+
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from fer_ray.errors import SourceLostError
+from fer_ray.settings.extraction import Selection
+from fer_ray.sources.datasets import ckplus
+from fer_ray.sources.datasets.ckplus_selection import select_frames
+from fer_ray.sources.labels import LABELS_FILE, Label, folder_label, make_label, parse_label_file
+from fer_ray.sources.quality import Quality
+from fer_ray.sources.streams.image_source import Source
+from fer_ray.storage.uris import error_text
+
+MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files
+
+
+class KnownLabels:
+    """The labels of a labels.csv or a CK+ layout, by path.
+
+    Attributes:
+        unused: Paths whose label was never requested.
+    """
+
+    def __init__(self, labels: dict[str, Label]) -> None:
+        self._labels = labels
+        self.unused = set(labels)
+
+    def __call__(self, path: str) -> Label:
+        """The label of one path, empty if it has none."""
+        self.unused.discard(path)
+        return self._labels.get(path, Label())
+
+
+def find_labels(source: Source, quality: Quality) -> Callable[[str], Label]:
+    """Find the labels of a source.
+
+    Args:
+        source: Source of the images.
+        quality: Counts irregular labels.
+
+    Returns:
+        A function from the path of an image to its label.
+
+    Raises:
+        SourceLostError: labels.csv exists but cannot be read.
+        UserError: labels.csv is not a table of labels.
+    """
+    if source.empty:  # listing the source reports that
+        return _label_by_folder
+    name = f"{source.uri}/{LABELS_FILE}"
+    try:
+        content = source.read(LABELS_FILE)
+    except FileNotFoundError:
+        if source.local and _looks_like_ckplus(source.root):
+            return KnownLabels(_read_ckplus(Path(source.root), quality))
+        return _label_by_folder
+    except OSError as problem:
+        raise SourceLostError(
+            f"{name} cannot be read: {error_text(problem)}. Nothing was changed."
+        ) from None
+    return KnownLabels(parse_label_file(content, name, quality))
+
+
+def note_unused_labels(labels: Callable[[str], Label], quality: Quality) -> None:
+    """Count the labels of images that the source does not contain, after a complete listing."""
+    for path in sorted(labels.unused) if isinstance(labels, KnownLabels) else ():
+        quality.note("unknown_path", path)
+
+
+def _label_by_folder(path: str) -> Label:
+    return make_label(folder_label(path))
+
+
+def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label]:
+    """Labels of the first frame (neutral) and the last frame (peak) of each sequence."""
+    roots = ckplus.find_roots(root)
+    if roots is None:
+        return {}
+    sequences = ckplus.read_sequences(root, *roots, quality)
+    rows = select_frames(sequences, Selection(frames="all"))
+    return {row["path"]: make_label(row["label"], row["subject"]) for row in rows}
+
+
+def _looks_like_ckplus(root: str) -> bool:
+    """Whether the top three levels contain an image folder of CK+, from a bounded scan."""
+    level = [root]
+    for _ in range(3):
+        if any(_has_sequences(folder) for folder in level):
+            return True
+        level = [child for folder in level for child in _folders(folder)][:MAX_SCANNED]
+    return False
+
+
+def _has_sequences(folder: str) -> bool:
+    """Whether a folder has a name of CK+ or contains SUBJECT/SESSION."""
+    if Path(folder).name.lower() in ckplus.IMAGE_ROOTS:
+        return True
+    subjects = [child for child in _folders(folder) if ckplus.is_subject(Path(child).name)]
+    sessions = (session for subject in subjects[:3] for session in _folders(subject))
+    return any(Path(session).name.isdigit() for session in sessions)
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.path
+                for entry in islice(entries, MAX_SCANNED)
+                if entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:  # listing the source reports that
+        return []

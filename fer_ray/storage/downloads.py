@@ -1,0 +1,96 @@
+"""Download of published model files into a cache that all processes of a node share."""
+
+import fcntl
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from fer_ray.errors import UserError
+
+TIMEOUT_S = 30  # without receiving a byte
+RETRIES = 2  # after one and after two more seconds
+
+
+class UnreachableError(UserError):
+    """A published file cannot be downloaded."""
+
+
+def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
+    """Download a file unless it is already at its destination.
+
+    One process of a node downloads while the others wait for its lock. The file appears under its
+    name only if its content has the known hash. A destination that already has that content is not
+    written to: it may be read-only.
+
+    Args:
+        name: What the file is, for messages, such as "the ImageNet weights of vgg16".
+        url: Where it is published.
+        known_hash: `md5:HEX` or `sha256:HEX`.
+        destination: Path of the file in the cache.
+
+    Returns:
+        `destination`.
+
+    Raises:
+        UnreachableError: The server cannot be reached, or sends another file.
+        OSError: The destination cannot be written.
+    """
+    if has_hash(destination, known_hash):
+        return destination
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with destination.with_name(f".{destination.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not has_hash(destination, known_hash):
+            _fetch(name, url, known_hash, destination)
+    return destination
+
+
+def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
+    import pooch  # type: ignore[import-untyped]
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
+    source = pooch.create(
+        path=destination.parent,
+        base_url="",
+        registry={destination.name: known_hash},
+        urls={destination.name: url},
+        retry_if_failed=RETRIES,
+    )
+    try:
+        source.fetch(destination.name, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S))
+    except requests.ConnectionError as problem:  # its text is long and names objects in memory
+        reason = str(problem).rpartition(": ")[2].rstrip("\"')")
+        raise _unreachable(name, url, reason) from None
+    except requests.RequestException as problem:
+        raise _unreachable(name, url, str(problem)) from None
+    except ValueError:
+        reason = "what the server sends is not the published file"
+        raise _unreachable(name, url, reason) from None
+    destination.chmod(0o644)  # pooch's temporary files are private
+
+
+def _unreachable(name: str, url: str, reason: str) -> UnreachableError:
+    return UnreachableError(
+        f"Cannot download {name} ({reason}). Download\n  {url}\non a machine that can reach it, "
+        "and pass the file."
+    )
+
+
+def has_hash(file: Path, known_hash: str) -> bool:
+    """Whether a file exists and has the content of `known_hash`, as `md5:HEX` or `sha256:HEX`."""
+    algorithm, _, expected = known_hash.partition(":")
+    return file.is_file() and file_digest(file, algorithm) == expected
+
+
+def file_digest(file: Path, algorithm: str) -> str:
+    """Hex digest of a file's content, computed once per process while the file is unchanged."""
+    stat = file.stat()
+    return _digest(file, algorithm, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _digest(file: Path, algorithm: str, size: int, modified_ns: int) -> str:
+    """The digest; size and time of modification are part of the cache's key."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, algorithm).hexdigest()

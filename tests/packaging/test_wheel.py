@@ -1,0 +1,114 @@
+"""The wheel: what it contains, and that it runs without the repository."""
+
+import email.message
+import email.parser
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fer_ray
+
+REPO = Path(__file__).parent.parent.parent
+PACKAGE = REPO / "fer_ray"
+
+Installed = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the working tree."""
+    folder = tmp_path_factory.mktemp("dist")
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, REPO)
+    [file] = folder.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def contents(wheel: Path) -> dict[str, bytes]:
+    """The files of the wheel by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def metadata(contents: dict[str, bytes]) -> email.message.Message:
+    """The wheel's METADATA."""
+    text = contents[dist_info("METADATA")].decode()
+    return email.parser.Parser().parsestr(text)
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Installed:
+    """Runs Python in an empty folder with the wheel installed; returns its standard output."""
+    packages, folder = tmp_path / "packages", tmp_path / "empty"
+    folder.mkdir()
+    pip("install", "--no-deps", "--target", packages, wheel)
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+
+    def call(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def dist_info(name: str) -> str:
+    return f"fer_ray-{fer_ray.__version__}.dist-info/{name}"
+
+
+def test_wheel_contains_every_file_of_the_package(contents: dict[str, bytes]) -> None:
+    files = {
+        file.relative_to(REPO).as_posix()
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert {name for name in contents if name.startswith("fer_ray/")} == files
+    assert "fer_ray/py.typed" in files
+    assert any(name.startswith("fer_ray/report/templates/") for name in files)
+
+
+def test_wheel_contains_nothing_else(contents: dict[str, bytes]) -> None:
+    top = {name.split("/")[0] for name in contents}
+    assert top == {"fer_ray", dist_info("").rstrip("/")}
+    assert dist_info("licenses/LICENSE") in contents
+
+
+def test_metadata_is_complete(metadata: email.message.Message) -> None:
+    assert metadata["Name"] == "fer_ray"
+    assert metadata["Version"] == fer_ray.__version__
+    assert metadata["License-Expression"] == "MIT"
+    for field in ("Summary", "Author", "Keywords", "Classifier", "Requires-Python"):
+        assert metadata[field], field
+    assert metadata.get_payload().startswith("# ")  # type: ignore[union-attr]  # the README
+
+
+def test_a_plain_install_includes_dlib(metadata: email.message.Message) -> None:
+    assert "dlib-bin>=20" in metadata.get_all("Requires-Dist", [])
+
+
+def test_wheel_installs_the_command(contents: dict[str, bytes]) -> None:
+    assert b"fer-ray = fer_ray.cli.main:main" in contents[dist_info("entry_points.txt")]
+
+
+@pytest.mark.thorough
+def test_installed_wheel_runs_a_study(installed: Installed, tmp_path: Path) -> None:
+    location = installed("-c", "import fer_ray; print(fer_ray.__file__)").strip()
+    assert Path(location).is_relative_to(tmp_path / "packages")
+    installed("-m", "fer_ray", "synth", "corpus", "--subjects", "6")
+    installed("-m", "fer_ray", "run", "--data", "corpus", "--out", "run", "--workers", "2")
+    assert (tmp_path / "empty" / "run" / "report" / "index.html").is_file()
