@@ -105,5 +105,5 @@ def detect(gray: NDArray[np.uint8]) -> Detection:
     count, points = locator(crop_face(gray, box, settings.size_px))
     if points is None:
         return Detection(faces, count)
-    landmarks = points * box[2:] / settings.size_px + box[:2]
-    return Detection(faces, count, landmarks, points)
+    landmarks = np.asarray(points * box[2:] / settings.size_px + box[:2], np.float64)
+    return Detection(faces, count, landmarks, np.asarray(points, np.float64))

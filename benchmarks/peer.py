@@ -81,10 +81,11 @@ def main() -> None:
 def read_images(out: Path, predictions: pd.DataFrame) -> pd.DataFrame:
     """Images whose emotion `fer` knows, with the predictions of `fer_ray` in column `fer_ray`."""
     columns = ["image_id", "path", "subject", "emotion"]
-    images = pq.read_table(out / "frames", columns=columns).to_pandas()
+    images: pd.DataFrame = pq.read_table(out / "frames", columns=columns).to_pandas()
     images = images[images["emotion"].isin(NAMES.values())]
     images = images.merge(predictions[["image_id", "predicted"]], on="image_id", how="left")
-    return images.assign(fer_ray=images["predicted"].map(dict(enumerate(EMOTIONS))))
+    images["fer_ray"] = images["predicted"].map(dict(enumerate(EMOTIONS)))
+    return images
 
 
 def comparison_table(images: pd.DataFrame, seconds: dict[str, float]) -> Table:

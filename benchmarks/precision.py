@@ -63,7 +63,8 @@ def main() -> None:
         f"{options.backbone} with weights: {weights.origin}, SHA-256 {weights.sha256[:12]}…; "
         f"{root.name}: {len(samples.labels)} images of {subjects} people. The features differ by "
         f"{difference:.2%} (norm of the difference over norm). Linear SVM, C = 0.01, standardised: "
-        f"means over {options.foldings} random foldings of the subjects into 10, the same for each row."
+        f"means over {options.foldings} random foldings of the subjects into 10, the same for each "
+        "row."
     )
     write_result(f"precision-{options.backbone}", protocol, table)
 

@@ -33,6 +33,8 @@ LONGEST_FIRST = (
     "tests/models/bundles/test_keras_heads.py",
     "tests/pipelines/sweeps/test_run.py",
     "tests/pipelines/sweeps/test_commands.py",
+    "tests/packaging/",
+    "tests/docs/",
     "tests/networks/",
     "tests/pipelines/sweeps/",
     "tests/report/",

@@ -121,7 +121,7 @@ def print_estimate(estimate: dict[str, Any]) -> None:
     if not estimate["images_to_do"]:
         console.print("Nothing to do.")
         return
-    duration = "duration unknown: the cluster has no processors yet"
+    duration = "duration unknown: the cluster has no CPUs yet"
     if estimate["workers"]:
         duration = (
             f"{estimate['seconds_expected']:.0f} s with {estimate['workers']} workers, including "

@@ -121,7 +121,7 @@ class RunResults:
 def read_results(run_dir: Path) -> RunResults:
     """Read a run folder that has frames, finished or not.
 
-    Example:
+    Examples:
         >>> results = read_results(Path("results"))
         >>> [item.label for item in results.experiments]
         ['Linear SVM on reference features', 'Polynomial SVM on reference features']

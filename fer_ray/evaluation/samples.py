@@ -56,7 +56,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
     Raises:
         UserError: There are no such images, or the feature set was not extracted.
 
-    Example:
+    Examples:
         >>> samples = read_samples(Path("results/frames"), "hog+landmarks")
         >>> samples.features.shape[1]  # 1764 of hog and 136 of landmarks
         1900

@@ -47,7 +47,7 @@ class FaceFinder:
     The first cascade that finds exactly one face decides. Later cascades do not run, because they
     cannot change the result.
 
-    Example:
+    Examples:
         >>> finder = FaceFinder(Crop())
         >>> detection = finder(np.zeros((480, 640), np.uint8))
         >>> detection.status

@@ -35,7 +35,7 @@ class CalibratedSvm:
     Attributes:
         calibrated: The complete fitted model, as scikit-learn's `CalibratedClassifierCV`.
 
-    Example:
+    Examples:
         >>> model = CalibratedSvm("linear", TrialSettings()).fit(samples.features, samples.labels)
         >>> model.probabilities(samples.features[:2]).shape
         (2, 8)

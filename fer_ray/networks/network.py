@@ -32,7 +32,7 @@ class Backbone:
     Raises:
         UserError: The weights are not those of this backbone, or a library is not installed.
 
-    Example:
+    Examples:
         ```python
         weights = find_weights(BACKBONES["vgg16"], None)
         backbone = Backbone("vgg16", weights.file)

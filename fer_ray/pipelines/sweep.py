@@ -36,7 +36,7 @@ def run_sweep(request: SweepRequest) -> dict[str, Any]:
         UserError: The source or the store cannot be read, or a model is missing. Finished results
             are committed, and the manifest is written if the store can still be written.
 
-    Example:
+    Examples:
         >>> from fer_ray.pipelines.sweep import run_sweep
         >>> from fer_ray.pipelines.sweeps.context import SweepRequest
         >>> from fer_ray.settings.root import Settings

@@ -146,14 +146,14 @@ def _read(source: Source, path: str, max_bytes: int) -> bytes | None:
         return None
 
 
-def _differing_columns(answer: pa.Table | Fault, stored: list[Row], schema: pa.Schema) -> list[str]:
+def _differing_columns(result: pa.Table | Fault, stored: list[Row], schema: pa.Schema) -> list[str]:
     """The columns in which the recomputed rows differ from the stored ones."""
-    if isinstance(answer, Fault):
-        same = len(stored) == 1 and stored[0]["status"] == answer.status
+    if isinstance(result, Fault):
+        same = len(stored) == 1 and stored[0]["status"] == result.status
         return [] if same else ["status"]
     if any(row["status"] in FAULTS for row in stored):
         return ["status"]
-    computed = complete_rows(answer, schema, "", "").to_pylist()
+    computed = complete_rows(result, schema, "", "").to_pylist()
     if len(computed) != len(stored):
         return ["face_index"]
     names = [name for name in schema.names if name not in ("recipe", "sweep")]

@@ -41,7 +41,7 @@ class FeatureSet:
         Returns:
             Features, floats of shape (n, width).
 
-        Example:
+        Examples:
             >>> from fer_ray.settings.feature_sets import FEATURE_SETS
             >>> import numpy as np
             >>> FEATURE_SETS["reference68"].compute(np.ones((5, 68, 2))).shape
@@ -80,7 +80,7 @@ def sets_of(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: A set does not exist, or occurs twice.
 
-    Example:
+    Examples:
         >>> from fer_ray.settings.feature_sets import sets_of
         >>> sets_of("hog+landmarks")
         ('hog', 'landmarks')

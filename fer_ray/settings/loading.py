@@ -23,7 +23,7 @@ def load_settings(file: Path | None, overrides: tuple[str, ...]) -> Settings:
     Raises:
         UserError: The file is missing or not YAML, or a setting is unknown or out of range.
 
-    Example:
+    Examples:
         >>> from fer_ray.settings.loading import load_settings
         >>> load_settings(None, ("trials.C=0.5",)).trials.C
         0.5

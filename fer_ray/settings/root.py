@@ -56,7 +56,7 @@ class Execution(StrictModel):
 class Settings(StrictModel):
     """All settings of a job, as `--settings` and `--set` define them.
 
-    Example:
+    Examples:
         >>> from fer_ray.settings.root import Settings
         >>> Settings(profile="fast").extract.crop.search
         'coarse-to-fine'

@@ -52,7 +52,7 @@ class Store:
         UserError: A store cannot be created at this URI.
         StoreLostError: By any method: the store cannot be read or written.
 
-    Example:
+    Examples:
         >>> from fer_ray.storage.delta_store import Store
         >>> Store("new-store").snapshot("images").version
         -1

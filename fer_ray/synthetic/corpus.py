@@ -78,7 +78,7 @@ def generate_corpus(
         CorpusExistsError: `out` contains anything else.
         UserError: `out` cannot be written.
 
-    Example:
+    Examples:
         >>> generate_corpus(Path("faces"), subjects=4)  # doctest: +SKIP
     """
     plans = plan_corpus(subjects, seed)

@@ -19,7 +19,7 @@ import pytest
 
 from fer_ray.cli.main import main
 from fer_ray.evaluation.results import read_experiments
-from fer_ray.pipelines import run
+from fer_ray.pipelines.run_record import matches
 from fer_ray.schemas import frames_schema
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from tests.conftest import FerRay
@@ -80,9 +80,9 @@ def test_a_finished_run_is_not_recomputed(corpus: Path, run_dir: Path, fer_ray: 
 
     summaries = [item.summary for item in read_experiments(run_dir)]
     done = {"settings": record["settings"], "show_faces": record["show_faces"]}
-    assert run._same(record, done, summaries)
+    assert matches(record, done, summaries)
     other = [replace(summaries[0], test_accuracy=0.1), *summaries[1:]]  # of other weights
-    assert not run._same(record, done, other)
+    assert not matches(record, done, other)
 
 
 @pytest.mark.thorough

@@ -223,7 +223,7 @@ def test_any_number_of_workers_finishes(
     assert "weights: embedded" in done.stdout
     assert "computed now" in done.stdout
     again = fer_ray(*command)
-    assert "nothing was computed" in again.stdout
+    assert "all computed before" in again.stdout
 
 
 def test_other_weights_require_fresh(
@@ -358,9 +358,9 @@ def test_weights_refused_by_the_network(
 
 USER_ERRORS: dict[str, tuple[tuple[str, ...], str]] = {
     "maps of a network without": (("--backbone", "dlib_resnet", "--maps"), "no feature maps"),
-    "some drawn, none asked for": (("--backbone", "dlib_resnet", "--fitted-only"), "give --draws"),
+    "some drawn, none asked for": (("--backbone", "dlib_resnet", "--fitted-only"), "add --draws"),
     "splits for nothing": (
-        ("--backbone", "dlib_resnet", "--protocol", "loso"), "give it too",
+        ("--backbone", "dlib_resnet", "--protocol", "loso"), "need --fitted-only",
     ),
     "no such file": (
         ("--backbone", "vgg16", "--weights", "no.h5"), "weights file no.h5 does not exist",

@@ -17,6 +17,7 @@ from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import make_splits
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import silent
+from fer_ray.networks import head_trials
 from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import HeadData, head_data, validation_split
 from fer_ray.networks.head_trials import HeadStore, HeadTrials, plan_heads
@@ -27,7 +28,6 @@ from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.networks import HEADS, HeadSettings
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
-from fer_ray.storage import files
 from fer_ray.storage.files import write_json
 from fer_ray.storage.parquet import write_table
 
@@ -185,7 +185,7 @@ def test_heads_are_experiments(drawn_frames: Path, local_ray: int) -> None:
     assert (card["chosen"]["trial"], card["chosen"]["epoch"]) == (best.trial, best.epoch)
     assert card["labels"] == ["anger", "disgust", "happy", "surprise"]
     assert card["input_width"] == 44
-    trials = found[name][0]
+    (trials,) = (item.trials for item in found if item.name == name)
     ready = prepare_trials(drawn_frames, splitting, "geometry").folds
     assert card["figures"]["test_accuracy"] == pytest.approx(trials.test_accuracy.mean())
     loaded = load_keras().models.load_model(drawn_frames / "heads" / f"{name}.keras")
@@ -215,7 +215,7 @@ def test_stop_before_the_card_loses_nothing(
         work(trial)
     store = HeadStore(drawn_frames, experiment)
     with monkeypatch.context() as stopped:
-        stopped.setattr(files, "write_json", Mock(side_effect=KeyboardInterrupt))
+        stopped.setattr(head_trials, "write_json", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.assemble({})
     store.assemble({})

@@ -1,5 +1,6 @@
 """The wheel: what it contains, and that it runs without the repository."""
 
+import ast
 import email.message
 import email.parser
 import os
@@ -7,14 +8,20 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import fer_ray
 
 REPO = Path(__file__).parent.parent.parent
 PACKAGE = REPO / "fer_ray"
+UNLISTED = {"dlib": "dlib-bin"}  # modules that the metadata of their distribution does not list
+# Modules of libraries that come with a declared one: ray[default], jinja2 and ray[tune].
+INDIRECT = {"grpcio", "markupsafe", "tensorboardx"}
 
 Installed = Callable[..., str]
 
@@ -99,6 +106,35 @@ def test_metadata_is_complete(metadata: email.message.Message) -> None:
 
 def test_a_plain_install_includes_dlib(metadata: email.message.Message) -> None:
     assert "dlib-bin>=20" in metadata.get_all("Requires-Dist", [])
+
+
+def test_imported_libraries_are_dependencies(metadata: email.message.Message) -> None:
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    declared = {canonicalize_name(item.name) for item in requirements if item.marker is None}
+    distributions = packages_distributions()
+    missing = {
+        module
+        for module in imported_modules()
+        if not {
+            canonicalize_name(name)
+            for name in [UNLISTED.get(module), *distributions.get(module, [])]
+            if name
+        }
+        & (declared | INDIRECT)
+    }
+    assert not missing
+
+
+def imported_modules() -> set[str]:
+    """Top-level names of all third-party modules that the package imports, anywhere."""
+    names = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"fer_ray"}
 
 
 def test_wheel_installs_the_command(contents: dict[str, bytes]) -> None:

@@ -87,7 +87,7 @@ def test_command_predicts_every_image_once(
     assert found["figures"]["accuracy"] == accuracy < 1
     assert found["figures"]["accuracy_counting_no_face_as_wrong"] == pytest.approx(accuracy * 7 / 9)
     again = fer_ray("predict", kept_bundle, images, "--out", out, "--workers", 1)
-    assert "answered before" in again.stdout
+    assert "already finished" in again.stdout
     again = fer_ray("predict", kept_bundle, images, "--out", out, "--json")
     assert json.loads(again.stdout)["timings"] == record["timings"]
     (images / "happy" / "another.png").write_bytes(b"none either")
@@ -105,7 +105,7 @@ def test_command_reports_accuracy_and_files(kept_bundle: Path, asked: tuple[Path
     evidence = read_bundle(kept_bundle).manifest.evidence
     figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]
     assert "7 of 9 labelled images have a face; 3 more were left out" in told
-    assert f"Here: accuracy {figures['accuracy']:.3f} (95 %" in told
+    assert f"On these images: accuracy {figures['accuracy']:.3f} (95 %" in told
     assert f"({evidence.data}, {evidence.protocol}): accuracy {evidence.test_accuracy:.3f}" in told
     for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
         assert f": {out / name}" in printed
@@ -123,7 +123,7 @@ def test_unlabelled_images_are_not_evaluated(
     finally:
         listed.unlink()
     assert done.returncode == 0, done.stderr
-    assert "No image is labelled, so the answers are not evaluated." in done.stdout
+    assert "No image is labelled, so the predictions are not evaluated." in done.stdout
     assert "without a label" not in done.stdout
     assert "report:" not in done.stdout
 
@@ -135,7 +135,7 @@ def test_csv_of_files_elsewhere_is_refused(
     listed.write_text("path\n" + "\n".join(str(one) for one in images.rglob("*.png")))
     done = fer_ray("predict", kept_bundle, listed, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "Put it into the folder that holds the images, or name them yourself" in done.stderr
+    assert "Move it to the folder that contains the images" in done.stderr
 
 
 def test_report_hides_faces_by_default(

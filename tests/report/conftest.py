@@ -1,4 +1,4 @@
-"""Builds a small, seeded run folder like that of `fer-ray run`, with a source of synthetic faces."""
+"""A small, seeded run folder like that of `fer-ray run`, with a source of synthetic faces."""
 
 import hashlib
 import json

@@ -71,7 +71,7 @@ SCROLLED = """return Array.from(document.querySelectorAll('ARG'))
 def test_wide_tables_become_cards_on_phones(plain_page, browser):
     show(browser, plain_page, 390, "light")
     boxes = browser.execute_script(SCROLLED.replace("ARG", ".cards"))
-    assert boxes == [[False, True]] * (3 + 2 + 1)  # experiments, side by side, published figures
+    assert boxes == [[False, True]] * (3 + 2 + 1)  # experiments, comparisons, published results
     cells = browser.execute_script(
         "return Array.from(document.querySelectorAll('#experiments .cards td'))"
         ".map(cell => [cell.getBoundingClientRect().right, getComputedStyle(cell, '::before')"

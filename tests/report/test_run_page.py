@@ -313,7 +313,7 @@ def test_standard_deviation_of_random_trials(plain_page):
         item for item in group_experiments(built.experiments) if item.split == "10 random splits"
     ]
     summary = group.best.summary
-    expected = f"{100 * made.test_accuracy:.1f} ± {100 * made.test_accuracy_sd:.1f}\u00a0%"
+    expected = f"{100 * summary.test_accuracy:.1f} ± {100 * summary.test_accuracy_sd:.1f}\u00a0%"
     _, html, _ = read(plain_page)
     for section in ("experiments", "trials"):
         assert expected in html.split(f'<section id="{section}">')[1].split("</section>")[0]
@@ -324,7 +324,7 @@ def test_sizes_and_pixel_formats(build_run):
     _, _, tags = report(built)
     assert "Sizes: 640×490 (50). Pixels: gray (48), RGB (2)." in tags.text
     record = json.loads((built.run_dir / "extract.json").read_text())
-    record["data"]["sizes"] = {"640×490": 40}  # the commonest alone are recorded
+    record["data"]["sizes"] = {"640×490": 40}  # only the most frequent ones are recorded
     (built.run_dir / "extract.json").write_text(json.dumps(record))
     assert "Sizes: 640×490 (40), other sizes (10)." in report(built)[2].text
     del record["data"]["sizes"]

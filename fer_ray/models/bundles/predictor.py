@@ -47,7 +47,7 @@ class Predictor:
         UserError: The folder is not a complete bundle, a file was changed, or its model does not
             reproduce the predictions that are stored with it.
 
-    Example:
+    Examples:
         >>> predictor = Predictor(Path("model"))
         >>> rows = predictor(pq.read_table("results/frames"))
         >>> rows["predicted"][0].as_py()

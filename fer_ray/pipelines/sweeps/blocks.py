@@ -120,12 +120,12 @@ def _unread(path: str, status: Status, error: str) -> Row:
 
 def _describe(guard: Guard, content: bytes, sha256: str) -> pa.Table:
     for _ in range(ATTEMPTS):
-        answer = guard(content)
-        if not isinstance(answer, Fault):
-            return answer
-        if answer.status == Status.TIMED_OUT:
+        result = guard(content)
+        if not isinstance(result, Fault):
+            return result
+        if result.status == Status.TIMED_OUT:
             break
-    return failed_rows([sha256], answer.status, answer.stage, answer.error)
+    return failed_rows([sha256], result.status, result.stage, result.error)
 
 
 def _concat(results: list[pa.Table]) -> pa.Table:

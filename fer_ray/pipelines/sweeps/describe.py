@@ -28,13 +28,13 @@ class DescribeImage:
     Attributes:
         settings: Extraction settings.
         faces: Which faces have rows: the only one (as in the reference study), the largest, or all.
-        answer: Model that adds its predictions to each face.
+        predict: Model that adds its predictions to each face.
         recipe: The recipe that the rows will carry; None: libraries and models are not checked.
     """
 
     settings: ExtractSettings
     faces: Literal["one", "largest", "all"] = "one"
-    answer: "PredictionStep | None" = None
+    predict: "PredictionStep | None" = None
     recipe: StoreRecipe | None = None
 
     def load(self) -> None:
@@ -47,8 +47,8 @@ class DescribeImage:
             require_same_recipe(self.recipe, self.settings.landmarks.model)
         steps.face_finder(self.settings.crop)
         steps.landmark_locator(self.settings.landmarks)
-        if self.answer is not None:
-            self.answer.load()
+        if self.predict is not None:
+            self.predict.load()
 
     def __call__(self, content: bytes, enter: EnterStage) -> pa.Table:
         """Describe one image.
@@ -73,10 +73,10 @@ class DescribeImage:
         enter(Stage.LANDMARKS)
         table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
         enter(Stage.FEATURES)
-        if self.answer is not None:
-            table = self.answer.add_backbone_features(table)
+        if self.predict is not None:
+            table = self.predict.add_backbone_features(table)
         table = steps.features(table, settings.features.sets, settings.crop.size_px)
-        return self._add_face_ids(table if self.answer is None else self.answer(table))
+        return self._add_face_ids(table if self.predict is None else self.predict(table))
 
     def _add_face_ids(self, table: pa.Table) -> pa.Table:
         sha256, boxes = table["sha256"].to_pylist(), table["box_xywh"].to_pylist()

@@ -111,14 +111,14 @@ def build_describer(
     Raises:
         UserError: The landmark model or the weights of a backbone are missing.
     """
-    answer, bundle, labels = None, None, tuple[str, ...]()
+    predict, bundle, labels = None, None, tuple[str, ...]()
     if predictor:
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
-        answer = PredictionStep(bundle.folder.resolve(), predictor.sha256, weights=weights)
+        predict = PredictionStep(bundle.folder.resolve(), predictor.sha256, weights=weights)
     recipe = build_store_recipe(settings, bundle)
     return Describer(
-        DescribeImage(settings.extract, settings.sweep.faces, answer, recipe),
+        DescribeImage(settings.extract, settings.sweep.faces, predict, recipe),
         schema_of(settings.extract, labels),
         recipe,
     )

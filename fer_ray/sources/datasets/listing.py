@@ -57,7 +57,7 @@ def list_source(data: Path, selection: Selection) -> Listing:
     Raises:
         UserError: The source does not exist, or no image in it is selected.
 
-    Example:
+    Examples:
         >>> listing = list_source(Path("faces"), Selection(frames="all"))  # doctest: +SKIP
         >>> paths = listing.table["path"].to_pylist()  # doctest: +SKIP
     """
