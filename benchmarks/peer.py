@@ -107,7 +107,7 @@ class BundlePipeline:
     """The steps of extraction and a bundle's predictions, as in a task of `fer-ray predict`."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._predictor, self._settings = predictor, predictor.settings()
+        self._predictor, self._settings = predictor, predictor.bundle.settings()
 
     def __call__(self, files: list[Path]) -> pa.Table:
         """Process image files and return their rows with predictions."""

@@ -31,8 +31,8 @@ class Status(StrEnum):
     NO_FACE = "no_face"  # no cascade found a face
     SEVERAL_FACES = "several_faces"  # no cascade found exactly one face, some found more
     NO_LANDMARKS = "no_landmarks"  # dlib found no face in the crop
-    CRASHED = "crashed"  # sweeps: the process died while processing this image alone
-    TIMED_OUT = "timed_out"  # sweeps: processing took longer than sweep.image_seconds
+    CRASHED = "crashed"  # the process died while processing this image alone
+    TIMED_OUT = "timed_out"  # processing took longer than execution.image_seconds
 
 
 # Rows with landmarks and features.

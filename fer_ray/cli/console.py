@@ -19,7 +19,6 @@ from rich.table import Table
 from fer_ray.cli import experiment_table
 from fer_ray.cli.experiment_table import format_known, format_share
 from fer_ray.cli.prediction_lines import prediction_lines
-from fer_ray.evaluation import leakage
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.progress import Progress as ProgressDisplay
 from fer_ray.models.bundles.bundle_manifest import CARD
@@ -106,6 +105,8 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
 def print_leakage(audit: dict[str, Any]) -> None:
     """Print what the test images of some splits share with training images."""
     console = _console()
+    from fer_ray.evaluation import leakage
+
     unknown = leakage.unknown_kinds(audit)
     nothing = "nothing that is known" if unknown else "nothing"
     for line in leakage.describe_leaks(audit) or [f"test images share {nothing} with training"]:
@@ -178,12 +179,12 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
 
 def print_outcomes(outcomes: "list[Outcome]") -> None:
     """Print one line per run of `verify-determinism`, and what differs from the first."""
-    table = Table("workers", "block", "batch", "rows (SHA-256)", "figures (SHA-256)", "seconds",
+    table = Table("workers", "block", "executor", "rows (SHA-256)", "figures (SHA-256)", "seconds",
                   "compared with the first", box=None, pad_edge=False)  # fmt: skip
     for outcome in outcomes:
         way = outcome.way
         table.add_row(
-            *(str(size) for size in (way.workers, way.block_images, way.batch_images)),
+            *(str(size) for size in (way.workers, way.block_images, way.executor)),
             outcome.rows[:16],
             outcome.figures[:16] if outcome.figures else "no trials possible",
             f"{outcome.seconds:.1f}",

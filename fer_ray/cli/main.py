@@ -158,7 +158,7 @@ def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: boo
 @COMMON
 def verify_determinism(data: Path, out: Path | None, as_json: bool,
                        **options: Any) -> None:  # fmt: skip
-    """Compare results, bit for bit, across block sizes, batch sizes and 1 – 4 workers.
+    """Compare results, bit for bit, across executors, block sizes and 1 – 4 workers.
 
     --workers is the largest number of workers to try.
     """

@@ -1,5 +1,6 @@
 """Evaluation of a model's predictions on labelled images that it was not trained on."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ LEVEL = 0.95
 def evaluate_predictions(
     rows: pd.DataFrame,
     labels: tuple[str, ...],
-    trained_on: set[str],
+    trained_on: AbstractSet[str],
     experiment: tuple[str, str, str],
 ) -> dict[str, Any] | None:
     """Evaluate predictions, with 95 % intervals.
@@ -65,7 +66,7 @@ def evaluate_predictions(
 
 
 def select_evaluable(
-    rows: pd.DataFrame, labels: tuple[str, ...], trained_on: set[str]
+    rows: pd.DataFrame, labels: tuple[str, ...], trained_on: AbstractSet[str]
 ) -> pd.DataFrame:
     """Select the labelled rows on which the model can be evaluated.
 

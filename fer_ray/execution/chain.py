@@ -1,147 +1,233 @@
-"""Extraction on Ray Data: decode → crop → landmarks → features → Parquet.
+"""Extraction of listed images: blocks, the task that extracts one, and the executors that run it.
 
-All steps of a block are fused into one task: pixels never leave their process, and no pool of
-workers can starve another, for any number of CPUs. A task finishes by storing its rows as one file,
-which a resumed job does not compute again.
+A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
+child process of its worker, which decodes it and runs all further steps, so that pixels never leave
+that process and a file that crashes a decoder costs only itself. The task stores the rows of the
+block as one file. Ray Data runs the tasks on a machine or a cluster; a few images are extracted
+without Ray, by threads of this process, with the same rows.
 """
 
-from collections.abc import Callable, Iterator
+import os
+import pickle
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
-from ray.data import TaskPoolStrategy
-from ray.data.exceptions import ExecutionTimeoutError
 
 from fer_ray.errors import UserError
-from fer_ray.execution.resources import WAIT_S, ResourceWait, processor_share
-from fer_ray.execution.session import (
-    not_shared_message,
-    require_reachable,
-    require_same,
-    require_shared,
-)
-from fer_ray.features import steps
+from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded, shared_guard
 from fer_ray.schemas import frames_schema
-from fer_ray.settings.extraction import Decode, ExtractSettings
+from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.settings.root import Execution
 from fer_ray.storage.staging import StagedRows
-from fer_ray.vocabulary import Status
+from fer_ray.vocabulary import Stage, Status
 
 POSITION = "position"  # column: position of a row in the listing
-LEAST_BLOCK_IMAGES = 8  # smaller blocks are mostly overhead
-TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first ones
-BATCH_IMAGES = 8  # decoded images in the memory of a task
+MOST_IN_PROCESS = 48  # images; with more of them, the start of Ray pays off
 STUCK = (
     "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
     "see what it waits for. Finished work is stored: rerun the same command to resume."
 )
 
 
-def extract_blocks(
-    blocks: list[pa.Table],
-    root: Path,
-    settings: ExtractSettings,
-    staged: StagedRows,
-    workers: int | None = None,
-    batch_images: int = BATCH_IMAGES,
-    predict: Callable[[pa.Table], pa.Table] | None = None,
-    schema: pa.Schema | None = None,
+@dataclass(frozen=True)
+class ExtractBlock:
+    """The task of one block: extracts its images and stores the rows.
+
+    Attributes:
+        extract: Extracts one listed image; runs in the guarded child process.
+        staged: Where rows are stored.
+        schema: Columns to store.
+        constants: Values of columns that every row has, also one without a result.
+    """
+
+    extract: Describe
+    staged: StagedRows
+    schema: pa.Schema
+    constants: tuple[tuple[str, str], ...] = ()
+
+    def rows(self, guard: Guard, block: pa.Table) -> pa.Table:
+        """Extract the images of a block of listed rows with their `POSITION`.
+
+        Returns:
+            The rows in the order of the block, with all columns of `schema`.
+
+        Raises:
+            UserError: The child process cannot work, because a model is missing or memory is short.
+        """
+        listed = block.drop_columns([POSITION])
+        rows = [self._row(guard, listed.slice(row, 1)) for row in range(block.num_rows)]
+        return pa.concat_tables(rows)
+
+    def write(self, rows: pa.Table, block: pa.Table) -> int:
+        """Store the rows of a block, and return their number."""
+        self.staged.write_at(rows, block[POSITION].to_numpy())
+        return int(rows.num_rows)
+
+    def _row(self, guard: Guard, row: pa.Table) -> pa.Table:
+        answer = describe_guarded(guard, row)
+        if isinstance(answer, Fault):
+            failure = {
+                "status": answer.status.value,
+                "stage": answer.stage or Stage.DECODE.value,
+                "error": answer.error,
+                **dict(self.constants),
+            }
+            answer = row
+            for name, value in failure.items():
+                answer = answer.append_column(name, pa.array([value], pa.string()))
+        columns = [
+            answer[field.name].cast(field.type)
+            if field.name in answer.column_names
+            else pa.nulls(answer.num_rows, field.type)
+            for field in self.schema
+        ]
+        return pa.table(columns, schema=self.schema)
+
+
+def runs_in_process(execution: Execution, images: int) -> bool:
+    """Whether this number of images is extracted without Ray."""
+    if execution.executor != "auto":
+        return execution.executor == "in-process"
+    return images <= MOST_IN_PROCESS and not os.environ.get("RAY_ADDRESS")
+
+
+def extract_in_process(
+    blocks: list[pa.Table], task: ExtractBlock, execution: Execution
 ) -> Iterator[int]:
-    """Extract listed rows block by block, and store them in `staged`.
+    """Extract blocks without Ray, by as many threads as there are workers.
 
     Args:
-        blocks: Listed rows with their `POSITION`; a block is the work of one task.
-        root: Folder that their `path` is relative to, the same on every node.
-        settings: Settings that define the rows.
-        staged: Where finished rows are stored.
-        workers: Tasks at a time. None: as many as the cluster has CPUs, also as it grows.
-        batch_images: Decoded images in the memory of a task. Does not affect results.
-        predict: Adds the columns of a model's predictions to finished rows. None: no predictions.
-        schema: Columns to store. None: all that `settings` define.
+        blocks: Listed rows with their `POSITION`.
+        task: The work on a block.
+        execution: Workers, and the time limit of an image.
 
     Yields:
         Numbers of rows as they are stored.
 
     Raises:
-        UserError: Storage is not shared by all nodes, or the model cannot predict.
+        UserError: As for `ExtractBlock`.
     """
-    batch_images = min(batch_images, max(block.num_rows for block in blocks))  # else Ray joins them
-    driver = ray.get_runtime_context().get_node_id()
-    decode = partial(
-        decode_shared, root=root, limits=settings.decode, staged=staged.folder, driver=driver
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in a worker of Ray, with the same rounding
+    workers = min(execution.workers or os.cpu_count() or 1, len(blocks))
+    left: queue.SimpleQueue[pa.Table] = queue.SimpleQueue()
+    for block in blocks:
+        left.put(block)
+    results: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
+    describe = pickle.dumps(task.extract)
+    with ExitStack() as stack:
+        for _ in range(workers):
+            guard = stack.enter_context(closing(Guard(describe, execution.image_seconds)))
+            arguments = (task, guard, left, results)
+            threading.Thread(target=_work, args=arguments, daemon=True).start()
+        for _ in blocks:
+            result = results.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+
+
+def _work(
+    task: ExtractBlock,
+    guard: Guard,
+    left: "queue.SimpleQueue[pa.Table]",
+    results: "queue.SimpleQueue[int | BaseException]",
+) -> None:
+    try:
+        while True:
+            block = left.get_nowait()
+            results.put(task.write(task.rows(guard, block), block))
+    except queue.Empty:
+        return
+    except BaseException as problem:
+        results.put(problem)
+
+
+def extract_on_ray(
+    blocks: list[pa.Table], task: ExtractBlock, root: Path, execution: Execution
+) -> Iterator[int]:
+    """Extract blocks on Ray Data.
+
+    Args:
+        blocks: Listed rows with their `POSITION`.
+        task: The work on a block.
+        root: Folder that their `path` is relative to, the same on every node.
+        execution: Workers, and the time limit of an image.
+
+    Yields:
+        Numbers of rows as they are stored.
+
+    Raises:
+        UserError: Storage is not shared by all nodes, or as for `ExtractBlock`.
+    """
+    import ray
+    from ray.data import TaskPoolStrategy
+
+    from fer_ray.execution.resources import processor_share
+    from fer_ray.execution.session import not_shared_message, require_shared
+
+    extract = partial(
+        _extract_on_node,
+        task=task,
+        describe=pickle.dumps(task.extract),
+        image_seconds=execution.image_seconds,
+        root=root,
+        driver=ray.get_runtime_context().get_node_id(),
     )
-    crop = partial(steps.crop, settings=settings.crop)
-    landmarks = partial(steps.landmarks, settings=settings.landmarks, size_px=settings.crop.size_px)
-    features = partial(steps.features, sets=settings.features.sets, size_px=settings.crop.size_px)
-    schema = schema or extraction_schema(settings)
-    write = partial(write_batch, staged=staged, schema=schema, predict=predict)
-    options = {
-        "batch_format": "pyarrow",
-        "compute": TaskPoolStrategy(size=workers),
-        "num_cpus": processor_share(),
-    }
-    results = (
-        ray.data.from_blocks(blocks)  # from_arrow would request a CPU per block to inspect it
-        .map_batches(decode, batch_size=batch_images, **options)
-        .map_batches(crop, batch_size=batch_images, **options)
-        .map_batches(landmarks, batch_size=batch_images, **options)
-        .map_batches(features, batch_size=batch_images, **options)
-        .map_batches(write, batch_size=None, **options)
+    results = ray.data.from_blocks(blocks).map_batches(  # from_arrow would request a CPU per block
+        extract,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(size=execution.workers),
+        num_cpus=processor_share(),
     )
     try:
         yield from count_written(results)
     except ray.exceptions.RayTaskError as problem:
-        require_shared(staged.folder, root)  # Ray hides which of its errors this was
+        require_shared(task.staged.folder, root)  # Ray hides which of its errors this was
         if not_shared_message(root) in str(problem):
             raise UserError(not_shared_message(root)) from None
         raise
 
 
-def decode_shared(
-    table: pa.Table, root: Path, limits: Decode, staged: Path, driver: str
+def _extract_on_node(
+    block: pa.Table,
+    task: ExtractBlock,
+    describe: bytes,
+    image_seconds: float,
+    root: Path,
+    driver: str,
 ) -> pa.Table:
-    """`steps.decode`, on a node with access to the images and the run folder.
-
-    Args:
-        table: Listed rows.
-        root: Folder that their `path` is relative to.
-        limits: Decoding limits.
-        staged: Folder of finished rows.
-        driver: Id of the node that listed the images.
+    """Run the task of a block, on a node with access to the images and the run folder.
 
     Raises:
         UserError: The node has no access, so its rows would be wrong or lost.
     """
-    require_reachable(root, staged.parent)
-    decoded = steps.decode(table, root, limits)
-    unreadable = pc.equal(decoded["status"], Status.UNREADABLE.value)
-    require_same(root, decoded.filter(unreadable)["path"].to_pylist(), driver)
-    return decoded
+    from fer_ray.execution.session import require_reachable, require_same
+
+    require_reachable(root, task.staged.folder.parent)
+    try:
+        rows = task.rows(shared_guard(describe, image_seconds), block)
+    except UserError as problem:
+        return task_result(0, str(problem))
+    unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
+    require_same(root, rows.filter(unreadable)["path"].to_pylist(), driver)
+    return task_result(task.write(rows, block))
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:
     """Schema of the rows that `settings` define."""
     return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
-
-
-def write_batch(
-    table: pa.Table,
-    staged: StagedRows,
-    schema: pa.Schema,
-    predict: Callable[[pa.Table], pa.Table] | None = None,
-) -> pa.Table:
-    """Store finished rows, with a model's predictions if required; returns a `task_result`."""
-    try:
-        table = table if predict is None else predict(table)
-    except UserError as problem:
-        return task_result(0, str(problem))
-    rows = table.select(schema.names).cast(schema)
-    return write_rows(rows, table[POSITION].to_numpy(), staged)
 
 
 def write_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) -> pa.Table:
@@ -161,12 +247,19 @@ def task_result(rows: int, error: str | None = None) -> pa.Table:
     return pa.table({"rows": [rows], "error": pa.array([error], pa.string())})
 
 
-def count_written(results: ray.data.Dataset) -> Iterator[int]:
+def count_written(results: Any) -> Iterator[int]:
     """The numbers of rows in task results, as these arrive.
+
+    Args:
+        results: A `ray.data.Dataset` of `task_result`.
 
     Raises:
         UserError: A task returned an error, or none has finished for `WAIT_S`.
     """
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    from fer_ray.execution.resources import WAIT_S, ResourceWait
+
     try:
         with ResourceWait().warnings():
             for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -175,48 +268,3 @@ def count_written(results: ray.data.Dataset) -> Iterator[int]:
                 yield sum(batch["rows"].to_pylist())
     except ExecutionTimeoutError:
         raise UserError(STUCK.format(WAIT_S / 60)) from None
-
-
-def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
-    """Images per block, such that workers seldom wait for work.
-
-    A worker waits some 0.15 s between two blocks, and needs some 0.03 to 0.15 s per image. A block
-    of more than 128 images is much work to repeat after a failure.
-
-    Args:
-        images: Number of images.
-        workers: Number of workers.
-        blocks_per_worker: Minimum number of blocks per worker.
-    """
-    return min(128, max(LEAST_BLOCK_IMAGES, images // (blocks_per_worker * workers)))
-
-
-def _least_block(images: int) -> int:
-    return max(LEAST_BLOCK_IMAGES, images // TAPER)
-
-
-def split_blocks(
-    table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
-) -> list[pa.Table]:
-    """Divide the rows of a listing that are not stored yet into blocks, with their positions.
-
-    Args:
-        table: The listing.
-        staged: Rows stored so far.
-        block_images: Images per block.
-        workers: Makes blocks smaller towards the end, so that this number of workers finish at the
-            same time. None: all blocks have the same size.
-    """
-    numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
-    ranges = list(staged.missing(table.num_rows))
-    left = sum(stop - start for start, stop in ranges)
-    blocks = []
-    for start, stop in ranges:
-        while start < stop:
-            size = block_images
-            if workers:
-                size = min(size, max(_least_block(size), left // (2 * workers)))
-            blocks.append(numbered.slice(start, min(size, stop - start)))
-            start += blocks[-1].num_rows
-            left -= blocks[-1].num_rows
-    return blocks

@@ -1,7 +1,7 @@
 """Processing of single images in a child process, so that a native fault costs one image.
 
 A segmentation fault or an endless loop in a decoder cannot be caught within a process. The child
-describes one image at a time. If it dies or does not answer in time, the parent records the fault
+processes one image at a time. If it dies or does not answer in time, the parent records the fault
 of that image, kills the child and starts another one. Does not use Ray.
 """
 
@@ -23,11 +23,15 @@ from fer_ray.errors import UserError
 from fer_ray.vocabulary import Status
 
 START_SECONDS = 300  # for imports and models, on a busy machine
+ATTEMPTS = 3  # per image whose child process dies
 STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is short for a moment
 _HEADER = struct.Struct(">Q")
 
-# Turns the bytes of an image into its rows; calls its second argument with each stage it enters.
-Describe = Callable[[bytes, Callable[[str], None]], pa.Table]
+# Turns an image (its bytes, or its row of a listing) into its rows; calls its second argument with
+# each stage it enters.
+Describe = Callable[[Any, Callable[[str], None]], pa.Table]
+
+_shared: dict[tuple[bytes, float], "Guard"] = {}  # at most one per process, reused between tasks
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,11 @@ class Guard:
         self._seconds = image_seconds
         self._child: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, content: bytes) -> pa.Table | Fault:
+    def __call__(self, image: Any) -> pa.Table | Fault:
         """The rows of one image, or its fault.
 
         Args:
-            content: Bytes of the image file.
+            image: The argument of `describe`; it must be picklable.
 
         Raises:
             UserError: The child cannot work at all: a model is missing, or memory is short.
@@ -71,7 +75,7 @@ class Guard:
         stage = ""
         deadline = time.monotonic() + self._seconds
         try:
-            _send(child.stdin, content)
+            _send(child.stdin, image)
             while True:
                 kind, message = self._receive(child, deadline)
                 if kind == "rows":
@@ -146,6 +150,29 @@ class Guard:
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
 
+def shared_guard(describe: bytes, image_seconds: float) -> Guard:
+    """The guard of this process; later tasks reuse its child process."""
+    key = describe, image_seconds
+    if key not in _shared:
+        for outdated in _shared.values():
+            outdated.close()
+        _shared.clear()
+        _shared[key] = Guard(describe, image_seconds)
+    return _shared[key]
+
+
+def describe_guarded(guard: Guard, image: Any) -> pa.Table | Fault:
+    """The rows of one image, retried if its child process dies.
+
+    The system may kill a child for lack of memory, but hardly `ATTEMPTS` times for one image.
+    """
+    for _ in range(ATTEMPTS):
+        answer = guard(image)
+        if not isinstance(answer, Fault) or answer.status == Status.TIMED_OUT:
+            break
+    return answer
+
+
 def _read(pipe: Any, size: int, deadline: float) -> bytes:
     """Exactly `size` bytes from a pipe, before the deadline."""
     parts: list[bytes] = []
@@ -183,14 +210,14 @@ def serve() -> None:
         return
     while True:
         try:
-            content = _next(images)
+            image = _next(images)
         except EOFError:
             return
         # Ends this process if the parent is killed during an endless loop: the default action of
         # SIGALRM works in native code too.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
         try:
-            rows = describe(content, lambda stage: _send(messages, ("stage", stage)))
+            rows = describe(image, lambda stage: _send(messages, ("stage", stage)))
             _send(messages, ("rows", rows))
         except Exception as problem:
             _send(messages, ("raised", _picklable(problem)))

@@ -94,8 +94,8 @@ def _compute_missing(
         )  # fmt: skip
     workers = ensure_ray(execution)
     require_shared(staged.folder, source.root)
+    from fer_ray.execution.block_sizes import split_blocks
     from fer_ray.execution.bottleneck_chain import bottleneck_blocks, rows_per_block
-    from fer_ray.execution.chain import split_blocks
 
     if gpus:
         workers = gpu_workers(gpus, execution.workers)

@@ -12,14 +12,25 @@ import pyarrow as pa
 
 from fer_ray import __version__
 from fer_ray.errors import MismatchError
+from fer_ray.execution.block_sizes import LEAST_BLOCK_IMAGES, block_size, split_blocks
+from fer_ray.execution.chain import (
+    ExtractBlock,
+    extract_in_process,
+    extract_on_ray,
+    extraction_schema,
+    runs_in_process,
+)
 from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.faces.crops import cascade_file
 from fer_ray.faces.landmarks import LandmarkLocator, import_dlib, landmark_model_file, model_sha256
+from fer_ray.features.image_steps import ExtractImage, Predict
+from fer_ray.pipelines.reuse_rows import reuse_rows
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import Listing, list_source, require_output_outside
 from fer_ray.storage.files import remove, write_json
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import read_table, write_table
 from fer_ray.storage.run_folder import RunFolder, extraction_record, finished_extraction
 from fer_ray.storage.staging import StagedRows
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION, Status
@@ -38,6 +49,8 @@ class ExtractionPlan:
         fingerprint: Fingerprint of the settings and the landmark model.
         source_digest: Digest of the listing and of the sizes and times of its files.
         finished: Record of a finished extraction with the same settings and images, or None.
+        reuses_rows: Whether `out` has frames with the same settings, whose unchanged images need
+            not be extracted again.
         list_seconds: Duration of the listing.
     """
 
@@ -47,6 +60,7 @@ class ExtractionPlan:
     source_digest: str
     finished: dict[str, Any] | None
     list_seconds: float
+    reuses_rows: bool = False
 
     @property
     def staging_key(self) -> str:
@@ -67,7 +81,8 @@ def plan_extraction(
 
     Raises:
         UserError: The source or a model is missing.
-        MismatchError: `out` has frames from other settings or images, and `fresh` is not set.
+        MismatchError: `out` has frames from other settings or another source, and `fresh` is not
+            set.
     """
     cascade_file(settings.crop.cascades[0])
     import_dlib()
@@ -87,14 +102,18 @@ def plan_extraction(
     )
     if plan.finished is None:
         return plan
-    changes = describe_changes(plan, plan.finished)
-    if changes and not fresh:
+    if fresh:
+        return replace(plan, finished=None)
+    changes = _changed_settings(plan, plan.finished) or _other_source(plan, plan.finished)
+    if changes:
         raise MismatchError(
             f"{out} has frames of another run: {'; '.join(changes)}.\n"
             "Pass another --out to preserve them, or --fresh to replace them."
         )
-    is_finished = not changes and not fresh and finished_extraction(out)
-    return plan if is_finished else replace(plan, finished=None)
+    is_complete = finished_extraction(out) is not None
+    if is_complete and plan.finished["source_digest"] == plan.source_digest:
+        return plan
+    return replace(plan, finished=None, reuses_rows=is_complete)
 
 
 def describe_changes(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]:
@@ -118,6 +137,12 @@ def _changed_settings(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     changes = [f"extract.{name} was {old.get(name)}, is {new.get(name)}" for name in changed]
     return changes or ["the landmark model or the table's schema differs"]
+
+
+def _other_source(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]:
+    """A phrase if the frames come from another source, which has none of the same files."""
+    old, new = record["data"].get("root"), plan.listing.summary["root"]
+    return [] if old == new else [f"the source was {old}, is {new}"]
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -147,14 +172,16 @@ def extract(
     """
     if plan.finished is not None:
         return plan.finished
-    run = RunFolder(out)
+    run, schema, started = RunFolder(out), extraction_schema(plan.settings), time.monotonic()
+    staged = StagedRows(RunFolder(out.resolve()).frames_partial / plan.staging_key)
+    if plan.reuses_rows:
+        reuse_rows(plan.listing, run, staged, schema)
     for path in (run.extract_record, *run.derived_from_frames()):
         remove(path)
-    staged = StagedRows(RunFolder(out.resolve()).frames_partial / plan.staging_key)
-    started = time.monotonic()
-    count = extract_missing(plan, staged, execution, advance)
+    count = extract_missing(plan, staged, execution, advance, schema)
     seconds = time.monotonic() - started
-    staged.assemble(run.frames, _schema(plan.settings))
+    staged.assemble(run.frames, schema)
+    write_table(plan.listing.files(), run.frames_files)
     record = build_record(plan, run.frames, seconds, count)
     write_json(record, run.extract_record)
     staged.remove()
@@ -162,52 +189,55 @@ def extract(
     return record
 
 
-def _schema(settings: ExtractSettings) -> pa.Schema:
-    from fer_ray.execution.chain import extraction_schema
-
-    return extraction_schema(settings)
-
-
 def extract_missing(
     plan: ExtractionPlan,
     staged: StagedRows,
     execution: Execution,
     advance: Advance,
-    **predicting: Any,
+    schema: pa.Schema,
+    predict: Predict | None = None,
+    constants: tuple[tuple[str, str], ...] = (),
+    sources: tuple[Path, ...] = (),
 ) -> int:
     """Extract the rows that `staged` does not have yet, and return their number.
 
     Args:
         plan: What to extract.
         staged: Where rows are stored.
-        execution: Workers and block size.
+        execution: Executor, workers and block size.
         advance: Called with the number of rows just finished.
-        **predicting: `predict` and `schema` of `chain.extract_blocks`.
+        schema: Columns to store.
+        predict: Adds the columns of a model's predictions. None: no predictions.
+        constants: Values of columns that every row has, also one of a file that crashes.
+        sources: Further folders that all nodes must have access to.
     """
-    workers = ensure_ray(execution)
-    from fer_ray.execution.chain import extract_blocks
-
-    root, total = plan.listing.root.resolve(), plan.listing.table.num_rows
+    root, table = plan.listing.root.resolve(), plan.listing.table
     staged.folder.mkdir(parents=True, exist_ok=True)
-    require_shared(staged.folder, root)
-    blocks = _blocks(plan.listing.table, staged, execution, workers)
-    left = int(sum(block.num_rows for block in blocks))
-    if left < total:
-        logger.info("resuming: %d of %d images are done", total - left, total)
-    advance(total - left)
-    if blocks:
-        for rows in extract_blocks(
-            blocks, root, plan.settings, staged, execution.workers, **predicting
-        ):
-            advance(rows)
+    left = sum(stop - start for start, stop in staged.missing(table.num_rows))
+    if left < table.num_rows:
+        logger.info("resuming: %d of %d images are done", table.num_rows - left, table.num_rows)
+    advance(table.num_rows - left)
+    if not left:
+        return 0
+    task = ExtractBlock(
+        ExtractImage(plan.settings, predict=predict, root=root), staged, schema, constants
+    )
+    if runs_in_process(execution, left):
+        blocks = split_blocks(table, staged, execution.block_images or LEAST_BLOCK_IMAGES)
+        with handle_sigterm(terminate):
+            for rows in extract_in_process(blocks, task, execution):
+                advance(rows)
+        return left
+    workers = ensure_ray(execution)
+    require_shared(staged.folder, root, *sources)
+    for rows in extract_on_ray(_blocks(table, staged, execution, workers), task, root, execution):
+        advance(rows)
     return left
 
 
 def _blocks(
     table: pa.Table, staged: StagedRows, execution: Execution, workers: int
 ) -> list[pa.Table]:
-    from fer_ray.execution.chain import block_size, split_blocks
-
     if execution.block_images:
         return split_blocks(table, staged, execution.block_images)
     size = block_size(table.num_rows, workers, blocks_per_worker=4)  # the last ones are smaller

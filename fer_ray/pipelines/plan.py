@@ -55,7 +55,7 @@ def _estimate(sweep: SweepContext) -> dict[str, Any]:
 
 def _probe(sweep: SweepContext) -> dict[str, Any]:
     """Measure the seconds per image of one process, over a few of the images to process."""
-    guard = Guard(sweep.describe, sweep.settings.sweep.image_seconds)
+    guard = Guard(sweep.describe, sweep.settings.execution.image_seconds)
     max_bytes = sweep.settings.extract.decode.max_bytes
     done, began, started = 0, time.monotonic(), 0.0
     try:

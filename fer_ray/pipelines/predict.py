@@ -10,13 +10,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.evaluation.labelled_predictions import evaluate_predictions
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.faces.crops import cascade_file
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
+from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.models.bundles.prediction_step import PredictionStep
-from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.extract import (
     Advance,
     ExtractionPlan,
@@ -45,12 +43,12 @@ class PredictionPlan:
     Attributes:
         extraction: Extraction of the images with the settings of the bundle; its fingerprint
             includes the bundle.
-        predictor: The model of the bundle.
+        bundle: The bundle; workers load its model.
         weights: Files of weights by backbone, instead of the defaults.
     """
 
     extraction: ExtractionPlan
-    predictor: Predictor
+    bundle: Bundle
     weights: WeightOverrides = ()
 
 
@@ -79,9 +77,9 @@ def plan_prediction(
         MismatchError: `out` has predictions for other images or by another bundle, and `fresh` is
             not set.
     """
-    predictor = Predictor(bundle)
-    settings = predictor.settings(landmark_model)
-    require_weights(predictor.bundle, weights)
+    opened = read_bundle(bundle)
+    settings = opened.settings(landmark_model)
+    require_weights(opened, weights)
     cascade_file(settings.crop.cascades[0])
     if RunFolder(out).extract_record.exists():
         raise UserError(f"{out} is the run folder of an extraction. Pass another --out.")
@@ -89,18 +87,16 @@ def plan_prediction(
     settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
     listing = list_images(images, settings.selection)
     require_output_outside(out, listing.root, listing.summary["layout"])
-    model = predictor.bundle.manifest.recipe.landmark_model_sha256
+    model = opened.manifest.recipe.landmark_model_sha256
     extraction = ExtractionPlan(
         listing,
         settings,
-        fingerprint({"rows": extract_fingerprint(settings, model), "bundle": predictor.sha256}),
+        fingerprint({"rows": extract_fingerprint(settings, model), "bundle": opened.sha256}),
         listing.digest(),
         _finished_record(out),
         time.monotonic() - started,
     )
-    return PredictionPlan(
-        _compare_with_finished(extraction, predictor, out, fresh), predictor, weights
-    )
+    return PredictionPlan(_compare_with_finished(extraction, opened, out, fresh), opened, weights)
 
 
 def _finished_record(out: Path) -> dict[str, Any] | None:
@@ -109,13 +105,13 @@ def _finished_record(out: Path) -> dict[str, Any] | None:
 
 
 def _compare_with_finished(
-    plan: ExtractionPlan, predictor: Predictor, out: Path, fresh: bool
+    plan: ExtractionPlan, bundle: Bundle, out: Path, fresh: bool
 ) -> ExtractionPlan:
     """The plan, with `finished` only if `out` has all predictions of exactly this plan."""
     if plan.finished is None or fresh:
         return replace(plan, finished=None)
     changes = describe_changes(plan, plan.finished)
-    if changes and plan.finished.get("bundle", {}).get("sha256") != predictor.sha256:
+    if changes and plan.finished.get("bundle", {}).get("sha256") != bundle.sha256:
         changes = ["they come from another bundle"]
     if changes:
         raise MismatchError(
@@ -142,7 +138,7 @@ def predict(
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    extraction, predictor = plan.extraction, plan.predictor
+    extraction, bundle = plan.extraction, plan.bundle
     if extraction.finished is not None:
         return {**extraction.finished, "already_finished": True}
     folder = PredictionFolder(out)
@@ -150,13 +146,19 @@ def predict(
         remove(path)
     partial = PredictionFolder(out.resolve()).predictions_partial
     staged = StagedRows(partial / extraction.staging_key)
-    schema = predicted_images_schema(predictor.labels)
+    schema = predicted_images_schema(bundle.labels)
     started = time.monotonic()
-    ensure_ray(execution)
-    bundle, root = predictor.bundle.folder.resolve(), extraction.listing.root.resolve()
-    require_shared(out, bundle)
-    step = PredictionStep(bundle, predictor.sha256, root, plan.weights)
-    count = extract_missing(extraction, staged, execution, advance, predict=step, schema=schema)
+    folder_of_bundle = bundle.folder.resolve()
+    count = extract_missing(
+        extraction,
+        staged,
+        execution,
+        advance,
+        schema,
+        PredictionStep(folder_of_bundle, bundle.sha256, plan.weights),
+        constants=(("bundle_sha256", bundle.sha256),),
+        sources=(folder_of_bundle,),
+    )
     seconds = time.monotonic() - started
     staged.assemble(folder.predictions, schema)
     record = _build_record(plan, folder.predictions, seconds, count)
@@ -169,7 +171,7 @@ def predict(
 def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:
     counts = read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
     predicted = Counter({item["values"]: item["counts"] for item in counts})
-    bundle = plan.predictor.bundle
+    bundle = plan.bundle
     return {
         **build_record(plan.extraction, rows, seconds, count),
         "bundle": {
@@ -180,20 +182,24 @@ def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) 
             "trained_images": bundle.manifest.training.images,
             "how": bundle.manifest.training.how,
         },
-        "predicted": {name: predicted[name] for name in plan.predictor.labels},
+        "predicted": {name: predicted[name] for name in bundle.labels},
         "evaluation": _evaluation(plan, rows),
     }
 
 
 def _evaluation(plan: PredictionPlan, rows: Path) -> dict[str, Any] | None:
-    manifest = plan.predictor.bundle.manifest
+    manifest = plan.bundle.manifest
     model = manifest.model
     experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
     probabilities = [f"p_{name}" for name in manifest.labels]
     columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
     table = read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
+    if not table.num_rows:
+        return None
+    from fer_ray.evaluation.labelled_predictions import evaluate_predictions
+
     return evaluate_predictions(
-        table.to_pandas(), manifest.labels, plan.predictor.trained_on, experiment
+        table.to_pandas(), manifest.labels, plan.bundle.trained_on, experiment
     )
 
 
@@ -232,11 +238,13 @@ def run_predict(
     plan = plan_prediction(bundle, images, out, layout, landmark_model, weights, fresh)
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
-    from fer_ray.report.figures.contact_sheet import write_contact_sheet
-    from fer_ray.report.prediction_page import write_prediction_report
+    if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:
+        from fer_ray.report.prediction_page import write_prediction_report
 
-    write_prediction_report(out, record, plan.predictor.trained_on, show_faces)
+        write_prediction_report(out, record, plan.bundle.trained_on, show_faces)
     if sheet:
+        from fer_ray.report.figures.contact_sheet import write_contact_sheet
+
         write_contact_sheet(
             read_table(PredictionFolder(out).predictions),
             plan.extraction.listing.root,

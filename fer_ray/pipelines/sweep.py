@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from fer_ray.errors import StoreLostError
+from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest, raise_if_stopped
 from fer_ray.pipelines.sweeps.manifest import build_manifest, measure_drift
@@ -63,8 +64,9 @@ def _run_steps(sweep: SweepContext) -> None:
     with record.timed("plan"):
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
-    if sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe():
-        with _ray_running(sweep):
+    if todo := sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe():
+        sweep.in_process = runs_in_process(sweep.settings.execution, todo)
+        with _executor(sweep):
             read_and_describe(sweep)
     raise_if_stopped(sweep)
     with record.timed("publish"):
@@ -77,12 +79,15 @@ def _run_steps(sweep: SweepContext) -> None:
 
 
 @contextmanager
-def _ray_running(sweep: SweepContext) -> Iterator[None]:
-    """Start Ray; until the context exits, SIGTERM sets the sweep's stop flag."""
-    from fer_ray.execution.session import available_workers, start_ray
+def _executor(sweep: SweepContext) -> Iterator[None]:
+    """Start Ray if needed; until the context exits, SIGTERM sets the sweep's stop flag."""
+    if sweep.in_process:
+        sweep.record.workers = 1
+    else:
+        from fer_ray.execution.session import available_workers, start_ray
 
-    start_ray(sweep.settings.execution)
-    sweep.record.workers = available_workers(sweep.settings.execution)
+        start_ray(sweep.settings.execution)
+        sweep.record.workers = available_workers(sweep.settings.execution)
     with handle_sigterm(sweep.stop.set):
         yield
 

@@ -75,7 +75,9 @@ def _compare_images(
     max_bytes = manifest["recipe_content"]["extract"]["decode"]["max_bytes"]
     rows = _stored_rows(store, images, describer.schema, manifest["recipe"])
     same, changed, differing = 0, 0, []
-    guard = Guard(pickle.dumps(describer.describe), manifest["settings"]["sweep"]["image_seconds"])
+    guard = Guard(
+        pickle.dumps(describer.describe), manifest["settings"]["execution"]["image_seconds"]
+    )
     try:
         for path, sha256 in images:
             content = _read(source, path, max_bytes)

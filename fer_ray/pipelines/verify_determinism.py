@@ -4,13 +4,15 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
 from fer_ray.errors import UserError
+from fer_ray.execution.chain import extraction_schema
 from fer_ray.execution.progress import Progress, silent
-from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.pipelines.extract import ExtractionPlan, plan_extraction
+from fer_ray.execution.session import ray_closed_after
+from fer_ray.pipelines.extract import ExtractionPlan, extract_missing, plan_extraction
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.storage.files import remove, write_json
@@ -31,20 +33,20 @@ class WorkDivision:
     Attributes:
         workers: Number of workers.
         block_images: Images per task.
-        batch_images: Decoded images in the memory of a task.
+        executor: What runs the tasks.
     """
 
     workers: int
     block_images: int
-    batch_images: int
+    executor: Literal["in-process", "ray"]
 
 
-# The others are compared with the first one. Irregular sizes, so that blocks end within batches.
+# The others are compared with the first one.
 DIVISIONS = (
-    WorkDivision(1, 32, 8),
-    WorkDivision(2, 5, 1),
-    WorkDivision(3, 1000, 64),
-    WorkDivision(MOST_WORKERS, 13, 4),
+    WorkDivision(1, 32, "ray"),
+    WorkDivision(2, 5, "in-process"),
+    WorkDivision(3, 1000, "ray"),
+    WorkDivision(MOST_WORKERS, 13, "ray"),
 )
 
 
@@ -132,11 +134,14 @@ def _compute_tables(
     data: Path, folder: Path, settings: Settings, division: WorkDivision
 ) -> dict[str, pa.Table]:
     """The tables of a run by name; only the frames if the images do not allow trials."""
-    execution = Execution(workers=division.workers)
+    execution = Execution(
+        workers=division.workers,
+        block_images=division.block_images,
+        executor=division.executor,
+    )
     with lock_folder(folder), ray_closed_after():
         plan = plan_extraction(data, folder, settings.extract, fresh=True)
-        ensure_ray(execution)
-        _extract(plan, folder, division)
+        _extract(plan, folder, execution)
         try:
             run_trials(folder, settings.trials, execution, silent)
         except UserError:
@@ -144,22 +149,15 @@ def _compute_tables(
     return {name: _read(path) for name, path in _paths(folder).items()}
 
 
-def _extract(plan: ExtractionPlan, folder: Path, division: WorkDivision) -> None:
-    from fer_ray.execution.chain import extract_blocks, extraction_schema, split_blocks
-
+def _extract(plan: ExtractionPlan, folder: Path, execution: Execution) -> None:
     for path in _paths(folder).values():
         remove(path)
     run = RunFolder(folder)
     staged = StagedRows(folder.resolve() / run.frames_partial.name / "verified")
     remove(staged.folder)
-    staged.folder.mkdir(parents=True)
-    blocks = split_blocks(plan.listing.table, staged, division.block_images)
-    root = plan.listing.root.resolve()
-    for _ in extract_blocks(
-        blocks, root, plan.settings, staged, division.workers, division.batch_images
-    ):
-        pass
-    staged.assemble(run.frames, extraction_schema(plan.settings))
+    schema = extraction_schema(plan.settings)
+    extract_missing(plan, staged, execution, lambda _: None, schema)
+    staged.assemble(run.frames, schema)
     staged.remove()
     record = {"fingerprint": plan.fingerprint, "source_digest": plan.source_digest}
     write_json(record, run.extract_record)

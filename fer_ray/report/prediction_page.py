@@ -35,21 +35,19 @@ from fer_ray.vocabulary import EMOTIONS
 
 
 def write_prediction_report(
-    out: Path, record: dict[str, Any], trained_on: set[str], show_faces: bool
-) -> Path | None:
+    out: Path, record: dict[str, Any], trained_on: frozenset[str], show_faces: bool
+) -> Path:
     """Write `out/report` about predictions on labelled images.
 
     Args:
         out: Folder of a finished prediction.
-        record: Its `predict.json`.
+        record: Its `predict.json`, with the figures of an evaluation.
         trained_on: Hex SHA-256 of the files that the model was fitted on.
         show_faces: Whether faces of real people may be shown; synthetic faces always are.
 
     Returns:
-        The path of the page; None if no prediction can be evaluated.
+        The path of the page.
     """
-    if record["evaluation"] is None or record["evaluation"]["figures"] is None:
-        return None
     transfer = _read_transfer(out, record, trained_on)
     run = transfer.run
     root = Path(run.data["root"])
@@ -70,7 +68,7 @@ def write_prediction_report(
     return write_report_folder(out, page, list(pictures.values()))
 
 
-def _read_transfer(out: Path, record: dict[str, Any], trained_on: set[str]) -> Transfer:
+def _read_transfer(out: Path, record: dict[str, Any], trained_on: frozenset[str]) -> Transfer:
     bundle = record["bundle"]
     evidence, labels = Evidence.model_validate(bundle["evidence"]), tuple(bundle["labels"])
     rows = read_table(PredictionFolder(out).predictions).to_pandas()

@@ -42,6 +42,14 @@ class Execution(StrictModel):
         description="Images per task, the unit of retrying and resuming; by default, it depends "
         "on the number of images.",
     )
+    executor: Literal["auto", "in-process", "ray"] = Field(
+        "auto",
+        description="What runs the tasks. auto: this process for few images, if RAY_ADDRESS is not "
+        "set, else Ray.",
+    )
+    image_seconds: float = Field(
+        60, gt=0, description="Time limit for reading an image, and for processing it."
+    )
     gpus_per_worker: float = Field(
         0, ge=0, description="GPUs of each worker that runs a backbone; 0: CPUs only."
     )

@@ -6,11 +6,13 @@ from pydantic import Field
 
 from fer_ray.settings.base import StrictModel
 
+Faces = Literal["one", "largest", "all"]
+
 
 class SweepSettings(StrictModel):
     """How a sweep updates a store from its source."""
 
-    faces: Literal["one", "largest", "all"] = Field(
+    faces: Faces = Field(
         "one",
         description="one: exactly one face or none, as in the reference study; largest, all: "
         "faces of the first cascade that finds any.",
@@ -22,9 +24,6 @@ class SweepSettings(StrictModel):
         "unread",
         description="Failed images to retry even if unchanged: none; unread: those that could not "
         "be read; all.",
-    )
-    image_seconds: float = Field(
-        60, gt=0, description="Time limit for reading an image, and for processing it."
     )
     max_error_share: float = Field(
         0.5, ge=0, le=1, description="A larger share of failed images fails the sweep."

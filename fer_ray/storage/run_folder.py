@@ -17,6 +17,7 @@ class RunFolder:
         root: The folder itself.
         frames: Table of one row per selected image.
         frames_partial: Finished blocks of an extraction that is still running.
+        frames_files: Path, size and time of the file of each row, to detect changes.
         extract_record: Settings, counts and fingerprint of `frames`.
         trials: One table of trials per experiment.
         trials_partial: Finished trials of experiments that are still running.
@@ -37,6 +38,7 @@ class RunFolder:
         self.root = root
         self.frames = root / "frames"
         self.frames_partial = root / "frames.partial"
+        self.frames_files = root / "frames.files.parquet"
         self.extract_record = root / "extract.json"
         self.trials = root / "trials"
         self.trials_partial = root / "trials.partial"

@@ -144,7 +144,9 @@ def test_the_images_packages_are_those_of_the_project_and_come_before_its_source
     subprocess.run(["bash", "-c", written], cwd=tmp_path, env=python, check=True)
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert (tmp_path / "dependencies.txt").read_text().splitlines() == project["dependencies"]
-    installed = next(i for i, (_, rest) in enumerate(steps) if "--requirement dependencies.txt" in rest)
+    installed = next(
+        i for i, (_, rest) in enumerate(steps) if "--requirement dependencies.txt" in rest
+    )
     assert installed < steps.index(("COPY", "fer_ray ./fer_ray"))
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
 from fer_ray.errors import MismatchError
+from fer_ray.execution.chain import extraction_schema
 from fer_ray.faces.crops import crop_face
 from fer_ray.pipelines import extract as extraction
 from fer_ray.pipelines import run
@@ -46,7 +47,10 @@ def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ra
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "execution",
-    [("execution.block_images=5", "execution.workers=1"), ("execution.block_images=1000",)],
+    [
+        ("execution.block_images=5", "execution.workers=1", "execution.executor=in-process"),
+        ("execution.block_images=1000", "execution.executor=ray"),
+    ],
 )
 def test_rows_are_independent_of_blocks_and_workers(
     tiny_corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
@@ -170,13 +174,36 @@ def test_changed_settings_and_files_are_detected(
     frames_of(data, out)
     with pytest.raises(MismatchError, match=r"extract\.crop\.min_neighbors was 10, is 4"):
         frames_of(data, out, "extract.crop.min_neighbors=4")
-    peak = sorted(data.glob("cohn-kanade-images/*/*/*.png"))[-1]
-    cv2.imwrite(str(peak), cv2.imread(str(peak))[::-1])
-    with pytest.raises(MismatchError, match="the source has changed"):
-        frames_of(data, out)
+    shutil.copytree(data, tmp_path / "copy")
+    with pytest.raises(MismatchError, match="the source was"):
+        frames_of(tmp_path / "copy", out)
     assert pq.read_table(out / "frames").num_rows > 0  # nothing was lost
     changed = frames_of(data, out, "extract.features.sets=[reference]", fresh=True)
     assert "features_landmarks" not in changed.column_names
+
+
+@pytest.mark.slow
+def test_only_new_and_changed_images_are_extracted(tiny_corpus: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "tree", tmp_path / "run"
+    shutil.copytree(tiny_corpus, data)
+    options = ("extract.selection.layout=images", "execution.executor=in-process", "profile=fast")
+    first = frames_of(data, out, *options)
+    files = sorted(data.rglob("*.png"))
+    files[0].unlink()
+    cv2.imwrite(str(files[1]), cv2.imread(str(files[1]))[:, ::-1])
+    shutil.copy(files[2], data / "new.png")
+    (data / "broken.png").write_bytes(b"no image")
+    updated = frames_of(data, out, *options)
+    record = read_json(out / "extract.json")
+    assert record is not None
+    assert record["timings"]["images_done"] == 3
+    assert updated.num_rows == first.num_rows + 1
+    assert updated.equals(frames_of(data, tmp_path / "other", *options))
+    (data / "more.png").write_bytes(files[2].read_bytes())
+    frames_of(data, out, *options)
+    record = read_json(out / "extract.json")
+    assert record is not None
+    assert record["timings"]["images_done"] == 2  # what failed is tried again
 
 
 def test_incomplete_frames_are_not_finished(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -228,8 +255,8 @@ def test_blocks_have_the_requested_size(
         tiny_corpus, tmp_path, load_settings(None, ("profile=fast",)).extract, False
     )
     staged = StagedRows(tmp_path / "kept")
-    count = extraction.extract_missing(
-        planned, staged, Execution(block_images=size), lambda _: None
-    )
+    execution = Execution(block_images=size, executor="ray")
+    schema = extraction_schema(planned.settings)
+    count = extraction.extract_missing(planned, staged, execution, lambda _: None, schema)
     kept = sorted(pq.read_metadata(file).num_rows for file in staged.folder.rglob("*.parquet"))
     assert kept == sorted(min(size, count - start) for start in range(0, count, size))

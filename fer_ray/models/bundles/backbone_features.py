@@ -1,6 +1,5 @@
 """Bottleneck features of images to predict, from the weights that the bundle was trained with."""
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.faces.crops import recrop
 from fer_ray.features.steps import CROP
 from fer_ray.models.bundles.bundle import Bundle
 from fer_ray.networks.network import Backbone
@@ -85,25 +83,6 @@ def _load_backbone(name: str, file: str) -> Backbone:
     return Backbone(name, file, threads=1, batch_images=1)
 
 
-def append_features_of_images(
-    table: pa.Table, root: Path, bundle: Bundle, overrides: WeightOverrides
-) -> pa.Table:
-    """Append the features of the bundle's backbones, reading each image again for its crop.
-
-    Args:
-        table: Extracted rows.
-        root: Folder that their `path` is relative to.
-        bundle: The bundle.
-        overrides: Weights files by backbone. The others use the backbone's default weights.
-
-    Returns:
-        The rows with a vector per backbone; null for rows without landmarks.
-    """
-    inputs = table.select(["path", "sha256", "status", "box_xywh", "landmarks_xy"])
-    backbones = load_backbones(bundle, overrides)
-    return _append_features(table, inputs, backbones, lambda row: _recrop(row, root, bundle))
-
-
 def append_features_of_crops(table: pa.Table, backbones: Backbones, size_px: int) -> pa.Table:
     """Append the features of backbones to rows that still contain their crops (`steps.CROP`).
 
@@ -113,38 +92,19 @@ def append_features_of_crops(table: pa.Table, backbones: Backbones, size_px: int
         size_px: Side of a crop.
 
     Returns:
-        As for `append_features_of_images`.
+        The rows with a vector per backbone; null for rows without landmarks.
     """
-    inputs = table.select(["status", "landmarks_xy", CROP])
-    return _append_features(table, inputs, backbones, lambda row: _pixels(row[CROP], size_px))
-
-
-def _append_features(
-    table: pa.Table,
-    inputs: pa.Table,
-    backbones: Backbones,
-    crop_of: Callable[[dict[str, Any]], NDArray[np.uint8]],
-) -> pa.Table:
-    """Image by image, so that no row depends on the others."""
     columns: dict[str, list[NDArray[np.float32] | None]] = {name: [] for name in backbones}
-    for row in inputs.to_pylist():
-        crop = crop_of(row) if row["status"] in USABLE_STATUSES else None
+    for row in table.select(["status", "landmarks_xy", CROP]).to_pylist():
+        usable = row["status"] in USABLE_STATUSES
+        crop = _pixels(row[CROP], size_px) if usable else None
         for name, backbone in backbones.items():
+            # One image at a time, so that no row depends on the others.
             columns[name].append(None if crop is None else _features(backbone, crop, row))
     for name, vectors in columns.items():
         values = pa.array(vectors, vector(BACKBONES[name].width))
         table = table.append_column(feature_column(name), values)
     return table
-
-
-def _recrop(row: dict[str, Any], root: Path, bundle: Bundle) -> NDArray[np.uint8]:
-    recipe = bundle.manifest.recipe
-    try:
-        return recrop(row, root, recipe.decode, recipe.crop.size_px)
-    except ValueError:
-        raise UserError(
-            f"{root / row['path']} changed during the prediction. Rerun the command."
-        ) from None
 
 
 def _pixels(content: bytes, size_px: int) -> NDArray[np.uint8]:

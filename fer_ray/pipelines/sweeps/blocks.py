@@ -8,15 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from fer_ray.execution.claims import Claim
-from fer_ray.execution.guard import Fault, Guard
+from fer_ray.execution.guard import Fault, Guard, describe_guarded, shared_guard
 from fer_ray.pipelines.sweeps.describe import failed_rows
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.sources.streams.timed_reader import ImageReader, ReadTimeoutError
 from fer_ray.storage.uris import error_text
 from fer_ray.vocabulary import Stage, Status
-
-# The system may kill a child process for lack of memory, but hardly three times on one image.
-ATTEMPTS = 3
 
 READ_OUTCOME_SCHEMA = pa.schema(
     [
@@ -25,8 +22,6 @@ READ_OUTCOME_SCHEMA = pa.schema(
     ]
 )
 Row = dict[str, Any]
-
-_guards: dict[tuple[bytes, float], Guard] = {}  # at most one per process, reused between tasks
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def read_block(
         Rows of `results` without recipe and sweep, and one row of `READ_OUTCOME_SCHEMA` per image:
         the SHA-256 of its content, or why it could not be read.
     """
-    guard, owner = _shared_guard(describe, limits.image_seconds), str(block["path"][0])
+    guard, owner = shared_guard(describe, limits.image_seconds), str(block["path"][0])
     results: dict[str, pa.Table] = {}
     outcomes = []
     with closing(ImageReader(source, limits.max_bytes, limits.image_seconds)) as read:
@@ -86,7 +81,7 @@ def describe_block(
         Rows of `results` without recipe and sweep; rows of `READ_OUTCOME_SCHEMA` for images that
         have changed or cannot be read any more; and the SHA-256 of the planned contents.
     """
-    guard = _shared_guard(describe, limits.image_seconds)
+    guard = shared_guard(describe, limits.image_seconds)
     results, changed = [], []
     with closing(ImageReader(source, limits.max_bytes, limits.image_seconds)) as read:
         for row in block.to_pylist():
@@ -119,27 +114,13 @@ def _unread(path: str, status: Status, error: str) -> Row:
 
 
 def _describe(guard: Guard, content: bytes, sha256: str) -> pa.Table:
-    for _ in range(ATTEMPTS):
-        result = guard(content)
-        if not isinstance(result, Fault):
-            return result
-        if result.status == Status.TIMED_OUT:
-            break
-    return failed_rows([sha256], result.status, result.stage, result.error)
+    answer = describe_guarded(guard, content)
+    if isinstance(answer, Fault):
+        return failed_rows([sha256], answer.status, answer.stage, answer.error)
+    return answer
 
 
 def _concat(results: list[pa.Table]) -> pa.Table:
     if not results:
         return failed_rows([], Status.CRASHED, "", "")
     return pa.concat_tables(results, promote_options="default")
-
-
-def _shared_guard(describe: bytes, image_seconds: float) -> Guard:
-    """The guard of this process; its child process is reused by later tasks."""
-    key = describe, image_seconds
-    if key not in _guards:
-        for outdated in _guards.values():
-            outdated.close()
-        _guards.clear()
-        _guards[key] = Guard(describe, image_seconds)
-    return _guards[key]

@@ -166,6 +166,7 @@ class SweepContext:
         describe: The pickled function that turns the bytes of an image into rows.
         schema: Schema of the rows of `results`.
         quality: Irregularities of the source.
+        in_process: Whether images are processed without Ray.
     """
 
     source: Source
@@ -180,6 +181,7 @@ class SweepContext:
     fuse: Fuse
     stop: StopFlag = field(default_factory=StopFlag)
     quality: Quality = field(default_factory=Quality)
+    in_process: bool = False
 
     @property
     def commit_metadata(self) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """From the bytes of one image to its rows of `results`, through the extraction steps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from fer_ray.features import steps
+from fer_ray.features.image_steps import EnterStage, ImageSteps
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, require_same_recipe
 from fer_ray.schemas import RESULT_FIELDS, prediction_fields, results_schema
 from fer_ray.settings.extraction import ExtractSettings
@@ -14,41 +13,22 @@ from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.decoding import decode_bytes
 from fer_ray.vocabulary import Stage, Status
 
-if TYPE_CHECKING:  # importing it loads scikit-learn, which takes longer than the models
-    from fer_ray.models.bundles.prediction_step import PredictionStep
-
-MAX_FACES = {"largest": 1, "all": None}
-EnterStage = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class DescribeImage:
-    """Decode an image, detect faces, locate landmarks and compute features.
+class DescribeImage(ImageSteps):
+    """Describe the content of one image.
 
     Attributes:
-        settings: Extraction settings.
-        faces: Which faces have rows: the only one (as in the reference study), the largest, or all.
-        predict: Model that adds its predictions to each face.
         recipe: The recipe that the rows will carry; None: libraries and models are not checked.
     """
 
-    settings: ExtractSettings
-    faces: Literal["one", "largest", "all"] = "one"
-    predict: "PredictionStep | None" = None
     recipe: StoreRecipe | None = None
 
     def load(self) -> None:
-        """Load the models, so that a missing one is found before the first image.
-
-        Raises:
-            UserError: A model or a library is missing, or differs from the recipe's.
-        """
+        """As for `ImageSteps`; libraries and models must also be those of the recipe."""
         if self.recipe is not None:
             require_same_recipe(self.recipe, self.settings.landmarks.model)
-        steps.face_finder(self.settings.crop)
-        steps.landmark_locator(self.settings.landmarks)
-        if self.predict is not None:
-            self.predict.load()
+        super().load()
 
     def __call__(self, content: bytes, enter: EnterStage) -> pa.Table:
         """Describe one image.
@@ -61,22 +41,10 @@ class DescribeImage:
             One row per face, or one with the reason for failure; `schema_of` without recipe and
             sweep.
         """
-        settings = self.settings
         enter(Stage.DECODE)
-        decoded = decode_bytes(content, settings.decode)
+        decoded = decode_bytes(content, self.settings.decode)
         table = steps.add_decoded(pa.table({"face_index": pa.array([0], pa.int16())}), [decoded])
-        enter(Stage.CROP)
-        if self.faces == "one":
-            table = steps.crop(table, settings.crop)
-        else:
-            table = steps.crop_faces(table, settings.crop, MAX_FACES[self.faces])
-        enter(Stage.LANDMARKS)
-        table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
-        enter(Stage.FEATURES)
-        if self.predict is not None:
-            table = self.predict.add_backbone_features(table)
-        table = steps.features(table, settings.features.sets, settings.crop.size_px)
-        return self._add_face_ids(table if self.predict is None else self.predict(table))
+        return self._add_face_ids(self.finish(table, enter))
 
     def _add_face_ids(self, table: pa.Table) -> pa.Table:
         sha256, boxes = table["sha256"].to_pylist(), table["box_xywh"].to_pylist()

@@ -72,7 +72,7 @@ def _effective_settings(settings: Settings, predictor: Predictor | None) -> Sett
     if predictor is None:
         return settings
     _refuse_extraction_settings(settings)
-    extract = predictor.settings(settings.extract.landmarks.model)
+    extract = predictor.bundle.settings(settings.extract.landmarks.model)
     return settings.model_copy(update={"extract": extract})
 
 

@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.execution.claims import MOST_KNOWN
+from fer_ray.execution.claims import MOST_KNOWN, Claim, Claims
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.session import has_several_nodes, not_shared_message
 from fer_ray.pipelines.sweeps.blocks import (
@@ -28,6 +28,9 @@ from fer_ray.sources.streams.timed_reader import with_probe
 from fer_ray.storage.files import unreachable
 from fer_ray.vocabulary import Stage, Status
 
+if TYPE_CHECKING:
+    from fer_ray.execution.prometheus import Metrics
+
 WORKER_DIED = "its worker died repeatedly"
 WITNESSES = 4  # candidates among the known images, and among those to process
 NO_FILE = os.strerror(errno.ENOENT)  # the error of an image that does not exist
@@ -42,7 +45,7 @@ def read_and_describe(sweep: SweepContext) -> None:
     """
     work = _Work(sweep)
     candidates = sweep.ledger.sample_known(WITNESSES) + sweep.ledger.sample_to_do(WITNESSES)
-    sweep.source = with_probe(sweep.source, candidates, sweep.settings.sweep.image_seconds)
+    sweep.source = with_probe(sweep.source, candidates, sweep.settings.execution.image_seconds)
     sweep.record.sample_throughput()
     try:
         with sweep.record.timed("read"):
@@ -62,11 +65,9 @@ class _Work:
     """State of reading and describing: commits and metrics."""
 
     def __init__(self, sweep: SweepContext) -> None:
-        from fer_ray.execution.prometheus import Metrics
-
         self.sweep = sweep
-        self.metrics = Metrics()
-        self.commits = ResultCommits(sweep, self.metrics.committed)
+        self.metrics = _exported_metrics(sweep)
+        self.commits = ResultCommits(sweep, self._count_commit)
         self.readings = ReadingCommits(sweep)
 
     def add_results(self, results: pa.Table, planned: set[str], left: int) -> tuple[int, str]:
@@ -83,7 +84,8 @@ class _Work:
         sweep = self.sweep
         sweep.fuse.check(self._exclude_repeated_failures(results))
         counts = sweep.record.count_results(self.commits.add(results, planned))
-        self.metrics.described(counts, left - counts.total())
+        if self.metrics is not None:
+            self.metrics.described(counts, left - counts.total())
         so_far = sweep.record.outcomes.most_common()
         return counts.total(), ", ".join(f"{count} {status}" for status, count in so_far)
 
@@ -92,6 +94,10 @@ class _Work:
         self.commits.flush()
         self.readings.flush()
 
+    def _count_commit(self) -> None:
+        if self.metrics is not None:
+            self.metrics.committed()
+
     def _exclude_repeated_failures(self, results: pa.Table) -> pa.Table:
         """Without contents that fail again, which is no sign of a broken installation."""
         retried = pc.is_in(results["sha256"], self.commits.retried)
@@ -99,17 +105,33 @@ class _Work:
         return results.filter(pc.invert(pc.and_(retried, failed)))
 
 
-def _read_all(work: _Work) -> None:
-    """Read every image whose content is unknown, and describe the content if it is new."""
+def _exported_metrics(sweep: SweepContext) -> "Metrics | None":
+    """The metrics of the sweep; None without Ray, which exports them."""
+    if sweep.in_process:
+        return None
+    from fer_ray.execution.prometheus import Metrics
+
+    return Metrics()
+
+
+def _claim_function(sweep: SweepContext) -> Claim:
+    known = sweep.ledger.content_keys(MOST_KNOWN)
+    if sweep.in_process:
+        return Claims(known).claim
     from fer_ray.execution.block_tasks import start_claims
 
+    return start_claims(known)
+
+
+def _read_all(work: _Work) -> None:
+    """Read every image whose content is unknown, and describe the content if it is new."""
     sweep = work.sweep
     left = sweep.ledger.count_to_hash()
     if not left:
         return
     task = partial(
         read_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep),
-        claim=start_claims(sweep.ledger.content_keys(MOST_KNOWN)),
+        claim=_claim_function(sweep),
     )  # fmt: skip
     blocks = sweep.ledger.to_hash(_block_size(sweep, left))
     with sweep.progress("read", "images", left) as advance:
@@ -157,13 +179,13 @@ def _describe_round(work: _Work, left: int, advance: Advance) -> None:
 
 
 def _block_size(sweep: SweepContext, total: int) -> int:
-    from fer_ray.execution.chain import block_size
+    from fer_ray.execution.block_sizes import block_size
 
     return sweep.settings.execution.block_images or block_size(total, sweep.record.workers)
 
 
 def _limits(sweep: SweepContext) -> Limits:
-    return Limits(sweep.settings.extract.decode.max_bytes, sweep.settings.sweep.image_seconds)
+    return Limits(sweep.settings.extract.decode.max_bytes, sweep.settings.execution.image_seconds)
 
 
 def _run(
@@ -173,6 +195,9 @@ def _run(
     lost: Callable[[pa.Table], Any],
     stopping: Callable[[], None],
 ) -> Iterator[Any]:
+    if sweep.in_process:
+        yield from _run_in_process(task, blocks, sweep.stop, stopping)
+        return
     from fer_ray.execution.block_tasks import run_blocks
 
     workers = sweep.settings.execution.workers
@@ -185,6 +210,19 @@ def _run(
         raise
 
 
+def _run_in_process(
+    task: Callable[[pa.Table], Any],
+    blocks: Iterator[pa.Table],
+    stopped: Callable[[], bool],
+    stopping: Callable[[], None],
+) -> Iterator[Any]:
+    for block in blocks:
+        if stopped():
+            stopping()
+            return
+        yield task(block)
+
+
 def _require_shared(sweep: SweepContext, outcomes: pa.Table) -> None:
     """Check that images that do not exist on a node do not exist on the driver either.
 
@@ -192,7 +230,7 @@ def _require_shared(sweep: SweepContext, outcomes: pa.Table) -> None:
         UserError: They do, so the node does not share the driver's folder.
     """
     missing = outcomes.filter(pc.equal(outcomes["error"], NO_FILE))["path"].to_pylist()
-    if not missing or not sweep.source.local or not has_several_nodes():
+    if not missing or sweep.in_process or not sweep.source.local or not has_several_nodes():
         return
     root = Path(sweep.source.root)
     if any(_can_open(root / path) for path in missing):

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,18 @@ class Listing:
         digest = hashlib.sha256()
         for column in self.table.columns:
             digest.update(repr(column.to_pylist()).encode())
-        stats = [_file_stat(self.root / path) for path in self.table["path"].to_pylist()]
-        digest.update(repr(stats).encode())
+        digest.update(repr(self._stats).encode())
         return digest.hexdigest()
+
+    def files(self) -> pa.Table:
+        """The `path`, `size` (bytes) and `mtime_ns` of the file of each row; −1 if missing."""
+        sizes, times = zip(*self._stats, strict=True) if self._stats else ((), ())
+        columns = {"size": pa.array(sizes, pa.int64()), "mtime_ns": pa.array(times, pa.int64())}
+        return pa.table({"path": self.table["path"], **columns})
+
+    @cached_property
+    def _stats(self) -> list[tuple[int, int]]:
+        return [_file_stat(self.root / path) for path in self.table["path"].to_pylist()]
 
 
 def list_source(data: Path, selection: Selection) -> Listing:

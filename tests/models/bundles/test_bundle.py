@@ -211,4 +211,4 @@ def test_other_landmark_model(bundle: Path, tmp_path: Path) -> None:
     other.write_bytes(b"another predictor")
     digest = hashlib.sha256(b"another predictor").hexdigest()[:16]
     with pytest.raises(UserError, match=f"another landmark model.*{digest}.*--landmark-model"):
-        Predictor(bundle).settings(other)
+        Predictor(bundle).bundle.settings(other)

@@ -86,7 +86,7 @@ def test_figures_and_training_data_of_a_bundle(run_dir: Path, kept_bundle: Path)
     assert f"accuracy | {record['test_accuracy']:.3f}" in card
     assert "excludes commercial use" in card
     assert "say nothing about real ones" in card
-    settings = predictor.settings()
+    settings = predictor.bundle.settings()
     assert settings.features.sets == ("reference",)
     assert settings.crop.search == run["extract"]["settings"]["crop"]["search"]
 

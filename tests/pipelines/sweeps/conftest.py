@@ -15,12 +15,13 @@ from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.root import Settings
+from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings
 
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
 )
+ON_RAY = Execution(executor="ray")
 BOOKKEEPING = ["sweep", "listed_ns", "mtime_ns"]
 
 Swept = Callable[..., dict[str, Any]]
@@ -72,8 +73,14 @@ def store(tmp_path: Path) -> Path:
 def swept(local_ray: int, source: Path, store: Path) -> Swept:
     """Sweeps `source` into `store` under the fast profile; takes settings of `sweep`."""
 
-    def sweep(describe: Any = None, extract: ExtractSettings = FAST, **policy: Any) -> Any:
-        settings = Settings(extract=extract, sweep=SweepSettings(**policy))
+    def sweep(
+        describe: Any = None,
+        extract: ExtractSettings = FAST,
+        execution: Execution = ON_RAY,
+        **policy: Any,
+    ) -> Any:
+        sweep = SweepSettings(**policy)
+        settings = Settings(extract=extract, sweep=sweep, execution=execution)
         return run_sweep(SweepRequest(str(source), str(store), settings, silent, describe=describe))
 
     return sweep

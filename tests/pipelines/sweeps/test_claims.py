@@ -19,7 +19,6 @@ from fer_ray.pipelines.sweeps.blocks import Limits, read_block
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.settings.root import Execution, Settings
-from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.sources.streams.image_source import Source
 from tests.patience import wait_until
 from tests.pipelines.sweeps.conftest import FAST, tiny_image
@@ -88,8 +87,9 @@ def test_claims_do_not_release_cpus(local_ray: int, tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    limits = SweepSettings(image_seconds=59)  # unlike other tests, whose child processes still run
-    settings = Settings(extract=FAST, execution=Execution(workers=local_ray), sweep=limits)
+    # A time limit unlike that of other tests, whose child processes still run.
+    execution = Execution(workers=local_ray, image_seconds=59)
+    settings = Settings(extract=FAST, execution=execution)
     run_sweep(SweepRequest(str(tmp_path / "source"), str(tmp_path / "store"), settings, silent))
     done.set()
     watcher.join()

@@ -12,7 +12,7 @@ from fer_ray.pipelines.sweeps.blocks import _describe
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.root import Settings
+from fer_ray.settings.root import Execution, Settings
 from fer_ray.vocabulary import Status
 from tests.patience import patience
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows
@@ -114,14 +114,14 @@ def test_crashing_and_endless_files_cost_only_themselves(
 ) -> None:
     for number, suffix in enumerate((b"crash", b"loop", b"crash", b"sleep")):
         (source / f"poison{number}.png").write_bytes(faces[0].read_bytes() + suffix)
-    manifest = swept(describe=Poisoned(FAST), image_seconds=2)
+    manifest = swept(describe=Poisoned(FAST), execution=Execution(executor="ray", image_seconds=2))
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
     assert [statuses[f"poison{number}.png"] for number in range(4)] == [
         *("crashed", "timed_out", "crashed", "timed_out")
     ]
     assert manifest["statuses"]["ok"] == 5
     assert sum(manifest["statuses"].values()) == 11
-    again = swept(describe=Poisoned(FAST), image_seconds=2)
+    again = swept(describe=Poisoned(FAST), execution=Execution(executor="ray", image_seconds=2))
     assert again["described"] == 0
     retried = swept(retry="all")
     assert retried["statuses"] == {"no_face": 1, "ok": 9, "unreadable": 1}

@@ -1,0 +1,55 @@
+"""How a listing is divided into blocks, the units of work, of retrying and of resuming."""
+
+import numpy as np
+import pyarrow as pa
+
+from fer_ray.execution.chain import POSITION
+from fer_ray.storage.staging import StagedRows
+
+LEAST_BLOCK_IMAGES = 8  # smaller blocks are mostly overhead
+TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first ones
+
+
+def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
+    """Images per block, such that workers seldom wait for work.
+
+    A worker waits some 0.15 s between two blocks, and needs some 0.03 to 0.15 s per image. A block
+    of more than 128 images is much work to repeat after a failure.
+
+    Args:
+        images: Number of images.
+        workers: Number of workers.
+        blocks_per_worker: Minimum number of blocks per worker.
+    """
+    return min(128, max(LEAST_BLOCK_IMAGES, images // (blocks_per_worker * workers)))
+
+
+def _least_block(images: int) -> int:
+    return max(LEAST_BLOCK_IMAGES, images // TAPER)
+
+
+def split_blocks(
+    table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
+) -> list[pa.Table]:
+    """Divide the rows of a listing that are not stored yet into blocks, with their positions.
+
+    Args:
+        table: The listing.
+        staged: Rows stored so far.
+        block_images: Images per block.
+        workers: Makes blocks smaller towards the end, so that this number of workers finish at the
+            same time. None: all blocks have the same size.
+    """
+    numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
+    ranges = list(staged.missing(table.num_rows))
+    left = sum(stop - start for start, stop in ranges)
+    blocks = []
+    for start, stop in ranges:
+        while start < stop:
+            size = block_images
+            if workers:
+                size = min(size, max(_least_block(size), left // (2 * workers)))
+            blocks.append(numbered.slice(start, min(size, stop - start)))
+            start += blocks[-1].num_rows
+            left -= blocks[-1].num_rows
+    return blocks

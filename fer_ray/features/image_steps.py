@@ -1,0 +1,103 @@
+"""From one image to its finished rows: what the guarded child process of a worker runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from fer_ray.features import steps
+from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.sweeping import Faces
+from fer_ray.vocabulary import Stage
+
+MAX_FACES = {"largest": 1, "all": None}
+EnterStage = Callable[[str], None]
+
+
+class Predict(Protocol):
+    """A model that adds its predictions to extracted rows: `PredictionStep` of model bundles."""
+
+    def load(self) -> None:
+        """Load the model."""
+
+    def add_backbone_features(self, table: pa.Table) -> pa.Table:
+        """Append the features of the model's backbones to rows that still contain their crops."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Append predictions."""
+
+
+@dataclass(frozen=True)
+class ImageSteps:
+    """Detect faces in a decoded image, locate landmarks, compute features, and predict.
+
+    Attributes:
+        settings: Extraction settings.
+        faces: Which faces have rows: the only one (as in the reference study), the largest, or all.
+        predict: Model that adds its predictions to each face, if any.
+    """
+
+    settings: ExtractSettings
+    faces: Faces = "one"
+    predict: Predict | None = None
+
+    def load(self) -> None:
+        """Load the models, so that a missing one is found before the first image.
+
+        Raises:
+            UserError: A model or a library is missing.
+        """
+        steps.face_finder(self.settings.crop)
+        steps.landmark_locator(self.settings.landmarks)
+        if self.predict is not None:
+            self.predict.load()
+
+    def finish(self, table: pa.Table, enter: EnterStage) -> pa.Table:
+        """Run the steps that follow decoding.
+
+        Args:
+            table: One row with the columns of `steps.add_decoded`.
+            enter: Called with the name of each stage as it begins.
+
+        Returns:
+            One row per face, or one with the reason for failure.
+        """
+        settings = self.settings
+        enter(Stage.CROP)
+        if self.faces == "one":
+            table = steps.crop(table, settings.crop)
+        else:
+            table = steps.crop_faces(table, settings.crop, MAX_FACES[self.faces])
+        enter(Stage.LANDMARKS)
+        table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
+        enter(Stage.FEATURES)
+        if self.predict is not None:
+            table = self.predict.add_backbone_features(table)
+        table = steps.features(table, settings.features.sets, settings.crop.size_px)
+        return table if self.predict is None else self.predict(table)
+
+
+@dataclass(frozen=True)
+class ExtractImage(ImageSteps):
+    """Extract one listed image.
+
+    Attributes:
+        root: Folder that the listed paths are relative to.
+    """
+
+    root: Path = Path()
+
+    def __call__(self, row: pa.Table, enter: EnterStage) -> pa.Table:
+        """Extract one image.
+
+        Args:
+            row: One row of a listing.
+            enter: Called with the name of each stage as it begins.
+
+        Returns:
+            The row with all columns of an extraction and, with a model, its predictions.
+        """
+        enter(Stage.DECODE)
+        return self.finish(steps.decode(row, self.root, self.settings.decode), enter)

@@ -1,0 +1,128 @@
+"""Extraction of blocks with and without Ray: faulty files cost only themselves."""
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.execution.block_sizes import split_blocks
+from fer_ray.execution.chain import (
+    ExtractBlock,
+    extract_in_process,
+    extract_on_ray,
+    extraction_schema,
+    runs_in_process,
+)
+from fer_ray.features.image_steps import ExtractImage
+from fer_ray.settings.extraction import ExtractSettings, Landmarks, Selection
+from fer_ray.settings.root import Execution, Settings
+from fer_ray.sources.datasets.listing import list_source
+from fer_ray.storage.staging import StagedRows
+
+FAST = ExtractSettings.model_validate(
+    Settings.model_validate({"profile": "fast"}).extract.model_dump()
+)
+LIMITS = Execution(workers=2, image_seconds=5)
+
+
+@dataclass(frozen=True)
+class Poisoned(ExtractImage):
+    """Extracts images, except that those with certain names crash or never finish."""
+
+    def __call__(self, row: pa.Table, enter: Callable[[str], None]) -> pa.Table:
+        path = row["path"][0].as_py()
+        enter("decode")
+        if "crash" in path:
+            ctypes.string_at(0)
+        if "sleep" in path:
+            time.sleep(3600)
+        return super().__call__(row, enter)
+
+
+@pytest.fixture
+def source(tiny_corpus: Path, tmp_path: Path) -> Path:
+    """A folder with six images, of which two are faulty."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    names = ("a.png", "b-crash.png", "c.png", "d-sleep.png", "e.png", "f.png")
+    files = sorted(tiny_corpus.rglob("*.png"))
+    for name, file in zip(names, files, strict=False):
+        (folder / name).write_bytes(file.read_bytes())
+    return folder
+
+
+def extract(source: Path, folder: Path, on_ray: bool, extractor: type = Poisoned) -> pa.Table:
+    listing = list_source(source, Selection(frames="all"))
+    staged = StagedRows(folder / "staged")
+    staged.folder.mkdir(parents=True)
+    schema = extraction_schema(FAST)
+    task = ExtractBlock(extractor(FAST, root=source), staged, schema)
+    blocks = split_blocks(listing.table, staged, 4)
+    counts: Iterator[int] = (
+        extract_on_ray(blocks, task, source, LIMITS)
+        if on_ray
+        else extract_in_process(blocks, task, LIMITS)
+    )
+    assert sum(counts) == listing.table.num_rows
+    staged.assemble(folder / "frames", schema)
+    return pq.read_table(folder / "frames")
+
+
+@pytest.mark.parametrize("on_ray", [False, True])
+def test_faulty_files_cost_only_themselves(
+    source: Path, tmp_path: Path, local_ray: int, on_ray: bool
+) -> None:
+    rows = extract(source, tmp_path, on_ray)
+    statuses = dict(zip(rows["path"].to_pylist(), rows["status"].to_pylist(), strict=True))
+    assert statuses.pop("b-crash.png") == "crashed"
+    assert statuses.pop("d-sleep.png") == "timed_out"
+    assert set(statuses.values()) == {"ok"}
+    crashed = rows.filter(pa.compute.equal(rows["status"], "crashed")).to_pylist()[0]
+    assert crashed["error"] == "died of SIGSEGV"
+    assert crashed["features_hog"] is None
+
+
+def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local_ray: int) -> None:
+    rows = [extract(source, tmp_path / str(on_ray), on_ray, ExtractImage) for on_ray in (0, 1)]
+    assert rows[0].equals(rows[1])
+    assert np.isfinite(rows[0]["features_hog"].combine_chunks().flatten().to_numpy()).all()
+
+
+def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
+    settings = FAST.model_copy(update={"landmarks": Landmarks(model=tmp_path / "no.dat")})
+    listing = list_source(source, Selection(frames="all"))
+    staged = StagedRows(tmp_path / "staged")
+    task = ExtractBlock(ExtractImage(settings, root=source), staged, extraction_schema(settings))
+    blocks = split_blocks(listing.table, staged, 4)
+    with pytest.raises(UserError, match=r"no\.dat"):
+        list(extract_in_process(blocks, task, LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("execution", "images", "address", "expected"),
+    [
+        (Execution(), 48, None, True),
+        (Execution(), 49, None, False),
+        (Execution(), 1, "127.0.0.1:6379", False),
+        (Execution(executor="ray"), 1, None, False),
+        (Execution(executor="in-process"), 10_000, "127.0.0.1:6379", True),
+    ],
+)
+def test_few_images_run_in_process(
+    execution: Execution,
+    images: int,
+    address: str | None,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert runs_in_process(execution, images) is expected
