@@ -15,7 +15,8 @@ import ray
 from benchmarks.report import Table
 from fer_ray.execution.chain import POSITION, task_result, write_rows
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.pipelines.extract import extract, plan_extraction
+from fer_ray.pipelines.extract import extract
+from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import list_source

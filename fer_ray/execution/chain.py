@@ -45,13 +45,16 @@ class ExtractBlock:
     """The task of one block: extracts its images and stores the rows.
 
     Attributes:
-        extract: Extracts one listed image; runs in the guarded child process.
+        extract: Extracts one listed image, given as root folder and row; runs in the guarded child
+            process.
+        root: Folder that the listed paths are relative to, the same on every node.
         staged: Where rows are stored.
         schema: Columns to store.
         constants: Values of columns that every row has, also one without a result.
     """
 
     extract: Describe
+    root: Path
     staged: StagedRows
     schema: pa.Schema
     constants: tuple[tuple[str, str], ...] = ()
@@ -75,7 +78,7 @@ class ExtractBlock:
         return int(rows.num_rows)
 
     def _row(self, guard: Guard, row: pa.Table) -> pa.Table:
-        answer = describe_guarded(guard, row)
+        answer = describe_guarded(guard, (self.root, row))
         if isinstance(answer, Fault):
             failure = {
                 "status": answer.status.value,
@@ -154,14 +157,13 @@ def _work(
 
 
 def extract_on_ray(
-    blocks: list[pa.Table], task: ExtractBlock, root: Path, execution: Execution
+    blocks: list[pa.Table], task: ExtractBlock, execution: Execution
 ) -> Iterator[int]:
     """Extract blocks on Ray Data.
 
     Args:
         blocks: Listed rows with their `POSITION`.
         task: The work on a block.
-        root: Folder that their `path` is relative to, the same on every node.
         execution: Workers, and the time limit of an image.
 
     Yields:
@@ -181,7 +183,6 @@ def extract_on_ray(
         task=task,
         describe=pickle.dumps(task.extract),
         image_seconds=execution.image_seconds,
-        root=root,
         driver=ray.get_runtime_context().get_node_id(),
     )
     results = ray.data.from_blocks(blocks).map_batches(  # from_arrow would request a CPU per block
@@ -194,9 +195,9 @@ def extract_on_ray(
     try:
         yield from count_written(results)
     except ray.exceptions.RayTaskError as problem:
-        require_shared(task.staged.folder, root)  # Ray hides which of its errors this was
-        if not_shared_message(root) in str(problem):
-            raise UserError(not_shared_message(root)) from None
+        require_shared(task.staged.folder, task.root)  # Ray hides which of its errors this was
+        if not_shared_message(task.root) in str(problem):
+            raise UserError(not_shared_message(task.root)) from None
         raise
 
 
@@ -205,7 +206,6 @@ def _extract_on_node(
     task: ExtractBlock,
     describe: bytes,
     image_seconds: float,
-    root: Path,
     driver: str,
 ) -> pa.Table:
     """Run the task of a block, on a node with access to the images and the run folder.
@@ -215,13 +215,13 @@ def _extract_on_node(
     """
     from fer_ray.execution.session import require_reachable, require_same
 
-    require_reachable(root, task.staged.folder.parent)
+    require_reachable(task.root, task.staged.folder.parent)
     try:
         rows = task.rows(shared_guard(describe, image_seconds), block)
     except UserError as problem:
         return task_result(0, str(problem))
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
-    require_same(root, rows.filter(unreadable)["path"].to_pylist(), driver)
+    require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
     return task_result(task.write(rows, block))
 
 

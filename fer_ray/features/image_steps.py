@@ -79,25 +79,19 @@ class ImageSteps:
         return table if self.predict is None else self.predict(table)
 
 
-@dataclass(frozen=True)
 class ExtractImage(ImageSteps):
-    """Extract one listed image.
+    """Extract one listed image."""
 
-    Attributes:
-        root: Folder that the listed paths are relative to.
-    """
-
-    root: Path = Path()
-
-    def __call__(self, row: pa.Table, enter: EnterStage) -> pa.Table:
+    def __call__(self, image: tuple[Path, pa.Table], enter: EnterStage) -> pa.Table:
         """Extract one image.
 
         Args:
-            row: One row of a listing.
+            image: The root folder of a listing, and one row of it.
             enter: Called with the name of each stage as it begins.
 
         Returns:
             The row with all columns of an extraction and, with a model, its predictions.
         """
+        root, row = image
         enter(Stage.DECODE)
-        return self.finish(steps.decode(row, self.root, self.settings.decode), enter)
+        return self.finish(steps.decode(row, root, self.settings.decode), enter)

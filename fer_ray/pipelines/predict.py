@@ -15,13 +15,8 @@ from fer_ray.faces.crops import cascade_file
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.models.bundles.prediction_step import PredictionStep
-from fer_ray.pipelines.extract import (
-    Advance,
-    ExtractionPlan,
-    build_record,
-    describe_changes,
-    extract_missing,
-)
+from fer_ray.pipelines.extract import Advance, build_record, extract_missing
+from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.schemas import predicted_images_schema
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Layout, Selection, extract_fingerprint

@@ -14,7 +14,8 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.summary import ExperimentSummary
 from fer_ray.execution.progress import Advance, Progress
-from fer_ray.pipelines.extract import extract, plan_extraction
+from fer_ray.pipelines.extract import extract
+from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.pipelines.run_record import describe_run, describe_timings, matches
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels

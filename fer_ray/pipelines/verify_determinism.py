@@ -12,7 +12,8 @@ from fer_ray.errors import UserError
 from fer_ray.execution.chain import extraction_schema
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.execution.session import ray_closed_after
-from fer_ray.pipelines.extract import ExtractionPlan, extract_missing, plan_extraction
+from fer_ray.pipelines.extract import extract_missing
+from fer_ray.pipelines.extraction_plan import ExtractionPlan, plan_extraction
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.storage.files import remove, write_json

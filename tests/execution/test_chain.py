@@ -3,7 +3,6 @@
 import ctypes
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +31,17 @@ FAST = ExtractSettings.model_validate(
 LIMITS = Execution(workers=2, image_seconds=5)
 
 
-@dataclass(frozen=True)
 class Poisoned(ExtractImage):
     """Extracts images, except that those with certain names crash or never finish."""
 
-    def __call__(self, row: pa.Table, enter: Callable[[str], None]) -> pa.Table:
-        path = row["path"][0].as_py()
+    def __call__(self, image: tuple[Path, pa.Table], enter: Callable[[str], None]) -> pa.Table:
+        path = image[1]["path"][0].as_py()
         enter("decode")
         if "crash" in path:
             ctypes.string_at(0)
         if "sleep" in path:
             time.sleep(3600)
-        return super().__call__(row, enter)
+        return super().__call__(image, enter)
 
 
 @pytest.fixture
@@ -63,12 +61,10 @@ def extract(source: Path, folder: Path, on_ray: bool, extractor: type = Poisoned
     staged = StagedRows(folder / "staged")
     staged.folder.mkdir(parents=True)
     schema = extraction_schema(FAST)
-    task = ExtractBlock(extractor(FAST, root=source), staged, schema)
+    task = ExtractBlock(extractor(FAST), source, staged, schema)
     blocks = split_blocks(listing.table, staged, 4)
     counts: Iterator[int] = (
-        extract_on_ray(blocks, task, source, LIMITS)
-        if on_ray
-        else extract_in_process(blocks, task, LIMITS)
+        extract_on_ray(blocks, task, LIMITS) if on_ray else extract_in_process(blocks, task, LIMITS)
     )
     assert sum(counts) == listing.table.num_rows
     staged.assemble(folder / "frames", schema)
@@ -99,7 +95,7 @@ def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
     settings = FAST.model_copy(update={"landmarks": Landmarks(model=tmp_path / "no.dat")})
     listing = list_source(source, Selection(frames="all"))
     staged = StagedRows(tmp_path / "staged")
-    task = ExtractBlock(ExtractImage(settings, root=source), staged, extraction_schema(settings))
+    task = ExtractBlock(ExtractImage(settings), source, staged, extraction_schema(settings))
     blocks = split_blocks(listing.table, staged, 4)
     with pytest.raises(UserError, match=r"no\.dat"):
         list(extract_in_process(blocks, task, LIMITS))

@@ -336,9 +336,9 @@ def test_changed_image_raises(
     changed = shutil.copytree(corpus, tmp_path / "changed")
     for file in changed.rglob("*.png"):
         file.write_bytes(file.read_bytes() + b"\n")
-    with pytest.raises(UserError, match="differs from the extracted image") as told:
+    with pytest.raises(UserError, match="differs from the extracted image") as raised:
         computed(frames, changed, trained_mobilenet)
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(raised.value)
 
 
 def test_missing_gpus_raise(frames: Path, corpus: Path, local_ray: int) -> None:

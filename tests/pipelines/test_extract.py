@@ -19,7 +19,7 @@ from fer_ray.errors import MismatchError
 from fer_ray.execution.chain import extraction_schema
 from fer_ray.faces.crops import crop_face
 from fer_ray.pipelines import extract as extraction
-from fer_ray.pipelines import run
+from fer_ray.pipelines import extraction_plan, run
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings
@@ -209,7 +209,9 @@ def test_only_new_and_changed_images_are_extracted(tiny_corpus: Path, tmp_path: 
 def test_incomplete_frames_are_not_finished(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 half")
-    planned = extraction.plan_extraction(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+    planned = extraction_plan.plan_extraction(
+        tiny_corpus, tmp_path, Settings().extract, fresh=False
+    )
     assert planned.finished is None
 
 
@@ -227,22 +229,22 @@ def test_damaged_frames_are_extracted_again(
 
 def test_other_selection_is_not_another_source(tiny_corpus: Path, tmp_path: Path) -> None:
     settings = Settings().extract
-    plan = extraction.plan_extraction(tiny_corpus, tmp_path, settings, fresh=False)
+    plan = extraction_plan.plan_extraction(tiny_corpus, tmp_path, settings, fresh=False)
     selection = settings.selection.model_copy(update={"frames": "all"})
     before = {
         "fingerprint": "of all frames",
         "source_digest": "of all frames",
         "settings": settings.model_copy(update={"selection": selection}).model_dump(mode="json"),
     }
-    changes = extraction.describe_changes(plan, before)
+    changes = extraction_plan.describe_changes(plan, before)
     assert changes == ["extract.selection.frames was all, is study"]
 
 
 def test_fingerprint_ignores_execution_settings(tiny_corpus: Path, tmp_path: Path) -> None:
-    one = extraction.plan_extraction(tiny_corpus, tmp_path, Settings().extract, fresh=False)
+    one = extraction_plan.plan_extraction(tiny_corpus, tmp_path, Settings().extract, fresh=False)
     other = Settings(execution=Execution(workers=1, block_images=3)).extract
     assert (
-        extraction.plan_extraction(tiny_corpus, tmp_path, other, fresh=False).fingerprint
+        extraction_plan.plan_extraction(tiny_corpus, tmp_path, other, fresh=False).fingerprint
         == one.fingerprint
     )
 
@@ -251,7 +253,7 @@ def test_fingerprint_ignores_execution_settings(tiny_corpus: Path, tmp_path: Pat
 def test_blocks_have_the_requested_size(
     tiny_corpus: Path, tmp_path: Path, local_ray: int, size: int
 ) -> None:
-    planned = extraction.plan_extraction(
+    planned = extraction_plan.plan_extraction(
         tiny_corpus, tmp_path, load_settings(None, ("profile=fast",)).extract, False
     )
     staged = StagedRows(tmp_path / "kept")

@@ -170,7 +170,8 @@ def test_plan_counts_retries_and_start(swept: Swept, source: Path, store: Path) 
 
 
 def test_sweep_equals_extraction(swept: Swept, source: Path, store: Path, tmp_path: Path) -> None:
-    from fer_ray.pipelines.extract import extract, plan_extraction
+    from fer_ray.pipelines.extract import extract
+    from fer_ray.pipelines.extraction_plan import plan_extraction
     from fer_ray.settings.root import Execution
     from tests.pipelines.sweeps.conftest import FAST
 
