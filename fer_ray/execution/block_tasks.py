@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from fer_ray.execution.claims import Claim, Claims
+from fer_ray.execution.claims import Claims
 from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, processor_share
 
 POLL_S = 0.5  # between two checks whether to stop
@@ -86,10 +87,16 @@ def run_blocks(
             ray.cancel(reference)  # not by force: at exit Ray would end this process
 
 
-def start_claims(known: NDArray[np.uint64] | None) -> Claim:
+def start_claims(known: NDArray[np.uint64] | None) -> "partial[bool]":
     """Start `Claims` in an actor; the returned function claims contents from any node."""
     actor = ray.remote(num_cpus=0)(Claims).remote(known)
     return partial(_claim, actor)
+
+
+def stop_claims(claim: "partial[bool]") -> None:
+    """End the actor of `start_claims`: tasks refer to it, so that Ray would keep it until exit."""
+    with suppress(ray.exceptions.RayError):
+        ray.kill(claim.args[0])
 
 
 def _claim(actor: Any, owner: str, content: str) -> bool:

@@ -79,12 +79,17 @@ def available_workers(execution: Execution) -> int:
 
 @contextlib.contextmanager
 def ray_closed_after() -> Iterator[None]:
-    """Shut Ray down at the end of the block, if it was started."""
+    """Shut Ray down at the end of the block if it was started there."""
+    running = _is_ray_running()
     try:
         yield
     finally:
-        if "ray" in sys.modules:
+        if not running and "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+
+
+def _is_ray_running() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def require_shared(out: Path, *sources: Path) -> None:

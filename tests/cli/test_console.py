@@ -54,7 +54,7 @@ def test_narrow_terminals_omit_optional_columns(width):
     lines = table_lines([SHORT], width)
     assert max(map(len, lines)) <= width
     assert f"{SHORT.test_accuracy:.4f}" in lines[3]
-    assert ("train" in lines[1]) == (width >= 78)
+    assert ("train" in lines[1]) == (width >= 76)
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])

@@ -176,7 +176,7 @@ def test_folder_that_is_not_shared_is_refused(
     said, _ = driver.communicate(timeout=patience(300))
     assert driver.returncode == 2, said
     assert f"{folders[hidden]}" in said
-    assert "not there on every node" in said
+    assert "is missing or differs on a node of the cluster" in said
     assert "Traceback" not in said
 
 

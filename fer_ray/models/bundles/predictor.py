@@ -47,7 +47,7 @@ class Predictor:
 
     Examples:
         >>> predictor = Predictor(Path("model"))
-        >>> rows = predictor(pq.read_table("results/frames"))
+        >>> rows = predictor(read_table(Path("results/frames")))
         >>> rows["predicted"][0].as_py()
         'happy'
     """

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,13 +115,20 @@ def _exported_metrics(sweep: SweepContext) -> "Metrics | None":
     return Metrics()
 
 
-def _claim_function(sweep: SweepContext) -> Claim:
+@contextmanager
+def _claims(sweep: SweepContext) -> Iterator[Claim]:
+    """The function that claims a new content for a block, by an actor unless in this process."""
     known = sweep.ledger.content_keys(MOST_KNOWN)
     if sweep.in_process:
-        return Claims(known).claim
-    from fer_ray.execution.block_tasks import start_claims
+        yield Claims(known).claim
+        return
+    from fer_ray.execution.block_tasks import start_claims, stop_claims
 
-    return start_claims(known)
+    claim = start_claims(known)
+    try:
+        yield claim
+    finally:
+        stop_claims(claim)
 
 
 def _read_all(work: _Work) -> None:
@@ -129,12 +137,12 @@ def _read_all(work: _Work) -> None:
     left = sweep.ledger.count_to_hash()
     if not left:
         return
-    task = partial(
-        read_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep),
-        claim=_claim_function(sweep),
-    )  # fmt: skip
     blocks = sweep.ledger.to_hash(_block_size(sweep, left))
-    with sweep.progress("read", "images", left) as advance:
+    with _claims(sweep) as claim, sweep.progress("read", "images", left) as advance:
+        task = partial(
+            read_block, source=sweep.source, describe=sweep.describe, limits=_limits(sweep),
+            claim=claim,
+        )  # fmt: skip
         for results, outcomes in _run(sweep, task, blocks, _unread_block, work.flush):
             _require_shared(sweep, outcomes)
             sweep.ledger.add_outcomes(outcomes)

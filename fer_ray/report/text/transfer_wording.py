@@ -142,7 +142,7 @@ def _exclusion_notes(evaluation: dict[str, Any]) -> list[str]:
         notes.append(f"Excluded, since the model does not predict their class: {counts}.")
     if evaluation["classes_without_images"]:
         names = ", ".join(evaluation["classes_without_images"])
-        notes.append(f"Not tested, since no image has this label: {names}.")
+        notes.append(f"Not tested, since no evaluated image has this label: {names}.")
     if evaluation["classes_without_answers"]:
         names = ", ".join(evaluation["classes_without_answers"])
         notes.append(f"Not tested, since no face was found in any image with this label: {names}.")

@@ -7,11 +7,10 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-import ray
 from pyarrow import fs
 
 from fer_ray.execution import claims
-from fer_ray.execution.block_tasks import start_claims
+from fer_ray.execution.block_tasks import start_claims, stop_claims
 from fer_ray.execution.claims import Claims
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
@@ -70,7 +69,7 @@ def test_lost_claims_actor_denies_claims(local_ray: int) -> None:
     claim = start_claims(KEYS)
     assert claim("a", ONE)
     assert not claim("b", ONE)
-    ray.kill(claim.args[0])  # type: ignore[attr-defined]
+    stop_claims(claim)
     wait_until(lambda: not claim("a", TWO))  # it is gone a moment later
 
 

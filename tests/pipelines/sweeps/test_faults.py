@@ -34,6 +34,7 @@ from tests.patience import patience, wait_until
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
 
+ON_RAY = ("--set", "execution.executor=ray")  # however few the images
 SLOWLY = ("--workers", "1", "--set", "sweep.commit_rows=2", "--set", "execution.block_images=1")
 
 
@@ -55,7 +56,7 @@ def start(many: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     started: list[subprocess.Popen[str]] = []
 
     def sweep(store: Path, *options: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "fer_ray", "sweep", "--profile", "fast", *options]
+        command = [sys.executable, "-m", "fer_ray", "sweep", *ON_RAY, "--profile", "fast", *options]
         where = ("--source", str(many), "--store", str(store))
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen([*command, *where], text=True, **pipes))  # type: ignore[call-overload]
@@ -146,7 +147,17 @@ def signal_while_ray_starts(process: "subprocess.Popen[str]", number: int) -> No
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_sigterm_of_extract_while_ray_starts(tiny_corpus: Path, tmp_path: Path) -> None:
-    job = [sys.executable, "-m", "fer_ray", "extract", "--data", tiny_corpus, "--out", tmp_path]
+    job = [
+        sys.executable,
+        "-m",
+        "fer_ray",
+        "extract",
+        *ON_RAY,
+        "--data",
+        tiny_corpus,
+        "--out",
+        tmp_path,
+    ]
     extract = subprocess.Popen(
         [str(word) for word in job], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -37,7 +37,7 @@ def test_stop_commits_before_waiting_for_tasks(
         return iter(())
 
     monkeypatch.setattr(block_tasks, "_finish", finished)
-    settings = Settings(extract=FAST, execution=Execution(block_images=1))
+    settings = Settings(extract=FAST, execution=Execution(block_images=1, executor="ray"))
     with pytest.raises(StoppedError, match="are committed"):
         run_sweep(
             SweepRequest(
