@@ -29,6 +29,7 @@ from fer_ray.schemas import frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.root import Execution
+from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.staging import StagedRows
 from fer_ray.vocabulary import Stage, Status
 
@@ -122,7 +123,7 @@ def extract_in_process(
         UserError: As for `ExtractBlock`.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in a worker of Ray, with the same rounding
-    workers = min(execution.workers or os.cpu_count() or 1, len(blocks))
+    workers = min(execution.workers or available_cpus(), len(blocks))
     left: queue.SimpleQueue[pa.Table] = queue.SimpleQueue()
     for block in blocks:
         left.put(block)

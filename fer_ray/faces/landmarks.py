@@ -128,8 +128,7 @@ def import_dlib() -> ModuleType:
         import dlib
     except ImportError as problem:
         raise UserError(
-            f"dlib cannot be imported ({problem}). Install a wheel with pip install dlib-bin, or "
-            "compile it with pip install dlib."
+            f"dlib cannot be imported ({problem}). Run pip install --force-reinstall dlib-bin."
         ) from None
     return dlib  # type: ignore[no-any-return]
 

@@ -9,10 +9,11 @@ from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
 from fer_ray.pipelines.sweeps.planning import list_source, plan_work, require_intact_source
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.settings.root import Execution
+from fer_ray.storage.environment import available_cpus
 
 MAX_PROBED = 16  # images
 MAX_PROBE_S = 30.0  # after which no further image is probed
-RAY_START_S = 6.0  # on two processors, until the first task runs; a cluster is already running
+RAY_START_S = 6.0  # on two CPUs, until the first task runs; a cluster is already running
 
 
 def plan_sweep(request: SweepRequest) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def plan_sweep(request: SweepRequest) -> dict[str, Any]:
 
     Returns:
         `planned` by kind of work, `core_hours` and, among others, `workers`, which is 0 if the
-        cluster has no processors yet, and `seconds_expected`, which then is None.
+        cluster has no CPUs yet, and `seconds_expected`, which then is None.
     """
     with prepare_sweep(request) as sweep:
         return _estimate(sweep)
@@ -85,14 +86,10 @@ def _probe(sweep: SweepContext) -> dict[str, Any]:
 
 def _count_workers(execution: Execution, on_cluster: bool) -> int:
     if not on_cluster:
-        return execution.workers or _count_processors()
+        return execution.workers or available_cpus()
     from fer_ray.execution.resources import CPU, cluster_total
     from fer_ray.execution.session import start_ray
 
     start_ray(execution)
-    processors = int(cluster_total(CPU))
-    return min(processors, execution.workers or processors)
-
-
-def _count_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = int(cluster_total(CPU))
+    return min(cpus, execution.workers or cpus)
