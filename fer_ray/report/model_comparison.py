@@ -12,7 +12,7 @@ from fer_ray.evaluation.comparison import PAIRED, compare
 from fer_ray.evaluation.experiment_groups import ExperimentGroup
 from fer_ray.evaluation.experiment_labels import describe_splits
 from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.report.figures import curves
+from fer_ray.report.figures import model_curves
 from fer_ray.report.figures.themed_picture import Picture, draw_picture
 from fer_ray.report.text import formatting
 
@@ -136,7 +136,7 @@ def comparison_pictures(run: RunResults, comparison: ModelComparison, number: in
         f"calibration-{number}",
         f"Calibration ({data}): share of correct predictions by probability of the predicted "
         f"class. {errors}.",
-        partial(curves.calibration, models[:MAX_CURVES]),
+        partial(model_curves.calibration, models[:MAX_CURVES]),
     )
     if len(models) == 2:
         return [calibration]
@@ -149,7 +149,7 @@ def _agreement_picture(comparison: ModelComparison, data: str, number: int) -> P
     return draw_picture(
         f"agreement-{number}",
         f"Share of equal predictions of each pair of models ({data}). {legend(comparison)}.",
-        partial(curves.agreement, shares, names),
+        partial(model_curves.agreement, shares, names),
     )
 
 
@@ -171,13 +171,13 @@ def learning_pictures(run: RunResults) -> list[Picture]:
                 f"{describe_splits(item.summary)}), {_describe_learning(history)}"
             )
             name = f"learning-{len(pictures)}"
-            pictures.append(draw_picture(name, alt, partial(curves.learning, history)))
+            pictures.append(draw_picture(name, alt, partial(model_curves.learning, history)))
     return pictures
 
 
 def _describe_learning(history: pd.DataFrame) -> str:
     """Where the mean validation loss has its minimum, and whether it was still decreasing."""
-    common = curves.shared_epochs(history)
+    common = model_curves.shared_epochs(history)
     losses = common.groupby("epoch")["validation_loss"].mean()
     complete = len(common) == len(history)
     scope = "" if complete else f" of the {len(losses)} epochs that all trials have"

@@ -12,8 +12,8 @@ from fer_ray.evaluation.comparison import compare
 from fer_ray.evaluation.experiment_groups import group_experiments
 from fer_ray.evaluation.results import read_results
 from fer_ray.report import experiment_tables, model_comparison
-from fer_ray.report.figures import curves
-from fer_ray.report.figures.curves import reliability
+from fer_ray.report.figures import model_curves
+from fer_ray.report.figures.model_curves import reliability
 from fer_ray.report.run_page import write_report
 from fer_ray.report.text import published_results
 from fer_ray.report.theme import LIGHT
@@ -196,10 +196,10 @@ def test_results_next_to_the_study_networks(
 
 def test_learning_curves_average_common_epochs(run_dir: Path) -> None:
     (history,) = read_results(run_dir).histories.values()
-    assert curves.shared_epochs(history).equals(history)
+    assert model_curves.shared_epochs(history).equals(history)
     early = history[(history["trial"] != 1) | (history["epoch"] < 3)]
-    assert sorted(curves.shared_epochs(early)["epoch"].unique()) == [0, 1, 2]
-    figure = curves.learning(early, LIGHT)
+    assert sorted(model_curves.shared_epochs(early)["epoch"].unique()) == [0, 1, 2]
+    figure = model_curves.learning(early, LIGHT)
     means = [line for line in figure.axes[0].lines if line.get_linewidth() > 1]
     assert [len(line.get_xdata()) for line in means] == [3, 3]
     own = [line for line in figure.axes[0].lines if line.get_linewidth() < 1]
