@@ -78,14 +78,17 @@ def plan_extraction(
         return plan
     if fresh:
         return replace(plan, finished=None)
-    changes = _changed_settings(plan, plan.finished) or _other_source(plan, plan.finished)
+    same_files = plan.finished["source_digest"] == plan.source_digest
+    changes = _changed_settings(plan, plan.finished)
+    if not changes and not same_files:
+        changes = _other_source(plan, plan.finished)
     if changes:
         raise MismatchError(
             f"{out} has frames of another run: {'; '.join(changes)}.\n"
             "Pass another --out to preserve them, or --fresh to replace them."
         )
     is_complete = finished_extraction(out) is not None
-    if is_complete and plan.finished["source_digest"] == plan.source_digest:
+    if is_complete and same_files:
         return plan
     return replace(plan, finished=None, reuses_rows=is_complete)
 
