@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.execution.chain import POSITION, task_result, write_rows
+from fer_ray.execution.chain import task_result, write_rows
 from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import list_source
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 
 BLOCK_IMAGES = 32  # a quarter of the largest block of a long job, so the driver dispatches more
 BLOCKS_PER_WAITING_WORKER = 6

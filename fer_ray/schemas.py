@@ -26,6 +26,12 @@ LISTING_FIELDS = (
 
 LISTING_SCHEMA = pa.schema(LISTING_FIELDS)
 
+# Of tables that may have several rows per image.
+FACE_FIELDS = (
+    pa.field("face_index", pa.int16(), nullable=False),  # from 0, the largest face first
+    pa.field("face_id", pa.string()),  # from content and box, stable across jobs; null: no face
+)
+
 OUTCOME_FIELDS = (
     pa.field("status", pa.string(), nullable=False),  # Status
     pa.field("stage", pa.string(), nullable=False),  # Stage
@@ -97,8 +103,12 @@ def prediction_fields(labels: tuple[str, ...]) -> list[pa.Field]:
 
 
 def predicted_images_schema(labels: tuple[str, ...]) -> pa.Schema:
-    """Schema of `DIR/predictions/*.parquet` of `fer-ray predict`: one row per image."""
-    return pa.schema([*LISTING_FIELDS, *OUTCOME_FIELDS, *prediction_fields(labels)])
+    """Schema of `DIR/predictions/*.parquet` of `fer-ray predict`.
+
+    One row per face of each image, or one row without a face.
+    """
+    fields = [*LISTING_FIELDS, *FACE_FIELDS, *OUTCOME_FIELDS, *prediction_fields(labels)]
+    return pa.schema(fields)
 
 
 # `DIR/trials/*.parquet`: one row per trial (or fold), one file per experiment. An experiment is a
@@ -207,8 +217,7 @@ READINGS_SCHEMA = pa.schema(
 RESULT_FIELDS = (
     pa.field("sha256", pa.string(), nullable=False),
     pa.field("recipe", pa.string(), nullable=False),
-    pa.field("face_index", pa.int16(), nullable=False),  # from 0, the largest face first
-    pa.field("face_id", pa.string()),  # from content and box, stable across sweeps; null: no face
+    *FACE_FIELDS,
     *(field for field in OUTCOME_FIELDS if field.name != "sha256"),
     pa.field("sweep", pa.string(), nullable=False),
 )
@@ -222,6 +231,17 @@ def results_schema(feature_widths: dict[str, int]) -> pa.Schema:
     """
     features = [pa.field(feature_column(name), pa.list_(pa.float32())) for name in feature_widths]
     return pa.schema([*map(_with_plain_list, RESULT_FIELDS), *features])
+
+
+def complete_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Cast a table to `schema`; columns that it does not have become null, others are dropped."""
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _with_plain_list(field: pa.Field) -> pa.Field:

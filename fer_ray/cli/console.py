@@ -80,8 +80,8 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
     console.print(f"rows: {RunFolder(out).frames}", markup=False)
 
 
-def _counts(header: str, counts: dict[str, int]) -> Table:
-    table = Table(header, "images", box=None, pad_edge=False)
+def _counts(header: str, counts: dict[str, int], unit: str = "images") -> Table:
+    table = Table(header, unit, box=None, pad_edge=False)
     for name, count in counts.items():
         table.add_row(name, str(count))
     return table
@@ -171,7 +171,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
     if record.get("already_finished"):
         console.print("These predictions were already finished; nothing was recomputed.")
     console.print(_counts("status", record["counts"]))
-    console.print(_counts("prediction", record["predicted"]))
+    console.print(_counts("prediction", record["predicted"], "faces"))
     _print_quality(record["data"])
     for line in prediction_lines(record, out):
         console.print(line, markup=False)

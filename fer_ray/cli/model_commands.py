@@ -8,14 +8,16 @@ import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on
 from fer_ray.cli.options import (
+    FACES,
     JSON,
     LANDMARK_MODEL,
     LAYOUT,
     OUT,
     SHOW_FACES,
     WEIGHTS,
+    WORKERS,
     parse_weights,
-    setting_option,
+    settings_from,
 )
 
 
@@ -56,6 +58,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @LAYOUT
 @LANDMARK_MODEL
 @WEIGHTS
+@FACES
 @click.option(
     "--sheet",
     is_flag=True,
@@ -63,23 +66,23 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 )
 @SHOW_FACES
 @click.option("--fresh", is_flag=True, help="Replace other predictions in --out.")
-@setting_option("execution.workers", "--workers", type=click.IntRange(min=1))
+@WORKERS
 @JSON
-def predict(model: Path, out: Path, images: tuple[Path, ...], workers: int | None, as_json: bool,
-            weights: tuple[str, ...], landmark_model: str | None, layout: str | None,
+def predict(model: Path, out: Path, images: tuple[Path, ...], weights: tuple[str, ...],
+            sheet: bool, show_faces: bool, fresh: bool, as_json: bool,
             **options: Any) -> None:  # fmt: skip
     """Predict IMAGES (files, folders or CSV files) with the bundle MODEL."""
+    settings = settings_from(options)
     from fer_ray.cli import console
     from fer_ray.pipelines.predict import run_predict
-    from fer_ray.settings.root import Execution
 
-    execution = Execution(workers=workers)
-    options["weights"] = parse_weights(weights)
-    options["landmark_model"] = Path(landmark_model) if landmark_model else None
-    if layout is not None:
-        options["layout"] = layout
+    extract = settings.extract
     with locked_run_folder(out, create=True):
-        record = run_predict(model, [*images], out, execution, progress_on(as_json), **options)
+        record = run_predict(
+            model, [*images], out, settings.execution, progress_on(as_json),
+            extract.selection.layout, extract.landmarks.model, parse_weights(weights),
+            settings.sweep.faces, fresh, sheet, show_faces,
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:

@@ -96,7 +96,8 @@ def settings_from(options: dict[str, Any]) -> Settings:
     `--set` takes precedence over `--settings`, and other options over both.
 
     Args:
-        options: Values of the options in `COMMON` and of all options that set a setting.
+        options: Values of all options that set a setting, and of `--settings` and `--set` if the
+            command has them.
 
     Raises:
         UserError: A setting is unknown or out of range.
@@ -105,8 +106,8 @@ def settings_from(options: dict[str, Any]) -> Settings:
     setting_options = {
         option.name: option for option in command.params if isinstance(option, SettingOption)
     }
-    overrides = [*options.pop("overrides")]
-    file = options.pop("settings_file")
+    overrides = [*options.pop("overrides", ())]
+    file = options.pop("settings_file", None)
     for name, value in options.items():
         if value is not None and value != ():
             overrides.append(setting_options[name].override(value))
@@ -149,6 +150,7 @@ WEIGHTS = click.option(
 )  # fmt: skip
 LAYOUT = setting_option("extract.selection.layout", "--layout")
 LANDMARK_MODEL = setting_option("extract.landmarks.model", "--landmark-model")
+FACES = setting_option("sweep.faces", "--faces")
 WORKERS = setting_option("execution.workers", "--workers")
 GPUS = setting_option("execution.gpus_per_worker", "--gpus-per-worker")
 PROFILE = setting_option("profile", "--profile")
@@ -228,7 +230,7 @@ SWEEP = _combine(
     LANDMARK_MODEL,
     MODEL,
     WEIGHTS,
-    setting_option("sweep.faces", "--faces"),
+    FACES,
     setting_option("sweep.gone", "--gone"),
     setting_option("sweep.retry", "--retry"),
     setting_option("sweep.max_error_share", "--max-error-share"),

@@ -27,13 +27,11 @@ def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
 
 
 def _evaluated_images(evaluation: dict[str, Any]) -> str:
-    left_out = evaluation["left_out_trained_on"]
-    left_out += sum(evaluation["left_out_unknown_class"].values())
     text = f"{evaluation['answered']} of {evaluation['judged']} labelled images have a face"
-    if left_out:
+    if left_out := evaluation["labelled"] - evaluation["judged"]:
         text += (
-            f"; {left_out} more were left out: the model was trained on them, or does not know "
-            "their class"
+            f"; {left_out} more were left out: the model was trained on them, does not know their "
+            "class, or predicted several faces in them"
         )
     return f"{text}."
 

@@ -31,7 +31,7 @@ def evaluate_predictions(
     """Evaluate predictions, with 95 % intervals.
 
     Args:
-        rows: Predictions of `fer-ray predict`.
+        rows: Predictions of `fer-ray predict`, as from `face_rows.one_row_per_image`.
         labels: Emotions that the model was trained on.
         trained_on: Hex SHA-256 of the files that it was fitted on.
         experiment: Name, classifier and feature set of the experiment that it comes from.
@@ -52,6 +52,7 @@ def evaluate_predictions(
     evaluation: dict[str, Any] = {
         "labelled": len(labelled),
         "left_out_trained_on": int(labelled["sha256"].isin(trained_on).sum()),
+        "left_out_several_faces": int((labelled["faces"] > 1).sum()),
         "left_out_unknown_class": {name: int(other_classes[name]) for name in other_classes.index},
         "judged": len(evaluable),
         "answered": len(predictions),
@@ -71,10 +72,11 @@ def select_evaluable(
     """Select the labelled rows on which the model can be evaluated.
 
     Images that it was trained on (by the hashes of their files) are excluded, and so are those of
-    classes that it does not predict.
+    classes that it does not predict. An image with predictions for several faces is excluded as
+    well, because its label does not say which face it describes.
     """
-    known = rows["emotion"].isin(labels)
-    return rows[known & ~rows["sha256"].isin(trained_on)]
+    known, single = rows["emotion"].isin(labels), rows["faces"] <= 1
+    return rows[known & single & ~rows["sha256"].isin(trained_on)]
 
 
 def to_predictions(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:

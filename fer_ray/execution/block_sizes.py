@@ -3,8 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from fer_ray.execution.chain import POSITION
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 
 LEAST_BLOCK_IMAGES = 8  # smaller blocks are mostly overhead
 TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first ones

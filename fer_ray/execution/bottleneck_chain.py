@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import POSITION, count_written, task_result, write_rows
+from fer_ray.execution.chain import count_written, task_result, write_rows
 from fer_ray.execution.resources import processor_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
 from fer_ray.features.steps import pixels
@@ -23,7 +23,7 @@ from fer_ray.networks.bottleneck_plan import BottleneckPlan, compute_rows, load_
 from fer_ray.networks.crop_cache import CropSource
 from fer_ray.networks.library_messages import filter_stderr
 from fer_ray.networks.network import Backbone
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 
 PIXELS = "pixels"  # column: (size × size) bytes of a crop
 # Ray warns about each pool that restarting its actors requires their arguments. Ray Data does keep

@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded, shared_guard
-from fer_ray.schemas import frames_schema
+from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
-POSITION = "position"  # column: position of a row in the listing
 MOST_IN_PROCESS = 48  # images; with more of them, the start of Ray pays off
 STUCK = (
     "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
@@ -64,39 +63,40 @@ class ExtractBlock:
         """Extract the images of a block of listed rows with their `POSITION`.
 
         Returns:
-            The rows in the order of the block, with all columns of `schema`.
+            One or more rows per image, in the order of the block: all columns of `schema`, and the
+            `POSITION` of the image.
 
         Raises:
             UserError: The child process cannot work, because a model is missing or memory is short.
         """
-        listed = block.drop_columns([POSITION])
-        rows = [self._row(guard, listed.slice(row, 1)) for row in range(block.num_rows)]
-        return pa.concat_tables(rows)
+        images = (block.slice(number, 1) for number in range(block.num_rows))
+        return pa.concat_tables([self._rows_of(guard, image) for image in images])
 
-    def write(self, rows: pa.Table, block: pa.Table) -> int:
-        """Store the rows of a block, and return their number."""
-        self.staged.write_at(rows, block[POSITION].to_numpy())
-        return int(rows.num_rows)
+    def write(self, rows: pa.Table) -> int:
+        """Store the rows of a block, and return the number of its images."""
+        positions = rows[POSITION].to_numpy()
+        self.staged.write_at(rows.drop_columns([POSITION]), positions)
+        return len(np.unique(positions))
 
-    def _row(self, guard: Guard, row: pa.Table) -> pa.Table:
-        answer = describe_guarded(guard, (self.root, row))
+    def _rows_of(self, guard: Guard, image: pa.Table) -> pa.Table:
+        listed = image.drop_columns([POSITION])
+        answer = describe_guarded(guard, (self.root, listed))
         if isinstance(answer, Fault):
-            failure = {
-                "status": answer.status.value,
-                "stage": answer.stage or Stage.DECODE.value,
-                "error": answer.error,
-                **dict(self.constants),
-            }
-            answer = row
-            for name, value in failure.items():
-                answer = answer.append_column(name, pa.array([value], pa.string()))
-        columns = [
-            answer[field.name].cast(field.type)
-            if field.name in answer.column_names
-            else pa.nulls(answer.num_rows, field.type)
-            for field in self.schema
-        ]
-        return pa.table(columns, schema=self.schema)
+            answer = self._failed_row(listed, answer)
+        rows = complete_columns(answer, self.schema)
+        return rows.append_column(POSITION, image[POSITION].take([0] * rows.num_rows))
+
+    def _failed_row(self, listed: pa.Table, fault: Fault) -> pa.Table:
+        failure = {
+            "face_index": 0,
+            "status": fault.status.value,
+            "stage": fault.stage or Stage.DECODE.value,
+            "error": fault.error,
+            **dict(self.constants),
+        }
+        for name, value in failure.items():
+            listed = listed.append_column(name, pa.array([value]))
+        return listed
 
 
 def runs_in_process(execution: Execution, images: int) -> bool:
@@ -117,7 +117,7 @@ def extract_in_process(
         execution: Workers, and the time limit of an image.
 
     Yields:
-        Numbers of rows as they are stored.
+        Numbers of images as their rows are stored.
 
     Raises:
         UserError: As for `ExtractBlock`.
@@ -150,7 +150,7 @@ def _work(
     try:
         while True:
             block = left.get_nowait()
-            results.put(task.write(task.rows(guard, block), block))
+            results.put(task.write(task.rows(guard, block)))
     except queue.Empty:
         return
     except BaseException as problem:
@@ -168,7 +168,7 @@ def extract_on_ray(
         execution: Workers, and the time limit of an image.
 
     Yields:
-        Numbers of rows as they are stored.
+        Numbers of images as their rows are stored.
 
     Raises:
         UserError: Storage is not shared by all nodes, or as for `ExtractBlock`.
@@ -223,7 +223,7 @@ def _extract_on_node(
         return task_result(0, str(problem))
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
     require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
-    return task_result(task.write(rows, block))
+    return task_result(task.write(rows))
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:

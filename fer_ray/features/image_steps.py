@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from fer_ray.features import steps
+from fer_ray.features.face_rows import number_faces
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.sweeping import Faces
 from fer_ray.vocabulary import Stage
@@ -62,7 +63,7 @@ class ImageSteps:
             enter: Called with the name of each stage as it begins.
 
         Returns:
-            One row per face, or one with the reason for failure.
+            One row per face with its index and ID, or one with the reason for failure.
         """
         settings = self.settings
         enter(Stage.CROP)
@@ -76,6 +77,7 @@ class ImageSteps:
         if self.predict is not None:
             table = self.predict.add_backbone_features(table)
         table = steps.features(table, settings.features.sets, settings.crop.size_px)
+        table = number_faces(table)
         return table if self.predict is None else self.predict(table)
 
 
@@ -90,7 +92,7 @@ class ExtractImage(ImageSteps):
             enter: Called with the name of each stage as it begins.
 
         Returns:
-            The row with all columns of an extraction and, with a model, its predictions.
+            As for `finish`: all columns of an extraction and, with a model, its predictions.
         """
         root, row = image
         enter(Stage.DECODE)

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_ray import __version__
 from fer_ray.execution.block_sizes import LEAST_BLOCK_IMAGES, block_size, split_blocks
@@ -25,14 +25,16 @@ from fer_ray.pipelines.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.reuse_rows import reuse_rows
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.root import Execution
+from fer_ray.settings.sweeping import Faces
 from fer_ray.storage.files import remove, write_json
-from fer_ray.storage.parquet import read_table, write_table
+from fer_ray.storage.parquet import count_values, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
+RECORD_COLUMNS = ["status", "cascade", "mode", "width", "height"]  # that a record summarises
 
 
 def extract(
@@ -44,7 +46,7 @@ def extract(
         plan: From `plan_extraction`. A finished one is returned unchanged.
         out: Run folder, locked by the caller.
         execution: Workers and block size.
-        advance: Called with the number of rows just finished.
+        advance: Called with the number of images just finished.
 
     Returns:
         The record, as in `extract.json`.
@@ -61,7 +63,8 @@ def extract(
     seconds = time.monotonic() - started
     staged.assemble(run.frames, schema)
     write_table(plan.listing.files(), run.frames_files)
-    record = build_record(plan, run.frames, seconds, count)
+    images = read_table(run.frames, columns=RECORD_COLUMNS)
+    record = build_record(plan, images, seconds, count)
     write_json(record, run.extract_record)
     staged.remove()
     logger.info("extracted %d images in %.1f s", count, seconds)
@@ -76,18 +79,20 @@ def extract_missing(
     schema: pa.Schema,
     predict: Predict | None = None,
     constants: tuple[tuple[str, str], ...] = (),
+    faces: Faces = "one",
     sources: tuple[Path, ...] = (),
 ) -> int:
-    """Extract the rows that `staged` does not have yet, and return their number.
+    """Extract the images that `staged` does not have rows of yet, and return their number.
 
     Args:
         plan: What to extract.
         staged: Where rows are stored.
         execution: Executor, workers and block size.
-        advance: Called with the number of rows just finished.
+        advance: Called with the number of images just finished.
         schema: Columns to store.
         predict: Adds the columns of a model's predictions. None: no predictions.
         constants: Values of columns that every row has, also one of a file that crashes.
+        faces: Which faces of an image have rows.
         sources: Further folders that all nodes must have access to.
     """
     root, table = plan.listing.root.resolve(), plan.listing.table
@@ -99,17 +104,17 @@ def extract_missing(
     if not left:
         return 0
     settings = plan.settings.model_copy(update={"selection": Selection()})  # the same child process
-    task = ExtractBlock(ExtractImage(settings, predict=predict), root, staged, schema, constants)
+    task = ExtractBlock(ExtractImage(settings, faces, predict), root, staged, schema, constants)
     if runs_in_process(execution, left):
         blocks = split_blocks(table, staged, execution.block_images or LEAST_BLOCK_IMAGES)
         with handle_sigterm(terminate):
-            for rows in extract_in_process(blocks, task, execution):
-                advance(rows)
+            for images in extract_in_process(blocks, task, execution):
+                advance(images)
         return left
     workers = ensure_ray(execution)
     require_shared(staged.folder, root, *sources)
-    for rows in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):
-        advance(rows)
+    for images in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):
+        advance(images)
     return left
 
 
@@ -122,15 +127,24 @@ def _blocks(
     return split_blocks(table, staged, size, workers)
 
 
-def build_record(plan: ExtractionPlan, frames: Path, seconds: float, count: int) -> dict[str, Any]:
-    """The record of a finished table `frames`, of which this job extracted `count` images."""
-    columns = ["status", "cascade", "mode", "width", "height"]
-    rows = read_table(frames, columns=columns).to_pandas()
-    if len(rows) != plan.listing.table.num_rows:
-        raise RuntimeError(f"{len(rows)} rows for {plan.listing.table.num_rows} listed images")
-    statuses, cascades = Counter(rows["status"]), Counter(rows["cascade"].dropna())
-    decoded = rows[~rows["status"].isin([Status.UNREADABLE, Status.TOO_LARGE])]
-    sizes = Counter(f"{w:.0f}×{h:.0f}" for w, h in zip(decoded.width, decoded.height, strict=True))
+def build_record(
+    plan: ExtractionPlan, images: pa.Table, seconds: float, count: int
+) -> dict[str, Any]:
+    """Build the record of a finished table.
+
+    Args:
+        plan: What was extracted.
+        images: One row per image, with `RECORD_COLUMNS`.
+        seconds: Duration of the extraction.
+        count: Number of images that this job extracted.
+    """
+    if images.num_rows != plan.listing.table.num_rows:
+        raise RuntimeError(f"{images.num_rows} images, {plan.listing.table.num_rows} were listed")
+    statuses, cascades = count_values(images["status"]), count_values(images["cascade"])
+    rejected = pa.array([Status.UNREADABLE.value, Status.TOO_LARGE.value])
+    decoded = images.filter(pc.invert(pc.is_in(images["status"], rejected)))
+    sides = (decoded[side].cast(pa.string()) for side in ("width", "height"))
+    sizes = count_values(pc.binary_join_element_wise(*sides, "×"))
     return {
         "schema_version": SCHEMA_VERSION,
         "fer_ray_version": __version__,
@@ -140,7 +154,7 @@ def build_record(plan: ExtractionPlan, frames: Path, seconds: float, count: int)
         "data": {
             **plan.listing.summary,
             "sizes": dict(sizes.most_common(10)),
-            "modes": dict(Counter(decoded["mode"]).most_common()),
+            "modes": dict(count_values(decoded["mode"]).most_common()),
         },
         "counts": {status.value: statuses[status] for status in Status if statuses[status]},
         "cascades": {name: cascades[name] for name in CASCADES},

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,21 @@ import pyarrow.compute as pc
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.execution.progress import Progress
 from fer_ray.faces.crops import cascade_file
+from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.models.bundles.prediction_step import PredictionStep
-from fer_ray.pipelines.extract import Advance, build_record, extract_missing
+from fer_ray.pipelines.extract import RECORD_COLUMNS, Advance, build_record, extract_missing
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.schemas import predicted_images_schema
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Layout, Selection, extract_fingerprint
 from fer_ray.settings.root import Execution
+from fer_ray.settings.sweeping import Faces
 from fer_ray.sources.datasets.listing import require_output_outside
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json, remove, write_json
-from fer_ray.storage.parquet import count_rows, read_table
+from fer_ray.storage.parquet import count_rows, count_values, read_table
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder
 from fer_ray.storage.staging import StagedRows
 
@@ -40,11 +41,13 @@ class PredictionPlan:
             includes the bundle.
         bundle: The bundle; workers load its model.
         weights: Files of weights by backbone, instead of the defaults.
+        faces: Which faces of an image have rows.
     """
 
     extraction: ExtractionPlan
     bundle: Bundle
     weights: WeightOverrides = ()
+    faces: Faces = "one"
 
 
 def plan_prediction(
@@ -54,6 +57,7 @@ def plan_prediction(
     layout: Layout = "auto",
     landmark_model: Path | None = None,
     weights: WeightOverrides = (),
+    faces: Faces = "one",
     fresh: bool = False,
 ) -> PredictionPlan:
     """Open the bundle, list the images and compare them with the contents of `out`.
@@ -65,12 +69,13 @@ def plan_prediction(
         layout: Layout of the folders.
         landmark_model: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
-        fresh: Replace predictions of other images or by another bundle.
+        faces: Which faces of an image have rows.
+        fresh: Replace predictions of other images, of other faces or by another bundle.
 
     Raises:
         UserError: The bundle cannot be used, or images or a model are missing.
-        MismatchError: `out` has predictions for other images or by another bundle, and `fresh` is
-            not set.
+        MismatchError: `out` has predictions of other images, of other faces or by another bundle,
+            and `fresh` is not set.
     """
     opened = read_bundle(bundle)
     settings = opened.settings(landmark_model)
@@ -83,15 +88,17 @@ def plan_prediction(
     listing = list_images(images, settings.selection)
     require_output_outside(out, listing.root, listing.summary["layout"])
     model = opened.manifest.recipe.landmark_model_sha256
+    rows = extract_fingerprint(settings, model)
     extraction = ExtractionPlan(
         listing,
         settings,
-        fingerprint({"rows": extract_fingerprint(settings, model), "bundle": opened.sha256}),
+        fingerprint({"rows": rows, "bundle": opened.sha256, "faces": faces}),
         listing.digest(),
         _finished_record(out),
         time.monotonic() - started,
     )
-    return PredictionPlan(_compare_with_finished(extraction, opened, out, fresh), opened, weights)
+    plan = PredictionPlan(extraction, opened, weights, faces)
+    return replace(plan, extraction=_compare_with_finished(plan, out, fresh))
 
 
 def _finished_record(out: Path) -> dict[str, Any] | None:
@@ -99,23 +106,23 @@ def _finished_record(out: Path) -> dict[str, Any] | None:
     return read_json(folder.record) if folder.predictions.is_dir() else None
 
 
-def _compare_with_finished(
-    plan: ExtractionPlan, bundle: Bundle, out: Path, fresh: bool
-) -> ExtractionPlan:
-    """The plan, with `finished` only if `out` has all predictions of exactly this plan."""
-    if plan.finished is None or fresh:
-        return replace(plan, finished=None)
-    changes = describe_changes(plan, plan.finished)
-    if changes and plan.finished.get("bundle", {}).get("sha256") != bundle.sha256:
+def _compare_with_finished(plan: PredictionPlan, out: Path, fresh: bool) -> ExtractionPlan:
+    """The extraction, with `finished` only if `out` has all predictions of exactly this plan."""
+    extraction, finished = plan.extraction, plan.extraction.finished
+    if finished is None or fresh:
+        return replace(extraction, finished=None)
+    changes = describe_changes(extraction, finished)
+    if changes and finished.get("bundle", {}).get("sha256") != plan.bundle.sha256:
         changes = ["they come from another bundle"]
+    elif changes and finished.get("faces") != plan.faces:
+        changes = [f"--faces was {finished.get('faces')}, is {plan.faces}"]
     if changes:
         raise MismatchError(
             f"{out} has other predictions: {'; '.join(changes)}.\n"
             "Pass another --out to preserve them, or --fresh to replace them."
         )
-    rows = count_rows(PredictionFolder(out).predictions)
-    is_complete = rows == plan.finished["data"]["selected"]
-    return plan if is_complete else replace(plan, finished=None)
+    is_complete = count_rows(PredictionFolder(out).predictions) == finished["rows"]
+    return extraction if is_complete else replace(extraction, finished=None)
 
 
 def predict(
@@ -152,6 +159,7 @@ def predict(
         schema,
         PredictionStep(folder_of_bundle, bundle.sha256, plan.weights),
         constants=(("bundle_sha256", bundle.sha256),),
+        faces=plan.faces,
         sources=(folder_of_bundle,),
     )
     seconds = time.monotonic() - started
@@ -164,11 +172,14 @@ def predict(
 
 
 def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:
-    counts = read_table(rows, columns=["predicted"])["predicted"].value_counts().to_pylist()
-    predicted = Counter({item["values"]: item["counts"] for item in counts})
+    columns = ["face_index", "predicted", *RECORD_COLUMNS]
+    table = read_table(rows, columns=columns)
+    predicted = count_values(table["predicted"])
     bundle = plan.bundle
     return {
-        **build_record(plan.extraction, rows, seconds, count),
+        **build_record(plan.extraction, one_row_per_image(table), seconds, count),
+        "faces": plan.faces,
+        "rows": table.num_rows,
         "bundle": {
             "sha256": bundle.sha256,
             "labels": list(bundle.manifest.labels),
@@ -186,16 +197,15 @@ def _evaluation(plan: PredictionPlan, rows: Path) -> dict[str, Any] | None:
     manifest = plan.bundle.manifest
     model = manifest.model
     experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
-    probabilities = [f"p_{name}" for name in manifest.labels]
-    columns = ["image_id", "subject", "emotion", "sha256", "predicted", *probabilities]
+    columns = ["image_id", "subject", "emotion", "face_index", "status", "sha256", "predicted"]
+    columns += [f"p_{name}" for name in manifest.labels]
     table = read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
     if not table.num_rows:
         return None
     from fer_ray.evaluation.labelled_predictions import evaluate_predictions
 
-    return evaluate_predictions(
-        table.to_pandas(), manifest.labels, plan.bundle.trained_on, experiment
-    )
+    images = one_row_per_image(table).to_pandas()
+    return evaluate_predictions(images, manifest.labels, plan.bundle.trained_on, experiment)
 
 
 def run_predict(
@@ -207,6 +217,7 @@ def run_predict(
     layout: Layout = "auto",
     landmark_model: Path | None = None,
     weights: WeightOverrides = (),
+    faces: Faces = "one",
     fresh: bool = False,
     sheet: bool = False,
     show_faces: bool = False,
@@ -222,7 +233,8 @@ def run_predict(
         layout: Layout of the folders.
         landmark_model: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
-        fresh: Replace predictions of other images or by another bundle.
+        faces: Which faces of an image have rows.
+        fresh: Replace predictions of other images, of other faces or by another bundle.
         sheet: Also write a contact sheet.
         show_faces: Show faces in the report.
 
@@ -230,7 +242,7 @@ def run_predict(
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    plan = plan_prediction(bundle, images, out, layout, landmark_model, weights, fresh)
+    plan = plan_prediction(bundle, images, out, layout, landmark_model, weights, faces, fresh)
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
     if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:

@@ -6,12 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.execution.chain import POSITION
 from fer_ray.schemas import LISTING_FIELDS
 from fer_ray.sources.datasets.listing import Listing
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import ERROR_STATUSES
 
 logger = logging.getLogger(__name__)

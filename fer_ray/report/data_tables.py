@@ -23,6 +23,8 @@ STATUS_MEANINGS = {
     Status.NO_FACE: "no cascade found a face",
     Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
     Status.NO_LANDMARKS: "dlib found no face in the crop",
+    Status.CRASHED: "the process died while processing the image",
+    Status.TIMED_OUT: "processing took longer than the time limit",
 }
 
 

@@ -10,6 +10,7 @@ from fer_ray.evaluation.labelled_predictions import (
 )
 from fer_ray.evaluation.results import ExperimentResults, RunResults
 from fer_ray.evaluation.summary import summarise
+from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.models.bundles.bundle_manifest import Evidence
 from fer_ray.report import data_tables, experiment_tables, run_figures
 from fer_ray.report.figures.landmark_plots import FaceSource
@@ -71,7 +72,7 @@ def write_prediction_report(
 def _read_transfer(out: Path, record: dict[str, Any], trained_on: frozenset[str]) -> Transfer:
     bundle = record["bundle"]
     evidence, labels = Evidence.model_validate(bundle["evidence"]), tuple(bundle["labels"])
-    rows = read_table(PredictionFolder(out).predictions).to_pandas()
+    rows = one_row_per_image(read_table(PredictionFolder(out).predictions)).to_pandas()
     for name in ("subject", "emotion", "predicted"):  # missing values as None, which is false
         rows[name] = rows[name].astype(object).where(rows[name].notna(), None)
     predictions = to_predictions(select_evaluable(rows, labels, trained_on), labels)

@@ -5,6 +5,7 @@ file from an untrusted source could run code. fer_ray never writes such columns,
 that has one by its schema.
 """
 
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ def write_table(table: pa.Table, file: Path) -> None:
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **TABLE_METADATA})
     pq.write_table(table, temporary, compression="zstd")
     publish_file(temporary, file)
+
+
+def count_values(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each value occurs in a column of strings; null is not counted."""
+    pairs = column.drop_null().value_counts().to_pylist()
+    return Counter({pair["values"]: pair["counts"] for pair in pairs})
 
 
 def count_rows(folder: Path) -> int | None:

@@ -16,13 +16,15 @@ from fer_ray.storage.parquet import TABLE_METADATA, read_table, write_table
 
 ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
 ROWS_PER_GROUP = 4_096
+POSITION = "position"  # column of a staged row: position of its image in the listing
 
 
 class StagedRows:
     """Finished blocks of an unfinished table, one file each.
 
     The name of a file gives the positions in the listing that its block covers. The remaining work
-    therefore follows from the names alone, for any block size.
+    therefore follows from the names alone, for any block size. A position may have several rows, so
+    each row also contains its `POSITION`; a finished table does not.
 
     Args:
         folder: Where the blocks are stored.
@@ -31,16 +33,20 @@ class StagedRows:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, table: pa.Table, start: int) -> None:
-        """Store the rows of positions `start …` of the listing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_table(table, self.folder / f"{start:010d}-{start + table.num_rows:010d}.parquet")
-
     def write_at(self, table: pa.Table, positions: NDArray[np.int64]) -> None:
-        """Store rows of these ascending positions, one file for each contiguous range."""
-        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-        for start, stop in pairwise([0, *breaks.tolist(), table.num_rows]):
-            self.write(table.slice(start, stop - start), int(positions[start]))
+        """Store rows, in one file for each contiguous range of positions.
+
+        Args:
+            table: Rows; of each position all of them.
+            positions: Their positions in the listing, ascending; equal ones are adjacent.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        table = table.append_column(POSITION, pa.array(positions, pa.int64()))
+        breaks = np.flatnonzero(np.diff(positions) > 1) + 1
+        for first, last in pairwise([0, *breaks.tolist(), table.num_rows]):
+            start, stop = positions[first], positions[last - 1] + 1
+            file = self.folder / f"{start:010d}-{stop:010d}.parquet"
+            write_table(table.slice(first, last - first), file)
 
     def spans(self) -> list[tuple[int, int, Path]]:
         """List the blocks in order: first position, position after the last, and file."""
@@ -91,14 +97,17 @@ class StagedRows:
         yield buffer
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Yield all rows in order, each position once.
+        """Yield all rows in order, those of each position once.
 
         Blocks may overlap: workers of a killed job can still write while the next job, with another
         block size, is running. Both write the same rows.
         """
+        schema = schema.append(pa.field(POSITION, pa.int64()))
         position = 0
-        for start, stop, file in self.spans():
-            yield read_table(file, schema=schema).slice(max(0, position - start))
+        for _, stop, file in self.spans():
+            table = read_table(file, schema=schema)
+            repeated = np.searchsorted(table[POSITION].to_numpy(), position)
+            yield table.slice(repeated).drop_columns([POSITION])
             position = max(position, stop)
 
     def remove(self) -> None:

@@ -21,6 +21,7 @@ def rows(*predictions: tuple[str | None, str | None, float]) -> pd.DataFrame:
             table[f"p_{name}"].append(p if name == predicted else (1 - p) / 2)
     frame = pd.DataFrame(table)
     frame["image_id"], frame["subject"] = frame["sha256"], None
+    frame["faces"] = frame["predicted"].notna().astype(int)
     return frame
 
 
@@ -63,6 +64,16 @@ def test_excluded_images_are_counted() -> None:
     assert evaluation["left_out_trained_on"] == 1
     assert evaluation["left_out_unknown_class"] == {"fear": 1}
     assert (evaluation["judged"], evaluation["figures"]["accuracy"]) == (1, 0.0)
+
+
+def test_images_with_several_faces_are_excluded() -> None:
+    labelled = rows(("happy", "happy", 0.9), ("happy", "neutral", 0.9), ("neutral", None, 0.0))
+    labelled.loc[1, "faces"] = 2
+    evaluation = evaluate_predictions(labelled, LABELS, set(), EXPERIMENT)
+    assert evaluation is not None
+    assert (evaluation["labelled"], evaluation["left_out_several_faces"]) == (3, 1)
+    assert (evaluation["judged"], evaluation["answered"]) == (2, 1)
+    assert evaluation["figures"]["accuracy"] == 1
 
 
 def test_classes_without_faces() -> None:

@@ -2,8 +2,11 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from PIL import Image
 
 from fer_ray.errors import MismatchError, UserError
@@ -11,10 +14,14 @@ from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.predict import plan_prediction, predict, run_predict
+from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.schemas import LISTING_FIELDS, predicted_images_schema
 from fer_ray.settings.extraction import Selection
-from fer_ray.settings.root import Execution
+from fer_ray.settings.root import Execution, Settings
+from fer_ray.settings.sweeping import Faces, SweepSettings
 from fer_ray.sources.datasets.several_sources import list_images
+from fer_ray.storage.locks import lock_folder
 from tests.conftest import FerRay
 
 
@@ -126,6 +133,56 @@ def test_unlabelled_images_are_not_evaluated(
     assert "No image is labelled, so the predictions are not evaluated." in done.stdout
     assert "without a label" not in done.stdout
     assert "report:" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def groups(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face, two faces side by side, and a file that is not an image, all labelled."""
+    root = tmp_path_factory.mktemp("groups")
+    files = list_images([corpus], Selection()).table["path"].to_pylist()[::7][:2]
+    large, small = (cv2.imread(str(corpus / file), cv2.IMREAD_GRAYSCALE) for file in files)
+    small = cv2.resize(small, None, fx=0.6, fy=0.6)
+    ground = np.full((large.shape[0], small.shape[1]), 128, np.uint8)
+    ground[: small.shape[0]] = small
+    (root / "happy").mkdir()
+    cv2.imwrite(str(root / "happy" / "pair.png"), np.hstack([large, ground]))
+    cv2.imwrite(str(root / "happy" / "single.png"), large)
+    (root / "happy" / "broken.png").write_bytes(b"no image")
+    return root
+
+
+@pytest.mark.parametrize(("faces", "rows"), [("one", 3), ("largest", 3), ("all", 4)])
+def test_rows_of_faces_equal_those_of_a_sweep(
+    groups: Path, kept_bundle: Path, tmp_path: Path, faces: Faces, rows: int
+) -> None:
+    out, store = tmp_path / "out", tmp_path / "store"
+    execution = Execution(executor="in-process")
+    with lock_folder(out):
+        record = run_predict(kept_bundle, [groups], out, execution, silent, faces=faces, sheet=True)
+    predicted = pq.read_table(out / "predictions")
+    assert predicted.num_rows == rows == record["rows"]
+    assert sum(record["counts"].values()) == 3 == record["data"]["selected"]
+    assert sum(record["predicted"].values()) == predicted["predicted"].drop_null().length()
+    sweep = SweepSettings(faces=faces, fuse_images=0)
+    settings = Settings(sweep=sweep, execution=execution)
+    run_sweep(SweepRequest(str(groups), str(store), settings, silent, model=kept_bundle))
+    results = DeltaTable(str(store / "results")).to_pyarrow_table()
+    common = [name for name in predicted.column_names if name in results.column_names]
+    assert {"face_index", "face_id", "box_xywh", "predicted", "bundle_sha256"} <= {*common}
+    keys = [("sha256", "ascending"), ("face_index", "ascending")]
+    read = predicted.filter(predicted["sha256"].is_valid()).select(common).sort_by(keys)
+    assert read.to_pylist() == results.select(common).sort_by(keys).to_pylist()
+    evaluation = record["evaluation"]
+    assert evaluation["labelled"] == 3
+    assert evaluation["left_out_several_faces"] == (faces == "all")
+    assert (out / "sheet.png").exists()
+
+
+def test_other_faces_require_fresh(groups: Path, kept_bundle: Path, tmp_path: Path) -> None:
+    execution, single = Execution(), groups / "happy" / "single.png"
+    run_predict(kept_bundle, [single], tmp_path, execution, silent)
+    with pytest.raises(MismatchError, match="--faces was one, is all"):
+        plan_prediction(kept_bundle, [single], tmp_path, faces="all")
 
 
 def test_csv_of_files_elsewhere_is_refused(

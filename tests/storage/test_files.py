@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,8 +25,8 @@ def rows(start: int, stop: int) -> pa.Table:
 def test_missing_spans_follow_from_the_blocks(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
     assert list(staged.missing(10)) == [(0, 10)]
-    staged.write(rows(2, 5), 2)
-    staged.write(rows(7, 8), 7)
+    staged.write_at(rows(2, 5), np.arange(2, 5))
+    staged.write_at(rows(7, 8), np.arange(7, 8))
     assert list(staged.missing(10)) == [(0, 2), (5, 7), (8, 10)]
     (staged.folder / ".0000000000-0000000002.parquet.17.tmp").write_bytes(b"half")
     assert list(staged.missing(10)) == [(0, 2), (5, 7), (8, 10)]
@@ -38,7 +39,8 @@ def test_assembled_rows_do_not_depend_on_the_blocks(
     monkeypatch.setattr(staging, "ROWS_PER_GROUP", 10)
     staged = StagedRows(tmp_path / "partial" / "key")
     for start in reversed(range(0, 50, size)):
-        staged.write(rows(start, min(50, start + size)), start)
+        stop = min(50, start + size)
+        staged.write_at(rows(start, stop), np.arange(start, stop))
     staged.assemble(tmp_path / "final", SCHEMA, rows_per_file=20)
     assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 50))
     files = sorted((tmp_path / "final").iterdir())
@@ -49,14 +51,25 @@ def test_assembled_rows_do_not_depend_on_the_blocks(
 def test_overlapping_blocks_give_each_row_once(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
     for start, stop in ((0, 4), (0, 8), (4, 8), (6, 7), (7, 12), (12, 15)):
-        staged.write(rows(start, stop), start)
+        staged.write_at(rows(start, stop), np.arange(start, stop))
     staged.assemble(tmp_path / "final", SCHEMA)
     assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 15))
 
 
+def test_a_position_may_have_several_rows(tmp_path: Path) -> None:
+    staged = StagedRows(tmp_path / "partial" / "key")
+    staged.write_at(rows(0, 5), np.array([0, 1, 1, 1, 3]))
+    assert [span[:2] for span in staged.spans()] == [(0, 2), (3, 4)]
+    assert list(staged.missing(4)) == [(2, 3)]
+    staged.write_at(rows(1, 7), np.array([1, 1, 1, 2, 2, 3]))  # overlaps both
+    staged.assemble(tmp_path / "final", SCHEMA)
+    numbers = pq.read_table(tmp_path / "final", schema=SCHEMA)["n"].to_pylist()
+    assert numbers == [0, 1, 2, 3, 4, 5, 6]
+
+
 def test_assembling_twice_replaces_the_folder(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
-    staged.write(rows(0, 4), 0)
+    staged.write_at(rows(0, 4), np.arange(4))
     for _ in range(2):
         staged.assemble(tmp_path / "final", SCHEMA)
     assert pq.read_table(tmp_path / "final").num_rows == 4
@@ -99,7 +112,7 @@ def test_a_damaged_record_reads_as_none(tmp_path: Path) -> None:
 
 
 def fill_disk(disk: Path, staged: StagedRows) -> None:
-    staged.write(rows(0, 100), 0)
+    staged.write_at(rows(0, 100), np.arange(100))
     (disk / "film").write_bytes(bytes(2**24))
 
 

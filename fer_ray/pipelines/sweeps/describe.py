@@ -7,7 +7,12 @@ import pyarrow as pa
 from fer_ray.features import steps
 from fer_ray.features.image_steps import EnterStage, ImageSteps
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, require_same_recipe
-from fer_ray.schemas import RESULT_FIELDS, prediction_fields, results_schema
+from fer_ray.schemas import (
+    RESULT_FIELDS,
+    complete_columns,
+    prediction_fields,
+    results_schema,
+)
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.decoding import decode_bytes
@@ -43,20 +48,8 @@ class DescribeImage(ImageSteps):
         """
         enter(Stage.DECODE)
         decoded = decode_bytes(content, self.settings.decode)
-        table = steps.add_decoded(pa.table({"face_index": pa.array([0], pa.int16())}), [decoded])
-        return self._add_face_ids(self.finish(table, enter))
-
-    def _add_face_ids(self, table: pa.Table) -> pa.Table:
-        sha256, boxes = table["sha256"].to_pylist(), table["box_xywh"].to_pylist()
-        ids = [face_id(content, box) for content, box in zip(sha256, boxes, strict=True)]
-        order = pa.array(range(table.num_rows), pa.int16())
-        table = table.set_column(table.column_names.index("face_index"), "face_index", order)
-        return table.append_column("face_id", pa.array(ids, pa.string()))
-
-
-def face_id(sha256: str, box_xywh: list[int] | None) -> str | None:
-    """An identifier of a face that depends only on the image's content and the face's box."""
-    return f"{sha256[:32]}-{'-'.join(map(str, box_xywh))}" if box_xywh else None
+        table = pa.table({"sha256": [decoded.sha256]})
+        return self.finish(steps.add_decoded(table, [decoded]), enter)
 
 
 def schema_of(settings: ExtractSettings, labels: tuple[str, ...] = ()) -> pa.Schema:
@@ -82,14 +75,8 @@ def failed_rows(sha256: list[str], status: Status, stage: str, error: str) -> pa
 
 
 def complete_rows(table: pa.Table, schema: pa.Schema, recipe: str, sweep: str) -> pa.Table:
-    """Cast `table` to `schema` and add recipe and sweep; missing columns become null."""
+    """`table` with recipe and sweep, and with all columns of `schema`."""
     size = table.num_rows
     table = table.append_column("recipe", pa.array([recipe] * size, pa.string()))
     table = table.append_column("sweep", pa.array([sweep] * size, pa.string()))
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(size, field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    return complete_columns(table, schema)

@@ -136,6 +136,11 @@ def _exclusion_notes(evaluation: dict[str, Any]) -> list[str]:
         notes.append(
             f"Excluded: {evaluation['left_out_trained_on']} images that the model was trained on."
         )
+    if several := evaluation["left_out_several_faces"]:
+        notes.append(
+            f"Excluded: {several} images with predictions for several faces, since a label does "
+            "not say which face it describes."
+        )
     if evaluation["left_out_unknown_class"]:
         excluded = evaluation["left_out_unknown_class"]
         counts = ", ".join(f"{name} {count}" for name, count in excluded.items())
