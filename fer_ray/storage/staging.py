@@ -38,11 +38,11 @@ class StagedRows:
 
         Args:
             table: Rows; of each position all of them.
-            positions: Their positions in the listing, ascending; equal ones are adjacent.
+            positions: Their positions in the listing; equal ones are adjacent.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         table = table.append_column(POSITION, pa.array(positions, pa.int64()))
-        breaks = np.flatnonzero(np.diff(positions) > 1) + 1
+        breaks = np.flatnonzero(~np.isin(np.diff(positions), (0, 1))) + 1
         for first, last in pairwise([0, *breaks.tolist(), table.num_rows]):
             start, stop = positions[first], positions[last - 1] + 1
             file = self.folder / f"{start:010d}-{stop:010d}.parquet"

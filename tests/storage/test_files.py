@@ -62,9 +62,10 @@ def test_a_position_may_have_several_rows(tmp_path: Path) -> None:
     assert [span[:2] for span in staged.spans()] == [(0, 2), (3, 4)]
     assert list(staged.missing(4)) == [(2, 3)]
     staged.write_at(rows(1, 7), np.array([1, 1, 1, 2, 2, 3]))  # overlaps both
+    staged.write_at(rows(7, 10), np.array([5, 5, 4]))
     staged.assemble(tmp_path / "final", SCHEMA)
     numbers = pq.read_table(tmp_path / "final", schema=SCHEMA)["n"].to_pylist()
-    assert numbers == [0, 1, 2, 3, 4, 5, 6]
+    assert numbers == [0, 1, 2, 3, 4, 5, 6, 9, 7, 8]
 
 
 def test_assembling_twice_replaces_the_folder(tmp_path: Path) -> None:
