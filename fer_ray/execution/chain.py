@@ -3,8 +3,8 @@
 A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
 child process of its worker, which decodes it and runs all further steps, so that pixels never leave
 that process and a file that crashes a decoder costs only itself. The task stores the rows of the
-block as one file. Ray Data runs the tasks on a machine or a cluster; a few images are extracted
-without Ray, by threads of this process, with the same rows.
+block as one file. Ray Data runs the tasks on a machine or a cluster; up to `MOST_IN_PROCESS` images
+are extracted without Ray, by threads of this process, with the same rows.
 """
 
 import os
@@ -33,7 +33,8 @@ from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
-MOST_IN_PROCESS = 48  # images; with more of them, the start of Ray pays off
+# Without RAY_ADDRESS: images up to which the start of Ray costs more than it gains.
+MOST_IN_PROCESS = 2_000
 STUCK = (
     "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
     "see what it waits for. Finished work is stored: rerun the same command to resume."
@@ -99,11 +100,17 @@ class ExtractBlock:
         return listed
 
 
-def runs_in_process(execution: Execution, images: int) -> bool:
-    """Whether this number of images is extracted without Ray."""
+def runs_in_process(execution: Execution, size: int, most: int = MOST_IN_PROCESS) -> bool:
+    """Whether work is done without Ray.
+
+    Args:
+        execution: The executor.
+        size: Size of the work, such as its number of images.
+        most: Largest size that is worth doing without Ray.
+    """
     if execution.executor != "auto":
         return execution.executor == "in-process"
-    return images <= MOST_IN_PROCESS and not os.environ.get("RAY_ADDRESS")
+    return size <= most and not os.environ.get("RAY_ADDRESS")
 
 
 def extract_in_process(

@@ -9,8 +9,10 @@ from fer_ray.evaluation import leakage, samples
 from fer_ray.evaluation.experiment import PreparedData
 from fer_ray.evaluation.folds import folds_for, write_folds
 from fer_ray.evaluation.samples import Samples
+from fer_ray.execution.local_runner import run_items_locally, runs_locally
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence
 from fer_ray.settings.root import Execution
@@ -72,8 +74,9 @@ def run_missing(
     progress: Progress,
     name: str,
     unit: str,
+    rows: int | None = None,
 ) -> int:
-    """Run the missing work items on Ray.
+    """Run the missing work items: short ones in this process, the others on Ray.
 
     Repeats this once, in case the storage shows an item of another node too late, or has lost it.
 
@@ -85,6 +88,7 @@ def run_missing(
         progress: Displays the progress.
         name: Name of the stage in that display.
         unit: What it counts.
+        rows: Rows that an item trains or tests on, if it can run in a thread. None: it cannot.
 
     Returns:
         The number of workers; 0 if no item was missing.
@@ -93,6 +97,10 @@ def run_missing(
     for _ in range(2):
         if not (items := missing()):
             break
+        if rows is not None and runs_locally(execution, len(items), rows):
+            with progress(name, unit, len(items)) as advance, handle_sigterm(terminate):
+                workers = run_items_locally(work, items, execution.workers, advance)
+            continue
         workers = ensure_ray(execution)
         require_shared(out)
         from fer_ray.execution.runner import run_items

@@ -21,6 +21,7 @@ from fer_ray.report.sweep_page import render_sweep_page
 from fer_ray.storage.archive import SWEEPS
 from fer_ray.vocabulary import ExitCode
 
+MOST_IN_PROCESS = 48  # images; in this process, a sweep has a single worker
 # The fields of the manifest in the last line of the log.
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
 
@@ -65,7 +66,7 @@ def _run_steps(sweep: SweepContext) -> None:
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
     if todo := sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe():
-        sweep.in_process = runs_in_process(sweep.settings.execution, todo)
+        sweep.in_process = runs_in_process(sweep.settings.execution, todo, MOST_IN_PROCESS)
         with _executor(sweep):
             read_and_describe(sweep)
     raise_if_stopped(sweep)

@@ -101,7 +101,10 @@ def run_trials(
     copies = _augmented_copies(out, ready, settings)
     trials = SvmTrials(experiments, ready.samples, copies, out.resolve())
     count = len(trials.missing())
-    workers = run_missing(trials, trials.missing, out, execution, progress, "trials", "trials")
+    rows = len(ready.samples.labels) * (1 if copies is None else 1 + len(copies))
+    workers = run_missing(
+        trials, trials.missing, out, execution, progress, "trials", "trials", rows
+    )
     trials.assemble()
     record = {
         "settings": settings.model_dump(mode="json"),

@@ -104,8 +104,8 @@ def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("execution", "images", "address", "expected"),
     [
-        (Execution(), 48, None, True),
-        (Execution(), 49, None, False),
+        (Execution(), 2_000, None, True),
+        (Execution(), 2_001, None, False),
         (Execution(), 1, "127.0.0.1:6379", False),
         (Execution(executor="ray"), 1, None, False),
         (Execution(executor="in-process"), 10_000, "127.0.0.1:6379", True),
