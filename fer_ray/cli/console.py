@@ -142,7 +142,7 @@ def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
     """Print the paired difference of two experiments."""
     console = _console()
     console.print(f"{first} − {second}", markup=False)
-    interval = format_known("95 % interval {:+.3f} – {:+.3f} ", *comparison.interval)
+    interval = format_known("95% interval {:+.3f} – {:+.3f} ", *comparison.interval)
     p_value = format_known("p = {:.3g}", comparison.p_value)
     console.print(
         f"accuracy {comparison.difference:+.4f}, {interval or 'no interval '}"
@@ -155,7 +155,7 @@ def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
 def print_bundle(bundle: "Bundle") -> None:
     """Print what was saved, and the accuracy of its experiment."""
     console, evidence = _console(), bundle.manifest.evidence
-    interval = format_known("95 % interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
+    interval = format_known("95% interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
     console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
     console.print(
         f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, "

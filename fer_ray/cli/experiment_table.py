@@ -56,7 +56,7 @@ def _columns(summaries: "Sequence[ExperimentSummary]") -> Columns:
             f"{summary.test_accuracy:.4f}{format_known(' ± {:.3f}', summary.test_accuracy_sd)}"
             for summary in summaries
         ],
-        "95 % CI": [
+        "95% CI": [
             format_known("{:.3f}–{:.3f}", *summary.interval) or "none" for summary in summaries
         ],
         "train": [f"{summary.train_accuracy:.3f}" for summary in summaries],

@@ -56,4 +56,4 @@ def _figures_of_training(evidence: dict[str, Any]) -> str:
 
 
 def _with_interval(value: float, interval: list[float | None]) -> str:
-    return f"{value:.3f}{format_known(' (95 % CI {:.3f}–{:.3f})', *interval)}"
+    return f"{value:.3f}{format_known(' (95% CI {:.3f}–{:.3f})', *interval)}"

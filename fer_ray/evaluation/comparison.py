@@ -24,7 +24,7 @@ class Comparison:
 
     Attributes:
         difference: Accuracy of the first minus accuracy of the second.
-        interval: 95 % interval of the difference.
+        interval: 95% interval of the difference.
         method: How the interval was computed.
         p_value: Probability of a difference at least this large under the null hypothesis of equal
             accuracy; NaN if it cannot be computed.

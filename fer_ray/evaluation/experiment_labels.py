@@ -120,7 +120,7 @@ def _describe_shares(settings: dict[str, str]) -> list[str]:
         "test_share": "{} of each class in test",
     }
     return [
-        text.format(settings[name] if name == "seed" else f"{100 * float(settings[name]):g}\u00a0%")
+        text.format(settings[name] if name == "seed" else f"{100 * float(settings[name]):g}%")
         for name, text in texts.items()
         if name in settings
     ]

@@ -28,7 +28,7 @@ def evaluate_predictions(
     trained_on: AbstractSet[str],
     experiment: tuple[str, str, str],
 ) -> dict[str, Any] | None:
-    """Evaluate predictions, with 95 % intervals.
+    """Evaluate predictions, with 95% intervals.
 
     Args:
         rows: Predictions of `fer-ray predict`, as from `face_rows.one_row_per_image`.

@@ -30,7 +30,7 @@ class ExperimentSummary:
     # Random trials: mean over trials. Folds: share correct among all images, each tested once.
     test_accuracy: float
     test_accuracy_sd: float  # over trials or folds; NaN for a single one
-    interval: Interval  # 95 %
+    interval: Interval  # 95%
     interval_method: str
     train_accuracy: float
     test_log_loss: float
@@ -43,7 +43,7 @@ class ExperimentSummary:
     classes: tuple[str, ...]  # the tested classes
     calibration_error: float  # expected calibration error, over all predictions
     class_recalls: NDArray[np.float64]  # (8,) over all trials; NaN for classes not tested
-    class_recall_intervals: NDArray[np.float64]  # (8, 2), 95 %
+    class_recall_intervals: NDArray[np.float64]  # (8, 2), 95%
     class_recall_method: str
 
 
@@ -136,7 +136,7 @@ def _recall_intervals(predictions: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _interval(trials: pd.DataFrame, predictions: pd.DataFrame) -> tuple[Interval, str]:
-    """The 95 % interval of accuracy, and how it was computed."""
+    """The 95% interval of accuracy, and how it was computed."""
     if is_folds(trials.iloc[0]["protocol"]):
         return _folds_interval(predictions)
     if len(trials) < 2:
@@ -187,7 +187,7 @@ def summary_record(summary: ExperimentSummary) -> dict[str, Any]:
 
 
 def _recall_by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
-    """Recall of each tested class with its 95 % interval."""
+    """Recall of each tested class with its 95% interval."""
     codes = {name: EMOTIONS.index(name) for name in summary.classes}
     return {
         name: {

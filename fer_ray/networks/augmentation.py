@@ -1,6 +1,6 @@
 """Data augmentation: random rotations, shifts and flips of a crop and of its landmarks.
 
-Ranges and fill are those of the reference study: rotation ±50°, shifts ±20 % of the side,
+Ranges and fill are those of the reference study: rotation ±50°, shifts ±20% of the side,
 horizontal flip, nearest fill. A draw depends only on the seed, the image and its number, so it is
 the same on every worker and in every split.
 """

@@ -20,8 +20,8 @@ MAX_CONFUSIONS = 6
 
 EXPERIMENT_HEADS = (
     "Experiment",
-    "Accuracy, 95\u00a0% interval",
-    "Difference to best, points, paired 95\u00a0% interval",
+    "Accuracy, 95% interval",
+    "Difference to best, points, paired 95% interval",
     "Subject overlap",
     "Macro recall",
     "Macro F1",

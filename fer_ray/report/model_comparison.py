@@ -19,7 +19,7 @@ from fer_ray.report.text import formatting
 MAX_MODELS = 6  # in figures, best first; tables have all
 MAX_CURVES = 4
 
-HEADS = ("Model", "Accuracy", "95\u00a0% interval", "Macro recall", "Log loss", "Training time",
+HEADS = ("Model", "Accuracy", "95% interval", "Macro recall", "Log loss", "Training time",
          "Wrong", "Uniquely correct", "Uniquely wrong")  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def describe_best_two(comparison: ModelComparison) -> str:
     interval = (
         "no interval"
         if ends == formatting.NO_INTERVAL
-        else f"95\u00a0% interval {ends} ({test.method})"
+        else f"95% interval {ends} ({test.method})"
     )
     p = "no p value" if np.isnan(test.p_value) else f"p = {test.p_value:.2g} ({test.test})"
     return (

@@ -119,7 +119,7 @@ def _interval_method(group: ExperimentGroup) -> str:
     summaries = [item.summary for item in group.models]
     for summary in summaries:
         if formatting.known_interval(summary.interval):
-            return f"95\u00a0% intervals: {summary.interval_method}"
+            return f"95% intervals: {summary.interval_method}"
     return formatting.missing_interval(summaries[0])
 
 

@@ -82,7 +82,7 @@ class Landmarks(StrictModel):
     channels: Literal[1, 3] = Field(
         3,
         description="3: dlib gets the grayscale crop in three equal channels; 1: in one channel, "
-        "which is faster, and in about 5 % of crops its box differs slightly.",
+        "which is faster, and in about 5% of crops its box differs slightly.",
     )
     min_face_share: float = Field(
         0,

@@ -39,7 +39,7 @@ def test_names_are_above_figures_on_80_columns(printed):
     figures = lines[at + 1].split()
     assert figures[:4] == ["10", f"{LONG.test_accuracy:.4f}", "±", f"{LONG.test_accuracy_sd:.3f}"]
     assert lines[1].split()[-6:] == ["train", "recall", "F1", "loss", "ECE", "overlap"]
-    assert len(figures) == len(lines[1].split()) - 2  # the header has "95 % CI" for one cell
+    assert len(figures) == len(lines[1].split()) - 1  # the header "95% CI" has two words
 
 
 def test_wide_terminals_have_one_line_per_experiment():

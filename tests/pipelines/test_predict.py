@@ -112,7 +112,7 @@ def test_command_reports_accuracy_and_files(kept_bundle: Path, asked: tuple[Path
     evidence = read_bundle(kept_bundle).manifest.evidence
     figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]
     assert "7 of 9 labelled images have a face; 3 more were left out" in text
-    assert f"On these images: accuracy {figures['accuracy']:.3f} (95 %" in text
+    assert f"On these images: accuracy {figures['accuracy']:.3f} (95%" in text
     assert f"({evidence.data}, {evidence.protocol}): accuracy {evidence.test_accuracy:.3f}" in text
     for name in ("predictions", "predict.json", "report/index.html", "sheet.png"):
         assert f": {out / name}" in printed
@@ -204,7 +204,7 @@ def test_report_hides_faces_by_default(
     run_predict(kept_bundle, [images], out, execution, silent)
     hidden = page.read_text(encoding="utf-8")
     evidence = read_bundle(kept_bundle).manifest.evidence
-    assert f"{100 * evidence.test_accuracy:.1f}\u00a0%" in hidden
+    assert f"{100 * evidence.test_accuracy:.1f}%" in hidden
     assert "Landmarks of disgust/" in hidden
     assert "Face of disgust/" not in hidden
     assert "Excluded: 3 images that the model was trained on." in hidden

@@ -24,7 +24,7 @@ def test_random_splits_with_other_settings():
     assert [(group.title, len(group.models)) for group in group_experiments([*apart, *ten])] == [
         ("10 random splits", 2),
         ("10 random splits, seed 3", 1),
-        ("10 random splits, 60\u00a0% of each class in training", 1),
+        ("10 random splits, 60% of each class in training", 1),
         ("2 random splits", 1),
     ]
 

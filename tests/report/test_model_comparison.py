@@ -90,7 +90,7 @@ def test_agreement_of_two_models_is_a_sentence(run_dir: Path) -> None:
     text = model_comparison.describe_consensus(comparison)
     assert "both models get" in text
     alike = 100 * np.mean(comparison.predicted[0] == comparison.predicted[1])
-    assert text.endswith(f"They agree on {alike:.1f}\u00a0% of them.")
+    assert text.endswith(f"They agree on {alike:.1f}% of them.")
     assert [item.name for item in model_comparison.comparison_pictures(run, comparison, 0)] == [
         "calibration-0"
     ]

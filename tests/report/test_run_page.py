@@ -169,14 +169,14 @@ def test_accuracies_state_synthetic_data(plain_page, synthetic_page, synthetic):
 def test_published_results_on_other_data(plain_page):
     _, _, tags = read(plain_page)
     assert "Compare them only if it is a subset of CK+" in tags.text
-    assert "83.88\u00a0%" in tags.text
-    assert "79.76\u00a0%" in tags.text
-    assert "83.3\u00a0%" in tags.text
+    assert "83.88%" in tags.text
+    assert "79.76%" in tags.text
+    assert "83.3%" in tags.text
 
 
 def test_random_splits_state_subject_overlap(plain_page):
     _, html, _ = read(plain_page)
-    shares = re.findall(r"90\.0\u00a0% of (?:the )?test images", html)
+    shares = re.findall(r"90\.0% of (?:the )?test images", html)
     assert len(shares) >= 6  # verdict, table, two trial tables, two matrices
 
 
@@ -313,7 +313,7 @@ def test_standard_deviation_of_random_trials(plain_page):
         item for item in group_experiments(built.experiments) if item.split == "10 random splits"
     ]
     summary = group.best.summary
-    expected = f"{100 * summary.test_accuracy:.1f} ± {100 * summary.test_accuracy_sd:.1f}\u00a0%"
+    expected = f"{100 * summary.test_accuracy:.1f} ± {100 * summary.test_accuracy_sd:.1f}%"
     _, html, _ = read(plain_page)
     for section in ("experiments", "trials"):
         assert expected in html.split(f'<section id="{section}">')[1].split("</section>")[0]
@@ -400,7 +400,7 @@ def test_misclassified_images_are_ordered_and_counted(plain_page):
     wrong = html.split('<section id="wrong">')[1].split("</section>")[0]
     listed = wrong.split("All misclassified images")[1]
     confidences = [
-        float(share) for share in re.findall(r'class="n">(\d+\.\d)\u00a0%</td><td', listed)
+        float(share) for share in re.findall(r'class="n">(\d+\.\d)%</td><td', listed)
     ]
     assert confidences[0] == max(confidences)
     total = int(re.search(r"(\d+) of 48 predictions are wrong", wrong).group(1))

@@ -68,15 +68,15 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, FOLDS, 0.8)]),
             "Linear SVM on reference features: nothing to compare it with",
-            ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0\u00a0% (",
-             "no other experiment was tested on the same images (95\u00a0% intervals: bootstrap"],
+            ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0% (",
+             "no other experiment was tested on the same images (95% intervals: bootstrap"],
             ["leads"],
             id="one-experiment",
         ),
         pytest.param(
             run_of(CLEAR_LEAD),
             "Linear SVM on reference features leads",
-            ["90.0\u00a0% (", "and polynomial SVM on reference features 60.0\u00a0% (",
+            ["90.0% (", "and polynomial SVM on reference features 60.0% (",
              "paired difference of 30.0 points (+", "excludes zero", "bootstrap over subjects"],
             ["too close", "training"],
             id="clear-lead",
@@ -84,7 +84,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of(TWO_ALIKE),
             "Too close to call",
-            ["80.0\u00a0%", "77.5\u00a0%", "paired difference of 2.5 points (−", "includes zero"],
+            ["80.0%", "77.5%", "paired difference of 2.5 points (−", "includes zero"],
             ["leads"],
             id="too-close",
         ),
@@ -98,7 +98,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, "random", 0.9), experiment(POLY, "random", 0.5, seed=2)]),
             "Linear SVM on reference features leads",
-            ["(10 random splits)", "excludes zero, but 90.0\u00a0% of the test images show a "
+            ["(10 random splits)", "excludes zero, but 90.0% of the test images show a "
              "subject who is also in training", "(no interval: all trials have the same accuracy; "
              "interval of the difference: corrected resampled t over trials)"],
             [],
@@ -123,7 +123,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, "random", 0.8), experiment(POLY, "random", 0.8, seed=2)]),
             "Too close to call",
-            ["includes zero; in addition, 90.0\u00a0% of the test images show a subject"],
+            ["includes zero; in addition, 90.0% of the test images show a subject"],
             ["but"],
             id="too-close-and-subjects-are-shared",
         ),
@@ -185,7 +185,7 @@ def test_verdict(run, headline, said, unsaid):
     ("run", "note"),
     [
         (run_of(TWO_ALIKE, synthetic=True), "synthetic"),
-        (run_of([*TWO_ALIKE, experiment(LINEAR, "random", 0.8)]), "90.0\u00a0% of the test images"),
+        (run_of([*TWO_ALIKE, experiment(LINEAR, "random", 0.8)]), "90.0% of the test images"),
         (run_of([*TWO_ALIKE, experiment(RBF, FOLDS, 0.7)]), "The best of 3 models was selected"),
     ],
 )
@@ -199,8 +199,8 @@ def test_notes_on_imbalance_and_majority():
     answers = lead.predictions.assign(label=labels, predicted=0)
     run = run_of([ExperimentResults(lead.trials, answers, summarise(lead.trials, answers))])
     paradox, nothing = judge(run).notes
-    assert "always predicting “neutral” would already score 90.0\u00a0%" in paradox
-    assert "macro recall of the best model is 50.0\u00a0%" in paradox
+    assert "always predicting “neutral” would already score 90.0%" in paradox
+    assert "macro recall of the best model is 50.0%" in paradox
     assert "may have learned nothing: always predicting “neutral” would score 90.0" in nothing
 
 

@@ -100,7 +100,7 @@ class SavedModel(StrictModel):
 
 
 class ClassRecall(StrictModel):
-    """Recall of one class with its 95 % interval."""
+    """Recall of one class with its 95% interval."""
 
     recall: float
     interval_95: tuple[float, float]

@@ -69,13 +69,13 @@ def _figures_section(evidence: Evidence) -> str:
         f"{selection}"
         f"{synthetic if evidence.synthetic else ''}\n\n"
         f"{_table(('figure', 'on test images'), _figures(evidence))}"
-        f"\n\n{_table(('class', 'recall (95 % interval)'), recalls)}"
+        f"\n\n{_table(('class', 'recall (95% interval)'), recalls)}"
     )
 
 
 def _figures(evidence: Evidence) -> dict[str, str]:
     low, high = evidence.interval_95
-    interval = "no interval" if low is None else f"95 % interval {low:.3f}–{high:.3f}"
+    interval = "no interval" if low is None else f"95% interval {low:.3f}–{high:.3f}"
     overlap = evidence.test_subject_in_train
     return {
         "accuracy": f"{evidence.test_accuracy:.3f} ({interval}, {evidence.interval_method})",

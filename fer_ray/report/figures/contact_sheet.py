@@ -95,7 +95,7 @@ def _outcome(row: Row) -> Line:
     """The prediction, or why a face has none."""
     if row["predicted"] is None:
         return str(row["status"]).replace("_", " "), MUTED
-    prediction = f"{row['predicted']} {100 * row['p_' + row['predicted']]:.0f} %"
+    prediction = f"{row['predicted']} {100 * row['p_' + row['predicted']]:.0f}%"
     if row["emotion"] is None:
         return prediction, INK
     return prediction, CORRECT if row["emotion"] == row["predicted"] else WRONG

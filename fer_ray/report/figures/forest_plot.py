@@ -23,7 +23,7 @@ EDGE_IN = 0.1
 RECALL_MARK: dict[str, Any] = {"marker": "|", "markersize": 15, "markeredgewidth": 2.4}
 MAJORITY_MARK: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.8}
 LEGEND = (
-    "accuracy with its 95\u00a0% interval",
+    "accuracy with its 95% interval",
     "macro recall",
     "accuracy of always predicting the majority class",
 )
@@ -92,7 +92,7 @@ def _add_axes(figure: Figure, layout: ForestLayout, height: float, theme: Theme)
     axes.set_ylim(height, 0)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="\u00a0%"))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="%"))
     axes.tick_params(axis="x", labelcolor=theme.muted)
     return axes
 

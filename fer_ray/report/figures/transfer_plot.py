@@ -23,9 +23,9 @@ class MetricPair:
     Attributes:
         name: Name of the metric.
         target: Its value on the new source.
-        target_interval: Its 95 % interval on the new source.
+        target_interval: Its 95% interval on the new source.
         trained: Its value under the training protocol.
-        trained_interval: Its 95 % interval under the training protocol.
+        trained_interval: Its 95% interval under the training protocol.
     """
 
     name: str
@@ -57,7 +57,7 @@ def transfer_plot(
     axes.set_ylim(rows[-1] + 0.6, -0.6)
     axes.set_yticks(rows, [pair.name for pair in pairs])
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="\u00a0%"))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="%"))
     axes.tick_params(axis="x", labelcolor=theme.muted)
     handles = [
         Line2D([], [], color=theme.second, marker="D", markersize=5.5, linewidth=2.5),

@@ -12,13 +12,13 @@ NO_INTERVAL = "none"  # in place of an interval
 
 
 def percent(share: float) -> str:
-    """Format a share as `83.9 %`; NaN as a dash."""
-    return "–" if math.isnan(share) else f"{100 * share:.1f}\u00a0%"
+    """Format a share as `83.9%`; NaN as a dash."""
+    return "–" if math.isnan(share) else f"{100 * share:.1f}%"
 
 
 def whole_percent(share: float) -> str:
-    """Format a share as `84 %`, for values that do not justify a decimal; NaN as a dash."""
-    return "–" if math.isnan(share) else f"{100 * share:.0f}\u00a0%"
+    """Format a share as `84%`, for values that do not justify a decimal; NaN as a dash."""
+    return "–" if math.isnan(share) else f"{100 * share:.0f}%"
 
 
 def known_interval(interval: Sequence[float | None]) -> tuple[float, float] | None:
@@ -30,13 +30,13 @@ def known_interval(interval: Sequence[float | None]) -> tuple[float, float] | No
 
 
 def interval(interval: Sequence[float | None]) -> str:
-    """Format an interval of shares as `81.2–88.0 %`."""
+    """Format an interval of shares as `81.2–88.0%`."""
     ends = known_interval(interval)
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}\u00a0%" if ends else NO_INTERVAL
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%" if ends else NO_INTERVAL
 
 
 def with_interval(share: float, ends: Sequence[float | None]) -> str:
-    """Format a share with its interval, if known, as `83.9 % (81.2–88.0 %)`."""
+    """Format a share with its interval, if known, as `83.9% (81.2–88.0%)`."""
     return percent(share) + (f" ({interval(ends)})" if known_interval(ends) else "")
 
 
@@ -47,8 +47,8 @@ def signed_interval(interval: Sequence[float | None]) -> str:
 
 
 def with_sd(share: float, sd: float) -> str:
-    """Format a mean share with its standard deviation over trials as `83.9 ± 3.6 %`."""
-    return percent(share) if math.isnan(sd) else f"{100 * share:.1f} ± {100 * sd:.1f}\u00a0%"
+    """Format a mean share with its standard deviation over trials as `83.9 ± 3.6%`."""
+    return percent(share) if math.isnan(sd) else f"{100 * share:.1f} ± {100 * sd:.1f}%"
 
 
 def signed(value: float) -> str:
@@ -86,7 +86,7 @@ def accuracy_interval(summary: ExperimentSummary) -> str:
     """The interval of the accuracy and its method."""
     if known_interval(summary.interval) is None:
         return missing_interval(summary)
-    return f"95\u00a0% interval {interval(summary.interval)}, {summary.interval_method}"
+    return f"95% interval {interval(summary.interval)}, {summary.interval_method}"
 
 
 def missing_interval(summary: ExperimentSummary) -> str:

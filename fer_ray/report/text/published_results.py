@@ -22,31 +22,31 @@ STUDY = (
 STUDY_RESULTS = (
     (
         "Reference study: linear SVM on 67 landmarks",
-        "mean accuracy 83.88\u00a0%",
+        "mean accuracy 83.88%",
         "10 random 80/20 trials, 8 classes, subjects shared between training and test",
         "svm-linear-reference-random",
     ),
     (
         "Reference study: polynomial SVM on 67 landmarks",
-        "mean accuracy 79.76\u00a0%",
+        "mean accuracy 79.76%",
         "10 random 80/20 trials, 8 classes, subjects shared between training and test",
         "svm-poly-reference-random",
     ),
     (
         "Reference study: VGG16, pooled, softmax head",
-        "accuracy 56.47\u00a0%, log loss 1.272",
+        "accuracy 56.47%, log loss 1.272",
         "one random split, 283 / 71 / 85 images, 8 classes, ImageNet weights",
         "head-vgg16-random",
     ),
     (
         "Reference study: Xception, pooled, softmax head",
-        "accuracy 61.18\u00a0%, log loss 1.143",
+        "accuracy 61.18%, log loss 1.143",
         "one random split, 283 / 71 / 85 images, 8 classes, ImageNet weights",
         "head-xception-random",
     ),
     (
         "Reference study: augmented VGG16, raw pixels, sigmoid head",
-        "accuracy 21.18\u00a0%, log loss 1.783",
+        "accuracy 21.18%, log loss 1.783",
         "one random split, 283 / 71 / 85 images, 8 classes, ImageNet weights",
         "head-augmented-reference-vgg16_raw-random",
     ),
@@ -55,7 +55,7 @@ STUDY_NETWORKS = ("vgg16_raw", "vgg16", "xception")
 # Their features are shape, minus the shape of the sequence's first frame, and appearance.
 LUCEY = (
     "Lucey et al. 2010: linear SVM on AAM shape and appearance, minus the first frame",
-    "mean class recall 83.3\u00a0%",
+    "mean class recall 83.3%",
     "leave one subject out, 7 classes without neutral",
 )
 LUCEY_CLASSES = set(EMOTIONS) - {"neutral"}

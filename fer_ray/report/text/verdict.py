@@ -101,7 +101,7 @@ def _interval_methods(group: ExperimentGroup) -> str:
     """The methods of the intervals in the sentence; the best experiment may have no interval."""
     best = group.best.summary
     if formatting.known_interval(best.interval):
-        return f"95\u00a0% intervals: {best.interval_method}"
+        return f"95% intervals: {best.interval_method}"
     paired = paired_difference(*group.models[:2]) if len(group.models) > 1 else None
     suffix = f"; interval of the difference: {paired.method}" if paired else ""
     return formatting.missing_interval(best) + suffix

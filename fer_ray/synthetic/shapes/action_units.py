@@ -112,7 +112,7 @@ class Expression:
 def sample_expression(
     units: tuple[Unit, ...], expressiveness: float, rng: np.random.Generator
 ) -> Expression:
-    """Sample an expression from a prototype: units may be absent, intensities vary by 15 %.
+    """Sample an expression from a prototype: units may be absent, intensities vary by 15%.
 
     Args:
         units: Units of the prototype; none for a face at rest, which is never perfectly still.
