@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fer_ray.errors import UserError
 
-# Imported by the check, since their compiled code may not load on this machine.
+# The check imports these, since their compiled code may not load on this machine.
 COMPILED = ("numpy", "scipy", "cv2", "pyarrow", "pandas", "sklearn", "duckdb", "deltalake", "PIL")
+ALTERNATIVES = {"dlib-bin": "dlib"}  # distributions that provide the same module
 MIN_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
 
 
@@ -69,7 +70,7 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    """Compare the installed libraries with the requirements of the package."""
+    """Check the installed libraries against the requirements of the package."""
     from packaging.requirements import Requirement
 
     listed = [Requirement(text) for text in requires("fer_ray") or ()]
@@ -79,7 +80,7 @@ def _libraries() -> str:
     wrong = [
         f"{item.name} {installed or 'is not installed'}: pip install '{item.name}{item.specifier}'"
         for item in required
-        for installed in [_installed(item.name)]
+        for installed in [_installed(item.name) or _installed(ALTERNATIVES.get(item.name))]
         if not installed or not item.specifier.contains(installed, prereleases=True)
     ]
     if wrong:
@@ -87,9 +88,9 @@ def _libraries() -> str:
     return f"{len(required)} installed in the required versions; Ray {_installed('ray')}"
 
 
-def _installed(name: str) -> str | None:
+def _installed(name: str | None) -> str | None:
     try:
-        return version(name)
+        return version(name) if name else None
     except PackageNotFoundError:
         return None
 

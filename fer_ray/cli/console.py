@@ -182,9 +182,9 @@ def print_outcomes(outcomes: "list[Outcome]") -> None:
     table = Table("workers", "block", "executor", "rows (SHA-256)", "figures (SHA-256)", "seconds",
                   "compared with the first", box=None, pad_edge=False)  # fmt: skip
     for outcome in outcomes:
-        way = outcome.way
+        division = outcome.division
         table.add_row(
-            *(str(size) for size in (way.workers, way.block_images, way.executor)),
+            str(division.workers), str(division.block_images), division.executor,
             outcome.rows[:16],
             outcome.figures[:16] if outcome.figures else "no trials possible",
             f"{outcome.seconds:.1f}",

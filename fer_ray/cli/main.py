@@ -28,8 +28,8 @@ from fer_ray.cli.options import (
     SHOW_FACES,
     STRICT,
     TRIALS,
-    settings_from,
 )
+from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError

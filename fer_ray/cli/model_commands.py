@@ -17,8 +17,8 @@ from fer_ray.cli.options import (
     WEIGHTS,
     WORKERS,
     parse_weights,
-    settings_from,
 )
+from fer_ray.cli.setting_options import settings_from
 
 
 @click.command()

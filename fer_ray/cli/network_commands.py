@@ -16,8 +16,8 @@ from fer_ray.cli.options import (
     OUT,
     SPLITS,
     STRICT,
-    settings_from,
 )
+from fer_ray.cli.setting_options import settings_from
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import HEADS
 from fer_ray.storage.run_folder import RunFolder

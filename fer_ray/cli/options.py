@@ -1,117 +1,11 @@
-"""Options that several commands share, and the settings that they set.
+"""Options that several commands share."""
 
-An option that sets a setting is declared by the name of the setting and its flags. Type, choices,
-default and help text come from the field of the settings model.
-"""
-
-import json
 from collections.abc import Callable
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from fer_ray.settings.loading import load_settings
-from fer_ray.settings.root import Settings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class SettingOption(click.Option):
-    """An option that sets a setting.
-
-    Attributes:
-        setting: Name of the setting, such as `trials.C`.
-    """
-
-    def __init__(self, *arguments: Any, setting: str, **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.setting = setting
-
-    def override(self, value: Any) -> str:
-        """The text that `--set` takes for a value of this option."""
-        is_list = get_origin(field_of(self.setting).annotation) is tuple and not self.multiple
-        return f"{self.setting}={f'[{value}]' if is_list else json.dumps(value)}"
-
-
-def setting_option(setting: str, *flags: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Build the option that sets a setting.
-
-    Args:
-        setting: Name of the setting, such as `trials.C`.
-        flags: Flags of the option, such as `--C`, and optionally the name of its parameter.
-        attributes: Attributes of `click.Option`, which take precedence over those of the setting.
-    """
-    field = field_of(setting)
-    derived = {"type": _parameter_type(field), "default": None, "help": _help_text(field)}
-    if attributes.get("multiple"):
-        derived["help"] += " May be repeated."
-    return click.option(*flags, cls=SettingOption, setting=setting, **{**derived, **attributes})
-
-
-def field_of(setting: str) -> FieldInfo:
-    """Look up the model field of a setting, such as `trials.C`."""
-    *sections, name = setting.split(".")
-    model: type[BaseModel] = Settings
-    for section in sections:
-        model = model.model_fields[section].annotation  # type: ignore[assignment]
-    return model.model_fields[name]
-
-
-def _parameter_type(field: FieldInfo) -> Any:
-    """The click type of a setting. Ranges are left to the model, which validates all values."""
-    if get_origin(field.annotation) is Literal:
-        return click.Choice(get_args(field.annotation))
-    types = [part for part in get_args(field.annotation) if part is not NoneType]
-    base = types[0] if types else field.annotation
-    if base is Path:
-        return click.Path(path_type=str)
-    return base if base in (bool, int, float) else str
-
-
-def _help_text(field: FieldInfo) -> str:
-    parts = [field.description or ""]
-    if get_origin(field.annotation) is tuple and field.default:
-        values = get_args(get_args(field.annotation)[0])
-        parts.append(f" Comma-separated: {', '.join(values)}." if values else " Comma-separated.")
-    if default := _default_text(field.default):
-        parts.append(f"  [default: {default}]")
-    return "".join(parts)
-
-
-def _default_text(default: Any) -> str:
-    if default is None or isinstance(default, bool):
-        return ""
-    if isinstance(default, tuple):
-        return ",".join(default)
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def settings_from(options: dict[str, Any]) -> Settings:
-    """Load the settings of the current command.
-
-    `--set` takes precedence over `--settings`, and other options over both.
-
-    Args:
-        options: Values of all options that set a setting, and of `--settings` and `--set` if the
-            command has them.
-
-    Raises:
-        UserError: A setting is unknown or out of range.
-    """
-    command = click.get_current_context().command
-    setting_options = {
-        option.name: option for option in command.params if isinstance(option, SettingOption)
-    }
-    overrides = [*options.pop("overrides", ())]
-    file = options.pop("settings_file", None)
-    for name, value in options.items():
-        if value is not None and value != ():
-            overrides.append(setting_options[name].override(value))
-    return load_settings(file, tuple(overrides))
+from fer_ray.cli.setting_options import Command, setting_option
 
 
 def _combine(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -159,7 +53,7 @@ BEYOND = setting_option("beyond", "--beyond/--study-only")
 COMMON = _combine(
     click.option(
         "--settings", "settings_file", type=click.Path(path_type=Path), metavar="FILE.yaml",
-        help="Read settings from a YAML file.",
+        help="YAML file of settings.",
     ),
     click.option(
         "--set", "overrides", multiple=True, metavar="NAME=VALUE",

@@ -15,8 +15,8 @@ from fer_ray.cli.options import (
     SWEEP,
     WEIGHTS,
     parse_weights,
-    settings_from,
 )
+from fer_ray.cli.setting_options import settings_from
 from fer_ray.vocabulary import ExitCode
 
 if TYPE_CHECKING:

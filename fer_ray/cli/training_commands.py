@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on
-from fer_ray.cli.options import COMMON, OUT, SEARCH, STRICT, TRIALS, settings_from
+from fer_ray.cli.options import COMMON, OUT, SEARCH, STRICT, TRIALS
+from fer_ray.cli.setting_options import settings_from
 from fer_ray.storage.run_folder import frames_record
 
 if TYPE_CHECKING:

@@ -56,14 +56,14 @@ class Outcome:
     """Results with one division of the work.
 
     Attributes:
-        way: The division.
+        division: The division.
         rows: Hex SHA-256 of all rows, equal on all machines that compute the same bits.
         figures: Hex SHA-256 of the trials and their predictions. None: no trials are possible.
         differing: Columns that differ from the first division.
         seconds: Duration.
     """
 
-    way: WorkDivision
+    division: WorkDivision
     rows: str
     figures: str | None
     differing: list[str]

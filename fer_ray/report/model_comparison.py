@@ -68,9 +68,7 @@ def describe_best_two(comparison: ModelComparison) -> str:
     test = compare((first.trials, first.predictions), (second.trials, second.predictions))
     ends = formatting.signed_interval(test.interval)
     interval = (
-        "no interval"
-        if ends == formatting.NO_INTERVAL
-        else f"95% interval {ends} ({test.method})"
+        "no interval" if ends == formatting.NO_INTERVAL else f"95% interval {ends} ({test.method})"
     )
     p = "no p value" if np.isnan(test.p_value) else f"p = {test.p_value:.2g} ({test.test})"
     return (

@@ -46,7 +46,7 @@ def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
 
 
 def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
-    import pooch  # type: ignore[import-untyped]
+    import pooch
     import requests
 
     pooch.get_logger().setLevel("ERROR")
@@ -65,7 +65,7 @@ def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
     except requests.RequestException as problem:
         raise _unreachable(name, url, str(problem)) from None
     except ValueError:
-        reason = "what the server sends is not the published file"
+        reason = "the server sends a different file"
         raise _unreachable(name, url, reason) from None
     destination.chmod(0o644)  # pooch's temporary files are private
 

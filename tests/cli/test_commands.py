@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from fer_ray import doctor
 from fer_ray.cli.main import main
 from fer_ray.evaluation.results import read_experiments
 from fer_ray.pipelines.run_record import matches
@@ -152,6 +154,17 @@ def test_doctor_reports_a_broken_library(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "FAIL compiled libraries: cv2 cannot be imported: libGL.so.1" in done.stdout
+
+
+def test_doctor_accepts_either_distribution_of_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    def source_build(name: str) -> str:
+        if name == "dlib-bin":
+            raise PackageNotFoundError(name)
+        return "20.0.1" if name == "dlib" else version(name)
+
+    monkeypatch.setattr(doctor, "version", source_build)
+    checks = doctor.run_checks(Path(), None, start_ray=False)
+    assert next(check for check in checks if check.subject == "libraries").ok
 
 
 def test_doctor_reports_missing_files(fer_ray: FerRay, tmp_path: Path) -> None:

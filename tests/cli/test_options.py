@@ -7,7 +7,7 @@ import click
 import pytest
 
 from fer_ray.cli.main import cli
-from fer_ray.cli.options import SettingOption, field_of
+from fer_ray.cli.setting_options import SettingOption, field_of
 from fer_ray.settings.loading import load_settings
 
 

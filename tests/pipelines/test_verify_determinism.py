@@ -42,7 +42,7 @@ def test_results_are_identical_for_every_division(
     )
     assert done.returncode == 0, done.stderr + done.stdout
     outcomes = json.loads(done.stdout)
-    assert [one["way"]["workers"] for one in outcomes] == [
+    assert [one["division"]["workers"] for one in outcomes] == [
         division.workers for division in DIVISIONS
     ]
     assert len({(one["rows"], one["figures"]) for one in outcomes}) == 1

@@ -399,9 +399,7 @@ def test_misclassified_images_are_ordered_and_counted(plain_page):
     _, html, _ = read(plain_page)
     wrong = html.split('<section id="wrong">')[1].split("</section>")[0]
     listed = wrong.split("All misclassified images")[1]
-    confidences = [
-        float(share) for share in re.findall(r'class="n">(\d+\.\d)%</td><td', listed)
-    ]
+    confidences = [float(share) for share in re.findall(r'class="n">(\d+\.\d)%</td><td', listed)]
     assert confidences[0] == max(confidences)
     total = int(re.search(r"(\d+) of 48 predictions are wrong", wrong).group(1))
     assert listed.count("<tr><th") == total + 1
