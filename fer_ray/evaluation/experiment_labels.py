@@ -109,7 +109,7 @@ def _describe_given(protocol: str, n: int) -> str:
     """Splits from a file, with its digest."""
     for kind in ("folds", "trials"):
         if protocol.startswith(f"given-{kind}-"):
-            return f"{n} {kind} given as a file ({protocol.removeprefix(f'given-{kind}-')})"
+            return f"{n} {kind} from a file ({protocol.removeprefix(f'given-{kind}-')})"
     return f"{protocol}, {n} parts"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from fer_ray.cli import console
 from fer_ray.cli.experiment_table import table_lines
 from fer_ray.evaluation.comparison import Comparison
-from tests.report.test_verdict import experiment
+from tests.evaluation.simulated_experiments import experiment
 
 SHORT = experiment("svm-linear", "random", 0.8).summary
 LONG = replace(SHORT, experiment="svm-linear-hog+landmarks-random-n_trials=3-scale=standard-seed=3")

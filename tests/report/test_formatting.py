@@ -1,16 +1,8 @@
 import math
-from dataclasses import replace
 
 import pytest
 
-from fer_ray.evaluation import experiment_labels
-from fer_ray.evaluation.experiment_labels import describe_splits, protocol_rank
 from fer_ray.report.text import formatting
-from fer_ray.vocabulary import EMOTIONS
-from tests.report.test_verdict import experiment
-
-LONG = "search-random-seed=3-configurations=9-feature_sets=" + ",".join(["hog+landmarks"] * 20)
-SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
 
 
 @pytest.mark.parametrize(
@@ -39,71 +31,6 @@ SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
 )
 def test_formats(text, expected):
     assert text == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "label"),
-    [
-        ({}, "Linear SVM on reference features"),
-        (
-            {"classifier": "search", "feature_set": "chosen"},
-            "Searched classifier on chosen features",
-        ),
-        (
-            {"experiment": "svm-linear-hog-random-n_trials=3-scale=standard-tol=1e-05-seed=2",
-             "protocol": "random"},
-            "Linear SVM on scaled reference features (tol 1e-05)",
-        ),
-        (
-            {"experiment": "search-loso-inner_folds=3-feature_sets=hog,geometry-seed=2",
-             "protocol": "loso"},
-            "Linear SVM on reference features (inner folds 3, feature sets hog/geometry, seed 2)",
-        ),
-        (
-            {"experiment": "svm-linear-hog+landmarks-loso-scale=equal", "protocol": "loso"},
-            "Linear SVM on equally scaled reference features",
-        ),
-        (
-            {"experiment": f"{LONG[:120]}-0123456789ab", "protocol": "random"},
-            "Linear SVM on reference features (configurations 9, and more 0123456789ab)",
-        ),
-        (
-            {"experiment": "head-hog-loso-seed=2-n_trials=3", "protocol": "another-source"},
-            "Linear SVM on reference features",
-        ),
-    ],
-)  # fmt: skip
-def test_method_labels(changes, label):
-    assert experiment_labels.describe_method(replace(SUMMARY, **changes)) == label
-
-
-@pytest.mark.parametrize(
-    ("protocol", "classes", "settings", "text"),
-    [
-        ("loso", EMOTIONS, "", "leave one subject out, 10 folds"),
-        ("random", EMOTIONS[:6], "", "10 random splits, 6 classes tested"),
-        ("random", EMOTIONS[1:], "-classes=7-seed=4",
-         "10 random splits, seed 4, 7 classes without neutral"),
-        ("random", EMOTIONS[1:6], "-classes=7", "10 random splits, 5 of 7 classes tested"),
-        ("subject-10fold", EMOTIONS[:2] + EMOTIONS[3:], "-classes=7n",
-         "10 folds by subject, 7 classes without contempt"),
-        ("loso", EMOTIONS, "-test_share=0.1", "leave one subject out, 10 folds"),
-        ("random", EMOTIONS, "-test_share=0.1",
-         "10 random splits, 10% of each class in test"),
-        ("given-folds-12ab34cd", EMOTIONS, "", "10 folds given as a file (12ab34cd)"),
-        ("given-trials-12ab34cd", EMOTIONS, "", "10 trials given as a file (12ab34cd)"),
-        ("another-source", EMOTIONS, "-seed=4", "another source"),
-    ],
-)  # fmt: skip
-def test_split_labels(protocol, classes, settings, text):
-    name = f"svm-linear-reference-{protocol}{settings}"
-    summary = replace(SUMMARY, experiment=name, protocol=protocol, classes=tuple(classes))
-    assert describe_splits(summary) == text
-
-
-def test_protocol_order():
-    names = ["elsewhere", "random", "loso", "subject-10fold"]
-    assert sorted(names, key=protocol_rank) == names[::-1]
 
 
 def audit(**counts):

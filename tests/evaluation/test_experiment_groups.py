@@ -1,11 +1,11 @@
-"""Which experiments are compared, and what they and their groups are called."""
+"""Which experiments are compared, and how they and their groups are labelled."""
 
 from itertools import product
 
 import pytest
 
 from fer_ray.evaluation.experiment_groups import group_experiments
-from tests.report.test_verdict import FOLDS, LINEAR, POLY, RBF, TWO_ALIKE, experiment
+from tests.evaluation.simulated_experiments import FOLDS, LINEAR, POLY, RBF, TWO_ALIKE, experiment
 
 
 def test_groups_have_one_protocol_best_first():
