@@ -132,7 +132,7 @@ def photos() -> Path:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[int]:
-    """Ray on this machine, started once a test process; the number of its processors (2)."""
+    """Ray on this machine, started once per test process; the number of its CPUs (2)."""
     from fer_ray.execution.session import ensure_ray, ray_closed_after
 
     with ray_closed_after():

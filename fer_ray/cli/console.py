@@ -184,7 +184,9 @@ def print_outcomes(outcomes: "list[Outcome]") -> None:
     for outcome in outcomes:
         division = outcome.division
         table.add_row(
-            str(division.workers), str(division.block_images), division.executor,
+            str(division.workers),
+            str(division.block_images),
+            division.executor,
             outcome.rows[:16],
             outcome.figures[:16] if outcome.figures else "no trials possible",
             f"{outcome.seconds:.1f}",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
 from fer_ray.execution.claims import Claims
-from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, processor_share
+from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, cpu_share
 
 POLL_S = 0.5  # between two checks whether to stop
 FINISH_S = 10.0  # for running tasks to finish after a stop
@@ -52,7 +52,7 @@ def run_blocks(
     def call_work(block: pa.Table) -> Any:  # Ray accepts functions, but not partial objects
         return work(block)
 
-    task = ray.remote(num_cpus=processor_share(), max_retries=LOSSES)(call_work)
+    task = ray.remote(num_cpus=cpu_share(), max_retries=LOSSES)(call_work)
     pending: dict[Any, pa.Table] = {}
     single_images: deque[pa.Table] = deque()
     wait = ResourceWait()

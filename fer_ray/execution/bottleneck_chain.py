@@ -16,7 +16,7 @@ from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
 from fer_ray.execution.chain import count_written, task_result, write_rows
-from fer_ray.execution.resources import processor_share
+from fer_ray.execution.resources import cpu_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
 from fer_ray.features.steps import pixels
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, compute_rows, load_backbone
@@ -102,7 +102,7 @@ def bottleneck_blocks(
         batch_size=rows,
         fn_constructor_args=(plan, source, staged, driver, gpus_per_worker),
         compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=initial),
-        num_cpus=0 if gpus_per_worker else processor_share(),
+        num_cpus=0 if gpus_per_worker else cpu_share(),
         num_gpus=gpus_per_worker,
     )
     try:

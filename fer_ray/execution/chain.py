@@ -183,7 +183,7 @@ def extract_on_ray(
     import ray
     from ray.data import TaskPoolStrategy
 
-    from fer_ray.execution.resources import processor_share
+    from fer_ray.execution.resources import cpu_share
     from fer_ray.execution.session import not_shared_message, require_shared
 
     extract = partial(
@@ -198,7 +198,7 @@ def extract_on_ray(
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=execution.workers),
-        num_cpus=processor_share(),
+        num_cpus=cpu_share(),
     )
     try:
         yield from count_written(results)

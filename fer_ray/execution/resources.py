@@ -121,7 +121,7 @@ def _do_nothing() -> None:
     """The task that only requests a resource."""
 
 
-def processor_share() -> float:
+def cpu_share() -> float:
     """CPUs to request per task: one, or the largest free share where no node has one free.
 
     A job that occupies half a CPU (`--entrypoint-num-cpus 0.5`) on a node with one CPU would

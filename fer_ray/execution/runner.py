@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, processor_share
+from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, cpu_share
 from fer_ray.execution.session import not_shared_message
 
 WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start
@@ -86,7 +86,7 @@ def _run_round(
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, work=work, queue=queue, marker=Path(scratch)),
-                {"cpu": processor_share()},
+                {"cpu": cpu_share()},
             ),
             tune_config=tune.TuneConfig(
                 num_samples=_worker_count(len(items), workers),

@@ -16,7 +16,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.resources import ResourceWait, processor_share
+from fer_ray.execution.resources import ResourceWait, cpu_share
 
 # What a runner reports: its lowest loss so far, its epochs, and the seconds that they took.
 LOSS, TIME, COST = "loss", "epochs", "seconds"
@@ -150,7 +150,7 @@ def _run(
     with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
         results = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Trial, start=tuning.start), {"cpu": processor_share()}
+                tune.with_parameters(_Trial, start=tuning.start), {"cpu": cpu_share()}
             ),
             param_space=space or {},
             tune_config=tune.TuneConfig(

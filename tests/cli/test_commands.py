@@ -29,7 +29,7 @@ from tests.conftest import FerRay
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_writes_the_documented_tables(run_dir: Path) -> None:
+def test_run_writes_the_documented_tables(run_dir: Path) -> None:
     record = json.loads((run_dir / "run.json").read_text())
     assert {"settings", "versions", "seeds", "counts", "timings", "experiments"} <= record.keys()
     frames = pd.read_parquet(run_dir / "frames")
@@ -70,7 +70,7 @@ def test_crops_are_exported_by_emotion(run_dir: Path) -> None:
     assert cv2.imread(str(crops[0]), cv2.IMREAD_UNCHANGED).shape == (350, 350)
 
 
-def test_a_finished_run_is_not_recomputed(corpus: Path, run_dir: Path, fer_ray: FerRay) -> None:
+def test_finished_run_is_not_recomputed(corpus: Path, run_dir: Path, fer_ray: FerRay) -> None:
     before = {
         path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*") if path.name != ".lock"
     }
@@ -122,7 +122,7 @@ def further(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return out, shown, closing
 
 
-def test_a_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: FerRay) -> None:
+def test_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: FerRay) -> None:
     out, _, closing = further
     again = fer_ray("trials", "--out", out, *FURTHER, "--json")
     assert again.returncode == 0, again.stderr
@@ -135,7 +135,7 @@ def test_a_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: Fer
     assert added["experiment"] in closing
 
 
-def test_a_terminal_shows_a_progress_bar(further: tuple[Path, str, str]) -> None:
+def test_terminal_shows_a_progress_bar(further: tuple[Path, str, str]) -> None:
     assert re.search(r"trials.*10/10.*trials", further[1])
 
 

@@ -58,13 +58,13 @@ def test_narrow_terminals_omit_optional_columns(width):
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])
-def test_a_missing_interval_is_none(missing):
+def test_missing_interval_is_none(missing):
     lines = table_lines([replace(SHORT, interval=(missing, missing))], 160)
     assert " none " in lines[1]
     assert "nan" not in lines[1]
 
 
-def test_a_comparison_without_interval(printed):
+def test_comparison_without_interval(printed):
     text = printed(100)
     nan = math.nan
     console.print_comparison("a", "b", Comparison(0.1, (nan, nan), "m", nan, "t", 1, 0))

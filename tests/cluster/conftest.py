@@ -10,15 +10,15 @@ from tests.networks.conftest import random_weights, trained_mobilenet  # noqa: F
 
 @pytest.fixture(scope="package")
 def bare_head() -> Iterator[Head]:
-    """A head without processors: work waits for nodes that a test adds."""
-    head = Head(processors=0)
+    """A head without CPUs: work waits for nodes that a test adds."""
+    head = Head(cpus=0)
     yield head
     head.close()
 
 
 @pytest.fixture(scope="module")
 def head(bare_head: Head) -> Iterator[Head]:
-    """The head with one node of two processors."""
+    """The head with one node of two CPUs."""
     bare_head.add_nodes(2)
     yield bare_head
     bare_head.remove_nodes()

@@ -121,13 +121,13 @@ class Head:
     """The head of a cluster, and further nodes on this machine.
 
     Args:
-        processors: Number of processors of the head.
+        cpus: Number of CPUs of the head.
         groups: Nodes that an autoscaler starts on demand, as in a cluster file.
         auth: token, or disabled.
     """
 
     def __init__(
-        self, processors: int, groups: dict[str, Any] | None = None, auth: str = "token"
+        self, cpus: int, groups: dict[str, Any] | None = None, auth: str = "token"
     ) -> None:
         self._auth = auth
         self.folder = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp"))  # socket paths are short
@@ -141,7 +141,7 @@ class Head:
         ports = {"port": port, "ray-client-server-port": client, "dashboard-port": dashboard,
                  "dashboard-agent-listen-port": agent}  # fmt: skip
         options = [f"--{name}={number}" for name, number in ports.items()]
-        options += [f"--num-cpus={processors}", f"--temp-dir={self.folder / 'ray'}"]
+        options += [f"--num-cpus={cpus}", f"--temp-dir={self.folder / 'ray'}"]
         growing = {}
         if groups is not None:
             options.append(f"--autoscaling-config={self._growth(groups)}")
@@ -190,10 +190,10 @@ class Head:
             **changes,
         }
 
-    def add_node(self, processors: int, wrap: tuple[str, ...] = ()) -> Node:
+    def add_node(self, cpus: int, wrap: tuple[str, ...] = ()) -> Node:
         agent, grpc = free_ports(2)
         node = Node(
-            [f"--address={self.address}", f"--num-cpus={processors}",
+            [f"--address={self.address}", f"--num-cpus={cpus}",
              f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}",
              f"--temp-dir={self.folder / f'n{agent}'}"],  # or nodes delete each other's files
             self.env(), self.folder / f"n{agent}.log", wrap,
@@ -201,10 +201,10 @@ class Head:
         self.nodes.append(node)
         return node
 
-    def add_nodes(self, *processors: int) -> None:
+    def add_nodes(self, *cpus: int) -> None:
         """Add nodes and wait until the cluster lists them."""
-        expected = self.nodes_alive() + len(processors)
-        for count in processors:
+        expected = self.nodes_alive() + len(cpus)
+        for count in cpus:
             self.add_node(count)
         self.wait_for_nodes(expected)
 

@@ -54,7 +54,7 @@ METHODS = (
 @pytest.fixture(scope="module")
 def open_head() -> Iterator[Head]:
     """A head without authentication."""
-    head = Head(processors=0, auth="disabled")
+    head = Head(cpus=0, auth="disabled")
     yield head
     head.close()
 
@@ -109,7 +109,7 @@ def code_of(target: str, method: str) -> grpc.StatusCode:
 
 
 @pytest.mark.thorough
-def test_ports_are_as_the_guide_says(bare_head: Head) -> None:
+def test_open_ports_match_the_documentation(bare_head: Head) -> None:
     job = ("job", "submit", "--no-wait", "--", "sleep", "60")  # has its own worker
     assert bare_head.ray(*job).returncode == 0
     wait_until(lambda: any(owner == "worker" for owner, _, _ in listening(bare_head.nodes[0])))
@@ -133,9 +133,7 @@ def test_ports_are_as_the_guide_says(bare_head: Head) -> None:
     assert ("agent", "everywhere", "metrics") in found
 
 
-def test_dashboard_requires_a_token_except_for_start_page_and_health(
-    bare_head: Head,
-) -> None:
+def test_dashboard_requires_a_token(bare_head: Head) -> None:
     open_to_all = ("/", "/api/gcs_healthz", "/api/authentication_mode")
     protected = (
         "/api/jobs/",

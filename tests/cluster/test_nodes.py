@@ -32,11 +32,11 @@ def test_job_uses_joining_nodes_and_survives_a_lost_one(
     driver = empty_head.drive(
         "extract", "--data", tiny_corpus, "--out", tmp_path, "--frames", "all", *BLOCKS_OF_ONE
     )
-    first = empty_head.add_node(processors=1)
+    first = empty_head.add_node(cpus=1)
     wait_until(lambda: written_blocks(tmp_path) >= 2)
     first.kill()
     assert driver.poll() is None
-    empty_head.add_node(processors=1)
+    empty_head.add_node(cpus=1)
     said, _ = driver.communicate(timeout=patience(300))
     assert driver.returncode == 0, said
     assert pq.read_table(tmp_path / "frames").equals(pq.read_table(tiny_frames))
@@ -49,11 +49,11 @@ def test_sweep_uses_joining_nodes_and_survives_a_lost_one(
     disturbed, alone = tmp_path / "disturbed", tmp_path / "alone"
     job = ("sweep", "--source", tiny_corpus, "--profile", "fast", "--store")
     driver = empty_head.drive(*job, disturbed, *BLOCKS_OF_ONE, "--set", "sweep.commit_rows=2")
-    first = empty_head.add_node(processors=1)
+    first = empty_head.add_node(cpus=1)
     wait_until(lambda: committed(disturbed) >= 3)
     first.kill()
     assert driver.poll() is None
-    empty_head.add_node(processors=1)
+    empty_head.add_node(cpus=1)
     said, _ = driver.communicate(timeout=patience(300))
     assert driver.returncode == 0, said
     assert fer_ray(*job, alone).returncode == 0
@@ -71,7 +71,7 @@ def grows(head: Head, actors: str, *command: object) -> None:
     head.add_nodes(1)
     driver = head.drive(*command)
     wait_until(lambda: used() == 1)
-    head.add_node(processors=1)
+    head.add_node(cpus=1)
     wait_until(lambda: used() == 2)
     said, _ = driver.communicate(timeout=patience(300))
     assert driver.returncode == 0, said
@@ -85,9 +85,7 @@ def test_search_uses_a_joining_node(empty_head: Head, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_joining_node_without_the_run_folder_ends_a_search(
-    empty_head: Head, tmp_path: Path
-) -> None:
+def test_node_without_the_run_folder_ends_a_search(empty_head: Head, tmp_path: Path) -> None:
     frames = draw_frames(tmp_path / "run")
     options = ("--feature-sets", "geometry", "--classifiers", "boosting", "--configurations", 50)
     empty_head.add_nodes(1)
@@ -135,7 +133,7 @@ def test_sweep_that_waits_for_a_node_can_be_terminated(
 
 
 @pytest.mark.thorough
-def test_plan_counts_the_processors_of_the_cluster(
+def test_plan_counts_the_cpus_of_the_cluster(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     empty_head.add_nodes(3)
@@ -156,8 +154,8 @@ def apart(mount: str, folder: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.thorough
-def test_half_a_processor_is_enough(empty_head: Head, corpus: Path, tmp_path: Path) -> None:
-    empty_head.add_node(processors=1)
+def test_half_a_cpu_is_enough(empty_head: Head, corpus: Path, tmp_path: Path) -> None:
+    empty_head.add_node(cpus=1)
     job = ("--data", corpus, "--out", tmp_path, "--trials", 2, "--backbone", "dlib_resnet")
     done = empty_head.submit("full_study", *job, options=("--entrypoint-num-cpus", "0.5"))
     assert done.returncode == 0, done.stdout

@@ -24,10 +24,10 @@ class Half:
 
 halves = [Half.remote() for _ in range(2)]
 assert len(set(ray.get([half.node.remote() for half in halves]))) == 2
-from fer_ray.execution.resources import processor_share
-print(processor_share())
+from fer_ray.execution.resources import cpu_share
+print(cpu_share())
 """
-# A job waits half an hour for processors, a test does not.
+# A job waits half an hour for CPUs, a test does not.
 IMPATIENT = """
 import sys
 from fer_ray.execution import resources
@@ -59,9 +59,7 @@ def test_task_requests_no_more_than_a_node_has_free(empty_head: Head) -> None:
 
 
 @pytest.mark.thorough
-def test_job_exits_when_no_processors_come(
-    empty_head: Head, tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_job_exits_without_cpus(empty_head: Head, tiny_corpus: Path, tmp_path: Path) -> None:
     done = run(empty_head, IMPATIENT, "extract", "--data", tiny_corpus, "--out", tmp_path)
     assert done.returncode == 2, done.stderr
     assert "waiting for CPUs" in done.stderr
@@ -70,7 +68,7 @@ def test_job_exits_when_no_processors_come(
 
 
 @pytest.mark.thorough
-def test_job_keeps_finished_blocks_when_the_only_node_is_lost(
+def test_finished_blocks_survive_the_only_node(
     empty_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:
     empty_head.add_nodes(1)
@@ -84,7 +82,7 @@ def test_job_keeps_finished_blocks_when_the_only_node_is_lost(
     assert "rerun the same command to resume" in said
     assert "Traceback" not in said
     assert written_blocks(tmp_path) >= 2
-    empty_head.add_node(processors=1)
+    empty_head.add_node(cpus=1)
     resumed = empty_head.drive(*job)
     said, _ = resumed.communicate(timeout=patience(300))
     assert resumed.returncode == 0, said
@@ -100,13 +98,13 @@ GROUPS = {
 
 @pytest.fixture
 def growing_head() -> Iterator[Head]:
-    head = Head(processors=0, groups=GROUPS)
+    head = Head(cpus=0, groups=GROUPS)
     yield head
     head.close()
 
 
 @pytest.mark.thorough
-def test_gpu_nodes_start_for_gpu_work_only(
+def test_only_gpu_work_starts_gpu_nodes(
     growing_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:
     extract = growing_head.drive(

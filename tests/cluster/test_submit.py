@@ -77,7 +77,7 @@ def paste(head: Head, corpus: Path, tmp_path: Path) -> Paste:
     return call
 
 
-def test_the_guide_submits_every_job() -> None:
+def test_documentation_submits_every_job() -> None:
     jobs = {f"jobs/{file.name}" for file in (REPO / "jobs").glob("*.py")}
     assert set(SUBMIT_LINES) == jobs
 

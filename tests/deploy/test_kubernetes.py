@@ -49,7 +49,7 @@ def pods(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_each_document_says_what_it_is(file: Path) -> None:
+def test_documents_are_complete(file: Path) -> None:
     for document in documents(file):
         content = "data" if document["kind"] == "ConfigMap" else "spec"
         assert {"apiVersion", "kind", "metadata", content} == document.keys()
@@ -57,7 +57,7 @@ def test_each_document_says_what_it_is(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_field_is_one_that_its_server_knows(file: Path) -> None:
+def test_fields_exist(file: Path) -> None:
     assert [mistake for document in documents(file) for mistake in mistakes(document)] == []
 
 
@@ -81,19 +81,19 @@ def test_every_field_is_one_that_its_server_knows(file: Path) -> None:
         ("monitoring", "kind: PodMonitor", "kind: PodMoniter"),
     ],
 )
-def test_a_misspelled_field_is_found(name: str, right: str, wrong: str) -> None:
+def test_misspelled_field_is_found(name: str, right: str, wrong: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert right in text
     spelled = yaml.safe_load_all(text.replace(right, wrong))
     assert [mistake for document in spelled for mistake in mistakes(document)]
 
 
-def test_the_schedule_runs_the_same_job_as_the_study() -> None:
+def test_schedule_runs_the_same_job() -> None:
     assert NIGHTLY["entrypoint"].replace("nightly", "study") == STUDY["entrypoint"]
     assert {**NIGHTLY, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
 
 
-def test_the_sweep_runs_on_the_same_cluster_with_the_keys_of_object_storage() -> None:
+def test_sweep_has_storage_credentials() -> None:
     sweep = copy.deepcopy(SWEEP)
     for group in groups(sweep):
         [container] = group["template"]["spec"]["containers"]
@@ -103,15 +103,13 @@ def test_the_sweep_runs_on_the_same_cluster_with_the_keys_of_object_storage() ->
 
 
 @pytest.mark.parametrize("name", ["schedule", "sweep"])
-def test_the_schedule_is_five_fields_of_cron(name: str) -> None:
+def test_cron_schedule_has_five_fields(name: str) -> None:
     [document] = documents(FOLDER / f"{name}.yaml")
     assert re.fullmatch(r"(\S+ ){4}\S+", document["spec"]["schedule"])
 
 
 @EACH
-def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
-    spec: dict[str, Any],
-) -> None:
+def test_entrypoint_is_a_valid_job(spec: dict[str, Any]) -> None:
     from fer_ray.cli.main import cli
 
     python, script, *options = shlex.split(spec["entrypoint"])
@@ -122,7 +120,7 @@ def test_the_entrypoint_is_a_job_of_this_project_that_takes_these_options(
 
 
 @EACH
-def test_data_and_run_folder_lie_on_the_claimed_volume(spec: dict[str, Any]) -> None:
+def test_folders_are_on_the_volume(spec: dict[str, Any]) -> None:
     [claim] = documents(FOLDER / "storage.yaml")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     for group in groups(spec):
@@ -138,7 +136,7 @@ def test_data_and_run_folder_lie_on_the_claimed_volume(spec: dict[str, Any]) -> 
 
 
 @EACH
-def test_every_container_is_pinned_and_limited_and_runs_as_a_user(spec: dict[str, Any]) -> None:
+def test_containers_are_pinned_and_limited(spec: dict[str, Any]) -> None:
     for pod in pods(spec):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert "hostNetwork" not in pod
@@ -154,7 +152,7 @@ def test_every_container_is_pinned_and_limited_and_runs_as_a_user(spec: dict[str
 
 
 @EACH
-def test_a_lost_head_is_tried_again_and_no_job_runs_for_ever(spec: dict[str, Any]) -> None:
+def test_retries_and_time_limits(spec: dict[str, Any]) -> None:
     assert 1 <= spec["backoffLimit"] <= 5
     assert 0 < spec["activeDeadlineSeconds"] <= 24 * 3600
     assert spec["shutdownAfterJobFinishes"] is True
@@ -162,7 +160,7 @@ def test_a_lost_head_is_tried_again_and_no_job_runs_for_ever(spec: dict[str, Any
 
 
 @EACH
-def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any]) -> None:
+def test_cluster_scales_from_zero_with_a_token(spec: dict[str, Any]) -> None:
     cluster = spec["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token", "secretName": "fer-ray-token"}
     assert cluster["rayVersion"] == version("ray")
@@ -174,7 +172,7 @@ def test_the_cluster_grows_from_nothing_and_asks_for_a_token(spec: dict[str, Any
         assert group["minReplicas"] == 0 < group["maxReplicas"]
 
 
-def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
+def test_metrics_endpoint() -> None:
     [monitor] = documents(FOLDER / "monitoring.yaml")
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
     selected = monitor["spec"]["selector"]["matchLabels"].items()
@@ -184,7 +182,7 @@ def test_metrics_are_scraped_where_the_pods_serve_them() -> None:
         assert selected <= group["template"]["metadata"]["labels"].items()
 
 
-def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
+def test_dashboard_metrics_exist() -> None:
     from fer_ray.execution import prometheus
 
     [document] = documents(FOLDER / "dashboard.yaml")
@@ -203,7 +201,7 @@ def test_the_board_shows_figures_that_sweeps_and_nodes_export() -> None:
     }
 
 
-def test_the_network_policy_holds_for_every_pod_of_a_study() -> None:
+def test_network_policy_applies_to_every_pod() -> None:
     [policy] = documents(FOLDER / "network.yaml")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
@@ -213,7 +211,7 @@ def test_the_network_policy_holds_for_every_pod_of_a_study() -> None:
         assert labels.items() <= template["metadata"]["labels"].items()
 
 
-def test_the_network_policy_lets_no_other_ray_cluster_in() -> None:
+def test_network_policy_excludes_other_clusters() -> None:
     [policy] = documents(FOLDER / "network.yaml")
     # KubeRay's own labels of the pods that it makes (ray-operator, common/pod.go).
     another = {

@@ -33,9 +33,7 @@ def test_ray_accepts_the_cluster_file(name: str) -> None:
 
 
 @LAUNCHED
-def test_what_is_copied_to_a_node_is_here_and_the_token_comes_from_the_users_home(
-    name: str,
-) -> None:
+def test_file_mounts_exist(name: str) -> None:
     mounts = config(name)["file_mounts"]
     sources = {source for source in mounts.values() if source != "~/.ray/auth_token"}
     assert all((REPO / source).exists() for source in sources)
@@ -44,7 +42,7 @@ def test_what_is_copied_to_a_node_is_here_and_the_token_comes_from_the_users_hom
 
 
 @LAUNCHED
-def test_nodes_ask_for_a_token_and_the_dashboard_stays_on_loopback(name: str) -> None:
+def test_nodes_require_a_token(name: str) -> None:
     launched = config(name)
     assert "--dashboard-host=127.0.0.1" in launched["head_start_ray_commands"][-1]
     assert any("chmod 600 ~/.ray/auth_token" in step for step in launched["setup_commands"])
@@ -52,9 +50,7 @@ def test_nodes_ask_for_a_token_and_the_dashboard_stays_on_loopback(name: str) ->
 
 @LAUNCHED
 @pytest.mark.parametrize("kind", ["head", "worker"])
-def test_ray_starts_with_what_jobs_need_in_its_environment(
-    name: str, kind: str, tmp_path: Path
-) -> None:
+def test_environment_of_ray_start(name: str, kind: str, tmp_path: Path) -> None:
     installed = tmp_path / "venv" / "bin"
     installed.mkdir(parents=True)
     (installed / "ray").write_text("#!/bin/sh\nenv\n")
@@ -71,13 +67,13 @@ def test_ray_starts_with_what_jobs_need_in_its_environment(
 
 
 @LAUNCHED
-def test_every_node_installs_the_package_pinned_and_checks_it(name: str) -> None:
+def test_nodes_install_pinned_packages(name: str) -> None:
     steps = " ".join(config(name)["setup_commands"])
     assert "--constraint ~/fer_ray/constraints.txt" in steps
     assert "fer-ray doctor --no-ray" in steps
 
 
-def test_on_aws_no_node_is_open_to_the_world() -> None:
+def test_aws_nodes_are_private() -> None:
     launched = config("cluster.yaml")
     assert launched["provider"]["use_internal_ips"] is True
     for group in launched["available_node_types"].values():
@@ -88,7 +84,7 @@ def test_on_aws_no_node_is_open_to_the_world() -> None:
         assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
 
 
-def test_on_aws_instances_are_asked_for_in_ec2s_own_words() -> None:
+def test_ec2_accepts_the_node_configuration() -> None:
     session = pytest.importorskip("botocore.session", reason="botocore is not installed")
     validate = pytest.importorskip("botocore.validate")
     wanted = session.get_session().get_service_model("ec2").operation_model("RunInstances")
@@ -99,7 +95,7 @@ def test_on_aws_instances_are_asked_for_in_ec2s_own_words() -> None:
         assert not report.has_errors(), report.generate_report()
 
 
-def test_on_aws_workers_grow_from_nothing_and_are_spot() -> None:
+def test_aws_workers_are_spot_instances() -> None:
     launched = config("cluster.yaml")
     groups = launched["available_node_types"]
     assert groups["head"]["resources"] == {"CPU": 0}
@@ -111,7 +107,7 @@ def test_on_aws_workers_grow_from_nothing_and_are_spot() -> None:
 
 
 @pytest.mark.parametrize("file", DEPLOYED, ids=lambda file: file.name)
-def test_nothing_secret_and_no_open_address_is_in_a_file(file: Path) -> None:
+def test_files_contain_no_secrets(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN .*PRIVATE KEY|[0-9a-f]{40,}", text)
     assert not re.search(r"(?i)(password|secret_access_key|auth_token)\s*[:=]\s*['\"]?\w{8,}", text)
@@ -125,7 +121,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines]
 
 
-def test_the_image_is_built_in_two_pinned_stages() -> None:
+def test_image_has_two_pinned_stages() -> None:
     bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
     assert len(bases) == 2
     assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base) for base in bases)
@@ -134,9 +130,7 @@ def test_the_image_is_built_in_two_pinned_stages() -> None:
     assert all("--constraint constraints.txt" in rest for rest in installs)
 
 
-def test_the_images_packages_are_those_of_the_project_and_come_before_its_sources(
-    tmp_path: Path,
-) -> None:
+def test_image_installs_dependencies_first(tmp_path: Path) -> None:
     steps = instructions()
     [written] = [rest.split(" && ")[0] for _, rest in steps if "> dependencies.txt" in rest]
     shutil.copy(REPO / "pyproject.toml", tmp_path)
@@ -150,7 +144,7 @@ def test_the_images_packages_are_those_of_the_project_and_come_before_its_source
     assert installed < steps.index(("COPY", "fer_ray ./fer_ray"))
 
 
-def test_the_image_runs_as_a_user_from_its_last_stage_on() -> None:
+def test_image_does_not_run_as_root() -> None:
     stage = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
     users = [rest for name, rest in stage if name == "USER"]
     assert users == ["1000:1000"]
@@ -159,7 +153,7 @@ def test_the_image_runs_as_a_user_from_its_last_stage_on() -> None:
     assert not any("sudo" in rest for _, rest in stage)
 
 
-def test_all_that_the_image_copies_is_here_and_reaches_the_build() -> None:
+def test_copied_files_reach_the_build() -> None:
     ignored = (REPO / ".dockerignore").read_text().splitlines()
     sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copied = {

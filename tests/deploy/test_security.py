@@ -32,7 +32,7 @@ def mode_of(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
-def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
+def test_new_token_is_private(home: Path) -> None:
     authentication.prepare_token()
     token = home / ".ray" / "auth_token"
     assert mode_of(token) == 0o600
@@ -42,7 +42,7 @@ def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
     assert token.read_text() == first
 
 
-def test_a_token_that_others_can_read_is_closed(home: Path) -> None:
+def test_readable_token_becomes_private(home: Path) -> None:
     token = home / ".ray" / "auth_token"
     token.parent.mkdir()
     token.write_text("kept")
@@ -52,9 +52,7 @@ def test_a_token_that_others_can_read_is_closed(home: Path) -> None:
     assert token.read_text() == "kept"
 
 
-def test_a_client_of_a_cluster_sends_its_token_and_makes_none(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_sends_a_token_and_creates_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     authentication.prepare_token()
     assert not (home / ".ray").exists()
@@ -64,7 +62,7 @@ def test_a_client_of_a_cluster_sends_its_token_and_makes_none(
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
-def test_a_named_token_that_is_missing_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_token_file_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "none"))
     with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH names"):
         authentication.prepare_token()
@@ -92,7 +90,7 @@ def test_nothing_is_unpickled_or_evaluated(file: Path) -> None:
             assert "allow_pickle" not in {keyword.arg for keyword in node.keywords}
 
 
-def test_every_table_is_read_where_no_column_can_be_unpickled() -> None:
+def test_tables_are_read_in_one_module() -> None:
     readers = {
         file.relative_to(PACKAGE).as_posix()
         for file in SOURCES

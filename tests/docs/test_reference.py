@@ -55,7 +55,7 @@ def test_every_setting_is_listed_with_its_default() -> None:
     assert [name for name in defaults if not same(documented[name], defaults[name])] == []
 
 
-def test_the_listed_options_exist() -> None:
+def test_listed_options_exist() -> None:
     rows = [row for row in table_rows("reference/settings.md") if names_in(row[0])]
     documented = {name for row in rows for name in names_in(row[1])}
     options = {

@@ -58,7 +58,7 @@ def parse(arguments: list[str]) -> click.Context:
     return command.make_context(arguments[0], arguments[1:])
 
 
-def test_the_pages_show_every_command() -> None:
+def test_pages_show_every_command() -> None:
     assert {arguments[0] for arguments in COMMANDS.values()} == set(cli.commands)
 
 
@@ -142,7 +142,7 @@ def test_imports_of_other_python_exist(block: Block) -> None:
 
 
 @pytest.mark.slow
-def test_the_records_have_the_documented_keys(run_dir: Path) -> None:
+def test_records_have_the_documented_keys(run_dir: Path) -> None:
     [block] = blocks("json")
     documented = json.loads(block.code)
     record = json.loads((run_dir / "extract.json").read_text(encoding="utf-8"))

@@ -215,7 +215,7 @@ def test_draws_of_fitted_images_serve_their_trials_only(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
-def test_any_number_of_workers_finishes(
+def test_any_number_of_workers(
     workers: int, frames: Path, fer_ray: FerRay, fer_ray_process: FerRay
 ) -> None:
     command = ("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)

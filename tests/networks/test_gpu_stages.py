@@ -17,8 +17,8 @@ from fer_ray.networks.bottleneck_plan import plan_bottleneck
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.execution.progress import silent
-out, root, processors = sys.argv[1:]
-ray.init(address="local", num_cpus=int(processors), num_gpus=1, include_dashboard=False)
+out, root, cpus = sys.argv[1:]
+ray.init(address="local", num_cpus=int(cpus), num_gpus=1, include_dashboard=False)
 plan = plan_bottleneck(frames_record(Path(out)), "dlib_resnet", None)
 execution = Execution(block_images=1, gpus_per_worker=1)
 run_bottleneck(Path(out), Path(root), plan, execution, silent)
@@ -33,9 +33,9 @@ Span = tuple[float, float]
 
 @pytest.mark.slow
 @pytest.mark.thorough
-@pytest.mark.parametrize("processors", [1, 2])
-def test_cropping_overlaps_with_the_network(frames: Path, corpus: Path, processors: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, frames, corpus, processors]
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_cropping_overlaps_with_the_network(frames: Path, corpus: Path, cpus: int) -> None:
+    command = [sys.executable, "-c", PROGRAM, frames, corpus, cpus]
     done = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, timeout=240, check=False
     )
@@ -60,7 +60,7 @@ def spans(timeline: Path) -> tuple[list[Span], list[Span]]:
 
 @pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
-def test_gpu_unknown_to_the_backend() -> None:
+def test_gpu_that_the_backend_does_not_see() -> None:
     program = "from fer_ray.networks.keras_backend import load_keras; load_keras(gpu_share=1)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False

@@ -147,9 +147,7 @@ def interrupted_after(
     return list(json.loads(file.read_text())["configurations"])
 
 
-def test_repeated_and_infinite_results(
-    drawn_frames: Path,
-) -> None:
+def test_repeated_and_infinite_results(drawn_frames: Path) -> None:
     wanted = settings("trials.n_trials=1", "head_search.repeats=1")
     ready = prepare_trials(drawn_frames, wanted.trials, "geometry")
     experiment = plan_head_search(

@@ -61,9 +61,7 @@ def test_random_split_has_the_sizes_of_the_study(samples: Samples) -> None:
     assert (len(inner.train), len(inner.test)) == (283, 71)
 
 
-def test_validation_is_subject_disjoint(
-    samples: Samples,
-) -> None:
+def test_validation_is_subject_disjoint(samples: Samples) -> None:
     train = np.arange(16, 96)
     inner = validation_split(samples, train, "subject-10fold", 0.2, 0, 3)
     fitted, validated = ({samples.subjects[row] for row in part}

@@ -143,9 +143,7 @@ def test_embedded_network_requires_landmarks(crops: np.ndarray) -> None:
         Backbone("dlib_resnet", bundled_dlib_file())(crops)
 
 
-def test_weights_of_another_network_are_refused(
-    random_weights: RandomWeights,
-) -> None:
+def test_weights_of_another_network_are_refused(random_weights: RandomWeights) -> None:
     with pytest.raises(
         UserError, match=r"not a weights file of mobilenet: .* Expected .*MobileNet.* 218,544"
     ):

@@ -89,7 +89,7 @@ def test_wheel_contains_every_file_of_the_package(contents: dict[str, bytes]) ->
     assert any(name.startswith("fer_ray/report/templates/") for name in files)
 
 
-def test_wheel_contains_nothing_else(contents: dict[str, bytes]) -> None:
+def test_wheel_contains_no_other_files(contents: dict[str, bytes]) -> None:
     top = {name.split("/")[0] for name in contents}
     assert top == {"fer_ray", dist_info("").rstrip("/")}
     assert dist_info("licenses/LICENSE") in contents
@@ -104,7 +104,7 @@ def test_metadata_is_complete(metadata: email.message.Message) -> None:
     assert str(metadata.get_payload()).startswith("# ")  # the README
 
 
-def test_a_plain_install_includes_dlib(metadata: email.message.Message) -> None:
+def test_plain_install_includes_dlib(metadata: email.message.Message) -> None:
     assert "dlib-bin>=20" in metadata.get_all("Requires-Dist", [])
 
 

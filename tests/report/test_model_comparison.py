@@ -177,9 +177,7 @@ def test_network_with_late_weights_has_one_row(run_dir: Path) -> None:
     assert [row[1] for row in rows if row[0] == "vgg16"] == ["ImageNet, as published by Keras"]
 
 
-def test_results_next_to_the_study_networks(
-    build_run,
-) -> None:
+def test_results_next_to_those_of_the_study(build_run) -> None:
     single_split = {"feature_set": "vgg16", "n_trials": 1, "settings": "-n_trials=1"}
     built = build_run(experiments=[
         ("head", "random", 0.7, {"feature_set": "vgg16"}), ("head", "random", 0.6, single_split)
@@ -216,9 +214,7 @@ def test_decreasing_loss_is_reported(run_dir: Path) -> None:
         assert ("It was still decreasing" in learning.alt) == reported
 
 
-def test_results_next_to_lucey_et_al(
-    build_run,
-) -> None:
+def test_results_next_to_lucey_et_al(build_run) -> None:
     seven = {"settings": "-classes=7"}
     built = build_run(experiments=(
         ("svm-linear", "loso", 0.5, {"feature_set": "reference", **seven}),

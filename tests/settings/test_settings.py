@@ -72,7 +72,7 @@ def test_values_take_precedence_over_the_profile() -> None:
     assert settings.extract.landmarks.min_face_share == 0.6
 
 
-def test_the_fingerprint_covers_what_defines_results(tmp_path: Path) -> None:
+def test_fingerprint_covers_what_defines_results(tmp_path: Path) -> None:
     reference = extract_fingerprint(ExtractSettings(), "model")
     other_crop = load_settings(None, ("extract.crop.min_neighbors=5",)).extract
     moved_model = load_settings(None, (f"extract.landmarks.model={tmp_path}",)).extract

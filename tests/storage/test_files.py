@@ -77,7 +77,7 @@ def test_assembling_twice_replaces_the_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "partial"]
 
 
-def test_a_locked_folder_rejects_a_second_job(tmp_path: Path) -> None:
+def test_locked_folder_rejects_a_second_job(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from fer_ray.storage.locks import lock_folder\n"
         "with lock_folder(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
@@ -94,7 +94,7 @@ def test_a_locked_folder_rejects_a_second_job(tmp_path: Path) -> None:
         pass
 
 
-def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match="Cannot write"),
@@ -103,7 +103,7 @@ def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
         pass
 
 
-def test_a_damaged_record_reads_as_none(tmp_path: Path) -> None:
+def test_damaged_record_reads_as_none(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     assert read_json(file) is None
     file.write_text('{"half": ')
@@ -117,7 +117,7 @@ def fill_disk(disk: Path, staged: StagedRows) -> None:
     (disk / "film").write_bytes(bytes(2**24))
 
 
-def test_a_full_disk_is_reported(small_disk: Path) -> None:
+def test_full_disk_is_reported(small_disk: Path) -> None:
     staged = StagedRows(small_disk / "partial" / "key")
     with pytest.raises(UserError, match="No space left on device"), lock_folder(small_disk):
         fill_disk(small_disk, staged)
@@ -129,7 +129,7 @@ def test_other_errors_are_raised_unchanged(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_a_damaged_table_is_reported_by_name(tmp_path: Path) -> None:
+def test_damaged_table_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
     with (

@@ -65,7 +65,7 @@ def test_runs_with_pickled_columns_are_not_compared(tmp_path: Path) -> None:
     assert not RAN
 
 
-def test_a_store_returns_pickled_columns_as_bytes(tmp_path: Path) -> None:
+def test_store_returns_pickled_columns_as_bytes(tmp_path: Path) -> None:
     import ray.data  # noqa: F401
 
     uri = str(tmp_path / "images")

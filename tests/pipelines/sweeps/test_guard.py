@@ -23,9 +23,7 @@ def guard(seconds: float = 2) -> Guard:
     return Guard(pickle.dumps(Poisoned(FAST)), seconds)
 
 
-def test_segmentation_fault_costs_one_image(
-    faces: list[Path],
-) -> None:
+def test_segmentation_fault_costs_one_image(faces: list[Path]) -> None:
     guarded = guard(60)
     fault = guarded(b"crash")
     assert isinstance(fault, Fault)

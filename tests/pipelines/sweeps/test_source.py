@@ -167,9 +167,7 @@ def test_unreadable_objects_are_rows(denying: Source) -> None:
     }
 
 
-def test_denying_storage_is_lost(
-    denying: Source,
-) -> None:
+def test_denying_storage_is_lost(denying: Source) -> None:
     with pytest.raises(SourceLostError, match=r"3 images in a row failed\. denied3\.png: Access"):
         read_all(denying)
     probed = with_probe(denying, ["a.png"], 5)
@@ -179,9 +177,7 @@ def test_denying_storage_is_lost(
     assert with_probe(denying, ["a.png", "e.png"], 5).probe is None
 
 
-def test_source_lost_during_reads(
-    denying: Source,
-) -> None:
+def test_source_lost_during_reads(denying: Source) -> None:
     root = Path(denying.root)
     on_disk = open_source(denying.root)
     assert on_disk.read("a.png")
@@ -254,9 +250,7 @@ def test_credentials_are_removed_from_uris(uri: str, expected: str) -> None:
     assert without_credentials(uri) == expected
 
 
-def test_source_error_hides_credentials(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_source_error_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError) as raised:
         open_source("s3://KEY:SECRET@fer/dump?endpoint_override=127.0.0.1:9&scheme=http")
     assert "SECRET" not in str(raised.value)

@@ -52,9 +52,7 @@ def test_small_files_are_compacted_and_vacuumed(tmp_path: Path) -> None:
     assert DeltaTable(str(tmp_path / "images")).count() == COMPACT_FROM
 
 
-def test_vacuum_keeps_files_being_written(
-    tmp_path: Path,
-) -> None:
+def test_vacuum_keeps_files_being_written(tmp_path: Path) -> None:
     opened, folder = grown(tmp_path, 2), tmp_path / "images"
     table = opened.snapshot("images").table
     assert table is not None
