@@ -42,7 +42,7 @@ def run_checks(out: Path, model: Path | None, start_ray: bool) -> Iterator[Check
     Args:
         out: Folder that a job would write into.
         model: Landmark model that the user specified, or None.
-        start_ray: Whether to start Ray, which takes some seconds.
+        start_ray: Whether to start Ray, which takes a few seconds.
     """
     yield _check("Python", _python)
     yield _check("libraries", _libraries)

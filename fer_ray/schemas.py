@@ -157,7 +157,7 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("epoch", pa.int32(), nullable=False),  # from 0
         pa.field(
             "train_loss", pa.float64(), nullable=False
-        ),  # the loss that is minimised, averaged over the epoch
+        ),  # the minimised loss, averaged over the epoch
         pa.field("train_accuracy", pa.float64(), nullable=False),
         pa.field("validation_loss", pa.float64(), nullable=False),  # log loss, nats
         pa.field("validation_accuracy", pa.float64(), nullable=False),
@@ -170,9 +170,7 @@ SEARCH_SCHEMA = pa.schema(
     [
         pa.field("experiment", pa.string(), nullable=False),
         pa.field("trial", pa.int32(), nullable=False),
-        pa.field(
-            "configuration", pa.int32(), nullable=False
-        ),  # from 0, numbered alike in all trials
+        pa.field("configuration", pa.int32(), nullable=False),  # from 0, the same in all trials
         pa.field("classifier", pa.string(), nullable=False),
         pa.field("feature_set", pa.string(), nullable=False),
         pa.field("parameters", pa.string(), nullable=False),  # JSON

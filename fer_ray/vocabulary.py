@@ -24,7 +24,7 @@ class Status(StrEnum):
 
     OK = "ok"
     # Has features as well, but dlib found no face in the crop: the predictor started from the
-    # cascade's box. Off in the reference setting.
+    # cascade's box. Off in the reference settings.
     OK_BY_BOX = "ok_by_box"
     UNREADABLE = "unreadable"  # missing, empty, truncated, or not an image
     TOO_LARGE = "too_large"  # above a limit of `decode`: rejected before decoding
@@ -72,13 +72,13 @@ class ExitCode(IntEnum):
     """Exit codes of all commands."""
 
     DONE = 0
-    FAILED = 1  # a check of `doctor` or a verification failed, or there is a bug
+    FAILED = 1  # a bug, or a failed check of `doctor` or of a verification
     USER_ERROR = 2  # invalid arguments, or something required is missing
     MISMATCH = 3  # the output contains results from other settings or images
     TOO_MANY_ERRORS = 4  # sweep: published, but more images failed than --max-error-share
     SOURCE_LOST = 5  # sweep: the source cannot be listed or read, or is suspiciously empty
     STORE_LOST = 6  # sweep: the store cannot be read or written
-    FUSE = 7  # sweep: the first images all raised the same error; nothing was published
+    FUSE = 7  # sweep: the first images all failed with the same error; nothing was published
     STOPPED = 75  # sweep: SIGTERM; finished work is committed (EX_TEMPFAIL: rerun to resume)
     INTERRUPTED = 130
     TERMINATED = 143
@@ -91,7 +91,7 @@ PLAN_KINDS = {
     "recipe": "processed with another recipe",
     "failed": "failed before, to be retried",
     "missing": "without results",
-    "reread": "unchanged in size and modification time, read anyway",
+    "reread": "unchanged in size and modification time, but read again",
     "relabelled": "with a changed label",
     "same": "unchanged",
     "gone": "deleted from the source",

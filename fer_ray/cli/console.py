@@ -146,7 +146,7 @@ def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
     p_value = format_known("p = {:.3g}", comparison.p_value)
     console.print(
         f"accuracy {comparison.difference:+.4f}, {interval or 'no interval '}"
-        f"({comparison.method}); {p_value or 'no p value'} ({comparison.test})"
+        f"({comparison.method}); {p_value or 'no p-value'} ({comparison.test})"
     )
     console.print(f"uniquely correct: {comparison.only_first} of the first, "
                   f"{comparison.only_second} of the second")  # fmt: skip

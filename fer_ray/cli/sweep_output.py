@@ -87,7 +87,7 @@ def print_sweep(manifest: dict[str, Any]) -> None:
         console.print("Nothing new: no row was changed.")
     else:
         console.print(
-            f"{manifest['read']} images read, {manifest['described']} contents described; "
+            f"{manifest['read']} images read, {manifest['described']} contents processed; "
             f"{published['put']} rows written, {published['delete']} deleted"
         )
     counts = Table("status", "images", box=None, pad_edge=False)

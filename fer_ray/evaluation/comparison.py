@@ -108,7 +108,7 @@ def _pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Compute the exact two-sided p value of McNemar's test.
+    """Compute the exact two-sided p-value of McNemar's test.
 
     Under the null hypothesis, an image that only one of two models predicts correctly is equally
     likely to be either's (McNemar, Psychometrika 12, 1947). The test assumes independent images,
@@ -123,7 +123,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def resampled_p(differences: NDArray[np.floating], test_to_train: float) -> float:
-    """Compute the two-sided p value of the corrected resampled t test (Nadeau and Bengio, 2003).
+    """Compute the two-sided p-value of the corrected resampled t test (Nadeau and Bengio, 2003).
 
     Args:
         differences: Difference of two models' scores in each random trial (n,).

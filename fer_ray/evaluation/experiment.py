@@ -138,7 +138,7 @@ def splitting_settings(folds: Folds, seeded: bool) -> set[str]:
 
 
 def experiment_name(parts: list[str], key: str) -> str:
-    """Join the parts of a name; a name too long for a file is cut and ends in a digest.
+    """Join the parts of a name; a name that is too long for a file is cut and ends in a digest.
 
     Args:
         parts: Classifier, features, protocol and settings.

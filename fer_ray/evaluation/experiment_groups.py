@@ -39,10 +39,10 @@ class ExperimentGroup:
 
 
 def group_experiments(experiments: Iterable[ExperimentResults]) -> list[ExperimentGroup]:
-    """Group experiments by splits and test images, the group that the verdict uses first.
+    """Group experiments by splits and test images.
 
-    Subject-disjoint protocols come first, then groups with more classes, more test images and more
-    trials.
+    Groups with subject-disjoint protocols come first, then those with more classes, more test
+    images and more trials. The verdict uses the first group.
     """
     ordered = groupby(sorted(experiments, key=_rank), key=_rank)
     groups = [tuple(sorted(members, key=_quality)) for _, members in ordered]

@@ -110,7 +110,7 @@ def _split(parts: dict[str, str], position: dict[str, int]) -> Split:
 def _read_parts(file: Path) -> dict[int, dict[str, str]]:
     """The part of each image in each trial, in the order of the file."""
     given: dict[int, dict[str, str]] = {}
-    default: dict[str, str] = {}  # images that are used for training in every fold but their own
+    default: dict[str, str] = {}  # the part of an image in all folds but its own
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             for line, row in enumerate(csv.DictReader(stream), start=2):

@@ -16,12 +16,9 @@ from fer_ray.schemas import feature_column
 from fer_ray.storage.parquet import read_table
 
 HOG = feature_column("hog")
-# Two aligned faces are the same picture if their HOG vectors, standardised over all images,
-# correlate above this. Measured on 1,483 photographs of faces and 2,215 altered copies of 200 of
-# them, with faces detected anew in the copies: 93% or more of the copies that were saved as JPEG
-# of quality 50, resized, brightened, shifted, turned by 3° or mirrored correlate above it, 77% of
-# those cropped closer or turned by 8°, and 15% of those with noise of σ = 8. None of 1.1 million
-# pairs of different people does (at most 0.68), nor any of 25,000 pairs of synthetic ones (0.83).
+# Two aligned faces count as the same picture if their HOG vectors, standardised over all images,
+# correlate more than this. docs/reference/protocols.md says how it was measured: pairs of different
+# people correlate by at most 0.68, and pairs of different synthetic people by at most 0.83.
 SAME_PICTURE = 0.85
 ROWS_AT_A_TIME = 1024  # of the matrix of correlations
 MAX_EXAMPLES = 3
@@ -39,7 +36,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Identities:
-    """What each image shares with others, in the order of the samples.
+    """What each image has in common with others, in the order of the samples.
 
     Attributes:
         image_ids: (n,).

@@ -1,4 +1,4 @@
-"""The reader of a run folder, for the command line, the report, bundles and the Python API."""
+"""Reading the results of a run folder: its record, frames, and experiments with their figures."""
 
 import json
 from collections.abc import Iterable

@@ -151,7 +151,7 @@ def require_subjects(samples: Samples, splits: list[Split]) -> None:
 
 
 def _subjects(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
-    """The subject of each row; an image of unknown subject counts as a subject of its own."""
+    """The subject of each row; an image of unknown subject counts as a separate subject."""
     return [samples.subjects[row] or f"image {row}" for row in rows]
 
 
@@ -162,7 +162,7 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
         samples: Labels and subjects.
         train: Indices of the training part (n,).
         n_folds: Number of folds, reduced to the number of subjects if there are fewer. An image of
-            unknown subject counts as a subject of its own.
+            unknown subject counts as a separate subject.
         seed: Seed of the shuffling.
 
     Returns:

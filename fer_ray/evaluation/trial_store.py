@@ -130,7 +130,7 @@ class TrialStore:
             raise UserError(
                 f"{len(missing)} of {len(self._experiment.splits)} trials finished but are missing "
                 f"from {self._partial}: the storage shows files late, or a node writes to another "
-                "disk. The other trials remain there. Rerun the same command to resume."
+                "disk. The other trials are stored. Rerun the same command to resume."
             )
         tables = [read_table(file) for file in sorted(self._partial.glob("[0-9]*.parquet"))]
         predictions = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)

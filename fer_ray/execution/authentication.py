@@ -92,7 +92,7 @@ def _set_mode(address: str, token: str | None) -> None:
 
 
 def _accepts(address: str, token: str | None) -> bool | None:
-    """Whether a cluster accepts a token, or None (no token); None if it does not answer."""
+    """Return whether a cluster accepts a token, or None (no token); None if it does not answer."""
     if not re.fullmatch(r"[^/]+:\d+", address):  # `auto`, `ray://…`
         return None
     import grpc  # not Ray, which reads its environment at import

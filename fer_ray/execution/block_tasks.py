@@ -38,11 +38,11 @@ def run_blocks(
     Args:
         work: A picklable function of a block.
         blocks: Consumed one by one, so that few are in memory.
-        workers: Tasks at a time. None: as many as the cluster has CPUs, also as it grows.
+        workers: Tasks at a time. None: as many as the cluster has CPUs, even as it grows.
         stopped: Checked regularly; no more blocks are started once it returns True.
         lost: Result of a block with one image that no worker survives.
         stopping: Called after `stopped` returns True and before running tasks are awaited, since
-            whoever stops the job may not wait that long.
+            the process that stops the job may not wait that long.
 
     Raises:
         UserError: The cluster has had no CPUs for too long.
@@ -84,7 +84,7 @@ def run_blocks(
                         single_images.extend(block.slice(row, 1) for row in range(block.num_rows))
     finally:
         for reference in pending:
-            ray.cancel(reference)  # not by force: at exit Ray would end this process
+            ray.cancel(reference)  # without force: Ray would end this process at exit
 
 
 def start_claims(known: NDArray[np.uint64] | None) -> "partial[bool]":
@@ -94,7 +94,7 @@ def start_claims(known: NDArray[np.uint64] | None) -> "partial[bool]":
 
 
 def stop_claims(claim: "partial[bool]") -> None:
-    """End the actor of `start_claims`: tasks refer to it, so that Ray would keep it until exit."""
+    """End the actor of `start_claims`; tasks refer to it, so Ray would not end it before exit."""
     with suppress(ray.exceptions.RayError):
         ray.kill(claim.args[0])
 

@@ -1,8 +1,8 @@
 """Bottleneck features on Ray Data: image → crop → backbone → Parquet.
 
 The backbone lives in actors, which load it once. On CPUs an actor performs all steps of a block, so
-there is a single pool and nothing can deadlock, even on one CPU. On GPUs separate tasks crop the
-images, so that a GPU does not wait for a CPU.
+there is a single pool and nothing can deadlock, even on one CPU. On GPUs, separate tasks crop the
+images, so that the network need not wait for them.
 """
 
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def bottleneck_blocks(
 
 
 def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
-    """Rows with their crops; without them on an error, which the actor then meets and reports."""
+    """Add crops to rows; if that fails, none are added, and the actor meets and reports the error."""
     try:
         crops = load_crops(table, source, staged, driver)
     except UserError:

@@ -1,8 +1,8 @@
 """Extraction of listed images: blocks, the task that extracts one, and the executors that run it.
 
 A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
-child process of its worker, which decodes it and runs all further steps, so that pixels never leave
-that process and a file that crashes a decoder costs only itself. The task stores the rows of the
+child process of its worker, which decodes it and runs all further steps. Pixels never leave that
+process, and a file that crashes a decoder loses only its own row. The task stores the rows of the
 block as one file. Ray Data runs the tasks on a machine or a cluster; up to `MOST_IN_PROCESS` images
 are extracted without Ray, by threads of this process, with the same rows.
 """
@@ -33,7 +33,7 @@ from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
-# Without RAY_ADDRESS: images up to which the start of Ray costs more than it gains.
+# Largest number of images for which starting Ray costs more than it gains, without RAY_ADDRESS.
 MOST_IN_PROCESS = 2_000
 STUCK = (
     "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
@@ -51,7 +51,7 @@ class ExtractBlock:
         root: Folder that the listed paths are relative to, the same on every node.
         staged: Where rows are stored.
         schema: Columns to store.
-        constants: Values of columns that every row has, also one without a result.
+        constants: Values of columns that every row has, even a row without a result.
     """
 
     extract: Describe
@@ -101,7 +101,7 @@ class ExtractBlock:
 
 
 def runs_in_process(execution: Execution, size: int, most: int = MOST_IN_PROCESS) -> bool:
-    """Whether work is done without Ray.
+    """Return whether work is done without Ray.
 
     Args:
         execution: The executor.

@@ -1,4 +1,4 @@
-"""Claims of new contents, made when an image has been read, so that each is read only once.
+"""Claims of new contents, so that each image is read only once.
 
 A content is identified by the first 64 bits of its hash. If two contents share these, or if a claim
 is lost with its process, the content counts as known and a later round describes it.
@@ -17,7 +17,7 @@ class Claim(Protocol):
     """A function that claims a content for a block; see `Claims.claim`."""
 
     def __call__(self, owner: str, content: str) -> bool:
-        """Whether the block describes the content."""
+        """Return whether the block describes the content."""
 
 
 class Claims:
@@ -32,7 +32,9 @@ class Claims:
         self._owners: dict[int, str] = {}
 
     def claim(self, owner: str, content: str) -> bool:
-        """Whether a content is new and assigned to this owner, also if it claims it repeatedly.
+        """Claim a content; return whether it is new and belongs to this owner.
+
+        Repeated claims by the same owner have the same result.
 
         Args:
             owner: Name of a block.

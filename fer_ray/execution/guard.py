@@ -1,4 +1,4 @@
-"""Processing of single images in a child process, so that a native fault costs one image.
+"""Processing of single images in a child process, so that a crash in native code loses one image.
 
 A segmentation fault or an endless loop in a decoder cannot be caught within a process. The child
 processes one image at a time. If it dies or does not answer in time, the parent records the fault
@@ -36,7 +36,7 @@ _shared: dict[tuple[bytes, float], "Guard"] = {}  # at most one per process, reu
 
 @dataclass(frozen=True)
 class Fault:
-    """An image that could not be described.
+    """An image that could not be processed.
 
     Attributes:
         status: crashed or timed_out.
@@ -164,7 +164,7 @@ def shared_guard(describe: bytes, image_seconds: float) -> Guard:
 def describe_guarded(guard: Guard, image: Any) -> pa.Table | Fault:
     """The rows of one image, retried if its child process dies.
 
-    The system may kill a child for lack of memory, but hardly `ATTEMPTS` times for one image.
+    The system may kill a child when memory is short, but hardly `ATTEMPTS` times in a row.
     """
     for _ in range(ATTEMPTS):
         answer = guard(image)

@@ -11,12 +11,12 @@ class Metrics:
     """Metrics of a running sweep; Ray prefixes their names with `ray_`."""
 
     def __init__(self) -> None:
-        self._images = Counter(IMAGES, "Images described, by outcome.", ("status",))
-        self._left = Gauge(LEFT, "Images still to be described.")
+        self._images = Counter(IMAGES, "Images processed, by outcome.", ("status",))
+        self._left = Gauge(LEFT, "Images that remain to be processed.")
         self._commits = Counter(COMMITS, "Commits of results.")
 
     def described(self, statuses: dict[str, int], left: int) -> None:
-        """Count described images by outcome, and set the number that is left."""
+        """Count processed images by outcome, and set the number that remains."""
         for status, count in statuses.items():
             self._images.inc(count, tags={"status": status})
         self._left.set(left)

@@ -13,7 +13,7 @@ WAIT_S = 1800.0  # for a first node: enough to buy, boot and set up a spot machi
 REMIND_S = 300.0  # between two warnings while waiting
 CHECK_S = 2.0  # between two checks of the cluster
 PAUSE_S = 0.5  # between two checks whether a task is placed
-SETTLED_S = 5  # until CPUs that were released count as free
+SETTLED_S = 5  # until Ray counts released CPUs as free
 LEAST_SHARE = 0.25  # of a CPU for a task, where no node has a full one free
 
 CPU, GPU = "CPU", "GPU"  # Ray's names
@@ -113,7 +113,7 @@ def wait_for(resource: str, amount: float, check: Callable[[], None] = lambda: N
             wait.check()
             check()
     except BaseException:
-        ray.cancel(task)  # not by force: at exit Ray would end this process
+        ray.cancel(task)  # without force: Ray would end this process at exit
         raise
 
 
@@ -168,7 +168,7 @@ def gpu_workers(gpus_per_worker: float, limit: int | None) -> int:
 
 
 def _autoscaler_may_add(resource: str) -> bool:
-    """Whether there is an autoscaler that has not found the resource infeasible."""
+    """Return whether there is an autoscaler that has not found the resource infeasible."""
     from ray._private.worker import global_worker
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 

@@ -47,7 +47,7 @@ def run_items(
         work: Called with an item, in a process that runs many. Sent to each node once.
         items: Picklable values.
         out: Run folder, the same path on every node.
-        workers: Items at a time. None: as many as the cluster has CPUs, also as it grows.
+        workers: Items at a time. None: as many as the cluster has CPUs, even as it grows.
         advance: Called with 1 for each finished item.
 
     Raises:
@@ -76,7 +76,7 @@ def _run_round(
     workers: int | None,
     advance: Advance,
 ) -> dict[int, str | None]:
-    """Run numbered items; the numbers of those that ended, each with its traceback or None."""
+    """Run numbered items; return those that ended, by number, with a traceback or None."""
     driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": driver})
     queue.put_nowait_batch(items)

@@ -64,7 +64,7 @@ def ensure_ray(execution: Execution) -> int:
 
 
 def available_workers(execution: Execution) -> int:
-    """The number of tasks that the cluster in its current size can run at a time.
+    """Return the number of tasks that the cluster can run at a time in its current size.
 
     Waits for the first CPU.
 
@@ -132,7 +132,7 @@ def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
 
 
 def has_several_nodes() -> bool:
-    """Whether the cluster has more than one node."""
+    """Return whether the cluster has more than one node."""
     import ray
 
     return [node["Alive"] for node in ray.nodes()].count(True) > 1
@@ -165,7 +165,7 @@ def require_same(root: Path, paths: list[str], node: str) -> None:
 
 
 def _reachable_from(node: str, paths: list[Path]) -> bool:
-    """Whether `node` can access any of `paths` and this node cannot, even after `SYNC_S`."""
+    """Return whether `node` can access any of `paths` and this node cannot, even after `SYNC_S`."""
     import ray
 
     if node == ray.get_runtime_context().get_node_id():

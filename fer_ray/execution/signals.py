@@ -10,7 +10,7 @@ from fer_ray.vocabulary import ExitCode
 
 
 def on_main_thread() -> bool:
-    """Whether this thread may set signal handlers."""
+    """Return whether this thread may set signal handlers."""
     return threading.current_thread() is threading.main_thread()
 
 
@@ -34,7 +34,7 @@ def terminate(*_: object) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer SIGTERM and SIGINT to the end of the block, since Ray's start survives no exception.
+    """Defer SIGTERM and SIGINT to the end of the block: an exception would break Ray's start.
 
     Also prevents Ray from setting its own SIGTERM handler, which exits with another code.
     """

@@ -2,11 +2,11 @@
 
 An exhaustive search spends most of its time on the smallest windows: half of it on faces smaller
 than a twelfth of the frame. This search therefore starts with large faces, in a copy of the image
-so small that they just fill the cascade's window. Only if it finds nothing does it go on to a copy
+so small that they just fill the cascade's window. While it finds nothing, it continues with a copy
 of twice the size. It then searches the original image around the candidates, with everything else
-set to black: OpenCV skips windows without contrast at once, and windows on a face lie on the same
-grid as in an exhaustive search. The boxes are therefore identical to those of the exhaustive search
-to the pixel, unless windows of a face reach further out than the margin.
+set to black: OpenCV rejects windows without contrast immediately, and windows on a face lie on the
+same grid as in an exhaustive search. The boxes are therefore identical to those of the exhaustive
+search to the pixel, unless windows of a face extend beyond the margin.
 """
 
 from collections.abc import Iterator

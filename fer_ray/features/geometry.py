@@ -33,7 +33,8 @@ def centred_polar(points_xy: Floats) -> Floats:
 def reference(landmarks_xy: Floats) -> Floats:
     """The features of the reference study: `centred_polar` of points 1–67.
 
-    An off-by-one bug of the study excludes point 0, from the centroid as well. It is preserved.
+    An off-by-one bug of the reference study excludes point 0, also from the centroid. This function
+    preserves it.
 
     Args:
         landmarks_xy: (n, 68, 2) crop pixels.

@@ -1,6 +1,6 @@
 """The steps of extraction, as functions from table to table, without Ray.
 
-Each step preserves the number and order of rows, except `crop_faces`. It processes the rows that
+Each step except `crop_faces` preserves the number and order of rows. It processes the rows that
 are still usable and passes the others through. The rows do not depend on the batch size. Between
 steps a table has the columns of `schemas`, and pixels in `GRAY` (image) or `CROP` until their last
 use.
@@ -34,7 +34,7 @@ _CASCADE_FACES = pa.struct([(name, pa.int16()) for name in CASCADES])
 face_finder = cache(FaceFinder)
 landmark_locator = cache(LandmarkLocator)
 
-cv2.setNumThreads(1)  # a worker has one processor; OpenCV would use all of them
+cv2.setNumThreads(1)  # a worker has one CPU; OpenCV would use all of them
 
 
 def decode(table: pa.Table, root: Path, limits: Decode) -> pa.Table:

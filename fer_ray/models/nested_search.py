@@ -1,4 +1,4 @@
-"""A nested search: its plan, the work items that workers perform, and the tables they result in."""
+"""A nested search: its plan, the work items that workers perform, and the resulting tables."""
 
 import json
 import time

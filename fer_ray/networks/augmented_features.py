@@ -78,7 +78,7 @@ def load_augmented(
 
 
 def fitted_mask(ready: PreparedData, seed: int) -> NDArray[np.bool_]:
-    """Whether a head is fitted to a sample in any trial: (n,) bool."""
+    """Return whether a head is fitted to a sample in any trial: (n,) bool."""
     share = HeadSettings().validation_share
     return fitted_rows(ready.samples, ready.folds.splits, ready.folds.protocol, share, seed)
 

@@ -1,6 +1,6 @@
-"""Bottleneck features to compute: their identity, the rows they need, and the rows they give.
+"""Bottleneck features to compute: their identity, and their input and output rows.
 
-Each backbone has its own table, so a further one is computed alone, on the crops that the first
+Each backbone has a separate table, so a further one is computed alone, on the crops that the first
 one cached (`crop_cache`). Finished blocks are stored and resumed as in extraction.
 """
 

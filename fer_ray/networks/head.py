@@ -1,6 +1,6 @@
 """A head on bottleneck features: its network, training and predictions.
 
-Batches are passed to Keras one by one: on so little data `fit` costs some 100 ms per epoch, a
+Batches are passed to Keras one by one: on so little data, `fit` costs about 100 ms per epoch, and a
 single batch 2 ms.
 """
 

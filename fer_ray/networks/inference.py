@@ -1,4 +1,4 @@
-"""Keras applications prepared for inference: equal outputs in less time."""
+"""Keras applications optimised for inference: the same outputs in less time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # CPU flags of its instructions
 
 
 def is_slow_in_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPUs of this machine are known to be slower in bfloat16 than in float32."""
+    """Return whether the CPUs of this machine are slower in bfloat16 than in float32."""
     try:
         flags = [line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")]
     except OSError:

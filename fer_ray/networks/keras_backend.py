@@ -1,4 +1,4 @@
-"""Keras on the backend that the user chooses, without messages at its start."""
+"""Import of Keras on the backend that the user chooses, without start-up messages."""
 
 import contextlib
 import importlib

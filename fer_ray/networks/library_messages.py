@@ -1,4 +1,4 @@
-"""Filter for lines that native libraries write to stderr whatever their log settings are.
+"""Filter for lines that native libraries write to stderr regardless of their log settings.
 
 TensorFlow logs before its own log levels apply, and Ray's core worker logs at a level that real
 errors share. Python's logging sees neither.

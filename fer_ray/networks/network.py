@@ -19,7 +19,7 @@ Crops = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
 CHIP_PADDING = 0.25  # of dlib's face chips, on each side
-GPU_BATCH_IMAGES = 64  # on a full GPU; VGG16 at 350 px then needs some 8 GiB
+GPU_BATCH_IMAGES = 64  # on a full GPU; VGG16 at 350 px then needs about 8 GiB
 
 
 class Backbone:

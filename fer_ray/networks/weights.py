@@ -1,6 +1,6 @@
 """The weights of a backbone: where they come from, and whether a file can be theirs. No Keras.
 
-Published files are stored where Keras stores its own downloads, so each uses those of the other.
+Published files are stored where Keras stores its own downloads, so each reuses files of the other.
 """
 
 import os
@@ -73,7 +73,7 @@ def bundled_dlib_file() -> Path:
 
 
 def is_cached(spec: BackboneSpec) -> bool:
-    """Whether the published file is in Keras's cache on this node."""
+    """Return whether the published file is in Keras's cache on this node."""
     return has_hash(_cache_file(spec), _known_hash(spec))
 
 
@@ -130,7 +130,7 @@ def _origin(spec: BackboneSpec, file: Path) -> Origin:
 
 
 def _is_trained(spec: BackboneSpec, file: Path) -> bool:
-    """Whether any vector of the file (biases, scales, means) has differing values.
+    """Return whether any vector of the file (biases, scales, means) has differing values.
 
     Networks start with biases of 0 and scales of 1, and training changes some of them.
 

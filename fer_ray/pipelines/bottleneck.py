@@ -48,7 +48,7 @@ def run_bottleneck(
 
     Returns:
         The record, as in `bottleneck/TABLE.json`, with `already_finished` set to True if all
-        features were already there.
+        features already existed.
 
     Raises:
         UserError: There are no usable images, or images, weights or storage have changed.

@@ -86,7 +86,7 @@ def _remove_experiments(out: Path, plan: BottleneckPlan) -> None:
 
 
 def _uses_table(trials: Path, plan: BottleneckPlan) -> bool:
-    """Whether an experiment was trained on the table; on draws, only some heads are."""
+    """Return whether an experiment was trained on the table; on draws, only some heads are."""
     column = read_table(trials, columns=["feature_set"])["feature_set"]
     settings = read_fit_settings(trials)
     used = settings.get("search", {}).get("feature_sets") or column.unique().to_pylist()

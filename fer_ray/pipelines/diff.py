@@ -58,8 +58,8 @@ class RunTables:
     """The tables of one run.
 
     Attributes:
-        images: Reads columns of `images`, as far as they exist.
-        results: Likewise of `results`.
+        images: Reads the given columns of `images` that exist.
+        results: Reads the given columns of `results` that exist.
         feature_columns: Names of the columns of feature sets in `results`.
     """
 
@@ -73,7 +73,7 @@ def compare_runs(run_a: str, run_b: str) -> dict[str, Any]:
 
     Args:
         run_a: A run folder, a store, or `STORE@SWEEP`: the store's state after that sweep.
-        run_b: Likewise.
+        run_b: The run to compare it with, specified in the same way.
 
     Returns:
         `images` in each run, `differing` images by kind of difference with count and examples, the

@@ -116,7 +116,7 @@ def _read_samples(out: Path, feature_set: str, settings: TrialSettings, paired: 
 
 
 def _need_pairs(feature_sets: tuple[str, ...]) -> bool:
-    """Whether one of the sets is a delta; then all are read for images that have a delta."""
+    """Return whether one of the sets is a delta; then all are read for images that have a delta."""
     return any(needs_sequence(name) for name in feature_sets)
 
 

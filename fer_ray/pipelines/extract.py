@@ -91,7 +91,7 @@ def extract_missing(
         advance: Called with the number of images just finished.
         schema: Columns to store.
         predict: Adds the columns of a model's predictions. None: no predictions.
-        constants: Values of columns that every row has, also one of a file that crashes.
+        constants: Values of columns that every row has, even that of a file that crashes.
         faces: Which faces of an image have rows.
         sources: Further folders that all nodes must have access to.
     """

@@ -125,6 +125,9 @@ def add_test_figures(out: Path, experiment: Experiment) -> dict[str, Any]:
     assert card is not None  # written just before the trials
     (results,) = read_experiments(out, experiment.name)
     figures = summary_record(results.summary)
-    card["figures"] = {**figures, "over": "the heads of all trials; the one kept is of one trial"}
+    card["figures"] = {
+        **figures,
+        "over": "the heads of all trials; one of them is saved",
+    }
     write_json(card, file)
     return card

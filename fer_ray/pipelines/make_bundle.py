@@ -60,7 +60,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     Args:
         out: Run folder, locked by the caller.
         target: Folder of the bundle, which must be empty or not exist.
-        experiment: Name of the experiment. None: the best one that the report lists first, among
+        experiment: Name of the experiment. None: the best one of the report's first group, among
             those with several trials.
 
     Returns:
@@ -129,7 +129,9 @@ def choose_experiment(
         return _named_experiment(run, out, name), 1
     usable = tuple(item for item in run.experiments if can_bundle(out, item))
     if not usable:
-        raise UserError("The run folder has no trials: run `fer-ray trials` first.")
+        raise UserError(
+            "The run folder has no experiment that can be bundled: run `fer-ray trials` first."
+        )
     repeated = tuple(item for item in usable if item.summary.n_trials > 1)
     if not repeated:
         names = ", ".join(item.summary.experiment for item in usable)
@@ -145,8 +147,8 @@ def _named_experiment(run: RunResults, out: Path, name: str) -> ExperimentResult
     item = find_experiment(run.experiments, name)
     if not can_bundle(out, item):
         raise UserError(
-            f"{name} cannot be bundled: only SVM trials, heads and searches that selected an SVM "
-            "can, without a delta, which a single image does not have."
+            f"{name} cannot be bundled. A bundle contains an SVM, a head, or an SVM that a search "
+            "selected, on features of single images (no delta). Pass another --experiment."
         )
     return item
 

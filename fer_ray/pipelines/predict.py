@@ -1,4 +1,4 @@
-"""`fer-ray predict`: predictions of a bundle, resumed and recorded as an extraction is."""
+"""`fer-ray predict`: predictions of a bundle, which are resumed and recorded like an extraction."""
 
 import logging
 import time

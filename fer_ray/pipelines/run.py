@@ -121,7 +121,7 @@ def run_extract(
         labelled: Require labelled images.
 
     Returns:
-        The record, also of an extraction that was already finished.
+        The record, even if the extraction was already finished.
 
     Raises:
         UserError: The source or a model is missing, or no image is labelled and `labelled` is set.
@@ -196,7 +196,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 def _importing_ahead(progress: Progress) -> Progress:
     """A progress display that imports modules for the later steps when the first images are done.
 
-    The driver is idle then, so a short job becomes some seconds shorter.
+    The driver is idle then, so a short job ends a few seconds earlier.
     """
 
     def import_modules() -> None:

@@ -79,7 +79,7 @@ def describe_timings(
 def matches(
     record: dict[str, Any], inputs: dict[str, Any], summaries: list[ExperimentSummary]
 ) -> bool:
-    """Whether the record of a finished run has exactly these inputs and figures."""
+    """Return whether the record of a finished run has exactly these inputs and figures."""
     figures = json.loads(json.dumps([summary_record(summary) for summary in summaries]))
     expected = {**inputs, "settings": _defining(inputs["settings"]), "experiments": figures}
     actual = {**record, "settings": _defining(record.get("settings") or {})}

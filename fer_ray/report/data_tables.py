@@ -39,7 +39,7 @@ def status_rows(run: RunResults) -> Rows:
 
 
 def counts_agree(run: RunResults) -> bool:
-    """Whether the counts by status, the selection and the frames have the same total."""
+    """Return whether the counts by status, the selection and the frames have the same total."""
     total = sum(run.extract["counts"].values())
     return bool(total == run.data["selected"] == len(run.frames))
 

@@ -70,7 +70,7 @@ def describe_best_two(comparison: ModelComparison) -> str:
     interval = (
         "no interval" if ends == formatting.NO_INTERVAL else f"95% interval {ends} ({test.method})"
     )
-    p = "no p value" if np.isnan(test.p_value) else f"p = {test.p_value:.2g} ({test.test})"
+    p = "no p-value" if np.isnan(test.p_value) else f"p = {test.p_value:.2g} ({test.test})"
     return (
         f"{first.label} versus {formatting.mid_sentence(second.label)}: "
         f"{formatting.signed(100 * test.difference)} points, {interval}; {p}."

@@ -92,7 +92,7 @@ def _single_pictures(
 
 
 def _last_trial_experiment(groups: Sequence[ExperimentGroup]) -> ExperimentResults | None:
-    """The experiment whose last trial is shown: the best on random splits, as in the study."""
+    """The experiment whose last trial is shown: the best on random splits."""
     random = [group.best for group in groups if group.best.summary.protocol == "random"]
     return random[0] if random else groups[0].best if groups else None
 

@@ -98,12 +98,12 @@ def sets_of(name: str) -> tuple[str, ...]:
 
 
 def is_delta(part: str) -> bool:
-    """Whether a set is a difference from the first frame of the sequence."""
+    """Return whether a set is a difference from the first frame of the sequence."""
     return part == DELTA or part.startswith(f"{DELTA}-")
 
 
 def needs_sequence(name: str) -> bool:
-    """Whether a name contains a delta, which cannot be computed from a single image."""
+    """Return whether a name contains a delta, which cannot be computed from a single image."""
     return any(is_delta(part) for part in name.split(UNION))
 
 

@@ -65,7 +65,7 @@ class HeadSettings(StrictModel):
     standardise: bool = Field(
         False, description="Scale features to mean 0 and deviation 1 over the training images."
     )
-    # sigmoid is a bug of the reference study, kept to reproduce its figures.
+    # sigmoid is a bug of the reference study and reproduces its figures.
     activation: Literal["softmax", "sigmoid"] = "softmax"
     validation_share: float = Field(
         0.2, gt=0, lt=1, description="Share of a trial's training part used for validation."
@@ -76,7 +76,9 @@ class HeadSettings(StrictModel):
         description="Augmented draws of each training image. Each epoch takes the next draw, and "
         "after the last one the first again; 0: the original images.",
     )
-    steps_per_epoch: int | None = Field(None, ge=1, description="None: all training images.")
+    steps_per_epoch: int | None = Field(
+        None, ge=1, description="Batches per epoch; None: as many as the training images fill."
+    )
     reduce_lr_patience: int | None = Field(
         None, ge=0, description="Epochs without improvement before the rate is divided by 10."
     )

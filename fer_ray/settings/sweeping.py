@@ -22,11 +22,11 @@ class SweepSettings(StrictModel):
     )
     retry: Literal["none", "unread", "all"] = Field(
         "unread",
-        description="Failed images to retry even if unchanged: none; unread: those that could not "
-        "be read; all.",
+        description="Which failed images to retry even if unchanged; unread: those that could not "
+        "be read.",
     )
     max_error_share: float = Field(
-        0.5, ge=0, le=1, description="A larger share of failed images fails the sweep."
+        0.5, ge=0, le=1, description="If a larger share of the images fails, the exit code is 4."
     )
     max_gone_share: float = Field(
         0.5,
@@ -38,7 +38,7 @@ class SweepSettings(StrictModel):
     source_moved: bool = Field(
         False, description="Accept a source other than that of the previous sweep."
     )
-    labels_gone: bool = Field(False, description="Accept that no image is labelled any more.")
+    labels_gone: bool = Field(False, description="Accept that all labels have disappeared.")
     reread_share: float = Field(
         0,
         ge=0,
@@ -49,11 +49,14 @@ class SweepSettings(StrictModel):
     fuse_images: int = Field(
         20,
         ge=0,
-        description="Stop if this many first images all fail with the same error; 0: never.",
+        description="Stop if the first images, up to this number, all fail with the same error; 0: "
+        "never.",
     )
-    commit_rows: int = Field(4_096, ge=1, description="Commit after this many finished rows,")
+    commit_rows: int = Field(4_096, ge=1, description="Commit after this many finished rows.")
     commit_seconds: float = Field(
-        30, gt=0, description="or after this time: the most work that a kill can cost."
+        30,
+        gt=0,
+        description="Commit after this time at the latest; a killed sweep loses no more work.",
     )
     retention_hours: int = Field(168, ge=1, description="How long earlier versions stay readable.")
     drift_alert: float = Field(

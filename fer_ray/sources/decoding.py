@@ -51,7 +51,7 @@ class Decoded:
         mode: Pillow's name of the stored pixel format (L, RGB, I;16, …), None if unknown.
         width: Width in pixels of the full-size image with its EXIF orientation applied; the width
             in the header if the image was not decoded; None if unknown.
-        height: Height in pixels, likewise.
+        height: Height in pixels, in the same way.
         reduction: 1, or 2, 4 or 8 if a JPEG was decoded at that fraction of its size.
     """
 

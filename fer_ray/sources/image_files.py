@@ -21,12 +21,12 @@ JUNK_NAMES = frozenset(
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name has an image extension, in upper or lower case."""
+    """Return whether a file name has an image extension, in upper or lower case."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 (ten times as fast)
 
 
 def is_junk(name: str) -> bool:
-    """Whether an operating system, not a person, created the file or folder of this name."""
+    """Return whether an operating system, not a person, created the file or folder of this name."""
     return name.lower() in JUNK_NAMES or name.startswith("._")
 
 
@@ -38,7 +38,7 @@ def printable_name(name: str) -> str:
 
 
 def is_listable(name: str, folder: str, quality: Quality) -> bool:
-    """Whether a directory entry belongs in a listing.
+    """Return whether a directory entry belongs in a listing.
 
     Args:
         name: Name of the entry.

@@ -1,4 +1,4 @@
-"""The files of a store besides its tables: manifests, pages, and the source it describes."""
+"""The files of a store other than its tables: manifests, pages, and the URI of its source."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ MIN_SWEEPS = 50  # manifests and pages that are never pruned, however old they a
 
 
 class Archive:
-    """The files of a store besides its tables.
+    """The files of a store other than its tables.
 
     Args:
         uri: URI of the store, for messages.
@@ -61,7 +61,7 @@ class Archive:
     def prune(self, before: str) -> int:
         """Remove manifests and pages of sweeps whose names sort before `before`.
 
-        The newest `MIN_SWEEPS` stay in any case.
+        The newest `MIN_SWEEPS` always remain.
 
         Returns:
             Number of sweeps whose files were removed.

@@ -104,7 +104,7 @@ class Store:
     def merge(
         self, base: Snapshot, changes: Any, key: tuple[str, ...], meta: dict[str, str]
     ) -> None:
-        """Commit changes at once: the column `operation` is `put` or `delete`.
+        """Commit changes of rows in one commit; the column `operation` is `put` or `delete`.
 
         Raises:
             ConflictError: Another sweep has committed since `base`.
@@ -214,7 +214,7 @@ class Store:
 
 
 def _has_small_files(table: DeltaTable) -> bool:
-    """Whether a table has many small files that would fit into half as many."""
+    """Return whether a table has many small files that would fit into half as many."""
     sizes = pa.table(table.get_add_actions())["size_bytes"].to_pylist()
     small = sum(size < SMALL_FILE_BYTES for size in sizes)
     return bool(small >= COMPACT_FROM and small > 2 * sum(sizes) / TARGET_FILE_BYTES)

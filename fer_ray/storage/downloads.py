@@ -16,7 +16,7 @@ class UnreachableError(UserError):
 
 
 def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
-    """Download a file unless it is already at its destination.
+    """Download a file unless its destination already has the content.
 
     One process of a node downloads while the others wait for its lock. The file appears under its
     name only if its content has the known hash. A destination that already has that content is not
@@ -78,7 +78,7 @@ def _unreachable(name: str, url: str, reason: str) -> UnreachableError:
 
 
 def has_hash(file: Path, known_hash: str) -> bool:
-    """Whether a file exists and has the content of `known_hash`, as `md5:HEX` or `sha256:HEX`."""
+    """Return whether a file exists and its content has this hash (`md5:HEX` or `sha256:HEX`)."""
     algorithm, _, expected = known_hash.partition(":")
     return file.is_file() and file_digest(file, algorithm) == expected
 

@@ -1,4 +1,4 @@
-"""Library versions and the machine, on which results and timings may depend."""
+"""The library versions and the machine, which may affect results and timings."""
 
 import os
 import platform

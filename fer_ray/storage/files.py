@@ -41,7 +41,7 @@ def temporary_path(file: Path) -> Path:
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Move the folder `new` to `final`, replacing what is there."""
+    """Move the folder `new` to `final`, replacing an existing file or folder."""
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

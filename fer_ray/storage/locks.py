@@ -23,7 +23,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     The operating system releases the lock when the process ends, even if it is killed.
 
     Raises:
-        UserError: The folder cannot be written, another job holds the lock, or the job fails and
+        UserError: The folder cannot be written, another job has the lock, or the job fails and
             the disk is full or a table is damaged.
     """
     try:
@@ -62,7 +62,7 @@ def _require_writable(folder: Path) -> None:
             os.fsync(probe.fileno())
     except OSError as error:
         raise UserError(
-            f"Cannot write to {folder} any more: {error.strerror}. Finished work is stored: fix "
+            f"Can no longer write to {folder}: {error.strerror}. Finished work is stored: fix "
             "the problem and rerun the same command to resume."
         ) from None
 

@@ -70,7 +70,7 @@ def generate_corpus(
         out: Folder that does not exist, is empty, or contains this corpus.
         subjects: Number of subjects, at least 1.
         seed: Random seed.
-        workers: Number of processes; None for one per processor. They are spawned, so a script
+        workers: Number of processes; None for one per CPU. They are spawned, so a script
             that calls this function needs the usual `if __name__ == "__main__"`.
         on_frame: Called in this process with the number of frames since the last call.
 
@@ -125,7 +125,7 @@ def _summarise(plans: list[SubjectPlan], seed: int) -> CorpusSummary:
 
 
 def _is_complete(out: Path, summary: CorpusSummary) -> bool:
-    """Whether `out` contains this corpus; False if it is missing or empty."""
+    """Return whether `out` contains this corpus; False if it is missing or empty."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     marker = out / SYNTHETIC_MARKER

@@ -54,7 +54,7 @@ class FittedModel:
 def can_bundle(out: Path, item: ExperimentResults) -> bool:
     """Return whether an experiment has a model that predicts single images.
 
-    A delta needs a sequence, and of a search only selected SVMs can be bundled.
+    A delta needs a sequence, and only the SVMs that a search selected can be bundled.
     """
     summary = item.summary
     if needs_sequence(summary.feature_set):
@@ -109,7 +109,7 @@ def _svm(
 
 
 def _fit_selected_svm(out: Path, item: ExperimentResults) -> FittedModel:
-    """Fit the SVM that a search selected most often; of ties, that with the best inner accuracy.
+    """Fit the SVM that a search selected most often, or with the best inner accuracy among ties.
 
     A search predicts with the selection of each trial, and several configurations may vote. Its
     figures are therefore those of the search and not of this SVM.

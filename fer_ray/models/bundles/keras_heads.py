@@ -112,7 +112,7 @@ def _forbidden_classes(content: bytes) -> list[str]:
 
 
 def _is_of_keras(module: str, name: str, registered: Any) -> bool:
-    """Whether a class is part of Keras and not a custom one that was registered."""
+    """Return whether a class is part of Keras and not a custom one that was registered."""
     return module.startswith("keras") and registered in (None, name)
 
 

@@ -24,7 +24,7 @@ from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES
 Floats = NDArray[np.float64]
 Predictions = tuple[NDArray[np.int8], Floats]  # class codes (n,), probabilities (n, labels)
 
-# Of a probability: other processors sum in another order, and heads compute in float32.
+# Tolerance of a probability: CPUs differ in the order of summation, and heads compute in float32.
 CHECK_TOLERANCE = {"svm": 1e-6, "head": 1e-4}
 
 

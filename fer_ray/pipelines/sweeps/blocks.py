@@ -69,7 +69,7 @@ def read_block(
 def describe_block(
     block: pa.Table, source: Source, describe: bytes, limits: Limits
 ) -> tuple[pa.Table, pa.Table, set[str]]:
-    """Read and describe each image of a block, whatever its content is by now.
+    """Read and describe each image of a block, even if its content has changed.
 
     Args:
         block: `path` and `sha256` of the images, as planned.
@@ -79,7 +79,7 @@ def describe_block(
 
     Returns:
         Rows of `results` without recipe and sweep; rows of `READ_OUTCOME_SCHEMA` for images that
-        have changed or cannot be read any more; and the SHA-256 of the planned contents.
+        have changed or can no longer be read; and the SHA-256 of the planned contents.
     """
     guard = shared_guard(describe, limits.image_seconds)
     results, changed = [], []

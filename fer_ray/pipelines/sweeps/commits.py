@@ -55,7 +55,7 @@ class ResultCommits:
         self._since = time.monotonic()
 
     def add(self, results: pa.Table, planned: set[str]) -> pa.Table:
-        """Add the rows of contents that have none yet; commit once they are many or old.
+        """Add the rows of contents that have none yet; commit if enough rows or time have passed.
 
         Args:
             results: Results of a block.
@@ -134,7 +134,7 @@ class ResultCommits:
 
 
 class ReadingCommits:
-    """Commits from time to time which contents were read, so that an interrupted sweep resumes."""
+    """Regularly commits which contents were read, so that an interrupted sweep can resume."""
 
     def __init__(self, sweep: "SweepContext") -> None:
         self._sweep = sweep
@@ -143,7 +143,7 @@ class ReadingCommits:
         self._since = time.monotonic()
 
     def add(self, outcomes: pa.Table) -> None:
-        """Add rows of `READ_OUTCOME_SCHEMA`; commit once they are many or old."""
+        """Add rows of `READ_OUTCOME_SCHEMA`; commit if there are enough or the oldest is due."""
         rows = outcomes.filter(pc.is_valid(outcomes["sha256"])).select(READINGS_SCHEMA.names)
         self._buffer.append(rows)
         self._n_rows += rows.num_rows

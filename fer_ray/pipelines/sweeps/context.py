@@ -26,7 +26,7 @@ from fer_ray.storage.ledger.ledger import Ledger
 from fer_ray.vocabulary import ERROR_STATUSES, ExitCode, Status
 
 SAMPLE_S = 5.0  # between two points of the throughput curve
-MAX_SAMPLES = 500  # once there are more, every other point is dropped
+MAX_SAMPLES = 500  # beyond that, every other point is dropped
 
 
 class StopFlag:
@@ -36,7 +36,7 @@ class StopFlag:
         self._event = threading.Event()
 
     def __call__(self) -> bool:
-        """Whether the sweep should stop."""
+        """Return whether the sweep should stop."""
         return self._event.is_set()
 
     def set(self, *_: object) -> None:
@@ -81,8 +81,9 @@ class SweepRecord:
         throughput: Seconds since the start and images described by then.
         outcomes: Contents described, by status.
         classes: Contents described, by the class predicted for the largest face.
-        results_removed: Contents whose results no image used any more.
-        results_waiting: Likewise, but left to a later sweep because a reader may still use them.
+        results_removed: Contents whose results were removed because no image used them.
+        results_waiting: Contents whose unused results a later sweep removes, since a reader may
+            still need them.
     """
 
     sweep: str
@@ -110,7 +111,7 @@ class SweepRecord:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Record how long a step takes, also if it fails."""
+        """Record how long a step takes, even if it fails."""
         started = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Removal of results that no image of the store uses any more."""
+"""Removal of results that no image of the store uses."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,7 +40,7 @@ def remove_orphans(sweep: "SweepContext", finished: list[str]) -> None:
         if store.snapshot("images").version == sweep.ledger.images_version:
             retry_commit(partial(_delete, sweep, keys), store.uri)
             record.results_removed += keys.num_rows
-        else:  # another sweep has published in the meantime, perhaps images with these contents
+        else:  # another sweep has published since, perhaps images with these contents
             record.results_waiting += keys.num_rows
 
 

@@ -84,6 +84,6 @@ def _require_labels(sweep: SweepContext) -> None:
     if stored and not listed and not sweep.settings.sweep.labels_gone:
         raise SourceLostError(
             f"{stored} of the store's images have a label or a subject, but none in "
-            f"{sweep.source.uri} has one any more. Is its labels.csv gone? If the labels were "
+            f"{sweep.source.uri} has one now. Is its labels.csv missing? If the labels were "
             "removed on purpose, pass --set sweep.labels_gone=true. Nothing was changed."
         )

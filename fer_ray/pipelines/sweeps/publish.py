@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def publish(sweep: "SweepContext") -> dict[str, int]:
-    """Commit all changes of `images` at once.
+    """Commit all changes of `images` in one commit.
 
     Returns:
         The number of rows written (`put`, `replaced` of them existed) and deleted (`delete`).

@@ -246,7 +246,7 @@ def _require_shared(sweep: SweepContext, outcomes: pa.Table) -> None:
 
 
 def _can_open(file: Path) -> bool:
-    """Whether a file can be opened. `exists` could answer from the cache of a network mount."""
+    """Try to open a file: `exists` could answer from the cache of a network mount."""
     try:
         with file.open("rb"):
             return True

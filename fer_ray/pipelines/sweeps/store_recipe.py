@@ -16,7 +16,7 @@ from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions
 from fer_ray.vocabulary import SCHEMA_VERSION
 
-# Libraries that compute pixels or features. Ray, pyarrow and the like only transport them.
+# Libraries that compute pixels or features. Others, such as Ray and pyarrow, only transport them.
 LIBRARIES = ("opencv-python-headless", "dlib-bin", "dlib", "numpy", "pillow")
 SVM_LIBRARIES = ("scikit-learn",)
 NETWORK_LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu")

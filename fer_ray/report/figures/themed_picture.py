@@ -15,7 +15,7 @@ from PIL import Image
 
 from fer_ray.report.theme import DARK, LIGHT, Theme
 
-# About the width of a phone, so that text in figures is as large there as the text of the page.
+# About the width of a phone, so that text in figures is as large as the text of the page.
 WIDTH_IN = 4.0
 CSS_PX_PER_IN = 96
 DPI = 220

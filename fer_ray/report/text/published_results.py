@@ -74,7 +74,7 @@ def published_rows(run: RunResults) -> list[tuple[str, str, str, list[str]]]:
 
 
 def comparability(run: RunResults) -> str:
-    """Whether the published results can be compared with those of this run."""
+    """Say whether the published results can be compared with those of this run."""
     if run.synthetic:
         return (
             "Not comparable: the published results are on CK+, those of this run on synthetic "
@@ -93,7 +93,7 @@ def comparability(run: RunResults) -> str:
 
 
 def _matching_results(run: RunResults, experiment: str) -> list[str]:
-    """The results of an experiment, and of the same one on a single split as in the study."""
+    """The results of an experiment, and of the same one on a single split."""
     names = (experiment, f"{experiment}{SINGLE_SPLIT}")
     lines = [
         _format_result(item.summary, run.data_name)
@@ -110,7 +110,7 @@ def _matching_results(run: RunResults, experiment: str) -> list[str]:
 
 
 def _has_public_weights(run: RunResults, feature_set: str) -> bool:
-    """Whether a backbone used public weights; true for feature sets without a backbone."""
+    """Return whether a backbone used public weights; true for feature sets without a backbone."""
     record = run.backbones.get(feature_set)
     return record is None or record["weights"]["origin"] in (Origin.IMAGENET, Origin.EMBEDDED)
 
@@ -144,4 +144,4 @@ def _results_like_lucey(run: RunResults) -> list[str]:
 def _delta_remark(item: ExperimentResults) -> str:
     """A remark on deltas, which subtract the features of the first frame as Lucey et al. did."""
     deltas = all(is_delta(part) for part in item.summary.feature_set.split(UNION))
-    return " (like for like: minus the first frame)" if deltas else ""
+    return " (comparable: minus the first frame)" if deltas else ""

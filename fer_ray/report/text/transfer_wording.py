@@ -68,7 +68,7 @@ def interval_or_nan(interval: Sequence[float | None]) -> tuple[float, float]:
 
 
 def headline(transfer: Transfer) -> str:
-    """Whether the model transfers, as far as the intervals show.
+    """Say whether the model transfers, as far as the intervals show.
 
     A larger share of an easy class alone raises accuracy, so macro recall must agree.
     """

@@ -66,7 +66,7 @@ def _describe_only(only: ExperimentResults) -> str:
 
 
 def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
-    """Whether the lead of the best experiment is conclusive, and both scores with the reason."""
+    """Return whether the best experiment leads conclusively, and a sentence with both scores."""
     best, second = group.models[:2]
     gap = 100 * (best.summary.test_accuracy - second.summary.test_accuracy)
     paired = paired_difference(best, second)

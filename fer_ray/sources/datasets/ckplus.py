@@ -43,7 +43,7 @@ class Sequence:
 
 
 def is_subject(name: str) -> bool:
-    """Whether a folder name is that of a subject, such as S005."""
+    """Return whether a folder name is that of a subject, such as S005."""
     return _SUBJECT_NAME.fullmatch(name) is not None
 
 

@@ -135,17 +135,17 @@ def require_output_outside(target: Path, root: Path, layout: str) -> None:
         layout: Layout of the source.
 
     Raises:
-        UserError: `target` lies in a source of which every image takes part, wherever it is.
+        UserError: `target` is inside a source whose images are all listed, at any depth.
     """
     if layout in ("folders", "images") and target.resolve().is_relative_to(root.resolve()):
         raise UserError(
-            f"{target} is inside the source {root}, so the next run would take the files written "
-            "to it for images. Choose a folder outside the source."
+            f"{target} is inside the source {root}, so the next run would treat the files written "
+            "to it as images. Choose a folder outside the source."
         )
 
 
 def require_labels(data: Path, listing: Listing) -> None:
-    """Check that there are labels to train on, before any work begins.
+    """Check, before any work begins, that there are labels to train on.
 
     Raises:
         UserError: No selected image is labelled.

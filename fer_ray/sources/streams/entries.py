@@ -90,7 +90,7 @@ class _Walk:
                     self._quality.note("not_an_image", f"{relative}{entry.name}")
 
     def _is_listed_elsewhere(self, relative: str, real: str) -> bool:
-        """Whether a folder is listed under another path: a link into the root, or a second link."""
+        """Return whether a folder, reached through a link, is listed under another path."""
         is_inside = real == self._real_root or real.startswith(f"{self._real_root}/")
         if is_inside and real == f"{self._real_root}/{relative.rstrip('/')}":
             return False
@@ -142,7 +142,7 @@ def _unlistable(root: str, relative: str, problem: OSError) -> SourceLostError:
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether the entry is a folder or a link to one; broken and circular links are not."""
+    """Return whether the entry is a folder or a link to one; broken and circular links are not."""
     try:
         return entry.is_dir()
     except OSError as problem:
@@ -176,7 +176,7 @@ def list_bucket(filesystem: fs.FileSystem, root: str, quality: Quality) -> Itera
 
 
 def _list_flat(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
-    """As `list_bucket`, from one recursive listing that is kept in memory."""
+    """As `list_bucket`, from one recursive listing in memory."""
     unaddressable = set()
     for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
         relative = info.path[len(root) + 1 :]

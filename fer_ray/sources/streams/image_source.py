@@ -19,7 +19,7 @@ from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem, wit
 
 READ_ATTEMPTS = 4  # per object, if the store answers with an error
 FIRST_PAUSE_S = 0.5  # doubled after each attempt
-# Errors of a whole mount. EIO is not among them: a bad sector affects a single file.
+# Errors of an entire mount. EIO is not among them: a bad sector affects a single file.
 MOUNT_ERRNOS = frozenset(STORAGE_ERRNOS) - {errno.EIO}
 CHUNK_BYTES = 1 << 20  # per read of a file that has grown since it was opened
 
@@ -74,7 +74,7 @@ class Source:
             max_bytes: Size limit. Of a larger image `max_bytes + 1` bytes are returned.
 
         Raises:
-            FileNotFoundError: The image does not exist any more.
+            FileNotFoundError: The image no longer exists.
             OSError: The image cannot be read although its storage is available.
             SourceLostError: The storage is unavailable.
         """
@@ -107,7 +107,7 @@ class Source:
         raise self._lost(error) from None
 
     def _responds(self) -> bool:
-        """Whether the storage itself responds, so that an error concerns a single object."""
+        """Return whether the storage itself responds, so that an error concerns a single object."""
         try:
             return bool(self.filesystem.get_file_info(self.root).type == fs.FileType.Directory)
         except OSError:

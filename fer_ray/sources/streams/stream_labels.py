@@ -85,7 +85,7 @@ def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label]:
 
 
 def _looks_like_ckplus(root: str) -> bool:
-    """Whether the top three levels contain an image folder of CK+, from a bounded scan."""
+    """Return whether the top three levels contain an image folder of CK+, from a bounded scan."""
     level = [root]
     for _ in range(3):
         if any(_has_sequences(folder) for folder in level):
@@ -95,7 +95,7 @@ def _looks_like_ckplus(root: str) -> bool:
 
 
 def _has_sequences(folder: str) -> bool:
-    """Whether a folder has a name of CK+ or contains SUBJECT/SESSION."""
+    """Return whether a folder has a name of CK+ or contains SUBJECT/SESSION."""
     if Path(folder).name.lower() in ckplus.IMAGE_ROOTS:
         return True
     subjects = [child for child in _folders(folder) if ckplus.is_subject(Path(child).name)]

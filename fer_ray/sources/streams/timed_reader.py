@@ -112,7 +112,7 @@ def with_probe(source: Source, paths: Iterable[str], seconds: float) -> Source:
 
 
 def _is_failure(result: Any) -> bool:
-    """Whether a read failed for a reason other than a deleted file."""
+    """Return whether a read failed for a reason other than a deleted file."""
     return isinstance(result, OSError) and not isinstance(result, FileNotFoundError)
 
 

@@ -126,8 +126,8 @@ def _texture(seed: tuple[int, int], key: int, sigma_x: float, sigma_y: float) ->
     Args:
         seed: Seed of the subject.
         key: Distinguishes the textures of a subject.
-        sigma_x: Size of the grain in px.
-        sigma_y: Likewise.
+        sigma_x: Horizontal size of the grain in px.
+        sigma_y: Vertical size of the grain in px.
     """
     step = max(1, int(min(sigma_x, sigma_y) / 2))
     rng = np.random.default_rng([*seed, key])

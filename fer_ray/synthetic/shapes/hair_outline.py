@@ -17,7 +17,7 @@ class Cut(NamedTuple):
     """Proportions of a style."""
 
     side: float  # extent next to the head, as a share of the hair's volume
-    top: float  # extent above the head, likewise
+    top: float  # extent above the head, as a share of the same
     length: float | None  # y of the tips of long hair; None for short hair
     combed: str  # "back" from the forehead, "down" from the parting, or "curled"
 
