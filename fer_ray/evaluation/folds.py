@@ -66,7 +66,9 @@ def write_folds(folds: Folds, samples: Samples, file: Path) -> None:
         with file.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
     except OSError as problem:
-        raise UserError(f"Cannot write {file}: {problem.strerror}.") from None
+        raise UserError(
+            f"Cannot write {file}: {problem.strerror}. Pass another --write-folds."
+        ) from None
 
 
 def read_folds(file: Path, samples: Samples, known_ids: set[str]) -> Folds:
@@ -85,7 +87,8 @@ def read_folds(file: Path, samples: Samples, known_ids: set[str]) -> Folds:
     listed = {name for parts in given.values() for name in parts}
     if unknown := sorted(listed - known_ids):
         raise UserError(
-            f"{file} lists images that are not in the run folder: {_abbreviate(unknown)}."
+            f"{file} lists images that are not in the run folder: {_abbreviate(unknown)}. Remove "
+            "their rows."
         )
     position = {name: index for index, name in enumerate(samples.image_ids)}
     splits = [_split(given[trial], position) for trial in sorted(given)]
@@ -118,15 +121,17 @@ def _read_parts(file: Path) -> dict[int, dict[str, str]]:
                 parts = given.setdefault(trial, {})
                 if name in parts:
                     conflict = parts[name] != part
-                    problem = "in training and in test" if conflict else "listed twice"
-                    raise UserError(f"{file}, line {line}: {name} is {problem} in trial {trial}.")
+                    problem = "in both parts of" if conflict else "listed twice in"
+                    raise UserError(
+                        f"{file}, line {line}: {name} is {problem} trial {trial}. Remove one row."
+                    )
                 parts[name] = part or PARTS[1]
                 if part is None:
                     default[name] = PARTS[0]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise UserError(f"Cannot read the folds file {file}: {problem}") from None
+        raise UserError(f"Cannot read the folds file {file}: {problem}. Correct --folds.") from None
     if not given:
-        raise UserError(f"{file} contains no splits.")
+        raise UserError(f"{file} contains no splits. Create a file with --write-folds.")
     return {trial: default | parts for trial, parts in given.items()}
 
 
@@ -150,7 +155,8 @@ def _require_parts(file: Path, given: dict[int, dict[str, str]], splits: list[Sp
         for part, indices in zip(PARTS, (split.train, split.test), strict=True):
             if not len(indices):
                 raise UserError(
-                    f"{file}: trial {trial} has no image with features in its {part} part."
+                    f"{file}: trial {trial} has no image with features in its {part} part. Add "
+                    "images, or remove the trial."
                 )
 
 

@@ -31,7 +31,9 @@ def prepare_token() -> None:
         os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE") == "disabled"
     )
     if needs_file and path and not file.is_file():
-        raise UserError(f"RAY_AUTH_TOKEN_PATH names {path}, which does not exist.")
+        raise UserError(
+            f"RAY_AUTH_TOKEN_PATH names {path}, which does not exist. Correct or unset it."
+        )
     if needs_file and not address:
         _create_token(file)
     with contextlib.suppress(OSError):

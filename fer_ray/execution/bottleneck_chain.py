@@ -114,7 +114,7 @@ def bottleneck_blocks(
 
 
 def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
-    """Add crops to rows; if that fails, none are added, and the actor meets and reports the error."""
+    """Add crops to rows. If that fails, none are added, and the actor reports the error."""
     try:
         crops = load_crops(table, source, staged, driver)
     except UserError:

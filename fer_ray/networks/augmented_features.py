@@ -86,7 +86,10 @@ def fitted_mask(ready: PreparedData, seed: int) -> NDArray[np.bool_]:
 def _single_backbone(feature_set: str) -> str:
     names = backbones_of(feature_set)
     if len(names) != 1 or stored_sets(feature_set):
-        raise UserError(f"An augmented head requires a single backbone, not {feature_set}.")
+        raise UserError(
+            f"An augmented head requires a single backbone, not {feature_set}. Pass one "
+            "as --backbone."
+        )
     return names[0]
 
 

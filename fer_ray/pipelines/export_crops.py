@@ -78,13 +78,17 @@ def require_target(target: Path) -> None:
         UserError: It contains other files, or cannot be written.
     """
     if target.exists() and not _may_replace(target):
-        raise UserError(f"{target} contains files other than exported crops: pass another folder.")
+        raise UserError(f"{target} contains other files than exported crops. Pass another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"Cannot write to {target.parent}: {problem.strerror}.") from None
+        raise UserError(
+            f"Cannot write to {target.parent}: {problem.strerror}. Pass another --export-crops."
+        ) from None
     if not os.access(target.parent, os.W_OK):
-        raise UserError(f"Cannot write to {target.parent}: no permission.")
+        raise UserError(
+            f"Cannot write to {target.parent}: no permission. Pass another --export-crops."
+        )
 
 
 def _may_replace(target: Path) -> bool:

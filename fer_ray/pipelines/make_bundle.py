@@ -243,4 +243,6 @@ def _write(manifest: Manifest, files: dict[str, bytes], target: Path) -> None:
         write_json(complete, new / MANIFEST)
         replace_folder(new, target)
     except OSError as problem:
-        raise UserError(f"Cannot write the bundle {target}: {problem.strerror}.") from None
+        raise UserError(
+            f"Cannot write the bundle {target}: {problem.strerror}. Pass another --to."
+        ) from None

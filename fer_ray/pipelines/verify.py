@@ -57,7 +57,7 @@ def verify_store(
     opened = Store(store)
     manifest = next((item for item in opened.archive.manifests() if item["finished"]), None)
     if manifest is None:
-        raise UserError(f"{store} has no finished sweep.")
+        raise UserError(f"{store} has no finished sweep: run `fer-ray sweep` first.")
     if manifest["recipe_content"]["bundle"] and model is None:
         raise UserError("The store contains predictions of a model. Pass its bundle with --model.")
     describer = _describer_of(manifest, landmark_model, model, weights)

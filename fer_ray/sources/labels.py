@@ -199,4 +199,4 @@ def _relative_path(path: str, root: Path | None) -> str | None:
 
 
 def _unreadable(name: str, problem: Exception) -> UserError:
-    return UserError(f"{name} cannot be read as CSV: {problem}")
+    return UserError(f"{name} cannot be read: {problem}. Use a readable CSV file in UTF-8.")

@@ -30,7 +30,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("w")
     except OSError as error:
-        raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
+        raise UserError(
+            f"Cannot write to {folder}: {error.strerror}. Pass another folder."
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -48,7 +48,7 @@ def require_plain(schema: pa.Schema, source: str) -> None:
     if foreign:
         raise UserError(
             f"{source} was not read: its column {foreign[0]} has a type that fer_ray never writes "
-            "and that may run code when it is read."
+            "and that may run code when it is read. Use a table that fer_ray wrote."
         )
 
 

@@ -50,7 +50,7 @@ def test_folds_without_parts(tmp_path: Path) -> None:
 
 INVALID = {
     "image_id,trial,part\nI00,0,train\nX1,0,test\n": "not in the run folder: X1",
-    "image_id,fold,part\nI00,0,train\nI00,0,test\n": "line 3: I00 is in training and in test",
+    "image_id,fold,part\nI00,0,train\nI00,0,test\n": "line 3: I00 is in both parts of trial 0",
     "image_id,trial,part\nI00,0,train\nI00,0,train\n": "line 3: I00 is listed twice in trial 0",
     "image_id,trial,part\nI00,0,train\nI01,0,train\n": "trial 0 has no image .* in its test part",
     "image_id,trial,part\nI00,0,train\nI01,0,train\nNO_FACE,0,test\n": "in its test part",

@@ -96,7 +96,10 @@ def read_bundle(folder: Path) -> Bundle:
     content = {name: _read_file(folder, name, digest) for name, digest in manifest.files.items()}
     needed = {CARD, CHECK, TRAINED_ON, manifest.model.file}
     if missing := sorted(needed - content.keys()):
-        raise UserError(f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}.")
+        raise UserError(
+            f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}. Create the bundle "
+            "again."
+        )
     return Bundle(folder, sha256_of(text), manifest, content)
 
 
@@ -104,7 +107,9 @@ def _parse(folder: Path, text: bytes) -> Manifest:
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise UserError(f"Bundle {folder}: {MANIFEST} is not valid JSON: {problem}.") from None
+        raise UserError(
+            f"Bundle {folder}: {MANIFEST} is not valid JSON: {problem}. Create the bundle again."
+        ) from None
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if version != BUNDLE_SCHEMA_VERSION:
         raise UserError(
@@ -118,7 +123,7 @@ def _parse(folder: Path, text: bytes) -> Manifest:
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(
             f"Bundle {folder} was not created by this version of fer_ray. {MANIFEST}, {field}: "
-            f"{first['msg']}."
+            f"{first['msg']}. Create the bundle again."
         ) from None
 
 
@@ -126,12 +131,15 @@ def _read_file(folder: Path, name: str, digest: str) -> bytes:
     try:
         content = (folder / name).read_bytes()
     except OSError as problem:
-        raise UserError(f"Bundle {folder}: cannot read {name} ({problem.strerror}).") from None
+        raise UserError(
+            f"Bundle {folder}: cannot read {name} ({problem.strerror}). Restore the file, or "
+            "create the bundle again."
+        ) from None
     if sha256_of(content) != digest:
         raise UserError(
             f"Bundle {folder}: {name} is not the file that the bundle was created with (its "
             f"SHA-256 is {sha256_of(content)[:16]}…, {MANIFEST} has {digest[:16]}…). It was not "
-            "loaded."
+            "loaded. Restore the file, or create the bundle again."
         )
     return content
 

@@ -62,7 +62,8 @@ def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:
     model = _load_model(content, name)
     if model.output_shape != (None, len(EMOTIONS)):
         raise UserError(
-            f"{name} has outputs of shape {model.output_shape}; expected (None, {len(EMOTIONS)})."
+            f"{name} has outputs of shape {model.output_shape}; expected (None, {len(EMOTIONS)}). "
+            "Create the bundle again."
         )
     return KerasHead(model, labels)
 
@@ -72,12 +73,13 @@ def _require_allowed(content: bytes, name: str) -> None:
         forbidden = _forbidden_classes(content)
     except Exception as problem:  # an untrusted archive can be damaged in many ways
         raise UserError(
-            f"{name} is not a Keras file ({problem}). Nothing in it was loaded."
+            f"{name} is not a Keras file ({problem}). Nothing in it was loaded. Create the bundle "
+            "again."
         ) from None
     if forbidden:
         raise UserError(
             f"{name} contains classes that fer_ray heads do not have: {', '.join(forbidden)}. "
-            "Nothing in it was loaded."
+            "Nothing in it was loaded. Use a bundle that fer_ray created."
         )
 
 
@@ -89,7 +91,9 @@ def _load_model(content: bytes, name: str) -> Any:
         try:
             return keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as problem:  # Keras raises many kinds
-            raise UserError(f"Cannot load {name} as a Keras model: {problem}") from None
+            raise UserError(
+                f"Cannot load {name} as a Keras model: {problem}\nCreate the bundle again."
+            ) from None
 
 
 def _forbidden_classes(content: bytes) -> list[str]:

@@ -70,17 +70,20 @@ def load_estimator(content: bytes, name: str) -> Any:
         forbidden = _forbidden_types(content)
     except Exception as problem:  # an untrusted archive can be damaged in many ways
         raise UserError(
-            f"{name} is not a skops file ({problem}). Nothing in it was loaded."
+            f"{name} is not a skops file ({problem}). Nothing in it was loaded. Create the bundle "
+            "again."
         ) from None
     if forbidden:
         raise UserError(
             f"{name} contains types that fer_ray models do not have: {', '.join(forbidden)}. "
-            "Nothing in it was loaded."
+            "Nothing in it was loaded. Use a bundle that fer_ray created."
         )
     try:
         return loads(content, trusted=list(PRIVATE_TYPES))
     except Exception as problem:  # any error of the first part that does not fit
-        raise UserError(f"Cannot load {name} as a skops file: {problem}") from None
+        raise UserError(
+            f"Cannot load {name} as a skops file: {problem}\nCreate the bundle again."
+        ) from None
 
 
 def _forbidden_types(content: bytes) -> list[str]:

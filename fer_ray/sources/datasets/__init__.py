@@ -1,1 +1,1 @@
-"""Sources that are listed as one table, for run folders: CK+ layouts, labelled folders, CSV files."""
+"""Sources that are listed as a table, for run folders: CK+ layouts, labelled folders, CSV files."""

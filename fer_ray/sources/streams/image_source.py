@@ -142,7 +142,10 @@ def _require_folder(source: Source) -> None:
             f"--source {source.uri} does not respond: {error_text(problem)}."
         ) from None
     if kind != fs.FileType.Directory:
-        raise SourceLostError(f"--source {source.uri} does not exist or is not a folder.")
+        raise SourceLostError(
+            f"--source {source.uri} does not exist or is not a folder. Correct it, or mount "
+            "the folder."
+        )
 
 
 def _read_file(file: str, size: int | None) -> bytes:

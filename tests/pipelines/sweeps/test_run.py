@@ -276,7 +276,7 @@ def test_suspicious_source_changes_nothing(swept: Swept, source: Path, store: Pa
     swept()
     before = rows(store, "images")
     (source / "labels.csv").unlink()
-    with pytest.raises(SourceLostError, match=r"labels\.csv gone.*labels_gone=true"):
+    with pytest.raises(SourceLostError, match=r"labels\.csv missing.*labels_gone=true"):
         swept()
     for path in ("day0/face0.png", "day0/face2.png", "day1/face1.png", "day1/face3.png"):
         (source / path).unlink()
