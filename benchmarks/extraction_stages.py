@@ -1,4 +1,4 @@
-"""Duration of each stage of extraction on one core, with the reference and the fast profile.
+"""Duration of each stage of extraction on one CPU, with the reference and the fast profile.
 
     python -m benchmarks.extraction_stages --data TREE --images 200
 
@@ -128,7 +128,7 @@ def main() -> None:
     write_result(
         f"extraction-stages-{options.data.name}",
         f"{len(sample)} frames of {options.data.name} ({options.frames}); the reference profile "
-        f"locates landmarks in {usable} of them; one core, CPU time, means over frames.",
+        f"locates landmarks in {usable} of them; one CPU, CPU time, means over frames.",
         time_table(reference, fast),
         agreement_table(reference, fast),
     )

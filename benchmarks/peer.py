@@ -1,4 +1,4 @@
-"""Prediction from the image file on one core: `fer_ray` and the package `fer`.
+"""Prediction from the image file on one CPU: `fer_ray` and the package `fer`.
 
     fer-ray run --data TREE --out RUN --profile fast --feature-set hog+landmarks --scale standard \
         --protocol subject-10fold
@@ -91,7 +91,7 @@ def read_images(out: Path, predictions: pd.DataFrame) -> pd.DataFrame:
 def comparison_table(images: pd.DataFrame, seconds: dict[str, float]) -> Table:
     """Durations and accuracies of both packages."""
     each = {name: 1000 * spent / len(images) for name, spent in seconds.items()}
-    table = Table("", "ms per frame", "frames per second and core", "with a prediction", "accuracy")
+    table = Table("", "ms per frame", "frames per second per CPU", "with a prediction", "accuracy")
     for name, milliseconds in each.items():
         predicted = images[name]
         accuracy = (predicted == images["emotion"]).mean()

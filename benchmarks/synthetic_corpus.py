@@ -204,7 +204,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=70)
-    parser.add_argument("--seed", type=int, default=90210, help="one that was not tuned on")
+    parser.add_argument("--seed", type=int, default=90210, help="seed that was not used for tuning")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

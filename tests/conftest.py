@@ -60,7 +60,7 @@ def _rank(nodeid: str) -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute whole files in the order above; one worker runs all tests on clusters.
+    """Distribute files in the order above; one worker runs all tests on clusters.
 
     A cluster takes about 15 processes, so no two of them run at a time.
     """
@@ -78,7 +78,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """List the skipped tests by reason, one line a reason."""
+    """List the skipped tests, one line per reason."""
     skipped = defaultdict(list)
     for report in terminalreporter.stats.get("skipped", ()):
         reason = str(report.longrepr[2]).removeprefix("Skipped: ")

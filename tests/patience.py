@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 START_LIMIT_S = 180
-MOST = 6.0  # times; a machine under more load than this is not waited for
+MOST = 6.0  # longest wait, as a multiple of that on an idle machine
 
 
 def patience(seconds: float) -> float:

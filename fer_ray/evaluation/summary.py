@@ -199,5 +199,5 @@ def _recall_by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
 
 
 def _none_if_nan(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Replace NaN, which JSON does not have, by None."""
     return value if value == value else None

@@ -1,4 +1,4 @@
-"""Search of heads: configurations compared on validation images, finalists repeated, one tested.
+"""Search for heads: compare configurations on validation images, repeat finalists, test one.
 
 Each trial has its own search within its training part. Only the selected head sees test images.
 """
@@ -46,7 +46,7 @@ def plan_head_search(
     settings: HeadSearchSettings, feature_set: str, splitting: TrialSettings, folds: Folds,
     frames_key: str,
 ) -> HeadSearchExperiment:  # fmt: skip
-    """Describe a search of heads as an experiment; arguments as of `head_trials.plan_heads`."""
+    """Describe a search for heads as an experiment; arguments as of `head_trials.plan_heads`."""
     reference = HeadSearchSettings()
     own = [f"{field}={getattr(settings, field)}" for field in HeadSearchSettings.model_fields
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip

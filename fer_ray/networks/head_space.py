@@ -1,4 +1,4 @@
-"""Search space of the heads: one line per setting."""
+"""The search space of heads: one line per setting."""
 
 from dataclasses import dataclass
 from typing import Any

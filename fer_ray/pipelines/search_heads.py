@@ -1,4 +1,4 @@
-"""`fer-ray search-heads`: search of the best head within the training part of each trial."""
+"""`fer-ray search-heads`: search for the best head within the training part of each trial."""
 
 import time
 from functools import partial
@@ -18,7 +18,7 @@ from fer_ray.settings.root import Execution, Settings
 def run_head_search(
     out: Path, feature_set: str, settings: Settings, progress: Progress, strict: bool = False
 ) -> dict[str, Any]:
-    """Search the best head within each training part, and test the one that is selected.
+    """Search for the best head within each training part, and test the selected one.
 
     Args:
         out: Run folder, locked by the caller.

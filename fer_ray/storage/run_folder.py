@@ -96,11 +96,11 @@ class RunFolder:
         return self.heads / f"{experiment}.history.parquet"
 
     def head_candidates(self, experiment: str) -> Path:
-        """The configurations that a search of heads tried."""
+        """The configurations that a search for heads tried."""
         return self.heads / f"{experiment}.search.json"
 
     def head_logs(self, experiment: str) -> Path:
-        """TensorBoard logs of a search of heads."""
+        """TensorBoard logs of a search for heads."""
         return self.heads / f"{experiment}.tensorboard"
 
     def histories(self) -> Iterator[tuple[str, Path]]:
@@ -110,7 +110,7 @@ class RunFolder:
             yield file.name.removesuffix(ending), file
 
     def search_logs(self) -> Iterator[tuple[str, Path]]:
-        """TensorBoard logs of all searches of heads, by experiment."""
+        """TensorBoard logs of all searches for heads, by experiment."""
         ending = self.head_logs("").name
         for folder in self.heads.glob(f"*{ending}"):
             yield folder.name.removesuffix(ending), folder

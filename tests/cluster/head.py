@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback with token authentication; each node is a process tree of its own."""
+"""A Ray cluster on loopback with token authentication; each node is a separate process tree."""
 
 import json
 import os
@@ -45,7 +45,7 @@ Completed = subprocess.CompletedProcess[str]
 
 
 def answers(url: str) -> bool:
-    """Whether a web server answers, be it with a refusal."""
+    """Whether a web server answers, even with an error."""
     try:
         urllib.request.urlopen(url, timeout=10).close()
     except urllib.error.HTTPError:
@@ -108,7 +108,7 @@ class Node:
         return found[1:]
 
     def kill(self) -> None:
-        """Kill all processes at once, as when a machine is lost."""
+        """Kill all processes together, as if the machine failed."""
         for pid in [self.process.pid, *self.started()]:
             try:
                 os.kill(pid, signal.SIGKILL)

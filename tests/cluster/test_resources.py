@@ -27,7 +27,7 @@ assert len(set(ray.get([half.node.remote() for half in halves]))) == 2
 from fer_ray.execution.resources import cpu_share
 print(cpu_share())
 """
-# A job waits half an hour for CPUs, a test does not.
+# A job waits for CPUs for half an hour; shorten that for the test.
 IMPATIENT = """
 import sys
 from fer_ray.execution import resources

@@ -1,4 +1,4 @@
-"""The manifests, as far as they can be judged without a cluster."""
+"""Checks of the manifests that need no cluster."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What `ray up` and `docker build` are given, judged offline."""
+"""Offline checks of the files for `ray up` and `docker build`."""
 
 import os
 import re
@@ -61,7 +61,9 @@ def test_environment_of_ray_start(name: str, kind: str, tmp_path: Path) -> None:
         ["bash", "-c", start], env=home, capture_output=True, text=True, check=True
     )
     seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
-    assert seen["PATH"].split(":")[0] == str(installed)  # else a job's `python` is the system's
+    assert seen["PATH"].split(":")[0] == str(
+        installed
+    )  # otherwise `python` in a job is that of the system
     assert seen["RAY_AUTH_MODE"] == "token"
     assert seen["RAY_JOB_STOP_WAIT_TIME_S"] == "60"
 
@@ -79,7 +81,9 @@ def test_aws_nodes_are_private() -> None:
     for group in launched["available_node_types"].values():
         node = group["node_config"]
         assert node["IamInstanceProfile"]["Name"].startswith("fer-ray-")
-        assert node["SecurityGroupIds"]  # else Ray makes a group with SSH from everywhere
+        assert node[
+            "SecurityGroupIds"
+        ]  # otherwise Ray creates a group that allows SSH from anywhere
         assert node["MetadataOptions"]["HttpTokens"] == "required"
         assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
 
@@ -99,7 +103,9 @@ def test_aws_workers_are_spot_instances() -> None:
     launched = config("cluster.yaml")
     groups = launched["available_node_types"]
     assert groups["head"]["resources"] == {"CPU": 0}
-    assert groups["gpu"]["resources"] == {"CPU": 0}  # else the autoscaler starts it for any task
+    assert groups["gpu"]["resources"] == {
+        "CPU": 0
+    }  # otherwise the autoscaler starts it for any task
     assert "InstanceMarketOptions" not in groups["head"]["node_config"]
     for name in ("cpu", "gpu"):
         assert groups[name]["min_workers"] == 0 < groups[name]["max_workers"]

@@ -1,4 +1,4 @@
-"""The claims of docs/security.md that no other test holds."""
+"""The claims of docs/security.md that no other test covers."""
 
 import ast
 import os
@@ -14,15 +14,15 @@ PACKAGE = Path(__file__).parent.parent.parent / "fer_ray"
 SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "jobs").glob("*.py")]
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 EVALUATORS = {"eval", "exec", "compile"}
-# Talks by pipes with a child that it has started itself.
+# Communicates through pipes with a child process that it started.
 MAY_UNPICKLE = PACKAGE / "execution" / "guard.py"
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of one's own, in which nothing says how to reach a cluster."""
+    """An empty home folder, and no environment variables about a cluster."""
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.setenv(name, "")  # so that it is put back, whatever the test makes of it
+        monkeypatch.setenv(name, "")  # so that pytest restores it after the test
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
@@ -45,11 +45,11 @@ def test_new_token_is_private(home: Path) -> None:
 def test_readable_token_becomes_private(home: Path) -> None:
     token = home / ".ray" / "auth_token"
     token.parent.mkdir()
-    token.write_text("kept")
+    token.write_text("existing")
     token.chmod(0o644)
     authentication.prepare_token()
     assert mode_of(token) == 0o600
-    assert token.read_text() == "kept"
+    assert token.read_text() == "existing"
 
 
 def test_client_sends_a_token_and_creates_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,9 @@ def test_missing_token_file_is_reported(home: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)
 def test_nothing_is_unpickled_or_evaluated(file: Path) -> None:
-    unpicklers = UNPICKLERS - {"pickle"}  # by its own name, so that its calls can be told
+    unpicklers = UNPICKLERS - {
+        "pickle"
+    }  # imported only as `pickle`, so that its calls are recognisable
     readers = {"pickle.load", "pickle.loads", "pickle.Unpickler"} - (
         {"pickle.loads"} if file == MAY_UNPICKLE else set()
     )

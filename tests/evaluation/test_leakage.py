@@ -81,7 +81,7 @@ def test_strict_refuses_unknown_subjects(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_near_duplicates_of_altered_copies(corpus: Path, run_dir: Path) -> None:
-    """Faces are detected and aligned anew in each copy, as in a source that contains both."""
+    """Faces are detected and aligned in each copy, as in a source that contains both."""
     rows = pq.read_table(run_dir / "frames", columns=["path", "subject", "features_hog"])
     looks = np.stack(rows["features_hog"].to_numpy())
     first = cv2.imread(str(corpus / rows["path"][0].as_py()), cv2.IMREAD_GRAYSCALE)

@@ -16,7 +16,7 @@ from tests.conftest import PHOTOS
 from tests.evaluation.conftest import draw_frames
 
 RandomWeights = Callable[[str], Path]
-FEW = 10  # images of the run folder that are kept
+FEW = 10  # images of the smaller run folder
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> RandomWeights:
 
 
 def built(name: str) -> object:
-    """The application of a backbone, with random weights."""
+    """Build the application of a backbone, with random weights."""
     keras, spec = load_keras(), BACKBONES[name]
     keras.utils.set_random_seed(3)
     application = getattr(keras.applications, spec.application)
@@ -52,12 +52,12 @@ def built(name: str) -> object:
 
 
 def write_as_published(model: object, file: Path, trained: bool = False) -> None:
-    """One group a layer with its weights in order, as Keras's published `.h5` files have it.
+    """Write weights in the layout of Keras's published `.h5` files: one group per layer, in order.
 
     Args:
-        model: Whose weights.
-        file: Where to.
-        trained: Whether vectors are to be other than at their start.
+        model: The model with the weights.
+        file: The file to write.
+        trained: Whether to change vectors from their initial values.
     """
     generator = np.random.default_rng(5)
     with h5py.File(file, "w") as opened:
@@ -76,7 +76,7 @@ def write_as_published(model: object, file: Path, trained: bool = False) -> None
 
 @pytest.fixture(scope="session")
 def trained_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of MobileNet's weights that does not look untrained, for where features must do."""
+    """Random weights of MobileNet that do not count as untrained."""
     file = tmp_path_factory.mktemp("weights") / "own.h5"
     write_as_published(built("mobilenet"), file, trained=True)
     return file
@@ -93,12 +93,12 @@ def crops() -> np.ndarray:
 
 @pytest.fixture
 def frames(run_dir: Path, tmp_path: Path) -> Path:
-    """A run folder with the first frames of a whole run and no more."""
+    """A run folder with the first frames of a complete run and nothing else."""
     return first_frames(run_dir, tmp_path / "deep", FEW)
 
 
 def first_frames(run_dir: Path, out: Path, count: int) -> Path:
-    """A run folder with the first frames of another one and no more."""
+    """A run folder with the first frames of another one and nothing else."""
     (out / "frames").mkdir(parents=True)
     frames = pq.read_table(run_dir / "frames").slice(0, count)
     write_table(frames, out / "frames" / "0.parquet")

@@ -1,4 +1,4 @@
-"""Heads on synthetic features; whole jobs on a real local Ray."""
+"""Heads on synthetic features; complete jobs on a real local Ray."""
 
 import json
 from pathlib import Path
