@@ -69,7 +69,7 @@ class Metric(NamedTuple):
 
 
 def detection_metrics(frames: list[CorpusFrame]) -> list[Metric]:
-    """How often each detector finds exactly one face."""
+    """Measure how often each detector finds exactly one face."""
     detections = [frame.detection for frame in frames]
     counts = [d.dlib_faces for d in detections if d.dlib_faces is not None]
     metrics = [Metric("cascade chain finds exactly one face", len(counts) / len(frames), 0.995)]

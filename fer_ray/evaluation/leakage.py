@@ -36,7 +36,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Identities:
-    """What each image has in common with others, in the order of the samples.
+    """Properties by which images can leak across a split, in the order of the samples.
 
     Attributes:
         image_ids: (n,).

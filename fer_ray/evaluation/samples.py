@@ -51,7 +51,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
         frames: The run's folder `frames`.
         feature_set: Name of a feature set or union (`settings.feature_sets.sets_of`); the features
             of a union's sets are concatenated.
-        paired: Read only peaks whose sequence also has features of its first frame, as for a delta.
+        paired: Read only peaks whose first frame also has features, as a delta requires.
 
     Raises:
         UserError: There are no such images, or the feature set was not extracted.

@@ -45,7 +45,7 @@ class _NetworkWorker:
 
     @cached_property
     def _network(self) -> Backbone:
-        """Loaded with the first block, since Ray hides the message of an error in a constructor."""
+        """The backbone, loaded for the first block: Ray hides errors that a constructor raises."""
         return load_backbone(self._plan, None if self._gpus else 1, self._gpus)
 
     def __call__(self, table: pa.Table) -> pa.Table:

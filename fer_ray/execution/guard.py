@@ -138,7 +138,7 @@ class Guard:
         return message
 
     def _reap(self) -> str:
-        """Wait for the child and describe how it ended."""
+        """Wait for the child to end and describe how it ended."""
         assert self._child is not None
         child, self._child = self._child, None
         code = child.wait()
@@ -164,7 +164,7 @@ def shared_guard(describe: bytes, image_seconds: float) -> Guard:
 def describe_guarded(guard: Guard, image: Any) -> pa.Table | Fault:
     """The rows of one image, retried if its child process dies.
 
-    The system may kill a child when memory is short, but hardly `ATTEMPTS` times in a row.
+    The system may kill a child when memory is short, but is unlikely to do so `ATTEMPTS` times.
     """
     for _ in range(ATTEMPTS):
         answer = guard(image)
@@ -174,7 +174,7 @@ def describe_guarded(guard: Guard, image: Any) -> pa.Table | Fault:
 
 
 def _read(pipe: Any, size: int, deadline: float) -> bytes:
-    """Exactly `size` bytes from a pipe, before the deadline."""
+    """Read exactly `size` bytes from a pipe before the deadline."""
     parts: list[bytes] = []
     while size:
         left = deadline - time.monotonic()

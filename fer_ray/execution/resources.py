@@ -83,7 +83,7 @@ def no_resource_message(resource: str) -> str:
 
 
 def cluster_total(resource: str) -> float:
-    """How much of a resource the cluster has now, in use or free."""
+    """Return how much of a resource the cluster has now, in use or free."""
     import ray
 
     return float(ray.cluster_resources().get(resource, 0))
@@ -122,7 +122,7 @@ def _do_nothing() -> None:
 
 
 def cpu_share() -> float:
-    """CPUs to request per task: one, or the largest free share where no node has one free.
+    """Return the CPUs to request per task: one, or the largest free share if no node has one free.
 
     A job that occupies half a CPU (`--entrypoint-num-cpus 0.5`) on a node with one CPU would
     otherwise wait forever. CPUs of the previous step's workers may be counted as used for a moment

@@ -151,7 +151,7 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
         self._wait = ResourceWait()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks to disk, and a progress bar cannot be pickled."""
+        """Return nothing: Tune pickles its callbacks, and a progress bar cannot be pickled."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:

@@ -119,7 +119,7 @@ def require_shared(out: Path, *sources: Path) -> None:
 
 
 def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
-    """Those of `paths` that one of `nodes` cannot access; a node lost during the check can."""
+    """Select the paths that any of `nodes` cannot access; nodes lost during the check are ignored."""
     import ray
 
     missing: list[Path] = []

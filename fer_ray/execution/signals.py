@@ -28,7 +28,7 @@ def handle_sigterm(handler: Callable[..., Any]) -> Iterator[None]:
 
 
 def terminate(*_: object) -> None:
-    """Signal handler that exits with `ExitCode.TERMINATED` and runs all cleanup on the way."""
+    """Exit with `ExitCode.TERMINATED` after all cleanup; a signal handler."""
     raise SystemExit(ExitCode.TERMINATED)
 
 

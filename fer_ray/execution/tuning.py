@@ -34,7 +34,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is compared, and when it is stopped.
+    """The configurations to compare, and when to stop them.
 
     Attributes:
         start: Starts training a configuration, given the name of its log. Sent to each node once;
@@ -81,7 +81,7 @@ class _ResultWriter(tune.Callback):  # type: ignore[misc]
         self._wait = ResourceWait()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks to disk, and a progress bar cannot be pickled."""
+        """Return nothing: Tune pickles its callbacks, and a progress bar cannot be pickled."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:

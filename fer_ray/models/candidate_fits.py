@@ -127,7 +127,7 @@ def _logistic(
 def _lda(
     parameters: dict[str, Any], features: PreparedFeatures, labels: NDArray[np.int8]
 ) -> ClassScores:
-    """On the first principal components (Belhumeur et al., Fisherfaces, IEEE PAMI 19, 1997)."""
+    """LDA on the first principal components (Belhumeur et al., IEEE PAMI 19, 1997)."""
     train, scored = (part[:, : int(parameters["components"])] for part in features.components)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=parameters["shrinkage"])
     return _log_probabilities(model.fit(train, labels), scored)

@@ -78,7 +78,8 @@ def run_missing(
 ) -> int:
     """Run the missing work items: short ones in this process, the others on Ray.
 
-    Repeats this once, in case the storage shows an item of another node too late, or has lost it.
+    Items whose results are not visible afterwards are run again once: another node's storage may be
+    slow or lost.
 
     Args:
         work: Runs an item and stores its result.

@@ -1,4 +1,4 @@
-"""What an extraction has to do: its images and settings against what the run folder contains."""
+"""The plan of an extraction: its images and settings, compared with those of the run folder."""
 
 import time
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from fer_ray.storage.run_folder import extraction_record, finished_extraction
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """What an extraction has to do.
+    """The work of an extraction.
 
     Attributes:
         listing: The selected images.

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """What a prediction has to do.
+    """The work of a prediction.
 
     Attributes:
         extraction: Extraction of the images with the settings of the bundle; its fingerprint

@@ -174,7 +174,7 @@ def learning_pictures(run: RunResults) -> list[Picture]:
 
 
 def _describe_learning(history: pd.DataFrame) -> str:
-    """Where the mean validation loss has its minimum, and whether it was still decreasing."""
+    """Describe where the mean validation loss is lowest, and whether it was still decreasing."""
     common = model_curves.shared_epochs(history)
     losses = common.groupby("epoch")["validation_loss"].mean()
     complete = len(common) == len(history)

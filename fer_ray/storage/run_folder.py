@@ -68,11 +68,11 @@ class RunFolder:
         return [file.stem for file in sorted(self.trials.glob("*.parquet"))]
 
     def trials_of(self, experiment: str) -> Path:
-        """Its trials; the file is written last, so the experiment is finished if it exists."""
+        """The trials of an experiment, written last: it is finished if the file exists."""
         return self.trials / f"{experiment}.parquet"
 
     def predictions_of(self, experiment: str) -> Path:
-        """Its test predictions."""
+        """The test predictions of an experiment."""
         return self.predictions / f"{experiment}.parquet"
 
     def candidates_of(self, search: str) -> Path:

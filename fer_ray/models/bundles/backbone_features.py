@@ -79,7 +79,7 @@ def load_backbones(bundle: Bundle, overrides: WeightOverrides) -> Backbones:
 
 @cache
 def _load_backbone(name: str, file: str) -> Backbone:
-    """One thread and one image at a time: a worker has one CPU and passes single crops."""
+    """Load a backbone for single crops with one thread, since a worker has one CPU."""
     return Backbone(name, file, threads=1, batch_images=1)
 
 

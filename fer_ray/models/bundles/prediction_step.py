@@ -1,4 +1,4 @@
-"""Prediction as a step of a pipeline: workers load a bundle's model and backbones by themselves."""
+"""Prediction as a step of a pipeline; each worker loads the bundle's model and backbones."""
 
 from dataclasses import dataclass
 from functools import cache

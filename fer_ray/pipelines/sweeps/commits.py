@@ -79,7 +79,7 @@ class ResultCommits:
         return rows
 
     def _drop_duplicates(self, results: pa.Table, planned: set[str]) -> pa.Table:
-        """Without unplanned contents that have results, and planned ones that came up before."""
+        """Drop unplanned contents that have results, and planned ones that were added before."""
         contents = set(results["sha256"].to_pylist())
         unplanned = contents - planned
         known = self._sweep.ledger.with_results(unplanned) if unplanned else set()

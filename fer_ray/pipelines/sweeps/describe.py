@@ -30,7 +30,7 @@ class DescribeImage(ImageSteps):
     recipe: StoreRecipe | None = None
 
     def load(self) -> None:
-        """As for `ImageSteps`; libraries and models must also be those of the recipe."""
+        """Load the models; they and the libraries must be those of the recipe."""
         if self.recipe is not None:
             require_same_recipe(self.recipe, self.settings.landmarks.model)
         super().load()

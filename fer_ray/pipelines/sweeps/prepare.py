@@ -90,7 +90,7 @@ def _refuse_extraction_settings(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Describer:
-    """What turns the content of an image into rows.
+    """The function that turns the content of an image into rows.
 
     Attributes:
         describe: The extraction steps and, with a model, its predictions.

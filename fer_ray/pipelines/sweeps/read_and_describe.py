@@ -100,7 +100,7 @@ class _Work:
             self.metrics.committed()
 
     def _exclude_repeated_failures(self, results: pa.Table) -> pa.Table:
-        """Without contents that fail again, which is no sign of a broken installation."""
+        """Drop contents that fail again, which does not indicate a broken installation."""
         retried = pc.is_in(results["sha256"], self.commits.retried)
         failed = pc.is_in(results["status"], pa.array([str(status) for status in FAULTS]))
         return results.filter(pc.invert(pc.and_(retried, failed)))

@@ -13,7 +13,7 @@ MAX_NAMED = 8  # folders, and file extensions
 
 
 def describe_empty_source(data: Path, summary: dict[str, Any]) -> str:
-    """What was expected, what was found, and the irregularities: one line each.
+    """Describe what was expected, what was found, and the irregularities, one line each.
 
     Args:
         data: The source.

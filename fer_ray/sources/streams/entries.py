@@ -176,7 +176,7 @@ def list_bucket(filesystem: fs.FileSystem, root: str, quality: Quality) -> Itera
 
 
 def _list_flat(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
-    """As `list_bucket`, from one recursive listing in memory."""
+    """List like `list_bucket`, from one recursive listing in memory."""
     unaddressable = set()
     for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
         relative = info.path[len(root) + 1 :]

@@ -33,7 +33,7 @@ RESULT_COLUMNS = ["sha256", "recipe", "face_index", "status", "stage", "error"]
 
 
 class LedgerContext(NamedTuple):
-    """What the queries need to know about a sweep.
+    """Parameters of the queries of a sweep.
 
     Attributes:
         recipe: Fingerprint of the store recipe.
@@ -56,7 +56,7 @@ class LedgerContext(NamedTuple):
 
 
 class Ledger:
-    """What one sweep knows about its source and its store, in a scratch database.
+    """The listing of a source and the rows of its store, in a scratch database.
 
     Args:
         folder: For the database, and for what does not fit into memory.

@@ -76,7 +76,7 @@ def _draw_whiskers(skin: Plane, light: Plane, scene: Scene, area: Mask, density:
 
 
 def _beard_outline(scene: Scene) -> Points:
-    """From the sideburns along the jaw, and back below the lower lip."""
+    """Outline from the sideburns along the jaw, and back below the lower lip."""
     face = scene.face
     corner_x = max(abs(face.mouth.corners[side][0]) for side in SIDES)
     corner_y = max(face.mouth.corners[side][1] for side in SIDES)
