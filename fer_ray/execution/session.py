@@ -119,7 +119,7 @@ def require_shared(out: Path, *sources: Path) -> None:
 
 
 def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
-    """Select the paths that any of `nodes` cannot access; nodes lost during the check are ignored."""
+    """Select the paths that any of `nodes` cannot access; nodes that are lost are ignored."""
     import ray
 
     missing: list[Path] = []

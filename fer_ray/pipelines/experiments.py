@@ -78,8 +78,8 @@ def run_missing(
 ) -> int:
     """Run the missing work items: short ones in this process, the others on Ray.
 
-    Items whose results are not visible afterwards are run again once: another node's storage may be
-    slow or lost.
+    Items without a result afterwards are run once more, since shared storage may show files late or
+    lose them.
 
     Args:
         work: Runs an item and stores its result.
