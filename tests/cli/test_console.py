@@ -68,7 +68,7 @@ def test_comparison_without_interval(printed):
     text = printed(100)
     nan = math.nan
     console.print_comparison("a", "b", Comparison(0.1, (nan, nan), "m", nan, "t", 1, 0))
-    assert "no interval (m); no p value (t)" in text()
+    assert "no interval (m); no p-value (t)" in text()
     assert "nan" not in text()
 
 

@@ -116,7 +116,7 @@ def test_difference_without_interval(build_run, n_trials: int) -> None:
     )
     text = model_comparison.describe_best_two(comparison)
     assert "nan" not in text
-    assert ("no interval; no p value" in text) == (n_trials == 1)
+    assert ("no interval; no p-value" in text) == (n_trials == 1)
 
 
 def test_paired_test_of_the_best_two(run_dir: Path) -> None:
