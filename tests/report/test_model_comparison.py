@@ -229,7 +229,7 @@ def test_results_next_to_lucey_et_al(build_run) -> None:
         "Linear SVM on delta", "Linear SVM on delta-hog+delta", "Linear SVM on reference",
         "(“source”; leave one subject out, 16 folds, 7 classes without neutral)",
     ]  # fmt: skip
-    assert ["like for like" in line for line in lines] == [True, True, False, False]
+    assert ["comparable: minus" in line for line in lines] == [True, True, False, False]
 
 
 def test_page_shows_learning_curves(run_dir: Path) -> None:
