@@ -29,7 +29,7 @@ from fer_ray.cli.setting_options import settings_from
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder of the bundle, which must not exist yet.",
+    help="Folder of the bundle, which must be empty or not exist.",
 )
 @click.option(
     "--experiment",

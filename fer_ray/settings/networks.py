@@ -33,7 +33,7 @@ class NetworkSettings(StrictModel):
     backbones: tuple[str, ...] = Field(
         (),
         description="A pretrained network: compute its features, and train a head and SVMs on "
-        "them. WEIGHTS: a file.",
+        "them. WEIGHTS is a file.",
     )
     augmentation: Augmentation = Augmentation()
 

@@ -33,7 +33,7 @@ class TrialSettings(StrictModel):
 
     feature_set: str = Field("reference", description="Features to train on; + joins sets.")
     kernels: tuple[Kernel, ...] = Field(
-        ("linear", "poly"), min_length=1, description="Kernels of the SVM, an experiment each."
+        ("linear", "poly"), min_length=1, description="Kernels of the SVM; each is an experiment."
     )
     classes: Classes = Field(
         "8", description="8: all; 7: without neutral; 7n: without contempt; 6: without both."
@@ -41,7 +41,7 @@ class TrialSettings(StrictModel):
     protocol: Protocol = Field("random", description="How images are split.")
     folds: Path | None = Field(
         None,
-        description="A file of splits that replaces --protocol: image_id, trial, part.",
+        description="CSV file of splits, used instead of --protocol: image_id, trial, part.",
     )
     n_trials: int = Field(10, ge=1, description="Number of trials of the random protocol.")
     train_share: float = Field(
@@ -106,9 +106,9 @@ class SearchSettings(StrictModel):
     )
     inner_folds: int = Field(5, ge=2, description="Folds within each training part.")
     voters: int = Field(
-        5, ge=1, description="Best candidates that may vote together; 1: the best one alone."
+        5, ge=1, description="Maximum number of candidates that vote; 1: only the best one."
     )
-    metric: Metric = Field("accuracy", description="What selects within training parts.")
+    metric: Metric = Field("accuracy", description="Metric of the selection within training parts.")
 
     @field_validator("feature_sets")
     @classmethod
