@@ -98,7 +98,7 @@ def test_bundle_command(run_dir: Path, fer_ray: FerRay, tmp_path: Path) -> None:
     assert "fitted on all" in done.stdout
     again = fer_ray("bundle", "--out", run_dir, "--to", target)
     assert again.returncode == 2
-    assert "already exists" in again.stderr
+    assert "is not empty" in again.stderr
 
 
 def test_unknown_experiment(run_dir: Path, tmp_path: Path) -> None:
