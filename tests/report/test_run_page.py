@@ -297,7 +297,7 @@ def test_headings_of_random_groups(build_run):
         ("svm-linear", "random", 0.9, two), ("svm-poly", "random", 0.8, two),
     ))  # fmt: skip
     _, html, tags = report(built)
-    assert "On “source” (10 random splits), linear SVM" in tags.text
+    assert "On “source” (10 random splits), the linear SVM" in tags.text
     experiments, trials = (
         html.split(f'<section id="{name}">')[1].split("</section>")[0]
         for name in ("experiments", "trials")

@@ -41,7 +41,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of([experiment(LINEAR, FOLDS, 0.8)]),
             "Linear SVM on reference features: nothing to compare it with",
-            ["On CK+ (10 folds by subject), linear SVM", "accuracy of 80.0% (",
+            ["On CK+ (10 folds by subject), the linear SVM", "accuracy of 80.0% (",
              "no other experiment was tested on the same images (95% intervals: bootstrap"],
             ["leads"],
             id="one-experiment",
@@ -49,7 +49,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
         pytest.param(
             run_of(CLEAR_LEAD),
             "Linear SVM on reference features leads",
-            ["90.0% (", "and polynomial SVM on reference features 60.0% (",
+            ["90.0% (", "and the polynomial SVM on reference features one of 60.0% (",
              "paired difference of 30.0 points (+", "excludes zero", "bootstrap over subjects"],
             ["too close", "training"],
             id="clear-lead",
@@ -111,7 +111,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
             run_of([experiment(POLY, "random", 0.95, n_trials=2, settings="-n_trials=2"),
                     experiment(LINEAR, "random", 0.8)]),
             "Linear SVM on reference features: nothing to compare it with",
-            ["On CK+ (10 random splits), linear SVM on reference features has"],
+            ["On CK+ (10 random splits), the linear SVM on reference features has"],
             ["95.0", "polynomial"],
             id="few-trials-never-lead-over-more",
         ),

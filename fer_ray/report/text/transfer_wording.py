@@ -101,7 +101,7 @@ def sentence(transfer: Transfer) -> str:
     accuracy = formatting.with_interval(figures["accuracy"], figures["intervals_95"]["accuracy"])
     trained = formatting.with_interval(evidence.test_accuracy, evidence.interval_95)
     return (
-        f"On {transfer.run.data_name}, {formatting.mid_sentence(transfer.item.label)} has an "
+        f"On {transfer.run.data_name}, the {formatting.mid_sentence(transfer.item.label)} has an "
         f"accuracy of {accuracy} on the {figures['images']} labelled images with a detected face "
         f"({formatting.percent(transfer.evaluation['coverage'])} coverage); on {evidence.data} "
         f"({evidence.protocol}) it was {trained}."

@@ -79,7 +79,10 @@ def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
         conclusive = intervals[0][0] > intervals[1][1]
         overlap = "do not overlap" if conclusive else "overlap"
         reason = f"the difference is {gap:.1f} points, and their intervals {overlap}"
-    scores = f"{_score(best)} and {formatting.mid_sentence(second.label)} {_accuracy(second)}"
+    scores = (
+        f"{_score(best)}, and the {formatting.mid_sentence(second.label)} one of "
+        f"{_accuracy(second)}"
+    )
     return conclusive, f"{scores}; {reason}"
 
 
@@ -90,7 +93,7 @@ def _describe_paired(paired: Comparison) -> str:
 
 
 def _score(item: ExperimentResults) -> str:
-    return f"{formatting.mid_sentence(item.label)} has an accuracy of {_accuracy(item)}"
+    return f"the {formatting.mid_sentence(item.label)} has an accuracy of {_accuracy(item)}"
 
 
 def _accuracy(item: ExperimentResults) -> str:
