@@ -129,7 +129,7 @@ def print_estimate(estimate: dict[str, Any]) -> None:
         )
     console.print(
         f"{estimate['images_to_do']} images to process at {probe['seconds_an_image']:.3f} s each "
-        f"(probe of {probe['images']}): {estimate['core_hours']:.2f} core-hours, {duration}"
+        f"(probe of {probe['images']}): {estimate['core_hours']:.2f} CPU-hours, {duration}"
     )
 
 

@@ -17,7 +17,7 @@ class Claim(Protocol):
     """A function that claims a content for a block; see `Claims.claim`."""
 
     def __call__(self, owner: str, content: str) -> bool:
-        """Return whether the block describes the content."""
+        """Return whether the block is to process the content."""
 
 
 class Claims:

@@ -15,7 +15,7 @@ from fer_ray.storage.run_folder import extraction_record, finished_extraction
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """The work of an extraction.
+    """The plan of an extraction.
 
     Attributes:
         listing: The selected images.

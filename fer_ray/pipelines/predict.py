@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """The work of a prediction.
+    """The plan of a prediction.
 
     Attributes:
         extraction: Extraction of the images with the settings of the bundle; its fingerprint
