@@ -99,7 +99,7 @@ def test_file_with_another_hash_is_not_stored(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(downloads, "RETRIES", 1)
-    with pytest.raises(UnreachableError, match="not the published file"):
+    with pytest.raises(UnreachableError, match="sends a different file"):
         find_weights(replace(served, file_hash="0" * 64), None)
     assert CountingHandler.requested == ["/weights.h5"] * 2
     stored = [file.name for file in (tmp_path / "keras" / "models").iterdir()]
