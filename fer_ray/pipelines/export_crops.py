@@ -78,7 +78,7 @@ def require_target(target: Path) -> None:
         UserError: It contains other files, or cannot be written.
     """
     if target.exists() and not _may_replace(target):
-        raise UserError(f"{target} contains other files than exported crops. Pass another folder.")
+        raise UserError(f"{target} contains files other than exported crops. Pass another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
