@@ -1,4 +1,4 @@
-"""Work items in threads of this process, for a few short ones: `runner` without Ray."""
+"""Runs a few short work items in threads of this process, where `runner` would start Ray."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,11 +11,11 @@ from fer_ray.execution.progress import Advance
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 
-MOST_ROWS = 25_000  # trained or tested on by all items together; with more, Ray's start pays off
+MOST_ROWS = 25_000  # trained or tested on by all items together; for more, starting Ray pays off
 
 
 def runs_locally(execution: Execution, items: int, rows: int) -> bool:
-    """Whether work items run without Ray.
+    """Return whether work items run without Ray.
 
     Args:
         execution: The executor.
