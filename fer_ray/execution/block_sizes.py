@@ -6,6 +6,7 @@ import pyarrow as pa
 from fer_ray.storage.staging import POSITION, StagedRows
 
 LEAST_BLOCK_IMAGES = 8  # smaller blocks are mostly overhead
+BLOCK_BATCHES = 8  # batches of a network per block, which then takes a second or more
 TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first ones
 
 
@@ -52,3 +53,18 @@ def split_blocks(
             start += blocks[-1].num_rows
             left -= blocks[-1].num_rows
     return blocks
+
+
+def rows_per_block(rows: int, workers: int, batch_images: int, requested: int | None) -> int:
+    """Rows of a block: a multiple of the network's batch, small enough to occupy all workers.
+
+    Args:
+        rows: Number of rows.
+        workers: Number of actors.
+        batch_images: Images per batch of the network.
+        requested: The user's setting, which takes precedence. None: not set.
+    """
+    if requested is not None:
+        return requested
+    batches = -(-rows // (batch_images * 4 * workers))
+    return batch_images * min(BLOCK_BATCHES, max(1, batches))

@@ -31,7 +31,6 @@ PIXELS = "pixels"  # column: (size × size) bytes of a crop
 RESTART_WARNING = (
     r"core_worker\.cc:\d+: Actor with class name: 'MapWorker\(MapBatches\(_NetworkWorker\)\)'"
 )
-BLOCK_BATCHES = 8  # batches of the network per block, which then takes a second or more
 
 
 class _NetworkWorker:
@@ -137,18 +136,3 @@ def load_crops(
     except UserError:
         require_same(source.root, table["path"].to_pylist(), driver)
         raise
-
-
-def rows_per_block(rows: int, workers: int, batch_images: int, requested: int | None) -> int:
-    """Rows of a block: a multiple of the network's batch, small enough to occupy all workers.
-
-    Args:
-        rows: Number of rows.
-        workers: Number of actors.
-        batch_images: Images per batch of the network.
-        requested: The user's setting, which takes precedence. None: not set.
-    """
-    if requested is not None:
-        return requested
-    batches = -(-rows // (batch_images * 4 * workers))
-    return batch_images * min(BLOCK_BATCHES, max(1, batches))

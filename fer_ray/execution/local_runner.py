@@ -14,14 +14,16 @@ from fer_ray.storage.environment import available_cpus
 MOST_ROWS = 25_000  # trained or tested on by all items together; for more, starting Ray pays off
 
 
-def runs_locally(execution: Execution, items: int, rows: int) -> bool:
+def runs_locally(execution: Execution, items: int, rows: int | None) -> bool:
     """Return whether work items run without Ray.
 
     Args:
         execution: The executor.
         items: Number of items.
-        rows: Rows that each item trains or tests on.
+        rows: Rows that each item trains or tests on. None: items are long.
     """
+    if rows is None:
+        return execution.executor == "in-process"
     return runs_in_process(execution, items * rows, MOST_ROWS)
 
 

@@ -9,21 +9,29 @@ from typing import Any
 import pyarrow as pa
 
 from fer_ray.errors import UserError
+from fer_ray.execution.block_sizes import rows_per_block, split_blocks
+from fer_ray.execution.chain import POSITION, runs_in_process
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
 from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.networks.bottleneck_plan import (
     BottleneckPlan,
+    compute_rows,
     crop_source,
     finished_record,
+    load_backbone,
     usable_rows,
 )
 from fer_ray.networks.crop_cache import CropSource
 from fer_ray.networks.inference import is_slow_in_bfloat16
 from fer_ray.pipelines.bottleneck_tables import finish_table
 from fer_ray.settings.root import Execution
+from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
+
+MOST_IN_PROCESS = 48  # rows; in this process, a backbone has a single worker
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +92,8 @@ def _compute_missing(
 ) -> Iterator[int]:
     """Compute rows that are not staged yet; yields numbers of rows as they are stored."""
     staged.folder.mkdir(parents=True, exist_ok=True)
-    if not any(staged.missing(rows.num_rows)):
+    left = sum(stop - start for start, stop in staged.missing(rows.num_rows))
+    if not left:
         return
     gpus = execution.gpus_per_worker
     if plan.spec.precision == "bfloat16" and not gpus and is_slow_in_bfloat16():
@@ -92,13 +101,38 @@ def _compute_missing(
             "the CPUs of this machine have no bfloat16 instructions: %s is slower than %s",
             plan.name, plan.name.removesuffix("_bf16"),
         )  # fmt: skip
+    if not gpus and runs_in_process(execution, left, MOST_IN_PROCESS):
+        workers = execution.workers or available_cpus()
+        with handle_sigterm(terminate):
+            yield from _compute_in_process(
+                _blocks(rows, plan, staged, execution, workers), source, plan, staged
+            )
+        return
     workers = ensure_ray(execution)
     require_shared(staged.folder, source.root)
-    from fer_ray.execution.block_sizes import split_blocks
-    from fer_ray.execution.bottleneck_chain import bottleneck_blocks, rows_per_block
+    from fer_ray.execution.bottleneck_chain import bottleneck_blocks
 
     if gpus:
         workers = gpu_workers(gpus, execution.workers)
-    size = rows_per_block(rows.num_rows, workers, plan.spec.batch_images, execution.block_images)
-    blocks = split_blocks(rows, staged, size)
+    blocks = _blocks(rows, plan, staged, execution, workers)
     yield from bottleneck_blocks(blocks, source, plan, staged, workers, execution.workers, gpus)
+
+
+def _blocks(
+    rows: pa.Table, plan: BottleneckPlan, staged: StagedRows, execution: Execution, workers: int
+) -> list[pa.Table]:
+    size = rows_per_block(rows.num_rows, workers, plan.spec.batch_images, execution.block_images)
+    return split_blocks(rows, staged, size)
+
+
+def _compute_in_process(
+    blocks: list[pa.Table], source: CropSource, plan: BottleneckPlan, staged: StagedRows
+) -> Iterator[int]:
+    """Compute blocks without Ray, as one worker does; yields numbers of rows as they are stored."""
+    network = None
+    for block in blocks:
+        crops = source.crops(block)  # a changed image is found before the network loads
+        network = network or load_backbone(plan, threads=1, gpu_share=0)
+        finished = compute_rows(block, crops, plan, network)
+        staged.write_at(finished, block[POSITION].to_numpy())
+        yield finished.num_rows

@@ -76,7 +76,7 @@ def run_missing(
     unit: str,
     rows: int | None = None,
 ) -> int:
-    """Run the missing work items: short ones in this process, the others on Ray.
+    """Run the missing work items: short ones in threads of this process, the others on Ray.
 
     Items without a result afterwards are run once more, since shared storage may show files late or
     lose them.
@@ -89,18 +89,19 @@ def run_missing(
         progress: Displays the progress.
         name: Name of the stage in that display.
         unit: What it counts.
-        rows: Rows that an item trains or tests on, if it can run in a thread. None: it cannot.
+        rows: Rows that an item trains or tests on, if items can run in several threads. None: they
+            cannot, and run on Ray unless the executor is `in-process`.
 
     Returns:
         The number of workers; 0 if no item was missing.
     """
-    workers = 0
+    workers, threads = 0, 1 if rows is None else execution.workers
     for _ in range(2):
         if not (items := missing()):
             break
-        if rows is not None and runs_locally(execution, len(items), rows):
+        if runs_locally(execution, len(items), rows):
             with progress(name, unit, len(items)) as advance, handle_sigterm(terminate):
-                workers = run_items_locally(work, items, execution.workers, advance)
+                workers = run_items_locally(work, items, threads, advance)
             continue
         workers = ensure_ray(execution)
         require_shared(out)

@@ -45,7 +45,8 @@ class Execution(StrictModel):
     executor: Literal["auto", "in-process", "ray"] = Field(
         "auto",
         description="What runs the tasks. auto: this process for up to 2,000 images or a few SVM "
-        "trials, if RAY_ADDRESS is not set, else Ray.",
+        "trials, if RAY_ADDRESS is not set, else Ray. in-process: this process, except for head "
+        "searches and GPUs.",
     )
     image_seconds: float = Field(
         60, gt=0, description="Time limit for reading an image, and for processing it."

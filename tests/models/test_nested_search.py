@@ -201,10 +201,8 @@ def test_killed_search_resumes_with_other_workers(
 
 
 @pytest.mark.slow
-def test_trials_with_folds_classes_and_strict(
-    drawn_frames: Path, tmp_path: Path, local_ray: int
-) -> None:
-    file, execution = tmp_path / "folds.csv", Execution(workers=1)
+def test_trials_with_folds_classes_and_strict(drawn_frames: Path, tmp_path: Path) -> None:
+    file, execution = tmp_path / "folds.csv", Execution(executor="in-process")
     linear = {"kernels": ("linear",), "feature_set": "geometry"}
     with pytest.raises(UserError, match="show a subject who is also in training"):
         run_trials(drawn_frames, TrialSettings(**linear), execution, NO_BAR, True, file)

@@ -1,4 +1,4 @@
-"""Bottleneck features on a real local Ray: equal to a plain loop, resumable, consistent."""
+"""Bottleneck features, with and without Ray: equal to a plain loop, resumable, consistent."""
 
 import json
 import shutil
@@ -39,9 +39,9 @@ from tests.conftest import FerRay
 from tests.images import read_gray
 from tests.networks.conftest import RandomWeights, first_frames
 
-# One worker, since the start of TensorFlow dominates; the first test has two.
-SMALL = Execution(block_images=4, workers=1)
-TWO = Execution(block_images=4, workers=2)
+# Most tests run in this process, where TensorFlow starts once.
+SMALL = Execution(block_images=4, workers=1, executor="in-process")
+ON_RAY = Execution(block_images=4, workers=2, executor="ray")
 
 
 def computed(
@@ -84,7 +84,7 @@ def test_rows_match_a_loop_and_are_computed_once(
     frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    record = computed(frames, corpus, trained_mobilenet, execution=TWO)
+    record = computed(frames, corpus, trained_mobilenet, execution=ON_RAY)
     assert capfd.readouterr().err == ""  # Ray's warning is filtered
     rows = pq.read_table(frames / "frames").to_pandas()
     usable = rows[rows.status == "ok"]
@@ -121,7 +121,7 @@ def test_rows_match_a_loop_and_are_computed_once(
 
 @pytest.mark.slow
 def test_cached_crops_are_used_and_lost_ones_recreated(
-    frames: Path, corpus: Path, tmp_path: Path, local_ray: int
+    frames: Path, corpus: Path, tmp_path: Path
 ) -> None:
     others = shutil.copytree(corpus, tmp_path / "others")
     for file in others.rglob("*.png"):
@@ -131,7 +131,8 @@ def test_cached_crops_are_used_and_lost_ones_recreated(
     assert not (frames / "crops").exists()
     expected = pq.read_table(frames / "bottleneck" / "dlib_resnet")
 
-    larger = Execution(block_images=3, workers=1)  # blocks of crops and of rows begin elsewhere
+    # Blocks of crops and of rows begin elsewhere.
+    larger = SMALL.model_copy(update={"block_images": 3})
     again = {"name": "dlib_resnet", "fresh": True, "execution": larger}
     computed(frames, corpus, None, "dlib_resnet", fresh=True)
     kept = sorted((frames / "crops").glob("*/*.parquet"))
@@ -150,9 +151,7 @@ def test_cached_crops_are_used_and_lost_ones_recreated(
 
 
 @pytest.mark.slow
-def test_draws_are_reproducible(
-    frames: Path, corpus: Path, trained_mobilenet: Path, local_ray: int
-) -> None:
+def test_draws_are_reproducible(frames: Path, corpus: Path, trained_mobilenet: Path) -> None:
     computed(frames, corpus, trained_mobilenet, draws=2)
     table = pq.read_table(frames / "bottleneck" / "mobilenet-augmented").to_pandas()
     row = pq.read_table(frames / "frames").to_pandas().set_index("image_id")
@@ -169,7 +168,7 @@ def test_draws_are_reproducible(
 
 @pytest.mark.slow
 def test_draws_of_fitted_images_serve_their_trials_only(
-    run_dir: Path, corpus: Path, tmp_path: Path, local_ray: int
+    run_dir: Path, corpus: Path, tmp_path: Path
 ) -> None:
     frames = first_frames(run_dir, tmp_path / "deep", 16)  # two subjects: one is fitted
     computed(frames, corpus, None, "dlib_resnet")
@@ -183,7 +182,7 @@ def test_draws_of_fitted_images_serve_their_trials_only(
     splitting = TrialSettings(folds=one)
     drawn = fitted_images(frames, splitting)
     plan = plan_bottleneck(frames_record(frames), "dlib_resnet", None, draws=10, drawn_ids=drawn)
-    run_bottleneck(frames, corpus, plan, TWO, silent)
+    run_bottleneck(frames, corpus, plan, SMALL, silent)
     ready = prepare_trials(frames, splitting, "dlib_resnet")
     trained = ready.folds.splits[0].train
     inner = validation_split(ready.samples, trained, ready.folds.protocol, 0.2, 0, 0)
@@ -218,7 +217,8 @@ def test_draws_of_fitted_images_serve_their_trials_only(
 def test_any_number_of_workers(
     workers: int, frames: Path, fer_ray: FerRay, fer_ray_process: FerRay
 ) -> None:
-    command = ("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers)
+    command = ("bottleneck", "--out", frames, "--backbone", "dlib_resnet", "--workers", workers,
+               "--set", "execution.executor=ray")  # fmt: skip
     done = fer_ray_process(*command)
     assert done.returncode == 0, done.stderr
     assert "weights: embedded" in done.stdout
@@ -272,9 +272,7 @@ def remaining(out: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_new_draws_preserve_experiments_on_plain_features(
-    frames: Path, corpus: Path, local_ray: int
-) -> None:
+def test_new_draws_preserve_experiments_on_plain_features(frames: Path, corpus: Path) -> None:
     for draws in (0, 1):
         computed(frames, corpus, None, "dlib_resnet", draws=draws)
     of_draws: dict[str, dict[str, object]] = {
@@ -338,7 +336,7 @@ def test_changed_image_raises(
     for file in changed.rglob("*.png"):
         file.write_bytes(file.read_bytes() + b"\n")
     with pytest.raises(UserError, match="differs from the extracted image") as raised:
-        computed(frames, changed, trained_mobilenet)
+        computed(frames, changed, trained_mobilenet, execution=ON_RAY)
     assert "Traceback" not in str(raised.value)
 
 
@@ -354,7 +352,7 @@ def test_weights_refused_by_the_network(
     frames: Path, corpus: Path, random_weights: RandomWeights, local_ray: int
 ) -> None:
     with pytest.raises(UserError, match="is not a weights file of mobilenet"):
-        computed(frames, corpus, random_weights("vgg16"))
+        computed(frames, corpus, random_weights("vgg16"), execution=ON_RAY)
 
 
 USER_ERRORS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -31,7 +31,7 @@ from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import write_json
 from fer_ray.storage.parquet import write_table
 
-ONE = Execution(workers=1)  # the start of TensorFlow dominates
+IN_PROCESS = Execution(executor="in-process")  # where TensorFlow has started
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_epoch_with_nan_is_never_the_best(data: HeadData) -> None:
 
 
 @pytest.mark.slow
-def test_diverged_training_raises(drawn_frames: Path, local_ray: int) -> None:
+def test_diverged_training_raises(drawn_frames: Path) -> None:
     rows = pq.read_table(drawn_frames / "frames")
     at = rows.column_names.index("features_geometry")
     huge = pa.array([[3e38] * 44] * rows.num_rows, rows.schema.field(at).type)
@@ -117,7 +117,7 @@ def test_diverged_training_raises(drawn_frames: Path, local_ray: int) -> None:
                       drawn_frames / "frames" / "part-0.parquet")  # fmt: skip
     splitting = TrialSettings(n_trials=1)
     with pytest.raises(UserError, match="no epoch has a finite validation loss in trial 0"):
-        run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
+        run_heads(drawn_frames, "reference", "geometry", splitting, IN_PROCESS, silent)
     assert not (drawn_frames / "heads").exists()
 
 
@@ -168,7 +168,7 @@ def test_balanced_weights_favour_rare_classes(samples: Samples) -> None:
 @pytest.mark.slow
 def test_heads_are_experiments(drawn_frames: Path, local_ray: int) -> None:
     splitting = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=3)
-    execution = ONE
+    execution = Execution(workers=1)
     run_trials(drawn_frames, splitting, execution, silent)
     card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
     name = card["experiment"]
@@ -225,9 +225,9 @@ def test_stop_before_the_card_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_heads_on_folds_by_subject(drawn_frames: Path, local_ray: int) -> None:
+def test_heads_on_folds_by_subject(drawn_frames: Path) -> None:
     splitting = TrialSettings(protocol="subject-10fold")
-    card = run_heads(drawn_frames, "reference", "geometry", splitting, ONE, silent)
+    card = run_heads(drawn_frames, "reference", "geometry", splitting, IN_PROCESS, silent)
     assert card["experiment"] == "head-geometry-subject-10fold"
     assert card["figures"]["test_subject_in_train"] == 0
     assert card["figures"]["images"] == 96

@@ -47,10 +47,10 @@ def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -
 
 
 @pytest.mark.slow
-def test_single_trials_are_bundled_only_by_name(drawn_frames: Path, local_ray: int) -> None:
+def test_single_trials_are_bundled_only_by_name(drawn_frames: Path) -> None:
     for trials in (1, 3):
         settings = TrialSettings(feature_set="geometry", kernels=("linear",), n_trials=trials)
-        run_trials(drawn_frames, settings, Execution(workers=1), silent)
+        run_trials(drawn_frames, settings, Execution(executor="in-process"), silent)
     items = {item.summary.n_trials: item for item in read_experiments(drawn_frames)}
     items[1] = replace(items[1], summary=replace(items[1].summary, test_accuracy=1.0))
     run = RunResults(pd.DataFrame(), {}, tuple(items.values()), {})

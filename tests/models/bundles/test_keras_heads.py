@@ -67,9 +67,9 @@ def test_head_of_some_emotions(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bundle_of_a_head_of_fewer_classes(drawn_frames: Path, local_ray: int) -> None:
+def test_bundle_of_a_head_of_fewer_classes(drawn_frames: Path) -> None:
     splitting = TrialSettings(n_trials=2, classes="6")
-    execution = Execution(workers=1)
+    execution = Execution(executor="in-process")
     card = run_heads(drawn_frames, "reference", "geometry", splitting, execution, silent)
     samples = read_samples(drawn_frames / "frames", "geometry")
     six = tuple(EMOTIONS[code] for code in np.unique(samples.labels) if EMOTIONS[code] not in LEFT)
@@ -115,13 +115,11 @@ def test_other_layers_and_classes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def head_run(
-    run_dir: Path, corpus: Path, local_ray: int, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def head_run(run_dir: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run folder with a head on the face network's features."""
     out = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(run_dir, out)
-    execution, splitting = Execution(workers=1), TrialSettings(n_trials=2)
+    execution, splitting = Execution(executor="in-process"), TrialSettings(n_trials=2)
     run_bottleneck(
         out, corpus, plan_bottleneck(frames_record(out), "dlib_resnet", None), execution, silent
     )
@@ -141,12 +139,12 @@ def test_head_predicts_images_like_stored_features(
     frames = pq.read_table(head_run / "frames").to_pandas().query("status == 'ok'")[:6]
     images = [corpus / path for path in frames["path"]]
     tables = []
-    for block, workers in ((1, 2), (4, 1)):
+    for block in (1, 4):
         out = tmp_path / f"out-{block}"
         out.mkdir()
         with silent("predict", "images", 0) as advance:
             predict(plan_prediction(tmp_path / "model", images, out), out,
-                    Execution(workers=workers, block_images=block), advance)  # fmt: skip
+                    Execution(workers=1, block_images=block), advance)  # fmt: skip
         tables.append(pq.read_table(out / "predictions"))
     assert tables[0].equals(tables[1])
     features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
