@@ -1,6 +1,7 @@
 """`fer-ray verify-determinism`: the same rows and figures, however the work is divided."""
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +10,22 @@ from typing import Literal
 import pyarrow as pa
 
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import extraction_schema
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.execution.session import ray_closed_after
-from fer_ray.pipelines.extract import extract_missing
+from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, plan_extraction
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution, Settings
-from fer_ray.storage.files import remove, write_json
+from fer_ray.storage.files import remove
 from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import StagedRows
 
 FRAMES, TRIALS, PREDICTIONS = "frames", "trials", "predictions"
 TIME_COLUMNS = {"seconds"}  # may differ
 MOST_WORKERS = 4
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,23 +146,15 @@ def _compute_tables(
         _extract(plan, folder, execution)
         try:
             run_trials(folder, settings.trials, execution, silent)
-        except UserError:
+        except UserError as problem:
+            logger.warning("The trials are not compared: %s", problem)
             return {FRAMES: _read(RunFolder(folder).frames)}
     return {name: _read(path) for name, path in _paths(folder).items()}
 
 
 def _extract(plan: ExtractionPlan, folder: Path, execution: Execution) -> None:
-    for path in _paths(folder).values():
-        remove(path)
-    run = RunFolder(folder)
-    staged = StagedRows(folder.resolve() / run.frames_partial.name / "verified")
-    remove(staged.folder)
-    schema = extraction_schema(plan.settings)
-    extract_missing(plan, staged, execution, lambda _: None, schema)
-    staged.assemble(run.frames, schema)
-    staged.remove()
-    record = {"fingerprint": plan.fingerprint, "source_digest": plan.source_digest}
-    write_json(record, run.extract_record)
+    remove(RunFolder(folder).frames_partial)
+    extract(plan, folder, execution, lambda _: None)
 
 
 def _paths(folder: Path) -> dict[str, Path]:
