@@ -18,7 +18,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-thorough: $(STAMP)
-	$(BIN)/python -m pytest -m thorough
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
 
 test-all: test test-thorough
 
