@@ -20,7 +20,7 @@ EXAMPLES = 5
 IMAGES = ("path", "sha256", "recipe", "status", "subject", "emotion")
 RESULTS = ("sha256", "recipe", "face_index", "landmarks_xy", "predicted")
 FEATURES = "features_"  # prefix of the columns of feature sets
-_STORE_AT_SWEEP = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{6})")
+_STORE_AT_SWEEP = re.compile(r"(.+)@(\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6})")
 
 _TABLES = """
 CREATE TABLE {0}_images (path VARCHAR, sha256 VARCHAR, recipe VARCHAR, status VARCHAR,
@@ -137,7 +137,7 @@ def _open_run(run: str) -> RunTables:
     if images.table is None:
         raise UserError(
             f"{run} is not a run. Pass a run folder, a store, or STORE@SWEEP, where SWEEP is the "
-            "name of a sweep as shown on its page (20260131T235959Z-0a1b2c)."
+            "name of a sweep as shown on its page (20260131T235959.123Z-0a1b2c)."
         )
     names = results.table.schema().to_arrow().names if results.table is not None else []
     return RunTables(images.batches, results.batches, _feature_columns(names))

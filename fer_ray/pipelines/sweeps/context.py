@@ -198,7 +198,7 @@ class SweepContext:
 
 def name_prefix(started: datetime) -> str:
     """The beginning of the name of a sweep that starts at `started` (UTC); names sort by time."""
-    return f"{started:%Y%m%dT%H%M%SZ}"
+    return f"{started:%Y%m%dT%H%M%S}.{started.microsecond // 1000:03}Z"
 
 
 def raise_if_stopped(sweep: SweepContext) -> None:

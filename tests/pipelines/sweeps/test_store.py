@@ -3,11 +3,13 @@
 import json
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from fer_ray.pipelines.sweeps.context import name_prefix
 from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
 from fer_ray.storage.delta_store import COMPACT_FROM, Store
 
@@ -93,6 +95,13 @@ def test_max_value_from_statistics(tmp_path: Path) -> None:
     opened = Store(str(tmp_path))
     assert opened.snapshot("images").max_value("listed_ns") is None
     assert grown(tmp_path, 3).snapshot("images").max_value("listed_ns") == 2
+
+
+def test_sweep_names_sort_by_time_within_a_second() -> None:
+    starts = [datetime(2026, 1, 31, 23, 59, 59, 1000 * number, UTC) for number in (2, 10, 100)]
+    names = [name_prefix(start) for start in starts]
+    assert names == sorted(names)
+    assert len(set(names)) == 3
 
 
 def test_old_manifests_are_pruned(tmp_path: Path) -> None:
