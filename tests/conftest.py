@@ -26,19 +26,16 @@ REPO = Path(__file__).parent.parent
 PHOTOS = Path(os.environ.get("FER_RAY_PHOTOS", REPO.parent / "shared" / "data"))
 # Files that take longest. Workers start them first, so that all workers finish together.
 LONGEST_FIRST = (
-    "tests/networks/test_bottleneck.py",
     "tests/cluster/",
-    "tests/pipelines/test_extract.py",
+    "tests/networks/test_bottleneck.py",
     "tests/pipelines/sweeps/test_faults.py",
-    "tests/models/bundles/test_keras_heads.py",
+    "tests/pipelines/test_extract.py",
     "tests/pipelines/sweeps/test_run.py",
-    "tests/pipelines/sweeps/test_commands.py",
-    "tests/packaging/",
-    "tests/docs/",
     "tests/networks/",
-    "tests/pipelines/sweeps/",
-    "tests/report/",
     "tests/models/",
+    "tests/pipelines/",
+    "tests/report/",
+    "tests/execution/",
 )
 
 Completed = subprocess.CompletedProcess[str]

@@ -93,7 +93,7 @@ def test_single_steps_give_the_results_of_the_run(
 ) -> None:
     for step in (
         ("extract", "--data", corpus, "--out", tmp_path, "--profile", "fast", "--workers", 1),
-        ("trials", "--out", tmp_path, "--workers", 1),
+        ("trials", "--out", tmp_path, "--set", "execution.executor=in-process"),
         ("report", "--out", tmp_path),
     ):
         done = fer_ray(*step)
@@ -104,7 +104,8 @@ def test_single_steps_give_the_results_of_the_run(
         pd.testing.assert_frame_equal(ours.drop(columns=drop), theirs.drop(columns=drop))
 
 
-FURTHER = ("--protocol", "subject-10fold", "--kernels", "linear", "--scale", "standard")
+FURTHER = ("--protocol", "subject-10fold", "--kernels", "linear", "--scale", "standard",
+           "--set", "execution.executor=in-process")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from fer_ray.storage.staging import StagedRows
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
 )
-LIMITS = Execution(workers=2, image_seconds=5)
+LIMITS = Execution(workers=2, image_seconds=3)
 
 
 class Poisoned(ExtractImage):
@@ -71,7 +71,7 @@ def extract(source: Path, folder: Path, on_ray: bool, extractor: type = Poisoned
     return pq.read_table(folder / "frames")
 
 
-@pytest.mark.parametrize("on_ray", [False, True])
+@pytest.mark.parametrize("on_ray", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_faulty_files_cost_only_themselves(
     source: Path, tmp_path: Path, local_ray: int, on_ray: bool
 ) -> None:

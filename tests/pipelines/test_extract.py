@@ -1,4 +1,4 @@
-"""Extraction on a real local Ray: equal to a naive loop, resumable, consistent."""
+"""Extraction, with and without Ray: equal to a naive loop, resumable, consistent."""
 
 import os
 import shutil
@@ -31,6 +31,7 @@ from tests.images import read_gray
 from tests.patience import patience, wait_until
 
 NO_BAR = lambda *_: nullcontext(lambda _: None)  # noqa: E731
+FAST = ("profile=fast", "execution.executor=in-process", "execution.workers=1")
 
 
 def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa.Table:
@@ -40,8 +41,11 @@ def frames_of(data: Path, out: Path, *overrides: str, fresh: bool = False) -> pa
 
 
 @pytest.fixture(scope="module")
-def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: int) -> pa.Table:
-    return frames_of(tiny_corpus, tmp_path_factory.mktemp("run"))
+def extracted(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the frames of the tiny corpus under the reference profile."""
+    out = tmp_path_factory.mktemp("run")
+    frames_of(tiny_corpus, out)
+    return out
 
 
 @pytest.mark.slow
@@ -53,17 +57,17 @@ def frames(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory, local_ra
     ],
 )
 def test_rows_are_independent_of_blocks_and_workers(
-    tiny_corpus: Path, tmp_path: Path, frames: pa.Table, execution: tuple[str, ...]
+    tiny_corpus: Path, tmp_path: Path, extracted: Path, local_ray: int, execution: tuple[str, ...]
 ) -> None:
+    frames = pq.read_table(extracted / "frames")
     assert frames_of(tiny_corpus, tmp_path, *execution).equals(frames)
 
 
 @pytest.mark.slow
-def test_rows_are_sorted_unique_and_add_up(
-    tiny_corpus: Path, tmp_path: Path, frames: pa.Table
-) -> None:
-    record = run.run_extract(tiny_corpus, tmp_path, Settings(), NO_BAR)
-    ids = frames["image_id"].to_pylist()
+def test_rows_are_sorted_unique_and_add_up(extracted: Path) -> None:
+    record = read_json(extracted / "extract.json")
+    assert record is not None
+    ids = pq.read_table(extracted / "frames")["image_id"].to_pylist()
     assert ids == sorted(set(ids))
     assert sum(record["counts"].values()) == record["data"]["selected"] == len(ids)
     assert record["data"]["synthetic"] is True
@@ -86,18 +90,16 @@ def test_cascades_on_photographs_match_the_study(
 
 
 @pytest.mark.slow
-def test_photographs_match_the_naive_procedure(
-    photos: Path, tmp_path: Path, local_ray: int
-) -> None:
+def test_photographs_match_the_naive_procedure(photos: Path, tmp_path: Path) -> None:
     import dlib
 
     listed = list_source(photos, Selection(frames="first-and-peak")).table["path"].to_pylist()
-    for path in listed[::18]:
+    for path in listed[::36]:
         copy = tmp_path / "some" / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(photos / path, copy)
     table = frames_of(tmp_path / "some", tmp_path / "out", "extract.selection.frames=all")
-    assert table.num_rows == len(listed[::18])
+    assert table.num_rows == len(listed[::36])
     assert set(table["status"].to_pylist()) >= {"ok", "no_face"}
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
@@ -117,9 +119,10 @@ def test_photographs_match_the_naive_procedure(
         assert row["landmarks_xy"] == expected
 
 
-def start(data: Path, out: Path) -> subprocess.Popen[bytes]:
+def start(data: Path, out: Path, executor: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "fer_ray", "extract", "--data", data, "--out", out]
     settings = ["--frames", "all", "--set", "execution.block_images=4", "--workers", "2"]
+    settings += ["--set", f"execution.executor={executor}"]
     return subprocess.Popen(
         [*map(str, command), *settings], stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -130,14 +133,20 @@ def wait_for_blocks(out: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(  # SIGTERM: tests/jobs
-    "by", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)]
+@pytest.mark.parametrize(  # SIGTERM: tests/cluster/test_submit.py
+    ("by", "executor"),
+    [
+        (signal.SIGKILL, "in-process"),
+        pytest.param(signal.SIGKILL, "ray", marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, "ray", marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, "in-process", marks=pytest.mark.thorough),
+    ],
 )
 def test_stopped_job_resumes(
-    tiny_corpus: Path, tiny_frames: Path, tmp_path: Path, by: signal.Signals, local_ray: int
+    tiny_corpus: Path, tiny_frames: Path, tmp_path: Path, by: signal.Signals, executor: str
 ) -> None:
     out = tmp_path / "run"
-    process = start(tiny_corpus, out)
+    process = start(tiny_corpus, out, executor)
     wait_for_blocks(out, 2)
     if by is signal.SIGKILL:
         os.killpg(process.pid, by)
@@ -148,7 +157,7 @@ def test_stopped_job_resumes(
     assert not (out / "frames").exists()
     assert not (out / "extract.json").exists()
     kept = len(list(out.glob("frames.partial/*/[0-9]*.parquet")))
-    resumed = frames_of(tiny_corpus, out, "extract.selection.frames=all")
+    resumed = frames_of(tiny_corpus, out, "extract.selection.frames=all", *FAST[1:])
     record = read_json(out / "extract.json")
     assert record is not None
     assert record["timings"]["images_done"] <= resumed.num_rows - 4 * (kept - 1)
@@ -158,27 +167,26 @@ def test_stopped_job_resumes(
 
 @pytest.mark.slow
 def test_finished_extraction_is_not_repeated(
-    tiny_corpus: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = frames_of(tiny_corpus, tmp_path)
-    monkeypatch.setattr(extraction, "ensure_ray", lambda _: pytest.fail("Ray was started"))
-    assert frames_of(tiny_corpus, tmp_path).equals(first)
+    first = frames_of(tiny_corpus, tmp_path, *FAST)
+    for name in ("ensure_ray", "extract_in_process"):
+        monkeypatch.setattr(extraction, name, lambda *_: pytest.fail("an image was extracted"))
+    assert frames_of(tiny_corpus, tmp_path, *FAST).equals(first)
 
 
 @pytest.mark.slow
-def test_changed_settings_and_files_are_detected(
-    tiny_corpus: Path, tmp_path: Path, local_ray: int
-) -> None:
+def test_changed_settings_and_files_are_detected(tiny_corpus: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "tree", tmp_path / "run"
     shutil.copytree(tiny_corpus, data)
-    frames_of(data, out)
+    frames_of(data, out, *FAST)
     with pytest.raises(MismatchError, match=r"extract\.crop\.min_neighbors was 10, is 4"):
-        frames_of(data, out, "extract.crop.min_neighbors=4")
+        frames_of(data, out, *FAST, "extract.crop.min_neighbors=4")
     shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile)  # with other times
     with pytest.raises(MismatchError, match="the source was"):
-        frames_of(tmp_path / "copy", out)
+        frames_of(tmp_path / "copy", out, *FAST)
     assert pq.read_table(out / "frames").num_rows > 0  # nothing was lost
-    changed = frames_of(data, out, "extract.features.sets=[reference]", fresh=True)
+    changed = frames_of(data, out, *FAST, "extract.features.sets=[reference]", fresh=True)
     assert "features_landmarks" not in changed.column_names
 
 
@@ -186,7 +194,7 @@ def test_changed_settings_and_files_are_detected(
 def test_only_new_and_changed_images_are_extracted(tiny_corpus: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "tree", tmp_path / "run"
     shutil.copytree(tiny_corpus, data)
-    options = ("extract.selection.layout=images", "execution.executor=in-process", "profile=fast")
+    options = ("extract.selection.layout=images", *FAST)
     first = frames_of(data, out, *options)
     files = sorted(data.rglob("*.png"))
     files[0].unlink()
@@ -216,15 +224,13 @@ def test_incomplete_frames_are_not_finished(tiny_corpus: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_damaged_frames_are_extracted_again(
-    tiny_corpus: Path, tmp_path: Path, local_ray: int
-) -> None:
-    whole = frames_of(tiny_corpus, tmp_path)
+def test_damaged_frames_are_extracted_again(tiny_corpus: Path, tmp_path: Path) -> None:
+    whole = frames_of(tiny_corpus, tmp_path, *FAST)
     part = tmp_path / "frames" / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:900])
-    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+    assert frames_of(tiny_corpus, tmp_path, *FAST).equals(whole)
     part.unlink()
-    assert frames_of(tiny_corpus, tmp_path).equals(whole)
+    assert frames_of(tiny_corpus, tmp_path, *FAST).equals(whole)
 
 
 def test_other_selection_is_not_another_source(tiny_corpus: Path, tmp_path: Path) -> None:

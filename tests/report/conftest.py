@@ -19,6 +19,7 @@ from fer_ray.report.figures import themed_picture
 from fer_ray.report.run_page import write_report
 from fer_ray.schemas import PREDICTIONS_SCHEMA, TRIALS_SCHEMA, frames_schema
 from fer_ray.vocabulary import CASCADES, EMOTIONS, SCHEMA_VERSION
+from tests.conftest import made_once
 
 SUBJECTS = [f"S{number:03d}" for number in range(1, 17)]
 BOX_XYWH = [170, 80, 300, 300]
@@ -250,15 +251,20 @@ def build_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return partial(build, tmp_path)
 
 
+def write_page(folder: Path, synthetic: bool) -> None:
+    built = build(folder, synthetic)
+    write_report(built.run_dir, built.source_root, show_faces=False)
+
+
 @pytest.fixture(scope="session")
 def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of photographs whose faces may not be shown. Read-only."""
-    built = build(tmp_path_factory.mktemp("plain"))
-    return write_report(built.run_dir, built.source_root, show_faces=False)
+    folder = made_once(tmp_path_factory, "plain", partial(write_page, synthetic=False))
+    return folder / "run" / "report" / "index.html"
 
 
 @pytest.fixture(scope="session")
 def synthetic_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of synthetic faces. Read-only."""
-    built = build(tmp_path_factory.mktemp("synthetic"), synthetic=True)
-    return write_report(built.run_dir, built.source_root, show_faces=False)
+    folder = made_once(tmp_path_factory, "synthetic", partial(write_page, synthetic=True))
+    return folder / "run" / "report" / "index.html"

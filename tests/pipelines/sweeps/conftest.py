@@ -21,7 +21,7 @@ from fer_ray.settings.sweeping import SweepSettings
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
 )
-ON_RAY = Execution(executor="ray")
+IN_PROCESS, ON_RAY = Execution(executor="in-process"), Execution(executor="ray")
 BOOKKEEPING = ["sweep", "listed_ns", "mtime_ns"]
 
 Swept = Callable[..., dict[str, Any]]
@@ -70,13 +70,13 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def swept(local_ray: int, source: Path, store: Path) -> Swept:
+def swept(source: Path, store: Path) -> Swept:
     """Sweeps `source` into `store` under the fast profile; takes settings of `sweep`."""
 
     def sweep(
         describe: Any = None,
         extract: ExtractSettings = FAST,
-        execution: Execution = ON_RAY,
+        execution: Execution = IN_PROCESS,
         **policy: Any,
     ) -> Any:
         sweep = SweepSettings(**policy)

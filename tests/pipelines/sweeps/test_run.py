@@ -23,11 +23,11 @@ from fer_ray.pipelines.sweeps.fuse import FuseError
 from fer_ray.pipelines.sweeps.planning import list_source, plan_work
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.publish import publish
-from fer_ray.settings.root import Settings
+from fer_ray.settings.root import Execution, Settings
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.ledger import ledger, scratch
 from fer_ray.vocabulary import ExitCode
-from tests.pipelines.sweeps.conftest import FAST, Swept, rows, tiny_image
+from tests.pipelines.sweeps.conftest import FAST, IN_PROCESS, ON_RAY, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
 
 KINDS = ("new", "changed", "gone", "recipe", "failed", "missing", "reread", "relabelled", "same")
@@ -37,8 +37,9 @@ def planned(manifest: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
     return {kind: work["images"] for kind, work in manifest["planned"].items()}
 
 
-def test_first_sweep(swept: Swept, store: Path) -> None:
-    manifest = swept()
+@pytest.mark.parametrize("execution", [IN_PROCESS, ON_RAY], ids=lambda one: one.executor)
+def test_first_sweep(swept: Swept, store: Path, local_ray: int, execution: Execution) -> None:
+    manifest = swept(execution=execution)
     assert planned(manifest) == {"new": 7}
     assert manifest["exit_code"] == ExitCode.DONE
     images = {row["path"]: row for row in rows(store, "images")}
@@ -78,7 +79,7 @@ def test_second_sweep_processes_nothing(swept: Swept, store: Path) -> None:
 
 
 def test_only_changes_are_processed(
-    swept: Swept, source: Path, store: Path, faces: list[Path]
+    swept: Swept, source: Path, store: Path, faces: list[Path], local_ray: int
 ) -> None:
     swept()
     before = {row["path"]: row for row in rows(store, "images")}
@@ -86,7 +87,7 @@ def test_only_changes_are_processed(
     (source / "day1" / "face1.png").rename(source / "day1" / "moved.png")
     shutil.copy(faces[3], source / "day0" / "face0.png")  # the content of face3
     tiny_image(source / "noise.png", seed=2)
-    manifest = swept()
+    manifest = swept(execution=ON_RAY)
     assert planned(manifest) == {"changed": 3, "new": 1, "gone": 1, "same": 3}
     assert manifest["read"] == 4
     assert manifest["described"] == 1  # the noise; all other contents are known
@@ -364,6 +365,8 @@ def test_rows_of_all_faces_or_the_largest(
     small = cv2.resize(two, None, fx=0.6, fy=0.6)
     ground = np.full((one.shape[0], small.shape[1]), 128, np.uint8)
     ground[: small.shape[0]] = small
+    shutil.rmtree(source)
+    source.mkdir()
     cv2.imwrite(str(source / "pair.png"), np.hstack([one, ground]))
 
     def of_pair() -> list[dict[str, object]]:

@@ -115,7 +115,8 @@ def test_archived_object_is_retried(client: fs.FileSystem, server: int, store: P
     for name, kind in (("a", "STANDARD"), ("b", "GLACIER"), ("c", "STANDARD")):
         where = {"Bucket": "fer", "Key": f"cold/{name}.png"}
         bucket.put_object(**where, Body=content, StorageClass=kind)
-    sweep = ("--source", "s3://fer/cold", "--store", str(store), "--json")
+    sweep = ("--source", "s3://fer/cold", "--store", str(store), "--json", "--set",
+             "execution.executor=ray")  # fmt: skip
     first, again = (json.loads(swept_through(server, *sweep).stdout) for _ in range(2))
     assert first["statuses"] == {"no_face": 2, "unreadable": 1}
     planned = {kind: work["images"] for kind, work in again["planned"].items()}
