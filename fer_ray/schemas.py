@@ -79,6 +79,7 @@ def bottleneck_schema(width: int) -> pa.Schema:
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
+            pa.field("sha256", pa.string(), nullable=False),  # of the image's file
             pa.field("draw", pa.int16()),  # augmented copy, from 0; null: the original crop
             pa.field("backbone", pa.string(), nullable=False),
             pa.field("weights_sha256", pa.string(), nullable=False),

@@ -1,6 +1,5 @@
 """How a listing is divided into blocks, the units of work, of retrying and of resuming."""
 
-import numpy as np
 import pyarrow as pa
 
 from fer_ray.storage.staging import POSITION, StagedRows
@@ -40,18 +39,15 @@ def split_blocks(
         workers: Makes blocks smaller towards the end, so that this number of workers finish at the
             same time. None: all blocks have the same size.
     """
-    numbered = table.append_column(POSITION, pa.array(np.arange(table.num_rows), pa.int64()))
-    ranges = list(staged.missing(table.num_rows))
-    left = sum(stop - start for start, stop in ranges)
+    positions = staged.missing_positions(table.num_rows)
+    left = table.take(positions).append_column(POSITION, pa.array(positions, pa.int64()))
     blocks = []
-    for start, stop in ranges:
-        while start < stop:
-            size = block_images
-            if workers:
-                size = min(size, max(_least_block(size), left // (2 * workers)))
-            blocks.append(numbered.slice(start, min(size, stop - start)))
-            start += blocks[-1].num_rows
-            left -= blocks[-1].num_rows
+    while left.num_rows:
+        size = block_images
+        if workers:
+            size = min(size, max(_least_block(size), left.num_rows // (2 * workers)))
+        blocks.append(left.slice(0, size))
+        left = left.slice(size)
     return blocks
 
 

@@ -94,6 +94,19 @@ class BottleneckPlan:
             content["drawn"] = sorted(self.drawn_ids)
         return fingerprint(content)
 
+    @cached_property
+    def features_key(self) -> str:
+        """Fingerprint of everything that defines the features of an image with a given content."""
+        spec = self.spec
+        content = {
+            "schema": SCHEMA_VERSION,
+            "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
+            "weights": self.weights.sha256,
+            "augmentation": self.augmentation.model_dump() if self.draws else None,
+            "extraction": self.frames_key.partition("-")[0],
+        }
+        return fingerprint(content)
+
 
 def plan_bottleneck(
     record: dict[str, Any],
@@ -205,15 +218,22 @@ def compute_rows(
         network: The backbone.
     """
     features = network(crops, _landmarks(table, plan))
-    n, width = features.shape
-    values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), width)
+    flat = pa.array(features.ravel())
+    values = pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
+    return feature_rows(table, values, plan)
+
+
+def feature_rows(table: pa.Table, features: pa.Array, plan: BottleneckPlan) -> pa.Table:
+    """The finished rows of some images with their features (n, width), known or computed."""
+    n = table.num_rows
     columns = {
         "image_id": table["image_id"],
+        "sha256": table["sha256"],
         "draw": table["draw"],
         "backbone": [plan.name] * n,
         "weights_sha256": [plan.weights.sha256] * n,
         "preprocessing": [plan.spec.preprocessing] * n,
-        "features": values,
+        "features": features,
     }
     return pa.table(columns).cast(plan.schema)
 

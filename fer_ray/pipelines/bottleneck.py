@@ -26,6 +26,7 @@ from fer_ray.networks.bottleneck_plan import (
 from fer_ray.networks.crop_cache import CropSource
 from fer_ray.networks.inference import is_slow_in_bfloat16
 from fer_ray.pipelines.bottleneck_tables import finish_table
+from fer_ray.pipelines.reuse_features import reuse_features
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.run_folder import RunFolder
@@ -45,6 +46,8 @@ def run_bottleneck(
     fresh: bool = False,
 ) -> dict[str, Any]:
     """Compute the features that `out` does not have yet.
+
+    Features of earlier frames are reused for images with the same content, unless `fresh` is set.
 
     Args:
         out: Run folder with frames, locked by the caller.
@@ -74,6 +77,9 @@ def run_bottleneck(
     started = time.monotonic()
     count = 0
     with progress(plan.table_name, "images", rows.num_rows) as advance:
+        if not fresh:
+            reuse_features(RunFolder(out), plan, rows, staged)
+        advance(rows.num_rows - len(staged.missing_positions(rows.num_rows)))
         for written in _compute_missing(rows, source, plan, staged, execution):
             advance(written)
             count += written
@@ -92,7 +98,7 @@ def _compute_missing(
 ) -> Iterator[int]:
     """Compute rows that are not staged yet; yields numbers of rows as they are stored."""
     staged.folder.mkdir(parents=True, exist_ok=True)
-    left = sum(stop - start for start, stop in staged.missing(rows.num_rows))
+    left = len(staged.missing_positions(rows.num_rows))
     if not left:
         return
     gpus = execution.gpus_per_worker

@@ -47,6 +47,8 @@ def finish_table(
     record = {**_describe(plan), **job}
     write_json(record, run.bottleneck_record(name))
     staged.remove()
+    for path in (run.previous_record(name), run.previous_table(name)):
+        remove(path)
     return record
 
 
@@ -57,6 +59,7 @@ def _describe(plan: BottleneckPlan) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "key": plan.key,
+        "features_key": plan.features_key,
         "frames": plan.frames_key,
         "backbone": plan.name,
         "numbers": spec.n_features(plan.maps),

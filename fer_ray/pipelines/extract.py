@@ -57,6 +57,10 @@ def extract(
     staged = StagedRows(RunFolder(out.resolve()).frames_partial / plan.staging_key)
     if plan.reuses_rows:
         reuse_rows(plan.listing, run, staged, schema)
+        remove(run.extract_record)
+        _set_features_aside(run)
+    elif not staged.spans():  # not the rest of an interrupted extraction
+        remove(run.bottleneck_previous)
     for path in (run.extract_record, *run.derived_from_frames()):
         remove(path)
     count = extract_missing(plan, staged, execution, advance, schema)
@@ -69,6 +73,13 @@ def extract(
     staged.remove()
     logger.info("extracted %d images in %.1f s", count, seconds)
     return record
+
+
+def _set_features_aside(run: RunFolder) -> None:
+    if run.bottleneck.is_dir():
+        from fer_ray.pipelines.reuse_features import set_features_aside
+
+        set_features_aside(run)
 
 
 def extract_missing(
@@ -97,7 +108,7 @@ def extract_missing(
     """
     root, table = plan.listing.root.resolve(), plan.listing.table
     staged.folder.mkdir(parents=True, exist_ok=True)
-    left = sum(stop - start for start, stop in staged.missing(table.num_rows))
+    left = len(staged.missing_positions(table.num_rows))
     if left < table.num_rows:
         logger.info("resuming: %d of %d images are done", table.num_rows - left, table.num_rows)
     advance(table.num_rows - left)

@@ -28,6 +28,7 @@ class RunFolder:
         crops: Face crops cached for further backbones.
         bottleneck: Bottleneck features, a table and a record per backbone.
         bottleneck_partial: Finished blocks of features that are still being computed.
+        bottleneck_previous: Features of earlier frames, reused for images with the same content.
         heads: Network heads: model, card, learning curves and logs.
         deep_record: Backbones of a run, and those whose weights are not available.
         report: The HTML page and its figures.
@@ -49,6 +50,7 @@ class RunFolder:
         self.crops = root / "crops"
         self.bottleneck = root / "bottleneck"
         self.bottleneck_partial = root / "bottleneck.partial"
+        self.bottleneck_previous = root / "bottleneck.previous"
         self.heads = root / "heads"
         self.deep_record = root / "deep.json"
         self.report = root / "report"
@@ -132,6 +134,14 @@ class RunFolder:
     def bottleneck_record(self, table: str) -> Path:
         """Record of a table of bottleneck features."""
         return self.bottleneck / f"{table}.json"
+
+    def previous_table(self, table: str) -> Path:
+        """Folder of a table of bottleneck features of earlier frames."""
+        return self.bottleneck_previous / table
+
+    def previous_record(self, table: str) -> Path:
+        """Record of a table of bottleneck features of earlier frames."""
+        return self.bottleneck_previous / f"{table}.json"
 
 
 class PredictionFolder:

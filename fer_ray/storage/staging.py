@@ -63,6 +63,11 @@ class StagedRows:
         if position < total:
             yield position, total
 
+    def missing_positions(self, total: int) -> NDArray[np.int64]:
+        """All positions below `total` that no block covers."""
+        spans = [np.arange(start, stop) for start, stop in self.missing(total)]
+        return np.concatenate(spans) if spans else np.arange(0)
+
     def assemble(self, final: Path, schema: pa.Schema, rows_per_file: int = ROWS_PER_FILE) -> None:
         """Join all blocks, in order, into a few files in the folder `final`.
 

@@ -26,12 +26,14 @@ from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.experiments import prepare_trials
 from fer_ray.pipelines.heads import fitted_images, run_heads
+from fer_ray.pipelines.run import run_extract
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import Augmentation
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import write_json
+from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.parquet import write_table
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.storage.staging import StagedRows
@@ -148,6 +150,41 @@ def test_cached_crops_are_used_and_lost_ones_recreated(
     (frames / "crops").write_text("not a folder")
     computed(frames, corpus, None, **again)
     assert pq.read_table(frames / "bottleneck" / "dlib_resnet").equals(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "draws", "done"),
+    [
+        ("dlib_resnet", 0, 1),
+        pytest.param("dlib_resnet-augmented", 1, 2, marks=pytest.mark.thorough),
+    ],
+)
+def test_features_of_known_contents_are_reused(
+    corpus: Path, tmp_path: Path, local_ray: int, name: str, draws: int, done: int
+) -> None:
+    data, files = tmp_path / "tree", sorted(corpus.rglob("*.png"))[::3]
+    data.mkdir()
+    settings = Settings.model_validate({"profile": "fast", "execution": {"workers": 1}})
+    for number, file in enumerate(files[:5]):
+        shutil.copy(file, data / f"{number}.png")
+    run, other = tmp_path / "run", tmp_path / "other"
+    with lock_folder(run):
+        assert run_extract(data, run, settings, silent)["counts"] == {"ok": 5}
+        assert computed(run, data, None, "dlib_resnet", draws)["rows_done"] == 5
+        (data / "0.png").rename(data / "9.png")
+        shutil.copy(files[5], data / "5.png")
+        assert run_extract(data, run, settings, silent)["timings"]["images_done"] == 1
+        assert not (run / "bottleneck").exists()
+        record = computed(run, data, None, "dlib_resnet", draws)
+        assert record["rows_done"] == done  # draws depend on the name
+        assert not any((run / "bottleneck.previous").iterdir())
+    with lock_folder(other):
+        run_extract(data, other, settings, silent)
+        computed(other, data, None, "dlib_resnet", draws)
+    tables = [pq.read_table(folder / "bottleneck" / name) for folder in (run, other)]
+    assert tables[0].num_rows == 6
+    assert tables[0].equals(tables[1])
 
 
 @pytest.mark.slow

@@ -191,7 +191,7 @@ def test_changed_settings_and_files_are_detected(tiny_corpus: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_only_new_and_changed_images_are_extracted(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_only_new_contents_are_extracted(tiny_corpus: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "tree", tmp_path / "run"
     shutil.copytree(tiny_corpus, data)
     options = ("extract.selection.layout=images", *FAST)
@@ -199,19 +199,38 @@ def test_only_new_and_changed_images_are_extracted(tiny_corpus: Path, tmp_path: 
     files = sorted(data.rglob("*.png"))
     files[0].unlink()
     cv2.imwrite(str(files[1]), cv2.imread(str(files[1]))[:, ::-1])
-    shutil.copy(files[2], data / "new.png")
+    files[2].rename(data / "renamed.png")
+    shutil.copy(files[3], data / "twin.png")
+    files[4].touch()
     (data / "broken.png").write_bytes(b"no image")
     updated = frames_of(data, out, *options)
     record = read_json(out / "extract.json")
     assert record is not None
-    assert record["timings"]["images_done"] == 3
+    assert record["timings"]["images_done"] == 2
     assert updated.num_rows == first.num_rows + 1
     assert updated.equals(frames_of(data, tmp_path / "other", *options))
-    (data / "more.png").write_bytes(files[2].read_bytes())
+    for file in data.rglob("*.png"):
+        file.touch()
     frames_of(data, out, *options)
     record = read_json(out / "extract.json")
     assert record is not None
-    assert record["timings"]["images_done"] == 2  # what failed is tried again
+    assert record["timings"]["images_done"] == 1  # what failed is tried again
+
+
+def test_known_contents_take_labels_of_the_new_listing(tiny_corpus: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "tree", tmp_path / "run"
+    options = ("execution.executor=in-process", "profile=fast")
+    file = min(tiny_corpus.rglob("*.png"))
+    for emotion in ("happy", "fear"):
+        (data / emotion).mkdir(parents=True)
+    shutil.copy(file, data / "happy" / "face.png")
+    frames_of(data, out, *options)
+    (data / "happy" / "face.png").rename(data / "fear" / "face.png")
+    [row] = frames_of(data, out, *options).to_pylist()
+    assert (row["emotion"], row["image_id"], row["status"]) == ("fear", "fear/face.png", "ok")
+    record = read_json(out / "extract.json")
+    assert record is not None
+    assert record["timings"]["images_done"] == 0
 
 
 def test_incomplete_frames_are_not_finished(tiny_corpus: Path, tmp_path: Path) -> None:
