@@ -1,5 +1,6 @@
 """What commands set up around a job: the lock of the run folder, progress, the export of crops."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,18 @@ def locked_run_folder(out: Path, create: bool = False) -> Iterator[None]:
         )
     with lock_folder(out), ray_closed_after():
         yield
+
+
+def start_child_ahead(record: Path) -> None:
+    """Start the child process of a job that runs without Ray, while this process imports.
+
+    Args:
+        record: Exists if the job has finished before, so that it probably needs no child.
+    """
+    from fer_ray.execution.guard import start_ahead
+
+    if not record.exists() and not os.environ.get("RAY_ADDRESS"):
+        start_ahead()
 
 
 def progress_on(silent: bool) -> "Progress":

@@ -12,7 +12,12 @@ from typing import Any
 import click
 
 from fer_ray import __version__
-from fer_ray.cli.job_setup import exporting_crops, locked_run_folder, progress_on
+from fer_ray.cli.job_setup import (
+    exporting_crops,
+    locked_run_folder,
+    progress_on,
+    start_child_ahead,
+)
 from fer_ray.cli.model_commands import bundle, predict
 from fer_ray.cli.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.options import (
@@ -33,6 +38,7 @@ from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
+from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import ExitCode
 
 
@@ -61,6 +67,7 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
         export_crops: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
     """Run the complete job: extract, trials, report."""
     settings = settings_from(options)
+    start_child_ahead(RunFolder(out).extract_record)
     from fer_ray.cli import console
     from fer_ray.pipelines import run
 
@@ -83,6 +90,7 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
             **options: Any) -> None:  # fmt: skip
     """Extract faces, landmarks and features of all images, as Parquet."""
     settings = settings_from(options)
+    start_child_ahead(RunFolder(out).extract_record)
     from fer_ray.cli import console
     from fer_ray.pipelines import run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.job_setup import locked_run_folder, progress_on
+from fer_ray.cli.job_setup import locked_run_folder, progress_on, start_child_ahead
 from fer_ray.cli.options import (
     FACES,
     JSON,
@@ -19,6 +19,7 @@ from fer_ray.cli.options import (
     parse_weights,
 )
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.storage.run_folder import PredictionFolder
 
 
 @click.command()
@@ -73,6 +74,7 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], weights: tuple[str
             **options: Any) -> None:  # fmt: skip
     """Predict IMAGES (files, folders or CSV files) with the bundle MODEL."""
     settings = settings_from(options)
+    start_child_ahead(PredictionFolder(out).record)
     from fer_ray.cli import console
     from fer_ray.pipelines.predict import run_predict
 

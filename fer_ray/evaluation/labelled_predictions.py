@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score
 
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.summary import (
@@ -113,7 +112,7 @@ def to_trial_row(
         "n_train": n_train,
         "n_test": len(predictions),
         "test_log_loss": metrics.log_loss(labels, probabilities),
-        "test_accuracy": float(accuracy_score(labels, predictions["predicted"].to_numpy())),
+        "test_accuracy": metrics.accuracy(labels, predictions["predicted"].to_numpy()),
         "seconds": 0.0,
     }
     unknown = ("train_accuracy", "train_log_loss", "test_subject_in_train")

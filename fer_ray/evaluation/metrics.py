@@ -1,16 +1,40 @@
 """Metrics and confidence intervals, as pure functions of arrays.
 
 Labels are class codes `0 … n_classes - 1`; probabilities are (n, n_classes), and each row sums
-to 1. Accuracy and confusion counts come from scikit-learn (`accuracy_score`, `confusion_matrix`).
-This module contains what scikit-learn does not have or defines differently.
+to 1. These are metrics that scikit-learn does not have or defines differently, and simple ones that
+a command needs even if it trains nothing: importing scikit-learn takes longer than such a command.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.metrics import precision_recall_fscore_support
+from scipy import special  # its module `stats` takes ten times as long to import
 
 Labels = NDArray[np.integer]
+
+
+def accuracy(labels: Labels, predicted: Labels) -> float:
+    """Compute the share of correct predictions.
+
+    Args:
+        labels: True class codes (n,).
+        predicted: Predicted class codes (n,).
+    """
+    return float(np.mean(labels == predicted))
+
+
+def confusion_counts(labels: Labels, predicted: Labels, n_classes: int) -> NDArray[np.int64]:
+    """Count images by true class (rows) and predicted class (columns).
+
+    Args:
+        labels: True class codes (n,).
+        predicted: Predicted class codes (n,).
+        n_classes: Number of classes.
+
+    Returns:
+        Counts (n_classes, n_classes) int64.
+    """
+    cells = labels.astype(np.int64) * n_classes + predicted
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def macro_recall_and_f1(labels: Labels, predicted: Labels) -> tuple[float, float]:
@@ -22,10 +46,13 @@ def macro_recall_and_f1(labels: Labels, predicted: Labels) -> tuple[float, float
         labels: True class codes (n,).
         predicted: Predicted class codes (n,).
     """
-    _, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
-    )
-    return float(recall), float(f1)
+    size = int(max(labels.max(), predicted.max())) + 1
+    counts = confusion_counts(labels, predicted, size)
+    images, predictions = counts.sum(axis=1), counts.sum(axis=0)
+    tested, correct = images > 0, np.diagonal(counts)
+    recalls = correct[tested] / images[tested]
+    f1 = 2 * correct[tested] / (images + predictions)[tested]
+    return float(np.mean(recalls)), float(np.mean(f1))
 
 
 def row_normalised(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -90,7 +117,7 @@ def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, f
     """
     if n == 0:
         return float("nan"), float("nan")
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(special.ndtri(0.5 + level / 2))
     weight = z * z / n
     centre = (share + weight / 2) / (1 + weight)
     half = z * np.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
@@ -113,7 +140,7 @@ def resampled_interval(
     """
     n = len(scores)
     spread = np.sqrt((1 / n + test_to_train) * np.var(scores, ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * spread)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2) * spread)
     mean = float(np.mean(scores))
     return max(0.0, mean - half), min(1.0, mean + half)
 

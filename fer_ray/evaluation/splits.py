@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import Samples
@@ -168,6 +167,8 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
     Returns:
         Folds as positions within `train`.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import
+
     subjects = _subjects(samples, train)
     folds = StratifiedGroupKFold(
         min(n_folds, len(set(subjects))), shuffle=True, random_state=seed % 2**32

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from fer_ray.evaluation import metrics
 from fer_ray.vocabulary import EMOTIONS
@@ -61,7 +60,7 @@ def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSumm
     """
     first = trials.iloc[0]
     labels, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    confusion = confusion_matrix(labels, predicted, labels=range(len(EMOTIONS)))
+    confusion = metrics.confusion_counts(labels, predicted, len(EMOTIONS))
     accuracy, log_loss, recall, f1 = _averages(trials, labels, predicted)
     interval, method = _interval(trials, predictions)
     return ExperimentSummary(
@@ -101,7 +100,7 @@ def _averages(
     if is_folds(trials.iloc[0]["protocol"]):
         # Each fold's log loss is its own mean, so the mean over images is a weighted one.
         log_loss = float(np.average(trials["test_log_loss"], weights=trials["n_test"]))
-        accuracy = float(np.mean(labels == predicted))
+        accuracy = metrics.accuracy(labels, predicted)
         return accuracy, log_loss, *metrics.macro_recall_and_f1(labels, predicted)
     columns = ("test_accuracy", "test_log_loss", "test_macro_recall", "test_macro_f1")
     accuracy, log_loss, recall, f1 = (float(trials[column].mean()) for column in columns)

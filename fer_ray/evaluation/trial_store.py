@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
@@ -59,8 +58,8 @@ def score_trial(
     figures = {
         "n_train": n_train,
         "n_test": len(labels) - n_train,
-        "train_accuracy": float(accuracy_score(labels[train], codes[train])),
-        "test_accuracy": float(accuracy_score(labels[test], codes[test])),
+        "train_accuracy": metrics.accuracy(labels[train], codes[train]),
+        "test_accuracy": metrics.accuracy(labels[test], codes[test]),
         "train_log_loss": metrics.log_loss(labels[train], probabilities[train]),
         "test_log_loss": metrics.log_loss(labels[test], probabilities[test]),
         "test_macro_recall": recall,

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded, shared_guard
+from fer_ray.features.image_steps import ModelStep
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
@@ -51,6 +52,7 @@ class ExtractBlock:
         root: Folder that the listed paths are relative to, the same on every node.
         staged: Where rows are stored.
         schema: Columns to store.
+        predict: Appends predictions to extracted rows, in this process.
         constants: Values of columns that every row has, even a row without a result.
     """
 
@@ -58,6 +60,7 @@ class ExtractBlock:
     root: Path
     staged: StagedRows
     schema: pa.Schema
+    predict: ModelStep | None = None
     constants: tuple[tuple[str, str], ...] = ()
 
     def rows(self, guard: Guard, block: pa.Table) -> pa.Table:
@@ -70,8 +73,22 @@ class ExtractBlock:
         Raises:
             UserError: The child process cannot work, because a model is missing or memory is short.
         """
-        images = (block.slice(number, 1) for number in range(block.num_rows))
-        return pa.concat_tables([self._rows_of(guard, image) for image in images])
+        schema = self.schema.append(block.schema.field(POSITION))
+        extracted, tables = [], []
+        for number in range(block.num_rows):
+            image = block.slice(number, 1)
+            listed = image.drop_columns([POSITION])
+            answer = describe_guarded(guard, (self.root, listed))
+            if isinstance(answer, Fault):
+                tables.append(complete_columns(self._failed_row(image, answer), schema))
+            else:
+                position = image[POSITION].take([0] * answer.num_rows)
+                extracted.append(answer.append_column(POSITION, position))
+        if extracted:
+            rows = pa.concat_tables(extracted)
+            rows = rows if self.predict is None else self.predict(rows)
+            tables.append(complete_columns(rows, schema))
+        return pa.concat_tables(tables).sort_by(POSITION)  # a stable sort
 
     def write(self, rows: pa.Table) -> int:
         """Store the rows of a block, and return the number of its images."""
@@ -79,15 +96,7 @@ class ExtractBlock:
         self.staged.write_at(rows.drop_columns([POSITION]), positions)
         return len(np.unique(positions))
 
-    def _rows_of(self, guard: Guard, image: pa.Table) -> pa.Table:
-        listed = image.drop_columns([POSITION])
-        answer = describe_guarded(guard, (self.root, listed))
-        if isinstance(answer, Fault):
-            answer = self._failed_row(listed, answer)
-        rows = complete_columns(answer, self.schema)
-        return rows.append_column(POSITION, image[POSITION].take([0] * rows.num_rows))
-
-    def _failed_row(self, listed: pa.Table, fault: Fault) -> pa.Table:
+    def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {
             "face_index": 0,
             "status": fault.status.value,
@@ -96,8 +105,8 @@ class ExtractBlock:
             **dict(self.constants),
         }
         for name, value in failure.items():
-            listed = listed.append_column(name, pa.array([value]))
-        return listed
+            image = image.append_column(name, pa.array([value]))
+        return image
 
 
 def runs_in_process(execution: Execution, size: int, most: int = MOST_IN_PROCESS) -> bool:
@@ -141,6 +150,8 @@ def extract_in_process(
             guard = stack.enter_context(closing(Guard(describe, execution.image_seconds)))
             arguments = (task, guard, left, results)
             threading.Thread(target=_work, args=arguments, daemon=True).start()
+        if task.predict is not None:
+            task.predict.load()  # while the child processes start
         for _ in blocks:
             result = results.get()
             if isinstance(result, BaseException):

@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
 from fer_ray.vocabulary import Status
+
+if TYPE_CHECKING:  # a child process starts before its parent has imported heavy libraries
+    import pyarrow as pa
 
 START_SECONDS = 300  # for imports and models, on a busy machine
 ATTEMPTS = 3  # per image whose child process dies
@@ -29,8 +30,9 @@ _HEADER = struct.Struct(">Q")
 
 # Turns an image (its bytes, or its row of a listing) into its rows; calls its second argument with
 # each stage it enters.
-Describe = Callable[[Any, Callable[[str], None]], pa.Table]
+Describe = Callable[[Any, Callable[[str], None]], "pa.Table"]
 
+_ahead: list[subprocess.Popen[bytes]] = []  # started, but not used by a guard yet
 _shared: dict[tuple[bytes, float], "Guard"] = {}  # at most one per process, reused between tasks
 
 
@@ -62,7 +64,7 @@ class Guard:
         self._seconds = image_seconds
         self._child: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, image: Any) -> pa.Table | Fault:
+    def __call__(self, image: Any) -> "pa.Table | Fault":
         """The rows of one image, or its fault.
 
         Args:
@@ -102,7 +104,7 @@ class Guard:
 
     def _start(self) -> subprocess.Popen[bytes]:
         for _ in range(STARTS):
-            self._child = child = self._spawn()
+            self._child = child = _ahead.pop() if _ahead else _spawn()
             try:
                 _send(child.stdin, (self._describe, self._seconds))
                 kind, message = self._receive(child, time.monotonic() + START_SECONDS)
@@ -124,14 +126,6 @@ class Guard:
             "machine is short of memory, reduce --workers."
         )
 
-    @staticmethod
-    def _spawn() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fer_ray.execution.guard_process"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-
     def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> tuple[str, Any]:
         size = _HEADER.unpack(_read(child.stdout, _HEADER.size, deadline))[0]
         message: tuple[str, Any] = pickle.loads(_read(child.stdout, size, deadline))
@@ -150,6 +144,32 @@ class Guard:
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
 
+def _spawn() -> subprocess.Popen[bytes]:
+    # One thread, as in a worker of Ray, so that rounding is the same.
+    paths = os.pathsep.join(filter(None, sys.path))
+    return subprocess.Popen(
+        [sys.executable, "-m", "fer_ray.execution.guard_process"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+
+
+def start_ahead() -> None:
+    """Start a child process for the next guard, so that both processes import at the same time.
+
+    It ends with this process, or with `stop_ahead`.
+    """
+    _ahead.append(_spawn())
+
+
+def stop_ahead() -> None:
+    """End child processes that no guard needs."""
+    while _ahead:
+        child = _ahead.pop()
+        child.kill()
+        child.communicate()
+
+
 def shared_guard(describe: bytes, image_seconds: float) -> Guard:
     """The guard of this process; later tasks reuse its child process."""
     key = describe, image_seconds
@@ -161,7 +181,7 @@ def shared_guard(describe: bytes, image_seconds: float) -> Guard:
     return _shared[key]
 
 
-def describe_guarded(guard: Guard, image: Any) -> pa.Table | Fault:
+def describe_guarded(guard: Guard, image: Any) -> "pa.Table | Fault":
     """The rows of one image, retried if its child process dies.
 
     The system may kill a child when memory is short, but is unlikely to do so `ATTEMPTS` times.
@@ -202,6 +222,9 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
         pickled, seconds = _next(images)
+    except EOFError:  # the parent did not need this process
+        return
+    try:
         describe: Describe = pickle.loads(pickled)
         getattr(describe, "load", lambda: None)()
         _send(messages, ("ready", None))

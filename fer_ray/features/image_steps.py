@@ -17,17 +17,14 @@ MAX_FACES = {"largest": 1, "all": None}
 EnterStage = Callable[[str], None]
 
 
-class Predict(Protocol):
-    """A model that adds its predictions to extracted rows: `PredictionStep` of model bundles."""
+class ModelStep(Protocol):
+    """A step that appends the columns of a model: `BundleBackbones` and `BundleModel`."""
 
     def load(self) -> None:
         """Load the model."""
 
-    def add_backbone_features(self, table: pa.Table) -> pa.Table:
-        """Append the features of the model's backbones to rows that still contain their crops."""
-
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Append predictions."""
+        """Append the columns."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,14 @@ class ImageSteps:
     Attributes:
         settings: Extraction settings.
         faces: Which faces have rows: the only one (as in the reference study), the largest, or all.
-        predict: Model that adds its predictions to each face, if any.
+        backbones: Appends the features of backbones to rows that still contain their crops.
+        predict: Appends predictions to each face.
     """
 
     settings: ExtractSettings
     faces: Faces = "one"
-    predict: Predict | None = None
+    backbones: ModelStep | None = None
+    predict: ModelStep | None = None
 
     def load(self) -> None:
         """Load the models, so that a missing one is found before the first image.
@@ -52,8 +51,9 @@ class ImageSteps:
         """
         steps.face_finder(self.settings.crop)
         steps.landmark_locator(self.settings.landmarks)
-        if self.predict is not None:
-            self.predict.load()
+        for step in (self.backbones, self.predict):
+            if step is not None:
+                step.load()
 
     def finish(self, table: pa.Table, enter: EnterStage) -> pa.Table:
         """Run the steps that follow decoding.
@@ -74,8 +74,8 @@ class ImageSteps:
         enter(Stage.LANDMARKS)
         table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
         enter(Stage.FEATURES)
-        if self.predict is not None:
-            table = self.predict.add_backbone_features(table)
+        if self.backbones is not None:
+            table = self.backbones(table)
         table = steps.features(table, settings.features.sets, settings.crop.size_px)
         table = number_faces(table)
         return table if self.predict is None else self.predict(table)

@@ -18,14 +18,14 @@ from fer_ray.execution.chain import (
     extraction_schema,
     runs_in_process,
 )
+from fer_ray.execution.guard import stop_ahead
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
-from fer_ray.features.image_steps import ExtractImage, Predict
+from fer_ray.features.image_steps import ExtractImage
 from fer_ray.pipelines.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.reuse_rows import reuse_rows
-from fer_ray.settings.extraction import Selection
+from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution
-from fer_ray.settings.sweeping import Faces
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
@@ -63,7 +63,7 @@ def extract(
         remove(run.bottleneck_previous)
     for path in (run.extract_record, *run.derived_from_frames()):
         remove(path)
-    count = extract_missing(plan, staged, execution, advance, schema)
+    count = extract_missing(plan, extraction_task(plan, staged), execution, advance)
     seconds = time.monotonic() - started
     staged.assemble(run.frames, schema)
     write_table(plan.listing.files(), run.frames_files)
@@ -82,31 +82,37 @@ def _set_features_aside(run: RunFolder) -> None:
         set_features_aside(run)
 
 
+def extraction_task(plan: ExtractionPlan, staged: StagedRows) -> ExtractBlock:
+    """The task that extracts a block of the plan's images and stores the rows in `staged`."""
+    root, schema = plan.listing.root.resolve(), extraction_schema(plan.settings)
+    return ExtractBlock(ExtractImage(step_settings(plan)), root, staged, schema)
+
+
+def step_settings(plan: ExtractionPlan) -> ExtractSettings:
+    """The settings of the steps of an image, without the selection of images.
+
+    Extractions of different images then share child processes.
+    """
+    return plan.settings.model_copy(update={"selection": Selection()})
+
+
 def extract_missing(
     plan: ExtractionPlan,
-    staged: StagedRows,
+    task: ExtractBlock,
     execution: Execution,
     advance: Advance,
-    schema: pa.Schema,
-    predict: Predict | None = None,
-    constants: tuple[tuple[str, str], ...] = (),
-    faces: Faces = "one",
     sources: tuple[Path, ...] = (),
 ) -> int:
-    """Extract the images that `staged` does not have rows of yet, and return their number.
+    """Extract the images that have no rows yet, and return their number.
 
     Args:
         plan: What to extract.
-        staged: Where rows are stored.
+        task: Extracts a block of images, and stores the rows.
         execution: Executor, workers and block size.
         advance: Called with the number of images just finished.
-        schema: Columns to store.
-        predict: Adds the columns of a model's predictions. None: no predictions.
-        constants: Values of columns that every row has, even that of a file that crashes.
-        faces: Which faces of an image have rows.
         sources: Further folders that all nodes must have access to.
     """
-    root, table = plan.listing.root.resolve(), plan.listing.table
+    root, staged, table = task.root, task.staged, plan.listing.table
     staged.folder.mkdir(parents=True, exist_ok=True)
     left = len(staged.missing_positions(table.num_rows))
     if left < table.num_rows:
@@ -114,14 +120,13 @@ def extract_missing(
     advance(table.num_rows - left)
     if not left:
         return 0
-    settings = plan.settings.model_copy(update={"selection": Selection()})  # the same child process
-    task = ExtractBlock(ExtractImage(settings, faces, predict), root, staged, schema, constants)
     if runs_in_process(execution, left):
         blocks = split_blocks(table, staged, execution.block_images or LEAST_BLOCK_IMAGES)
         with handle_sigterm(terminate):
             for images in extract_in_process(blocks, task, execution):
                 advance(images)
         return left
+    stop_ahead()  # workers of Ray start their own child processes
     workers = ensure_ray(execution)
     require_shared(staged.folder, root, *sources)
     for images in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):

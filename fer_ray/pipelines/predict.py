@@ -6,16 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.errors import MismatchError, UserError
+from fer_ray.execution.chain import ExtractBlock
 from fer_ray.execution.progress import Progress
 from fer_ray.faces.crops import cascade_file
 from fer_ray.features.face_rows import one_row_per_image
+from fer_ray.features.image_steps import ExtractImage
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
-from fer_ray.models.bundles.prediction_step import PredictionStep
-from fer_ray.pipelines.extract import RECORD_COLUMNS, Advance, build_record, extract_missing
+from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
+from fer_ray.pipelines.extract import (
+    RECORD_COLUMNS,
+    Advance,
+    build_record,
+    extract_missing,
+    step_settings,
+)
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.schemas import predicted_images_schema
 from fer_ray.settings.base import fingerprint
@@ -150,18 +159,9 @@ def predict(
     staged = StagedRows(partial / extraction.staging_key)
     schema = predicted_images_schema(bundle.labels)
     started = time.monotonic()
-    folder_of_bundle = bundle.folder.resolve()
-    count = extract_missing(
-        extraction,
-        staged,
-        execution,
-        advance,
-        schema,
-        PredictionStep(folder_of_bundle, bundle.sha256, plan.weights),
-        constants=(("bundle_sha256", bundle.sha256),),
-        faces=plan.faces,
-        sources=(folder_of_bundle,),
-    )
+    task = _prediction_task(plan, staged, schema)
+    sources = (bundle.folder.resolve(),)
+    count = extract_missing(extraction, task, execution, advance, sources)
     seconds = time.monotonic() - started
     staged.assemble(folder.predictions, schema)
     record = _build_record(plan, folder.predictions, seconds, count)
@@ -169,6 +169,25 @@ def predict(
     staged.remove()
     logger.info("predicted %d images in %.1f s", count, seconds)
     return record
+
+
+def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema) -> ExtractBlock:
+    """The task of a block: a head predicts in the child process, which has TensorFlow anyway."""
+    extraction, bundle = plan.extraction, plan.bundle
+    folder, manifest = bundle.folder.resolve(), bundle.manifest
+    backbones = None
+    if manifest.recipe.backbones:
+        backbones = BundleBackbones(folder, bundle.sha256, plan.weights)
+    model, is_head = BundleModel(folder, bundle.sha256), manifest.kind == "head"
+    settings = step_settings(extraction)
+    return ExtractBlock(
+        ExtractImage(settings, plan.faces, backbones, model if is_head else None),
+        extraction.listing.root.resolve(),
+        staged,
+        schema,
+        predict=None if is_head else model,
+        constants=(("bundle_sha256", bundle.sha256),),
+    )
 
 
 def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:

@@ -8,23 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import read_experiments
-from fer_ray.evaluation.summary import ExperimentSummary
 from fer_ray.execution.progress import Advance, Progress
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction
-from fer_ray.pipelines.run_record import describe_run, describe_timings, matches
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
 from fer_ray.storage.run_folder import RunFolder, frames_record
 
+if TYPE_CHECKING:
+    from fer_ray.evaluation.summary import ExperimentSummary
+
 # Needed after the extraction, and slow to import.
 IMPORTED_AHEAD = (
     "fer_ray.pipelines.trials",
+    "fer_ray.pipelines.run_record",
+    "fer_ray.models.svm",
     "fer_ray.execution.runner",
     "fer_ray.report.run_page",
 )
@@ -42,7 +44,7 @@ class RunOutcome:
     """
 
     record: dict[str, Any]
-    summaries: list[ExperimentSummary]
+    summaries: "list[ExperimentSummary]"
     report: Path
     already_finished: bool = False
 
@@ -80,6 +82,9 @@ def run_all(
     with _timed(seconds, "backbones"):  # features, heads and SVMs on them
         networks = _run_backbones(out, root, settings, progress, unavailable, strict)
     trials = _run_trials(out, settings, progress, strict)
+    from fer_ray.evaluation.results import read_experiments
+    from fer_ray.pipelines.run_record import describe_run, describe_timings, matches
+
     experiments = read_experiments(out)
     summaries = [item.summary for item in experiments]
     inputs = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}

@@ -1,5 +1,6 @@
 """`fer-ray trials`: repeated training and testing of SVMs."""
 
+import importlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import Progress
 from fer_ray.models.augmented_copies import augment_samples
-from fer_ray.models.svm import run_trial
 from fer_ray.pipelines.experiments import prepare_trials, run_missing
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
@@ -39,6 +39,8 @@ class SvmTrials:
 
     def __call__(self, item: tuple[int, int]) -> None:
         """Run one trial, specified by the numbers of its experiment and of the trial."""
+        from fer_ray.models.svm import run_trial
+
         experiment, trial = self.experiments[item[0]], item[1]
         result = run_trial(
             experiment.kernel,
@@ -101,6 +103,8 @@ def run_trials(
     copies = _augmented_copies(out, ready, settings)
     trials = SvmTrials(experiments, ready.samples, copies, out.resolve())
     count = len(trials.missing())
+    if count:  # loads scikit-learn, which a finished run does not need
+        importlib.import_module("fer_ray.models.svm")
     rows = len(ready.samples.labels) * (1 if copies is None else 1 + len(copies))
     workers = run_missing(
         trials, trials.missing, out, execution, progress, "trials", "trials", rows

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
+from scipy import stats
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from fer_ray.evaluation import metrics
@@ -18,6 +19,20 @@ def test_averages_over_classes_that_have_images() -> None:
     assert recall == recall_score(LABELS, PREDICTED, labels=present, average="macro")
     assert f1 == f1_score(LABELS, PREDICTED, labels=present, average="macro")
     assert metrics.macro_recall_and_f1(np.array([1, 2]), np.array([3, 3])) == (0, 0)
+
+
+def test_counts_and_quantiles_equal_those_of_other_libraries() -> None:
+    codes = LABELS.astype(np.int8), PREDICTED.astype(np.int8)
+    assert metrics.accuracy(*codes) == accuracy_score(*codes)
+    expected = confusion_matrix(*codes, labels=range(8))
+    assert np.array_equal(metrics.confusion_counts(*codes, 8), expected)
+    scores = np.array([0.5, 0.6, 0.7])
+    half = stats.t.ppf(0.975, 2) * np.sqrt(np.var(scores, ddof=1) / 3)
+    assert metrics.resampled_interval(scores, 0)[0] == float(np.mean(scores)) - float(half)
+    z = stats.norm.ppf(0.975)
+    low, high = metrics.wilson_interval(0.5, 10)
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert (high - low) / 2 == pytest.approx(z / np.sqrt(10 + z * z) / 2)
 
 
 def test_log_loss_equals_that_of_scikit_learn() -> None:

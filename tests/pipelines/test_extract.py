@@ -16,7 +16,6 @@ import pytest
 
 from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
 from fer_ray.errors import MismatchError
-from fer_ray.execution.chain import extraction_schema
 from fer_ray.faces.crops import crop_face
 from fer_ray.pipelines import extract as extraction
 from fer_ray.pipelines import extraction_plan, run
@@ -283,7 +282,7 @@ def test_blocks_have_the_requested_size(
     )
     staged = StagedRows(tmp_path / "kept")
     execution = Execution(block_images=size, executor="ray")
-    schema = extraction_schema(planned.settings)
-    count = extraction.extract_missing(planned, staged, execution, lambda _: None, schema)
+    task = extraction.extraction_task(planned, staged)
+    count = extraction.extract_missing(planned, task, execution, lambda _: None)
     kept = sorted(pq.read_metadata(file).num_rows for file in staged.folder.rglob("*.parquet"))
     assert kept == sorted(min(size, count - start) for start in range(0, count, size))

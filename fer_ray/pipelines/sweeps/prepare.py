@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fer_ray.errors import UserError
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
-from fer_ray.models.bundles.prediction_step import PredictionStep
+from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.sweeps.context import (
     StopFlag,
@@ -111,14 +111,17 @@ def build_describer(
     Raises:
         UserError: The landmark model or the weights of a backbone are missing.
     """
-    predict, bundle, labels = None, None, tuple[str, ...]()
+    backbones, predict, bundle, labels = None, None, None, tuple[str, ...]()
     if predictor:
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
-        predict = PredictionStep(bundle.folder.resolve(), predictor.sha256, weights=weights)
+        folder = bundle.folder.resolve()
+        predict = BundleModel(folder, predictor.sha256)
+        if bundle.manifest.recipe.backbones:
+            backbones = BundleBackbones(folder, predictor.sha256, weights)
     recipe = build_store_recipe(settings, bundle)
     return Describer(
-        DescribeImage(settings.extract, settings.sweep.faces, predict, recipe),
+        DescribeImage(settings.extract, settings.sweep.faces, backbones, predict, recipe),
         schema_of(settings.extract, labels),
         recipe,
     )

@@ -34,6 +34,37 @@ def test_saved_model_predicts_the_same(kernel: Kernel, scale: str) -> None:
     assert loaded.classes == model.classes
 
 
+def test_estimators_are_loaded_as_by_skops() -> None:
+    from skops.io import get_untrusted_types, loads
+
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 5, 60).astype(np.int8)
+    union = {"scale": "equal", "feature_set": "geometry+landmarks"}
+    model = CalibratedSvm("rbf", TrialSettings.model_validate(union))
+    content = dump_estimator(model.fit(random.normal(size=(60, 180)), labels).calibrated)
+    theirs = loads(content, trusted=get_untrusted_types(data=content))
+    assert_same(load_estimator(content, "model.skops"), theirs)
+
+
+def assert_same(one: object, other: object) -> None:
+    """Check that two objects have the same types and values, at any depth."""
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)  # type: ignore[attr-defined]
+        assert np.array_equal(one, other)  # type: ignore[arg-type]
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)  # type: ignore[arg-type]
+        for first, second in zip(one, other, strict=True):  # type: ignore[call-overload]
+            assert_same(first, second)
+    elif hasattr(one, "__dict__") or isinstance(one, dict):
+        first, second = (item if isinstance(item, dict) else vars(item) for item in (one, other))
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            assert_same(value, second[name])
+    else:
+        assert one == other
+
+
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
 @pytest.mark.parametrize("scale", ["none", "standard"])
 def test_predictions_do_not_depend_on_other_rows(kernel: Kernel, scale: str) -> None:
