@@ -25,6 +25,7 @@ from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import predict as prediction
 from fer_ray.pipelines import run
+from fer_ray.pipelines.prediction_plan import plan_prediction
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
@@ -122,7 +123,7 @@ def predict_rate(data: Path, model: Path) -> tuple[float, int]:
         for number, images in enumerate((few, [data])):
             out = Path(scratch) / str(number)
             with lock_folder(out):
-                plan = prediction.plan_prediction(model, images, out)
+                plan = plan_prediction(model, images, out)
                 record = prediction.predict(plan, out, Execution(), lambda _: None)
     return rate_of(record)
 

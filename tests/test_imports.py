@@ -17,7 +17,9 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("module", ["fer_ray", "fer_ray.cli.main", "fer_ray.settings.root"])
+@pytest.mark.parametrize(
+    "module", ["fer_ray", "fer_ray.cli.main", "fer_ray.execution.guard", "fer_ray.settings.root"]
+)
 def test_import_loads_no_heavy_library(module: str) -> None:
     assert not loaded_by(f"import {module}") & HEAVY
 
@@ -25,6 +27,11 @@ def test_import_loads_no_heavy_library(module: str) -> None:
 def test_help_loads_no_heavy_library() -> None:
     code = "from fer_ray.cli.main import cli; cli(['run', '--help'], standalone_mode=False)"
     assert not loaded_by(code) & HEAVY
+
+
+def test_finished_jobs_load_no_scikit_learn() -> None:
+    code = "import fer_ray.pipelines.predict, fer_ray.pipelines.run, fer_ray.pipelines.run_record"
+    assert not loaded_by(f"{code}, fer_ray.pipelines.trials") & {"ray", "sklearn", "matplotlib"}
 
 
 def test_schemas_load_pyarrow_only() -> None:

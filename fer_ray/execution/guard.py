@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a child process starts before its parent has imported heavy
 START_SECONDS = 300  # for imports and models, on a busy machine
 ATTEMPTS = 3  # per image whose child process dies
 STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is short for a moment
-_HEADER = struct.Struct(">Q")
+HEADER = struct.Struct(">Q")
 
 # Turns an image (its bytes, or its row of a listing) into its rows; calls its second argument with
 # each stage it enters.
@@ -77,7 +77,7 @@ class Guard:
         stage = ""
         deadline = time.monotonic() + self._seconds
         try:
-            _send(child.stdin, image)
+            send(child.stdin, image)
             while True:
                 kind, message = self._receive(child, deadline)
                 if kind == "rows":
@@ -106,7 +106,7 @@ class Guard:
         for _ in range(STARTS):
             self._child = child = _ahead.pop() if _ahead else _spawn()
             try:
-                _send(child.stdin, (self._describe, self._seconds))
+                send(child.stdin, (self._describe, self._seconds))
                 kind, message = self._receive(child, time.monotonic() + START_SECONDS)
             except (EOFError, BrokenPipeError):
                 ending = self._reap()
@@ -127,7 +127,7 @@ class Guard:
         )
 
     def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> tuple[str, Any]:
-        size = _HEADER.unpack(_read(child.stdout, _HEADER.size, deadline))[0]
+        size = HEADER.unpack(_read(child.stdout, HEADER.size, deadline))[0]
         message: tuple[str, Any] = pickle.loads(_read(child.stdout, size, deadline))
         return message
 
@@ -208,54 +208,8 @@ def _read(pipe: Any, size: int, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def _send(pipe: Any, message: Any) -> None:
+def send(pipe: Any, message: Any) -> None:
+    """Write a message, preceded by its length."""
     data = pickle.dumps(message, protocol=5)
-    pipe.write(_HEADER.pack(len(data)) + data)
+    pipe.write(HEADER.pack(len(data)) + data)
     pipe.flush()
-
-
-def serve() -> None:
-    """Main loop of the child: images in, rows out, until the parent closes the pipe or dies."""
-    images = os.fdopen(os.dup(0), "rb")
-    messages = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # output of libraries must not mix with the messages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    try:
-        pickled, seconds = _next(images)
-    except EOFError:  # the parent did not need this process
-        return
-    try:
-        describe: Describe = pickle.loads(pickled)
-        getattr(describe, "load", lambda: None)()
-        _send(messages, ("ready", None))
-    except Exception as problem:
-        _send(messages, ("raised", _picklable(problem)))
-        return
-    while True:
-        try:
-            image = _next(images)
-        except EOFError:
-            return
-        # Ends this process if the parent is killed during an endless loop: the default action of
-        # SIGALRM works in native code too.
-        signal.setitimer(signal.ITIMER_REAL, seconds + 10)
-        try:
-            rows = describe(image, lambda stage: _send(messages, ("stage", stage)))
-            _send(messages, ("rows", rows))
-        except Exception as problem:
-            _send(messages, ("raised", _picklable(problem)))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _next(pipe: Any) -> Any:
-    header = pipe.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        raise EOFError
-    return pickle.loads(pipe.read(_HEADER.unpack(header)[0]))
-
-
-def _picklable(problem: Exception) -> Exception:
-    """An exception of the same kind, with its text only."""
-    if isinstance(problem, UserError):
-        return UserError(str(problem))
-    return RuntimeError(f"{type(problem).__name__}: {problem}"[:500])

@@ -1,6 +1,60 @@
 """The child process of `guard`: `python -m fer_ray.execution.guard_process`."""
 
-from fer_ray.execution.guard import serve
+import os
+import pickle
+import signal
+from typing import Any
+
+from fer_ray.errors import UserError
+from fer_ray.execution.guard import HEADER, Describe, send
+
+
+def serve() -> None:
+    """Main loop of the child: images in, rows out, until the parent closes the pipe or dies."""
+    images = os.fdopen(os.dup(0), "rb")
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with the messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    try:
+        pickled, seconds = _next(images)
+    except EOFError:  # the parent did not need this process
+        return
+    try:
+        describe: Describe = pickle.loads(pickled)
+        getattr(describe, "load", lambda: None)()
+        send(messages, ("ready", None))
+    except Exception as problem:
+        send(messages, ("raised", _picklable(problem)))
+        return
+    while True:
+        try:
+            image = _next(images)
+        except EOFError:
+            return
+        # Ends this process if the parent is killed during an endless loop: the default action of
+        # SIGALRM works in native code too.
+        signal.setitimer(signal.ITIMER_REAL, seconds + 10)
+        try:
+            rows = describe(image, lambda stage: send(messages, ("stage", stage)))
+            send(messages, ("rows", rows))
+        except Exception as problem:
+            send(messages, ("raised", _picklable(problem)))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _next(pipe: Any) -> Any:
+    header = pipe.read(HEADER.size)
+    if len(header) < HEADER.size:
+        raise EOFError
+    return pickle.loads(pipe.read(HEADER.unpack(header)[0]))
+
+
+def _picklable(problem: Exception) -> Exception:
+    """An exception of the same kind, with its text only."""
+    if isinstance(problem, UserError):
+        return UserError(str(problem))
+    return RuntimeError(f"{type(problem).__name__}: {problem}"[:500])
+
 
 if __name__ == "__main__":
     # Every child process needs it. One that starts ahead imports it while its parent is busy.

@@ -23,7 +23,8 @@ from fer_ray.networks.keras_backend import load_keras
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.make_bundle import make_bundle
-from fer_ray.pipelines.predict import plan_prediction, predict
+from fer_ray.pipelines.predict import predict
+from fer_ray.pipelines.prediction_plan import plan_prediction
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import LEFT_OUT, TrialSettings
 from fer_ray.storage.run_folder import frames_record

@@ -1,0 +1,113 @@
+"""The plan of a prediction: its bundle and images, compared with the contents of the folder."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.faces.crops import cascade_file
+from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
+from fer_ray.models.bundles.bundle import Bundle, read_bundle
+from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
+from fer_ray.settings.base import fingerprint
+from fer_ray.settings.extraction import Layout, Selection, extract_fingerprint
+from fer_ray.settings.sweeping import Faces
+from fer_ray.sources.datasets.listing import require_output_outside
+from fer_ray.sources.datasets.several_sources import list_images
+from fer_ray.storage.files import read_json
+from fer_ray.storage.parquet import count_rows
+from fer_ray.storage.run_folder import PredictionFolder, RunFolder
+
+
+@dataclass(frozen=True)
+class PredictionPlan:
+    """The plan of a prediction.
+
+    Attributes:
+        extraction: Extraction of the images with the settings of the bundle; its fingerprint
+            includes the bundle.
+        bundle: The bundle; workers load its model.
+        weights: Files of weights by backbone, instead of the defaults.
+        faces: Which faces of an image have rows.
+    """
+
+    extraction: ExtractionPlan
+    bundle: Bundle
+    weights: WeightOverrides = ()
+    faces: Faces = "one"
+
+
+def plan_prediction(
+    bundle: Path,
+    images: list[Path],
+    out: Path,
+    layout: Layout = "auto",
+    landmark_model: Path | None = None,
+    weights: WeightOverrides = (),
+    faces: Faces = "one",
+    fresh: bool = False,
+) -> PredictionPlan:
+    """Open the bundle, list the images and compare them with the contents of `out`.
+
+    Args:
+        bundle: Folder of the bundle.
+        images: Image files and folders.
+        out: Folder of the results.
+        layout: Layout of the folders.
+        landmark_model: File of the landmark model. None: the default.
+        weights: Files of weights by backbone, instead of the defaults.
+        faces: Which faces of an image have rows.
+        fresh: Replace predictions of other images, of other faces or by another bundle.
+
+    Raises:
+        UserError: The bundle cannot be used, or images or a model are missing.
+        MismatchError: `out` has predictions of other images, of other faces or by another bundle,
+            and `fresh` is not set.
+    """
+    opened = read_bundle(bundle)
+    settings = opened.settings(landmark_model)
+    require_weights(opened, weights)
+    cascade_file(settings.crop.cascades[0])
+    if RunFolder(out).extract_record.exists():
+        raise UserError(f"{out} is the run folder of an extraction. Pass another --out.")
+    started = time.monotonic()
+    settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
+    listing = list_images(images, settings.selection)
+    require_output_outside(out, listing.root, listing.summary["layout"])
+    model = opened.manifest.recipe.landmark_model_sha256
+    rows = extract_fingerprint(settings, model)
+    extraction = ExtractionPlan(
+        listing,
+        settings,
+        fingerprint({"rows": rows, "bundle": opened.sha256, "faces": faces}),
+        listing.digest(),
+        _finished_record(out),
+        time.monotonic() - started,
+    )
+    plan = PredictionPlan(extraction, opened, weights, faces)
+    return replace(plan, extraction=_compare_with_finished(plan, out, fresh))
+
+
+def _finished_record(out: Path) -> dict[str, Any] | None:
+    folder = PredictionFolder(out)
+    return read_json(folder.record) if folder.predictions.is_dir() else None
+
+
+def _compare_with_finished(plan: PredictionPlan, out: Path, fresh: bool) -> ExtractionPlan:
+    """The extraction, with `finished` only if `out` has all predictions of exactly this plan."""
+    extraction, finished = plan.extraction, plan.extraction.finished
+    if finished is None or fresh:
+        return replace(extraction, finished=None)
+    changes = describe_changes(extraction, finished)
+    if changes and finished.get("bundle", {}).get("sha256") != plan.bundle.sha256:
+        changes = ["they come from another bundle"]
+    elif changes and finished.get("faces") != plan.faces:
+        changes = [f"--faces was {finished.get('faces')}, is {plan.faces}"]
+    if changes:
+        raise MismatchError(
+            f"{out} has other predictions: {'; '.join(changes)}.\n"
+            "Pass another --out to preserve them, or --fresh to replace them."
+        )
+    is_complete = count_rows(PredictionFolder(out).predictions) == finished["rows"]
+    return extraction if is_complete else replace(extraction, finished=None)
