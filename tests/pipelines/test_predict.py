@@ -179,11 +179,15 @@ def test_rows_of_faces_equal_those_of_a_sweep(
     assert (out / "sheet.png").exists()
 
 
-def test_other_faces_require_fresh(groups: Path, kept_bundle: Path, tmp_path: Path) -> None:
-    execution, single = Execution(), groups / "happy" / "single.png"
-    run_predict(kept_bundle, [single], tmp_path, execution, silent)
-    with pytest.raises(MismatchError, match="--faces was one, is all"):
-        plan_prediction(kept_bundle, [single], tmp_path, faces="all")
+def test_other_faces_require_fresh(
+    groups: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path
+) -> None:
+    command = ("predict", kept_bundle, groups / "happy" / "pair.png", "--out", tmp_path / "out")
+    done = fer_ray(*command, "--faces", "all", "--json")
+    assert json.loads(done.stdout)["rows"] == 2
+    done = fer_ray(*command)
+    assert done.returncode == 3
+    assert "--faces was all, is one" in done.stderr
 
 
 def test_csv_of_files_elsewhere_is_refused(
