@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fer_ray.errors import UserError
 from fer_ray.execution.block_sizes import rows_per_block, split_blocks
-from fer_ray.execution.chain import POSITION, runs_in_process
+from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
 from fer_ray.execution.session import ensure_ray, require_shared
@@ -30,7 +30,7 @@ from fer_ray.pipelines.reuse_features import reuse_features
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import POSITION, StagedRows
 
 MOST_IN_PROCESS = 48  # rows; in this process, a backbone has a single worker
 
