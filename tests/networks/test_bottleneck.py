@@ -161,7 +161,7 @@ def test_cached_crops_are_used_and_lost_ones_recreated(
     ],
 )
 def test_features_of_known_contents_are_reused(
-    corpus: Path, tmp_path: Path, local_ray: int, name: str, draws: int, done: int
+    corpus: Path, tmp_path: Path, name: str, draws: int, done: int
 ) -> None:
     data, files = tmp_path / "tree", sorted(corpus.rglob("*.png"))[::3]
     data.mkdir()
