@@ -19,7 +19,7 @@ from tests.pipelines.sweeps.conftest import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-BLOCKS_OF_ONE = ("--set", "execution.block_images=1")
+SMALL_BLOCKS = ("--set", "execution.block_images=4")
 # A node on which a folder is empty or has another image.
 HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
 OTHER = 'mount -t tmpfs none "$0" && touch "$0/other.png" && exec "$@"'
@@ -30,7 +30,7 @@ def test_job_uses_joining_nodes_and_survives_a_lost_one(
     empty_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:
     driver = empty_head.drive(
-        "extract", "--data", tiny_corpus, "--out", tmp_path, "--frames", "all", *BLOCKS_OF_ONE
+        "extract", "--data", tiny_corpus, "--out", tmp_path, "--frames", "all", *SMALL_BLOCKS
     )
     first = empty_head.add_node(cpus=1)
     wait_until(lambda: written_blocks(tmp_path) >= 2)
@@ -48,7 +48,7 @@ def test_sweep_uses_joining_nodes_and_survives_a_lost_one(
 ) -> None:
     disturbed, alone = tmp_path / "disturbed", tmp_path / "alone"
     job = ("sweep", "--source", tiny_corpus, "--profile", "fast", "--store")
-    driver = empty_head.drive(*job, disturbed, *BLOCKS_OF_ONE, "--set", "sweep.commit_rows=2")
+    driver = empty_head.drive(*job, disturbed, *SMALL_BLOCKS, "--set", "sweep.commit_rows=2")
     first = empty_head.add_node(cpus=1)
     wait_until(lambda: committed(disturbed) >= 3)
     first.kill()
