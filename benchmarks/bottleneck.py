@@ -40,7 +40,7 @@ from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec
 from fer_ray.settings.root import Execution
 from fer_ray.storage.files import read_json, write_json
-from fer_ray.storage.parquet import write_table
+from fer_ray.storage.parquet import rows_by_file, write_table
 from fer_ray.storage.run_folder import frames_record
 
 BATCHES = (8, 16, 32, 64)
@@ -133,6 +133,7 @@ def write_frames(out: Path, copy: Path, images: int) -> None:
     record = read_json(out / "extract.json")
     assert record is not None
     record["data"]["selected"] = rows.num_rows
+    record["files"] = rows_by_file(copy / "frames")
     write_json(record, copy / "extract.json")
 
 

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.execution.chain import task_result, write_rows
+from fer_ray.execution.chain import write_rows
 from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.execution.task_results import task_result
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -36,7 +37,7 @@ class Check:
     text: str
 
 
-def run_checks(out: Path, model: Path | None, start_ray: bool) -> Iterator[Check]:
+def run_checks(out: Path, model: str | None, start_ray: bool) -> Iterator[Check]:
     """Run all checks and yield each result.
 
     Args:
@@ -119,7 +120,7 @@ def _cascades() -> str:
     return ", ".join(CASCADES)
 
 
-def _landmark_model(model: Path | None) -> str:
+def _landmark_model(model: str | None) -> str:
     from fer_ray.faces.landmarks import LandmarkLocator, landmark_model_file
     from fer_ray.settings.extraction import Landmarks
 
@@ -163,6 +164,13 @@ def _resources() -> str:
 
 
 def _output_folder(out: Path) -> str:
+    from fer_ray.storage.object_path import ObjectPath
+
+    if isinstance(out, ObjectPath):
+        probe = out / f".probe-{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+        return f"{out} is writable"
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

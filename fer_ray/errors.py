@@ -26,7 +26,7 @@ class SourceLostError(UserError):
 
 
 class StoreLostError(UserError):
-    """The store of results cannot be read or written."""
+    """The store of results, or another place in an object store, cannot be read or written."""
 
     exit_code = ExitCode.STORE_LOST
 

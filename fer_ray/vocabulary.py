@@ -76,8 +76,8 @@ class ExitCode(IntEnum):
     USER_ERROR = 2  # invalid arguments, or something required is missing
     MISMATCH = 3  # the output contains results from other settings or images
     TOO_MANY_ERRORS = 4  # sweep: published, but more images failed than --max-error-share
-    SOURCE_LOST = 5  # sweep: the source cannot be listed or read, or is suspiciously empty
-    STORE_LOST = 6  # sweep: the store cannot be read or written
+    SOURCE_LOST = 5  # the source cannot be listed or read; sweep: or is suspiciously empty
+    STORE_LOST = 6  # the store, or a run folder in an object store, cannot be read or written
     FUSE = 7  # sweep: the first images all failed with the same error; nothing was published
     STOPPED = 75  # sweep: SIGTERM; finished work is committed (EX_TEMPFAIL: rerun to resume)
     INTERRUPTED = 130

@@ -70,9 +70,12 @@ def exporting_crops(
         return
     from fer_ray.pipelines.export_crops import export_crops, require_target
     from fer_ray.sources.datasets.listing import detect_layout, require_output_outside, source_root
+    from fer_ray.storage.paths import listed_once
 
     root, extract = source_root(data), settings.extract
-    require_output_outside(target, root, detect_layout(data, extract.selection))
+    with listed_once(root):
+        layout = detect_layout(data, extract.selection)
+    require_output_outside(target, root, layout)
     require_target(target)
     yield
     export_crops(RunFolder(out).frames, root, target, extract.decode, extract.crop.size_px)

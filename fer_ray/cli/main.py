@@ -30,6 +30,7 @@ from fer_ray.cli.options import (
     JSON,
     LANDMARK_MODEL,
     OUT,
+    PATH,
     SHOW_FACES,
     STRICT,
     TRIALS,
@@ -126,7 +127,7 @@ def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> Non
 
 
 @cli.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option(
     "--subjects",
     type=click.IntRange(min=1),
@@ -145,10 +146,12 @@ def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> Non
 @JSON
 def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: bool) -> None:
     """Generate the synthetic corpus: faces in the layout of CK+."""
+    from fer_ray.storage.files import local_folder
     from fer_ray.synthetic.corpus import count_frames, generate_corpus
 
-    with progress_on(as_json)("draw", "frames", count_frames(subjects, seed)) as advance:
-        summary = generate_corpus(out, subjects, seed, workers, advance)
+    total = count_frames(subjects, seed)
+    with local_folder(out) as folder, progress_on(as_json)("draw", "frames", total) as advance:
+        summary = generate_corpus(folder, subjects, seed, workers, advance)
     if as_json:
         click.echo(json.dumps(asdict(summary)))
     else:
@@ -160,9 +163,7 @@ def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: boo
 
 @cli.command("verify-determinism")
 @DATA
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the results of each run."
-)
+@click.option("--out", type=PATH, metavar="DIR", help="Keep the results of each run.")
 @COMMON
 def verify_determinism(data: Path, out: Path | None, as_json: bool,
                        **options: Any) -> None:  # fmt: skip
@@ -192,8 +193,8 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
 @cli.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
+    type=PATH,
+    default="runs",
     show_default=True,
     help="Folder that a job would write into.",
 )
@@ -205,7 +206,7 @@ def doctor(out: Path, landmark_model: str | None, start_ray: bool, as_json: bool
     from fer_ray.doctor import run_checks
 
     checks = []
-    for check in run_checks(out, Path(landmark_model) if landmark_model else None, start_ray):
+    for check in run_checks(out, landmark_model, start_ray):
         checks.append(check)
         if not as_json:
             click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.subject}: {check.text}")

@@ -13,6 +13,7 @@ from fer_ray.cli.options import (
     LANDMARK_MODEL,
     LAYOUT,
     OUT,
+    PATH,
     SHOW_FACES,
     WEIGHTS,
     WORKERS,
@@ -27,7 +28,7 @@ from fer_ray.storage.run_folder import PredictionFolder
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="DIR",
     help="Folder of the bundle, which must be empty or not exist.",
@@ -53,9 +54,9 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Results folder.")
+@click.argument("model", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, required=True, help="Results folder.")
 @LAYOUT
 @LANDMARK_MODEL
 @WEIGHTS

@@ -20,6 +20,7 @@ from fer_ray.cli.options import (
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import HEADS
+from fer_ray.storage.paths import to_path
 from fer_ray.storage.run_folder import RunFolder
 
 
@@ -74,7 +75,7 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
             frames, backbone, weights, maps, draws, settings.deep.augmentation,
             fitted_images(out, settings.trials) if fitted_only else None,
         )  # fmt: skip
-        root = data or Path(frames["data"]["root"])
+        root = data or to_path(frames["data"]["root"])
         progress = progress_on(as_json)
         record = run_bottleneck(out, root, bottleneck_plan, settings.execution, progress, fresh)
     if as_json:

@@ -2,10 +2,23 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fer_ray.cli.setting_options import Command, setting_option
+from fer_ray.storage.paths import to_path
+
+
+class PathOrUri(click.Path):
+    """The type of options that take a path or a URI in an object store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Convert the text with `to_path`."""
+        return to_path(value)
+
+
+PATH = PathOrUri()
 
 
 def _combine(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -17,14 +30,16 @@ def _combine(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
+OUT = click.option(
+    "--out", type=PATH, required=True, help="Run folder: a path, or a URI in an object store."
+)
 DATA = click.option(
-    "--data", type=click.Path(path_type=Path), required=True,
+    "--data", type=PATH, required=True,
     help="A CK+ tree, a folder of images (in folders named after emotions, or with a labels.csv), "
     "or a CSV file.",
 )  # fmt: skip
 IMAGES_MOVED = click.option(
-    "--data", type=click.Path(path_type=Path), help="Where the images are now, if they have moved."
+    "--data", type=PATH, help="Where the images are now, if they have moved."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON.")
 SHOW_FACES = click.option(
@@ -35,7 +50,7 @@ STRICT = click.option(
     help="Reject splits that share a subject, sequence or picture between training and test.",
 )  # fmt: skip
 MODEL = click.option(
-    "--model", type=click.Path(path_type=Path), metavar="BUNDLE",
+    "--model", type=PATH, metavar="BUNDLE",
     help="Add the predictions of this bundle, and extract with its settings.",
 )  # fmt: skip
 WEIGHTS = click.option(
@@ -52,7 +67,7 @@ BEYOND = setting_option("beyond", "--beyond/--study-only")
 
 COMMON = _combine(
     click.option(
-        "--settings", "settings_file", type=click.Path(path_type=Path), metavar="FILE.yaml",
+        "--settings", "settings_file", type=PATH, metavar="FILE.yaml",
         help="YAML file of settings.",
     ),
     click.option(
@@ -70,7 +85,7 @@ EXTRACT = _combine(
     setting_option("extract.selection.neutral_seed", "--neutral-seed"),
     click.option("--fresh", is_flag=True, help="Replace the results of another run in --out."),
     click.option(
-        "--export-crops", type=click.Path(path_type=Path), metavar="DIR",
+        "--export-crops", type=PATH, metavar="DIR",
         help="Write face crops as DIR/EMOTION/*.png.",
     ),
 )  # fmt: skip

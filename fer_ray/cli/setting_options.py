@@ -6,7 +6,6 @@ text come from the field of the settings model.
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -67,8 +66,6 @@ def _parameter_type(field: FieldInfo) -> Any:
         return click.Choice(get_args(field.annotation))
     types = [part for part in get_args(field.annotation) if part is not NoneType]
     base = types[0] if types else field.annotation
-    if base is Path:
-        return click.Path(path_type=str)
     return base if base in (bool, int, float) else str
 
 

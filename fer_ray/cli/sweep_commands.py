@@ -11,6 +11,7 @@ from fer_ray.cli.job_setup import progress_on
 from fer_ray.cli.options import (
     JSON,
     LANDMARK_MODEL,
+    PATH,
     SWEEP,
     WEIGHTS,
     parse_weights,
@@ -118,7 +119,7 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
 )
 @LANDMARK_MODEL
 @click.option(
-    "--model", type=click.Path(path_type=Path), metavar="BUNDLE",
+    "--model", type=PATH, metavar="BUNDLE",
     help="The bundle whose predictions the store contains.",
 )  # fmt: skip
 @WEIGHTS
@@ -132,8 +133,9 @@ def verify(store: str, weights: tuple[str, ...], landmark_model: str | None, as_
     from fer_ray.cli import sweep_output
     from fer_ray.pipelines.verify import verify_store
 
-    options["landmark_model"] = Path(landmark_model) if landmark_model else None
-    verification = verify_store(store, weights=parse_weights(weights), **options)
+    verification = verify_store(
+        store, landmark_model=landmark_model, weights=parse_weights(weights), **options
+    )
     if as_json:
         click.echo(json.dumps(verification, ensure_ascii=False))
     else:

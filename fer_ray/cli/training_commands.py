@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on
-from fer_ray.cli.options import COMMON, OUT, SEARCH, STRICT, TRIALS
+from fer_ray.cli.options import COMMON, OUT, PATH, SEARCH, STRICT, TRIALS
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.storage.run_folder import frames_record
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fer_ray.evaluation.results import ExperimentResults
 
 WRITE_FOLDS = click.option(
-    "--write-folds", type=click.Path(path_type=Path), metavar="FILE.csv",
+    "--write-folds", type=PATH, metavar="FILE.csv",
     help="Write the splits to this file: image_id, trial, part.",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split, make_splits, require_usable
 from fer_ray.settings.training import TrialSettings
+from fer_ray.storage.files import write_bytes
+from fer_ray.storage.paths import to_path
 
 COLUMNS = ("image_id", "trial", "part")
 MAX_DIGITS = 9  # of a trial's number
@@ -46,7 +49,7 @@ def folds_for(settings: TrialSettings, samples: Samples, known_ids: set[str]) ->
         known_ids: Every image of the run folder, including those without features.
     """
     if settings.folds is not None:
-        return read_folds(settings.folds, samples, known_ids)
+        return read_folds(to_path(settings.folds), samples, known_ids)
     return Folds(settings.protocol, make_splits(settings, samples.labels, samples.subjects))
 
 
@@ -63,8 +66,9 @@ def write_folds(folds: Folds, samples: Samples, file: Path) -> None:
         for index in indices
     ]
     try:
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+        with io.StringIO() as text:
+            csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+            write_bytes(text.getvalue().encode(), file)
     except OSError as problem:
         raise UserError(
             f"Cannot write {file}: {problem.strerror}. Pass another --write-folds."

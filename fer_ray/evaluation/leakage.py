@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.splits import Split
 from fer_ray.features.appearance import mirrored_hog
 from fer_ray.schemas import feature_column
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import read_schema, read_table, table_files
 
 HOG = feature_column("hog")
 # Two aligned faces count as the same picture if their HOG vectors, standardised over all images,
@@ -58,7 +57,7 @@ def read_identities(frames: Path, image_ids: list[str]) -> Identities:
         frames: Folder of the table.
         image_ids: Images to read (n,), all of which are in the table.
     """
-    stored = pq.read_schema(next(frames.glob("*.parquet"))).names
+    stored = read_schema(table_files(frames)[0]).names
     has_hog = HOG in stored
     columns = ["image_id", "subject", "session", "sha256", *([HOG] if has_hog else [])]
     table = read_table(frames, columns=columns)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
@@ -21,7 +20,7 @@ from fer_ray.settings.feature_sets import (
     stored_sets,
 )
 from fer_ray.settings.training import LEFT_OUT, Classes
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import read_schema, read_table, table_files
 from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES, Role
 
 MIN_IMAGES_TO_TEST = 5  # images of a class at which int(0.2 n) is at least one
@@ -99,7 +98,7 @@ def _read_described(frames: Path, feature_set: str) -> pa.Table:
     """The rows that have features, by image_id."""
     stored = stored_sets(feature_set)
     columns = [feature_column(name) for name in stored]
-    if not set(columns) <= set(pq.read_schema(next(frames.glob("*.parquet"))).names):
+    if not set(columns) <= set(read_schema(table_files(frames)[0]).names):
         raise UserError(
             f"{frames} does not contain the feature set {feature_set}. Extract it with "
             f"--set extract.features.sets='[{', '.join(stored)}]'"

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiment import Experiment
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split, subject_overlap
 from fer_ray.schemas import PREDICTIONS_SCHEMA, TRIALS_SCHEMA
-from fer_ray.storage.files import remove
-from fer_ray.storage.parquet import read_table, write_table
+from fer_ray.storage.files import remove, require_visible
+from fer_ray.storage.parquet import read_schema, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import EMOTIONS
 
@@ -119,18 +117,21 @@ class TrialStore:
         }
         return pa.table(columns).cast(PREDICTIONS_SCHEMA)
 
+    def require_all(self) -> None:
+        """Require that all trials are stored.
+
+        Raises:
+            UserError: Some are not visible. The others remain.
+        """
+        require_visible(len(self.missing()), len(self._experiment.splits), "trials", self._partial)
+
     def assemble(self) -> None:
         """Write the experiment's two tables; that of the trials last, as it marks completion.
 
         Raises:
             UserError: Not all trials are visible. The visible ones remain.
         """
-        if missing := self.missing():
-            raise UserError(
-                f"{len(missing)} of {len(self._experiment.splits)} trials finished but are missing "
-                f"from {self._partial}: the storage shows files late, or a node writes to another "
-                "disk. The other trials are stored. Rerun the same command to resume."
-            )
+        self.require_all()
         tables = [read_table(file) for file in sorted(self._partial.glob("[0-9]*.parquet"))]
         predictions = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
         for file, table in (
@@ -176,4 +177,4 @@ def read_leakage(trials: Path) -> dict[str, Any] | None:
 
 
 def _metadata(file: Path) -> dict[bytes, bytes]:
-    return pq.read_schema(file).metadata or {}
+    return read_schema(file).metadata or {}

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import count_written, task_result, write_rows
+from fer_ray.execution.chain import write_rows
 from fer_ray.execution.resources import cpu_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
+from fer_ray.execution.task_results import count_written, task_result
 from fer_ray.features.steps import pixels
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, compute_rows, load_backbone
 from fer_ray.networks.crop_cache import CropSource
@@ -50,9 +51,9 @@ class _NetworkWorker:
     def __call__(self, table: pa.Table) -> pa.Table:
         try:
             rows = self._rows(table)
+            return write_rows(rows, table[POSITION].to_numpy(), self._staged)
         except UserError as problem:
-            return task_result(0, str(problem))
-        return write_rows(rows, table[POSITION].to_numpy(), self._staged)
+            return task_result(0, problem)
 
     def _rows(self, table: pa.Table) -> pa.Table:
         if PIXELS in table.column_names:

@@ -16,7 +16,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,21 +24,20 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded, shared_guard
+from fer_ray.execution.task_results import count_written, task_result
 from fer_ray.features.image_steps import ModelStep
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.root import Execution
+from fer_ray.sources.image_files import require_available
 from fer_ray.storage.environment import available_cpus
+from fer_ray.storage.paths import is_object
 from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
 # Largest number of images for which starting Ray costs more than it gains, without RAY_ADDRESS.
 MOST_IN_PROCESS = 2_000
-STUCK = (
-    "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
-    "see what it waits for. Finished work is stored: rerun the same command to resume."
-)
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,8 @@ class ExtractBlock:
             image = block.slice(number, 1)
             listed = image.drop_columns([POSITION])
             answer = describe_guarded(guard, (self.root, listed))
+            if is_object(self.root) and _was_not_read(answer):
+                require_available(self.root)
             if isinstance(answer, Fault):
                 tables.append(complete_columns(self._failed_row(image, answer), schema))
             else:
@@ -107,6 +107,13 @@ class ExtractBlock:
         for name, value in failure.items():
             image = image.append_column(name, pa.array([value]))
         return image
+
+
+def _was_not_read(answer: pa.Table | Fault) -> bool:
+    """Whether the bytes of an image did not arrive, in time or at all."""
+    if isinstance(answer, Fault):
+        return answer.status == Status.TIMED_OUT and answer.stage == Stage.DECODE
+    return answer["status"][0].as_py() == Status.UNREADABLE and not answer["sha256"][0].is_valid
 
 
 def runs_in_process(execution: Execution, size: int, most: int = MOST_IN_PROCESS) -> bool:
@@ -237,11 +244,11 @@ def _extract_on_node(
     require_reachable(task.root, task.staged.folder.parent)
     try:
         rows = task.rows(shared_guard(describe, image_seconds), block)
+        unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
+        require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
+        return task_result(task.write(rows))
     except UserError as problem:
-        return task_result(0, str(problem))
-    unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
-    require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
-    return task_result(task.write(rows))
+        return task_result(0, problem)
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:
@@ -256,34 +263,3 @@ def write_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows)
     """
     staged.write_at(rows, positions)
     return task_result(rows.num_rows)
-
-
-def task_result(rows: int, error: str | None = None) -> pa.Table:
-    """The result of a task: the number of rows that it stored, and a user-facing error or None.
-
-    Errors are returned as values, because Ray reduces a raised one to a traceback.
-    """
-    return pa.table({"rows": [rows], "error": pa.array([error], pa.string())})
-
-
-def count_written(results: Any) -> Iterator[int]:
-    """The numbers of rows in task results, as these arrive.
-
-    Args:
-        results: A `ray.data.Dataset` of `task_result`.
-
-    Raises:
-        UserError: A task returned an error, or none has finished for `WAIT_S`.
-    """
-    from ray.data.exceptions import ExecutionTimeoutError
-
-    from fer_ray.execution.resources import WAIT_S, ResourceWait
-
-    try:
-        with ResourceWait().warnings():
-            for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for error in batch["error"].drop_null().to_pylist():
-                    raise UserError(error)
-                yield sum(batch["rows"].to_pylist())
-    except ExecutionTimeoutError:
-        raise UserError(STUCK.format(WAIT_S / 60)) from None

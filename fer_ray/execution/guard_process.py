@@ -52,7 +52,7 @@ def _next(pipe: Any) -> Any:
 def _picklable(problem: Exception) -> Exception:
     """An exception of the same kind, with its text only."""
     if isinstance(problem, UserError):
-        return UserError(str(problem))
+        return type(problem)(str(problem))
     return RuntimeError(f"{type(problem).__name__}: {problem}"[:500])
 
 

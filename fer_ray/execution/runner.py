@@ -23,6 +23,7 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, cpu_share
 from fer_ray.execution.session import not_shared_message
+from fer_ray.storage.paths import is_object
 
 WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start
 LEAST_WORKERS = 256  # the cluster may grow to any size
@@ -81,11 +82,14 @@ def _run_round(
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": driver})
     queue.put_nowait_batch(items)
     outcomes = _Outcomes(len(items), advance)
-    # Tune requires a folder that all nodes can access, although nothing is stored in it.
-    with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
+    # Tune requires a folder, although nothing is stored in it. In a run folder on a disk, it also
+    # shows whether a node can access the run folder.
+    local = None if is_object(out) else out
+    with tempfile.TemporaryDirectory(prefix=".tune-", dir=local) as scratch:
+        marker = Path(scratch) if local else None
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Worker, work=work, queue=queue, marker=Path(scratch)),
+                tune.with_parameters(_Worker, work=work, queue=queue, marker=marker),
                 {"cpu": cpu_share()},
             ),
             tune_config=tune.TuneConfig(
@@ -104,7 +108,7 @@ def _run_round(
         ).fit()
     queue.shutdown(force=True)
     if outcomes.user_error:
-        raise UserError(outcomes.user_error)
+        raise outcomes.user_error
     return outcomes.problems
 
 
@@ -117,7 +121,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     """Runs one item of the queue per step; its process is reused for the next Tune trial."""
 
     def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue,
-              marker: Path) -> None:  # fmt: skip
+              marker: Path | None) -> None:  # fmt: skip
         self._work = work
         self._queue = queue
         self._marker = marker
@@ -130,11 +134,12 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
             number, item = self._queue.get_nowait()
         except Empty:
             return {"done": True}
-        if not self._marker.is_dir():  # a node that joined later and cannot access the run folder
-            problem = not_shared_message(self._marker.parent)
-            return {"number": number, "problem": problem, "user_error": True}
         try:
+            if self._marker and not self._marker.is_dir():  # of a node that joined later
+                raise UserError(not_shared_message(self._marker.parent))
             self._work(item)
+        except UserError as problem:
+            return {"number": number, "problem": str(problem), "user_error": problem}
         except Exception:  # fails the job at its end; other items of this worker still run
             return {"number": number, "problem": traceback.format_exc()}
         return {"number": number, "problem": None}
@@ -145,7 +150,7 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
 
     def __init__(self, items: int, advance: Advance) -> None:
         self.problems: dict[int, str | None] = {}
-        self.user_error: str | None = None
+        self.user_error: UserError | None = None
         self._items = items
         self._advance = advance
         self._wait = ResourceWait()
@@ -162,8 +167,7 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
     ) -> None:
         if "number" in result and result["number"] not in self.problems:
             self.problems[result["number"]] = result["problem"]
-            if result.get("user_error"):
-                self.user_error = result["problem"]
+            self.user_error = result.get("user_error") or self.user_error
             self._advance(1)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

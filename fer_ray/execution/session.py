@@ -18,6 +18,7 @@ from fer_ray.execution.resources import CPU, LEAST_SHARE, WAIT_S, cluster_total,
 from fer_ray.execution.signals import defer_signals, on_main_thread, terminate
 from fer_ray.settings.root import Execution
 from fer_ray.storage.files import unreachable
+from fer_ray.storage.paths import is_object, local_paths
 
 # Many times the blocks in flight: images never enter the object store.
 LOCAL_OBJECT_STORE_BYTES = 268_435_456
@@ -33,7 +34,9 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-FORWARDED = ("KERAS_BACKEND",)  # environment variables that a cluster's workers receive
+# Variables that a cluster's workers receive: no credentials, which the dashboard would show.
+OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP")
+FORWARDED = ("KERAS_BACKEND", *OBJECT_STORE)
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ def _is_ray_running() -> bool:
 
 
 def require_shared(out: Path, *sources: Path) -> None:
-    """Require that all nodes of the cluster can access the same folders.
+    """Require that all nodes of the cluster can access the same folders on disks.
 
     Nodes that join later check this themselves (`require_reachable`).
 
@@ -106,16 +109,19 @@ def require_shared(out: Path, *sources: Path) -> None:
     """
     import ray
 
-    if missing := unreachable(list(sources)):
+    local_sources = local_paths(*sources)
+    if missing := unreachable(local_sources):
         raise UserError(not_shared_message(missing[0]))
     driver = ray.get_runtime_context().get_node_id()
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != driver]
-    if not nodes:
+    if not nodes or not local_paths(out, *sources):
         return
-    with tempfile.NamedTemporaryFile(dir=out, prefix=".seen-by-all-") as marker:
-        missing = _unreachable_from(nodes, [Path(marker.name), *sources])
+    folder = None if is_object(out) else out
+    with tempfile.NamedTemporaryFile(prefix=".seen-by-all-", dir=folder) as file:
+        marker = Path(file.name)
+        missing = _unreachable_from(nodes, [*([marker] if folder else []), *local_sources])
     if missing:
-        raise UserError(not_shared_message(out if Path(marker.name) in missing else missing[0]))
+        raise UserError(not_shared_message(out if marker in missing else missing[0]))
 
 
 def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
@@ -144,7 +150,7 @@ def require_reachable(*folders: Path) -> None:
     Raises:
         UserError: It cannot.
     """
-    for folder in unreachable([*folders]):
+    for folder in unreachable(local_paths(*folders)):
         raise UserError(not_shared_message(folder))
 
 
@@ -159,7 +165,7 @@ def require_same(root: Path, paths: list[str], node: str) -> None:
     Raises:
         UserError: That node can access some of them, so the disks differ.
     """
-    missing = unreachable([root / path for path in paths])
+    missing = [] if is_object(root) else unreachable([root / path for path in paths])
     if missing and _reachable_from(node, missing):
         raise UserError(not_shared_message(root))
 

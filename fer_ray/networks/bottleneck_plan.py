@@ -28,7 +28,7 @@ from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Decode
 from fer_ray.settings.networks import Augmentation
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import is_complete, read_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
 from fer_ray.vocabulary import N_LANDMARKS, SCHEMA_VERSION, USABLE_STATUSES
@@ -152,7 +152,7 @@ def finished_record(out: Path, plan: BottleneckPlan, fresh: bool) -> dict[str, A
     """
     run = RunFolder(out)
     record = read_json(run.bottleneck_record(plan.table_name))
-    if record is None or not run.bottleneck_table(plan.table_name).is_dir() or fresh:
+    if record is None or fresh or not is_complete(run.bottleneck_table(plan.table_name), record):
         return None
     if record["key"] == plan.key:
         return record
@@ -200,7 +200,7 @@ def crop_source(
     if required > gib:
         logger.info("%.1f GiB of crops are not cached: execution.crops_gib is %g", required, gib)
     writes = required <= gib and not plan.draws  # a block of draws has only a few images
-    cache = StagedRows(RunFolder(out.resolve()).crops / fingerprint(plan.frames_key)[:16])
+    cache = StagedRows(RunFolder(out).crops / fingerprint(plan.frames_key)[:16])
     return CropSource(
         root, plan.decode, plan.crop_px, plan.augmentation, cache, tuple(cache.spans()), writes
     )
@@ -260,7 +260,7 @@ def load_backbone(plan: BottleneckPlan, threads: int | None, gpu_share: float) -
     weights = find_weights(plan.spec, plan.weights_source)
     if weights.sha256 != plan.weights.sha256:
         raise UserError(
-            f"{weights.file} differs between the nodes of the cluster. Pass a file on shared "
+            f"{weights.source} differs between the nodes of the cluster. Pass a file on shared "
             "storage as the weights."
         )
     return Backbone(plan.name, weights.file, plan.maps, threads, gpu_share)

@@ -5,6 +5,7 @@ single batch 2 ms.
 """
 
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fer_ray.evaluation import metrics
 from fer_ray.networks.head_data import Floats, HeadData
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.settings.networks import HeadSettings
+from fer_ray.storage.files import write_bytes
 from fer_ray.vocabulary import EMOTIONS
 
 History = list[dict[str, float]]
@@ -110,9 +112,10 @@ class HeadTraining:
 
     def save(self, file: Path) -> None:
         """Write the head in Keras's format, atomically."""
-        temporary = file.with_name(f".{file.stem}.tmp.keras")
-        self._model.save(temporary)
-        temporary.replace(file)
+        with tempfile.TemporaryDirectory() as scratch:
+            local = Path(scratch) / "head.keras"  # Keras writes to local files only
+            self._model.save(local)
+            write_bytes(local.read_bytes(), file)
 
 
 def as_probabilities(raw: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.float64]:

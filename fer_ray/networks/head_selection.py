@@ -24,6 +24,7 @@ from fer_ray.evaluation.splits import Split
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import Floats, HeadData, head_data, validation_split
+from fer_ray.networks.head_run import HeadRun
 from fer_ray.networks.head_space import Configuration, head_settings
 from fer_ray.networks.head_trials import HeadStore, head_fingerprint
 from fer_ray.networks.keras_backend import load_keras
@@ -31,8 +32,6 @@ from fer_ray.settings.networks import HeadSearchSettings, HeadSettings
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.run_folder import RunFolder
-
-STEP_EPOCHS = 5  # between two decisions about stopping a configuration early
 
 
 @dataclass(frozen=True)
@@ -129,37 +128,6 @@ class TrialSearch:
     def _file(self) -> Path:
         folder = RunFolder(self.out).trials_partial / self.experiment.fingerprint[:16]
         return folder / f"search-{self.trial:06d}.json"
-
-
-class HeadRun:
-    """One configuration in training, a few epochs at a time, logged for TensorBoard."""
-
-    def __init__(self, configuration: Configuration, data: HeadData, seed: int, logs: Path) -> None:
-        from tensorboardX import SummaryWriter
-
-        started = time.perf_counter()
-        self._training = HeadTraining(head_settings(configuration), data, seed)
-        self._writer = SummaryWriter(str(logs))
-        self._writer.add_text("configuration", json.dumps(configuration, sort_keys=True))
-        self._seconds = time.perf_counter() - started
-
-    def advance(self) -> dict[str, Any]:
-        """Train `STEP_EPOCHS` more epochs and return the lowest validation loss and totals."""
-        started = time.perf_counter()
-        for _ in range(STEP_EPOCHS):
-            if self._training.finished:
-                break
-            record = self._training.run_epoch()
-            for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
-                self._writer.add_scalar(name, record[name], int(record["epoch"]))
-        self._writer.flush()
-        self._seconds += time.perf_counter() - started
-        return {
-            "loss": self._training.best["validation_loss"],
-            "epochs": len(self._training.history),
-            "seconds": self._seconds,
-            "done": self._training.finished,
-        }
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Heads as experiments: the same splits, tables and figures as the trials of SVMs."""
 
 import math
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from fer_ray.schemas import HISTORY_SCHEMA
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.networks import HeadSettings
 from fer_ray.settings.training import TrialSettings
-from fer_ray.storage.files import read_json, write_json
+from fer_ray.storage.files import read_json, write_bytes, write_json
 from fer_ray.storage.parquet import write_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import EMOTIONS
@@ -136,9 +135,8 @@ class HeadStore:
         best = min(trials, key=lambda trial: (trial["best"]["validation_loss"], trial["trial"]))
         self._write_history(trials)
         # A copy, so that a job stopped before the trials are written can assemble again.
-        new = run.heads / f".{name}.tmp.keras"
-        shutil.copyfile(self._partial / f"{best['trial']:06d}.keras", new)
-        new.replace(run.head_of(name))
+        head = (self._partial / f"{best['trial']:06d}.keras").read_bytes()
+        write_bytes(head, run.head_of(name))
         sizes = {"images_fitted": best["fitted"], "images_validated": best["validated"]}
         chosen = {"trial": best["trial"], "by": "least validation loss", **sizes, **best["best"]}
         write_json({**card, **best["details"], "chosen": chosen}, run.head_card(name))

@@ -7,14 +7,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import packaged_model_file
 from fer_ray.settings.backbones import EMBEDDED, IMAGENET, BackboneSpec
-from fer_ray.storage.downloads import download, file_digest, has_hash
+from fer_ray.storage.downloads import download, file_digest, has_hash, local_copy
+from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import Origin
 
 DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -28,15 +29,17 @@ class Weights:
         file: Its path on this node.
         sha256: Hex SHA-256 of its content.
         origin: Where it comes from.
+        source: Path or URI that the user passed, or `file`.
     """
 
     file: Path
     sha256: str
     origin: Origin
+    source: str
 
     def record(self) -> dict[str, Any]:
         """The same values as JSON types."""
-        return {**asdict(self), "file": str(self.file)}
+        return {"file": self.source, "sha256": self.sha256, "origin": self.origin}
 
 
 def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
@@ -44,7 +47,7 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
 
     Args:
         spec: The backbone.
-        source: `imagenet`, `embedded` or the path of a file. None: the backbone's default.
+        source: `imagenet`, `embedded`, or the path or URI of a file. None: the backbone's default.
 
     Raises:
         UnreachableError: The published weights cannot be downloaded.
@@ -58,13 +61,15 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
         return _weights(_published_file(spec), Origin.IMAGENET)
     if source in (IMAGENET, EMBEDDED):
         raise UserError(f"{spec.name} has no {source} weights: use {spec.weights} or a file.")
-    file = Path(source).expanduser()
-    if not file.is_file():
+    path = to_path(source)
+    try:
+        file = local_copy(path)
+    except FileNotFoundError:
         raise UserError(
-            f"The weights file {file} does not exist. Pass a file, or {spec.weights} for the "
+            f"The weights file {source} does not exist. Pass a file, or {spec.weights} for the "
             f"published weights of {spec.name}."
-        )
-    return _weights(file.resolve(), _origin(spec, file))
+        ) from None
+    return _weights(file, _origin(spec, file), path)
 
 
 def bundled_dlib_file() -> Path:
@@ -95,8 +100,8 @@ def wrong_weights_error(spec: BackboneSpec, file: Path, problem: Exception) -> U
     return _mismatch(spec, file, str(problem).splitlines()[0])
 
 
-def _weights(file: Path, origin: Origin) -> Weights:
-    return Weights(file, file_digest(file, "sha256"), origin)
+def _weights(file: Path, origin: Origin, source: Path | None = None) -> Weights:
+    return Weights(file, file_digest(file, "sha256"), origin, str((source or file).resolve()))
 
 
 def _published_file(spec: BackboneSpec) -> Path:

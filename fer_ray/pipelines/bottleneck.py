@@ -11,6 +11,7 @@ import pyarrow as pa
 from fer_ray.errors import UserError
 from fer_ray.execution.block_sizes import rows_per_block, split_blocks
 from fer_ray.execution.chain import runs_in_process
+from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
 from fer_ray.execution.session import ensure_ray, require_shared
@@ -71,9 +72,9 @@ def run_bottleneck(
     rows = usable_rows(RunFolder(out).frames, plan)
     if not rows.num_rows:
         raise UserError(f"{out} has no usable images. Check the counts in extract.json.")
-    partial = RunFolder(out.resolve()).bottleneck_partial / plan.table_name
+    partial = RunFolder(out).bottleneck_partial / plan.table_name
     staged = StagedRows(partial / plan.key[:16])
-    source = crop_source(out, root.resolve(), plan, rows, execution.crops_gib)
+    source = crop_source(out, root, plan, rows, execution.crops_gib)
     started = time.monotonic()
     count = 0
     with progress(plan.table_name, "images", rows.num_rows) as advance:
@@ -86,7 +87,7 @@ def run_bottleneck(
     seconds = time.monotonic() - started
     logger.info("%s: %d rows in %.1f s", plan.table_name, count, seconds)
     job = {"rows": rows.num_rows, "rows_done": count, "seconds": round(seconds, 3)}
-    return finish_table(out, plan, staged, job)
+    return finish_table(out, plan, staged, job, merge_on_ray)
 
 
 def _compute_missing(

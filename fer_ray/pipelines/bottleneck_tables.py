@@ -4,23 +4,28 @@ Nothing is replaced before the new table is finished, so an error or a stop lose
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fer_ray.evaluation.trial_store import read_fit_settings
 from fer_ray.networks.bottleneck_plan import BottleneckPlan
 from fer_ray.settings.feature_sets import UNION, base_of
-from fer_ray.storage.files import read_json, remove, replace_folder, write_json
+from fer_ray.storage.files import read_json, remove, write_json
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import ROWS_PER_FILE, StagedRows
+from fer_ray.storage.staging import ROWS_PER_FILE, Merge, StagedRows, remove_superseded
 from fer_ray.vocabulary import SCHEMA_VERSION, Origin
 
 FILE_BYTES = 268_435_456  # of a finished file's features
 
 
 def finish_table(
-    out: Path, plan: BottleneckPlan, staged: StagedRows, job: dict[str, Any]
+    out: Path,
+    plan: BottleneckPlan,
+    staged: StagedRows,
+    job: dict[str, Any],
+    run_merges: Callable[[list[Merge]], None],
 ) -> dict[str, Any]:
     """Join the blocks into the table, and write its record, which marks it as finished.
 
@@ -29,22 +34,23 @@ def finish_table(
         plan: What was computed.
         staged: All blocks of the table.
         job: Figures of the job for the record: rows and seconds.
+        run_merges: Writes the files of a table that has several.
 
     Returns:
         The record.
     """
     run, name = RunFolder(out), plan.table_name
-    run.bottleneck.mkdir(exist_ok=True)
     bytes_per_row = 4 * plan.spec.n_features(plan.maps)
     rows_per_file = min(ROWS_PER_FILE, max(1, FILE_BYTES // bytes_per_row))
-    new = run.bottleneck / f".{name}.made"
-    staged.assemble(new, plan.schema, rows_per_file)
+    table = run.bottleneck_table(name)
+    staged.require_all(job["rows"])
+    files = staged.assemble(table, plan.schema, rows_per_file, run_merges)
     previous = read_json(run.bottleneck_record(name))
     if previous is not None and previous["key"] != plan.key:
         _remove_experiments(out, plan)
     remove(run.bottleneck_record(name))
-    replace_folder(new, run.bottleneck_table(name))
-    record = {**_describe(plan), **job}
+    remove_superseded(table, files)
+    record = {**_describe(plan), **job, "files": files}
     write_json(record, run.bottleneck_record(name))
     staged.remove()
     for path in (run.previous_record(name), run.previous_table(name)):

@@ -1,6 +1,5 @@
 """Comparison of two runs, image by image."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +9,13 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from pyarrow import dataset
 
 from fer_ray.errors import UserError
 from fer_ray.storage.delta_store import Store
-from fer_ray.storage.parquet import require_plain
+from fer_ray.storage.files import read_json
+from fer_ray.storage.parquet import read_batches, read_schema, require_plain, table_files
+from fer_ray.storage.paths import to_path
+from fer_ray.storage.run_folder import RunFolder
 
 EXAMPLES = 5
 IMAGES = ("path", "sha256", "recipe", "status", "subject", "emotion")
@@ -125,10 +126,9 @@ def _insert(
 
 
 def _open_run(run: str) -> RunTables:
-    if Path(run, "frames").is_dir():
-        recipe, frames = _open_frames(run)
-        read = partial(_read_frames, frames, recipe)
-        return RunTables(read, read, _feature_columns(frames.schema.names))
+    if (frames := _frames_of(run)) is not None:
+        read = partial(_read_frames, frames)
+        return RunTables(read, read, _feature_columns(frames.names))
     match = _STORE_AT_SWEEP.fullmatch(run)
     uri, sweep = match.groups() if match else (run, None)
     store = Store(uri)
@@ -161,25 +161,45 @@ def _table_versions(store: Store, sweep: str) -> dict[str, int]:
     return {name: table["version"] for name, table in tables[sweep].items() if "version" in table}
 
 
-def _open_frames(run: str) -> tuple[str, dataset.Dataset]:
-    """The fingerprint and the frames of a run folder."""
+@dataclass(frozen=True)
+class Frames:
+    """The frames of a run folder.
+
+    Attributes:
+        files: Its Parquet files.
+        names: Its columns.
+        recipe: Fingerprint of the settings.
+    """
+
+    files: list[Path]
+    names: list[str]
+    recipe: str
+
+
+def _frames_of(run: str) -> Frames | None:
+    """The frames of a run folder; None for anything else, such as a store."""
     try:
-        record = json.loads(Path(run, "extract.json").read_text(encoding="utf-8"))
-        frames = dataset.dataset(f"{run}/frames", format="parquet")
-        fingerprint = str(record["fingerprint"])
-    except (OSError, ValueError, KeyError):
+        folder = RunFolder(to_path(run))
+    except UserError:  # a URI with options, which only stores accept
+        return None
+    files = table_files(folder.frames)
+    if not files:
+        return None
+    record = read_json(folder.extract_record)
+    if record is None or "fingerprint" not in record:
         raise UserError(
             f"{run} has no finished frames. Run `fer-ray extract --data TREE --out {run}` first."
-        ) from None
-    require_plain(frames.schema, f"{run}/frames")
-    return fingerprint, frames
+        )
+    schema = read_schema(files[0])
+    require_plain(schema, str(folder.frames))
+    return Frames(files, schema.names, str(record["fingerprint"]))
 
 
-def _read_frames(frames: dataset.Dataset, recipe: str, columns: list[str]) -> Batches:
-    present = [name for name in columns if name in frames.schema.names]
-    for batch in frames.scanner(columns=present).to_batches():
+def _read_frames(frames: Frames, columns: list[str]) -> Batches:
+    present = [name for name in columns if name in frames.names]
+    for batch in (batch for file in frames.files for batch in read_batches(file, present)):
         size = batch.num_rows
-        batch = batch.append_column("recipe", pa.array([recipe] * size, pa.string()))
+        batch = batch.append_column("recipe", pa.array([frames.recipe] * size, pa.string()))
         if "face_index" in columns:
             batch = batch.append_column("face_index", pa.array([0] * size, pa.int16()))
         yield batch

@@ -1,7 +1,7 @@
 """`--export-crops`: face crops in one folder per emotion, for people and other tools."""
 
 import os
-import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import cv2
 from fer_ray.errors import UserError
 from fer_ray.faces.crops import recrop
 from fer_ray.settings.extraction import Decode
-from fer_ray.storage.files import replace_folder
+from fer_ray.storage.files import write_folder
 from fer_ray.storage.parquet import read_table
+from fer_ray.storage.paths import is_object
 from fer_ray.vocabulary import EMOTIONS
 
 MARKER = ".fer-ray-crops"  # file in an exported folder, which a later export may then replace
@@ -40,25 +41,24 @@ def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px
     require_target(target)
     columns = ["image_id", "path", "sha256", "emotion", "box_xywh"]
     rows = read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
-    new = target.with_name(f".{target.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    for row in rows:
-        file = new / _folder_of(row, frames) / crop_name(row["image_id"])
-        try:
-            crop = recrop(row, root, decode, size_px)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
-        except ValueError as problem:
-            raise UserError(
-                f"Cannot export the crop of {row['image_id']}: {root / row['path']} differs from "
-                f"the extracted image ({problem}). Restore it, or extract again."
-            ) from None
-        except OSError as problem:
-            raise UserError(f"Cannot export the crop of {row['image_id']}: {problem}") from None
-    new.mkdir(parents=True, exist_ok=True)  # if there are no crops
-    (new / MARKER).touch()
-    replace_folder(new, target)
+    names = [f"{_folder_of(row, frames)}/{crop_name(row['image_id'])}" for row in rows]
+    crops = (_crop(row, root, decode, size_px) for row in rows)
+    try:
+        write_folder(chain(zip(names, crops, strict=True), [(MARKER, b"")]), target)
+    except OSError as problem:
+        raise UserError(f"Cannot export crops to {target}: {problem}") from None
     return len(rows)
+
+
+def _crop(row: dict[str, Any], root: Path, decode: Decode, size_px: int) -> bytes:
+    """A crop as PNG."""
+    try:
+        return cv2.imencode(".png", recrop(row, root, decode, size_px))[1].tobytes()
+    except ValueError as problem:
+        raise UserError(
+            f"Cannot export the crop of {row['image_id']}: {root / row['path']} differs from the "
+            f"extracted image ({problem}). Restore it, or extract again."
+        ) from None
 
 
 def _folder_of(row: dict[str, Any], frames: Path) -> str:
@@ -79,6 +79,8 @@ def require_target(target: Path) -> None:
     """
     if target.exists() and not _may_replace(target):
         raise UserError(f"{target} contains files other than exported crops. Pass another folder.")
+    if is_object(target):
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

@@ -19,6 +19,7 @@ from fer_ray.execution.chain import (
     runs_in_process,
 )
 from fer_ray.execution.guard import stop_ahead
+from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.features.image_steps import ExtractImage
@@ -29,7 +30,7 @@ from fer_ray.settings.root import Execution
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import StagedRows, remove_superseded
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def extract(
     if plan.finished is not None:
         return plan.finished
     run, schema, started = RunFolder(out), extraction_schema(plan.settings), time.monotonic()
-    staged = StagedRows(RunFolder(out.resolve()).frames_partial / plan.staging_key)
+    staged = StagedRows(run.frames_partial / plan.staging_key)
     if plan.reuses_rows:
         reuse_rows(plan.listing, run, staged, schema)
         remove(run.extract_record)
@@ -65,10 +66,11 @@ def extract(
         remove(path)
     count = extract_missing(plan, extraction_task(plan, staged), execution, advance)
     seconds = time.monotonic() - started
-    staged.assemble(run.frames, schema)
+    files = staged.assemble(run.frames, schema, run=merge_on_ray)
+    remove_superseded(run.frames, files)
     write_table(plan.listing.files(), run.frames_files)
     images = read_table(run.frames, columns=RECORD_COLUMNS)
-    record = build_record(plan, images, seconds, count)
+    record = {**build_record(plan, images, seconds, count), "files": files}
     write_json(record, run.extract_record)
     staged.remove()
     logger.info("extracted %d images in %.1f s", count, seconds)
@@ -131,6 +133,7 @@ def extract_missing(
     require_shared(staged.folder, root, *sources)
     for images in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):
         advance(images)
+    staged.require_all(table.num_rows)
     return left
 
 

@@ -60,7 +60,7 @@ def run_heads(
     if finished is not None:
         return {**finished, "already_finished": True}
     started = time.monotonic()
-    trials = HeadTrials(experiment, ready.samples, augmented.features, out.resolve())
+    trials = HeadTrials(experiment, ready.samples, augmented.features, out)
     missing = TrialStore(out, experiment).missing
     count = len(missing())
     run_missing(trials, missing, out, execution, progress, "heads", "trials")

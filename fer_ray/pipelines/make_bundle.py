@@ -44,7 +44,7 @@ from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.feature_sets import backbones_of
 from fer_ray.storage.environment import library_versions
-from fer_ray.storage.files import remove, replace_folder, write_json
+from fer_ray.storage.files import format_json, write_folder
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
 
@@ -229,19 +229,12 @@ def _training(record: dict[str, Any], fitted: FittedModel) -> Training:
 
 
 def _write(manifest: Manifest, files: dict[str, bytes], target: Path) -> None:
-    """Write all files into a new folder next to `target`, then rename it."""
+    """Write all files, the manifest last."""
     files = {**files, CARD: model_card(manifest).encode()}
     digests = {name: sha256_of(content) for name, content in sorted(files.items())}
-    target = target.resolve()
-    new = target.with_name(f".{target.name}.new")
-    remove(new)
+    complete = manifest.model_copy(update={"files": digests}).model_dump(mode="json")
     try:
-        new.mkdir(parents=True)
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        complete = manifest.model_copy(update={"files": digests}).model_dump(mode="json")
-        write_json(complete, new / MANIFEST)
-        replace_folder(new, target)
+        write_folder([*files.items(), (MANIFEST, format_json(complete))], target)
     except OSError as problem:
         raise UserError(
             f"Cannot write the bundle {target}: {problem.strerror}. Pass another --to."

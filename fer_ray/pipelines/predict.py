@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.execution.chain import ExtractBlock
+from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.progress import Progress
 from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.features.image_steps import ExtractImage
@@ -29,7 +30,7 @@ from fer_ray.settings.sweeping import Faces
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table
 from fer_ray.storage.run_folder import PredictionFolder
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import StagedRows, remove_superseded
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +56,15 @@ def predict(
     folder = PredictionFolder(out)
     for path in (folder.record, folder.report, folder.sheet):
         remove(path)
-    partial = PredictionFolder(out.resolve()).predictions_partial
-    staged = StagedRows(partial / extraction.staging_key)
+    staged = StagedRows(folder.predictions_partial / extraction.staging_key)
     schema = predicted_images_schema(bundle.labels)
     started = time.monotonic()
     task = _prediction_task(plan, staged, schema)
-    sources = (bundle.folder.resolve(),)
-    count = extract_missing(extraction, task, execution, advance, sources)
+    count = extract_missing(extraction, task, execution, advance, (bundle.folder,))
     seconds = time.monotonic() - started
-    staged.assemble(folder.predictions, schema)
-    record = _build_record(plan, folder.predictions, seconds, count)
+    files = staged.assemble(folder.predictions, schema, run=merge_on_ray)
+    remove_superseded(folder.predictions, files)
+    record = {**_build_record(plan, folder.predictions, seconds, count), "files": files}
     write_json(record, folder.record)
     staged.remove()
     logger.info("predicted %d images in %.1f s", count, seconds)
@@ -134,7 +134,7 @@ def run_predict(
     execution: Execution,
     progress: Progress,
     layout: Layout = "auto",
-    landmark_model: Path | None = None,
+    landmark_model: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
     fresh: bool = False,

@@ -16,7 +16,7 @@ from fer_ray.settings.sweeping import Faces
 from fer_ray.sources.datasets.listing import require_output_outside
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import count_rows
+from fer_ray.storage.parquet import rows_by_file
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder
 
 
@@ -43,7 +43,7 @@ def plan_prediction(
     images: list[Path],
     out: Path,
     layout: Layout = "auto",
-    landmark_model: Path | None = None,
+    landmark_model: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
     fresh: bool = False,
@@ -109,5 +109,6 @@ def _compare_with_finished(plan: PredictionPlan, out: Path, fresh: bool) -> Extr
             f"{out} has other predictions: {'; '.join(changes)}.\n"
             "Pass another --out to preserve them, or --fresh to replace them."
         )
-    is_complete = count_rows(PredictionFolder(out).predictions) == finished["rows"]
-    return extraction if is_complete else replace(extraction, finished=None)
+    if rows_by_file(PredictionFolder(out).predictions) == finished.get("files"):
+        return extraction
+    return replace(extraction, finished=None)

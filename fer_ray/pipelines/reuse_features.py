@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from fer_ray.features.bottleneck_features import read_records
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, feature_rows
 from fer_ray.pipelines.reuse_rows import match_rows
-from fer_ray.storage.files import read_json, remove
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.files import move, read_json, remove
+from fer_ray.storage.parquet import read_table, table_files
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
 
@@ -29,8 +29,8 @@ def set_features_aside(run: RunFolder) -> None:
         remove(run.previous_record(name))
         remove(run.previous_table(name))
         if run.bottleneck_table(name).is_dir():
-            run.bottleneck_table(name).rename(run.previous_table(name))
-            run.bottleneck_record(name).rename(run.previous_record(name))
+            move(run.bottleneck_table(name), run.previous_table(name))
+            move(run.bottleneck_record(name), run.previous_record(name))
 
 
 def reuse_features(run: RunFolder, plan: BottleneckPlan, rows: pa.Table, staged: StagedRows) -> int:
@@ -62,7 +62,7 @@ def reuse_features(run: RunFolder, plan: BottleneckPlan, rows: pa.Table, staged:
 
 
 def _known_rows(run: RunFolder, plan: BottleneckPlan) -> Iterator[pa.Table]:
-    for file in sorted(run.previous_table(plan.table_name).glob("*.parquet")):
+    for file in table_files(run.previous_table(plan.table_name)):
         rows = read_table(file, columns=["image_id", "sha256", "draw", "features"])
         yield rows.append_column(KEY, _keys(rows))
 

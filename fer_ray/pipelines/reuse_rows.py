@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fer_ray.schemas import LISTING_FIELDS
 from fer_ray.sources.datasets.listing import Listing
 from fer_ray.storage.environment import available_cpus
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.parquet import read_table, table_files
+from fer_ray.storage.paths import is_object
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows
 from fer_ray.vocabulary import ERROR_STATUSES
@@ -74,7 +75,7 @@ def match_rows(
 def _described_rows(run: RunFolder, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of the frames, file by file, without those that could not be processed."""
     failed = pa.array([status.value for status in ERROR_STATUSES])
-    for file in sorted(run.frames.glob("*.parquet")):
+    for file in table_files(run.frames):
         rows = read_table(file, columns=columns)
         yield rows.filter(pc.invert(pc.is_in(rows["status"], failed)))
 
@@ -113,6 +114,8 @@ def _file_keys(files: pa.Table) -> list[tuple[str, int, int]]:
 def _sha256_of_file(file: Path) -> str | None:
     """Hex SHA-256 of a file; None if it cannot be read, which its extraction then reports."""
     try:
+        if is_object(file):
+            return hashlib.sha256(file.read_bytes()).hexdigest()
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:

@@ -17,6 +17,7 @@ from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
+from fer_ray.storage.paths import to_path
 from fer_ray.storage.run_folder import RunFolder, frames_record
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
         raise UserError(f"{out} has no trials: run `fer-ray trials --out {out}` first.")
     from fer_ray.report.run_page import write_report
 
-    root = source if source is not None else Path(record["data"]["root"])
+    root = source if source is not None else to_path(record["data"]["root"])
     return write_report(out, root if root.is_dir() else None, show_faces)
 
 

@@ -38,7 +38,7 @@ def find_unavailable_weights(settings: Settings) -> dict[str, str]:
             unavailable[name] = str(problem)
         else:
             if weights.origin == Origin.UNTRAINED:
-                unavailable[name] = f"{weights.file} contains weights that were never trained."
+                unavailable[name] = f"{weights.source} contains weights that were never trained."
     return unavailable
 
 

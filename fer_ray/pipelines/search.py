@@ -52,7 +52,7 @@ def run_search(
         return finished
     started = time.monotonic()
     by_set = read_feature_sets(out, feature_sets, splitting)
-    search = NestedSearch(experiment, by_set, out.resolve())
+    search = NestedSearch(experiment, by_set, out)
     workers = run_missing(search, search.missing, out, execution, progress, "search", "items")
     search.assemble()
     record = {

@@ -45,7 +45,7 @@ def run_head_search(
     if finished is not None:
         return {**finished, "already_finished": True}
     started = time.monotonic()
-    selection = HeadSelection(experiment, ready.samples, augmented.features, out.resolve())
+    selection = HeadSelection(experiment, ready.samples, augmented.features, out)
     searches = [selection.trial_search(trial) for trial in selection.missing()]
     count = sum(_compare_configurations(search, execution, progress) for search in searches)
     run_missing(selection, selection.missing, out, execution, progress, "finalists", "trials")

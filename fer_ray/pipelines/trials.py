@@ -101,7 +101,7 @@ def run_trials(
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
     started = time.monotonic()
     copies = _augmented_copies(out, ready, settings)
-    trials = SvmTrials(experiments, ready.samples, copies, out.resolve())
+    trials = SvmTrials(experiments, ready.samples, copies, out)
     count = len(trials.missing())
     if count:  # loads scikit-learn, which a finished run does not need
         importlib.import_module("fer_ray.models.svm")

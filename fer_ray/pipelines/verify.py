@@ -31,7 +31,7 @@ def verify_store(
     sample: int,
     seed: int,
     source: str | None = None,
-    landmark_model: Path | None = None,
+    landmark_model: str | None = None,
     model: Path | None = None,
     weights: WeightOverrides = (),
 ) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _compare_images(
 
 
 def _describer_of(
-    manifest: Row, landmark_model: Path | None, model: Path | None, weights: WeightOverrides
+    manifest: Row, landmark_model: str | None, model: Path | None, weights: WeightOverrides
 ) -> Describer:
     """The describer with a sweep's settings, and the models and libraries of this machine."""
     content = manifest["recipe_content"]

@@ -31,6 +31,7 @@ from fer_ray.report.text.transfer_wording import (
     sentence,
 )
 from fer_ray.storage.parquet import read_table
+from fer_ray.storage.paths import to_path
 from fer_ray.storage.run_folder import PredictionFolder
 from fer_ray.vocabulary import EMOTIONS
 
@@ -51,7 +52,7 @@ def write_prediction_report(
     """
     transfer = _read_transfer(out, record, trained_on)
     run = transfer.run
-    root = Path(run.data["root"])
+    root = to_path(run.data["root"])
     faces = FaceSource(
         root if root.is_dir() else None, show_faces or run.synthetic, run.crop_size_px
     )

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from markupsafe import Markup
 
 from fer_ray.report.figures.themed_picture import Picture
 from fer_ray.report.theme import DARK, LIGHT
-from fer_ray.storage.files import replace_folder
+from fer_ray.storage.files import write_folder
 
+PAGE = "index.html"
 # Allows data: images and the one style sheet with this hash.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
@@ -42,8 +42,6 @@ def render(template: str, context: dict[str, Any]) -> str:
 def write_report_folder(out: Path, page: str, pictures: Sequence[Picture]) -> Path:
     """Write a page and its figures as `out/report`, replacing an earlier report.
 
-    The folder is complete before it takes its name, so no reader sees half a report.
-
     Args:
         out: The folder to contain the report.
         page: The HTML of the page.
@@ -52,12 +50,8 @@ def write_report_folder(out: Path, page: str, pictures: Sequence[Picture]) -> Pa
     Returns:
         The path of the page.
     """
-    partial, final = out / "report.partial", out / "report"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for picture in pictures:
-        (partial / f"{picture.name}.png").write_bytes(picture.light)
-    (partial / "index.html").write_text(page, encoding="utf-8")
-    replace_folder(partial, final)
-    logger.info("report: %s, %d figures", final / "index.html", len(pictures))
-    return final / "index.html"
+    folder = out / "report"
+    files = [(f"{picture.name}.png", picture.light) for picture in pictures]
+    write_folder([*files, (PAGE, page.encode())], folder)
+    logger.info("report: %s, %d figures", folder / PAGE, len(pictures))
+    return folder / PAGE

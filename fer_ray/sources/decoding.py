@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fer_ray.errors import StoreLostError
 from fer_ray.settings.extraction import Decode
+from fer_ray.storage.object_path import ObjectPath
 from fer_ray.vocabulary import Status
 
 Gray = NDArray[np.uint8]
@@ -82,13 +84,14 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
     Raises:
         OSError: The storage failed. A bad file never raises.
     """
+    if isinstance(path, ObjectPath):
+        return _decode_object(path, limits)
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
             return Decoded(None, Status.UNREADABLE, NOT_A_FILE)
         if info.st_size > limits.max_bytes:
-            reason = f"{info.st_size} bytes; decode.max_bytes is {limits.max_bytes}"
-            return Decoded(None, Status.TOO_LARGE, reason)
+            return _too_many_bytes(info.st_size, limits)
         content = path.read_bytes()
     except OSError as problem:
         if problem.errno in STORAGE_ERRNOS:
@@ -97,6 +100,21 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
     except ValueError as problem:  # a path with a null character
         return Decoded(None, Status.UNREADABLE, str(problem))
     return decode_bytes(content, limits)
+
+
+def _decode_object(path: ObjectPath, limits: Decode) -> Decoded:
+    try:
+        size, content = path.read_up_to(limits.max_bytes)
+    except OSError as problem:
+        return Decoded(None, Status.UNREADABLE, problem.strerror)
+    except StoreLostError as problem:  # of this object alone, if the store answers otherwise
+        return Decoded(None, Status.UNREADABLE, str(problem).splitlines()[0])
+    return _too_many_bytes(size, limits) if content is None else decode_bytes(content, limits)
+
+
+def _too_many_bytes(size: int, limits: Decode) -> Decoded:
+    reason = f"{size} bytes; decode.max_bytes is {limits.max_bytes}"
+    return Decoded(None, Status.TOO_LARGE, reason)
 
 
 def decode_bytes(content: bytes, limits: Decode) -> Decoded:

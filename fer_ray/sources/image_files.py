@@ -2,10 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from fer_ray.errors import UserError
+from fer_ray.errors import SourceLostError, StoreLostError, UserError
 from fer_ray.sources.quality import Quality
+from fer_ray.storage.object_listing import ObjectEntry
+from fer_ray.storage.object_path import ObjectPath
+
+FileEntry = os.DirEntry[str] | ObjectEntry
 
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm")
@@ -55,12 +60,14 @@ def is_listable(name: str, folder: str, quality: Quality) -> bool:
     return False
 
 
-def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
+def scan_folder(folder: Path) -> list[FileEntry]:
     """All entries of `folder`, sorted by name.
 
     Raises:
         UserError: The folder cannot be listed.
     """
+    if isinstance(folder, ObjectPath):
+        return [*folder.scan()]
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -71,9 +78,31 @@ def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
         ) from None
 
 
-def folders_and_files(
-    folder: Path, quality: Quality
-) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+def require_available(root: Path) -> None:
+    """Check that the store of a source answers, so that an error concerns a single image.
+
+    Raises:
+        SourceLostError: It does not, or the source is gone.
+    """
+    with source_lost_on_error():
+        if not root.is_dir():
+            raise SourceLostError(f"{root} does not exist any more.")
+
+
+@contextmanager
+def source_lost_on_error() -> Iterator[None]:
+    """Raise errors of an object store as those of a source.
+
+    Raises:
+        SourceLostError: The store refuses a request, or does not answer.
+    """
+    try:
+        yield
+    except StoreLostError as problem:
+        raise SourceLostError(str(problem)) from None
+
+
+def folders_and_files(folder: Path, quality: Quality) -> tuple[list[FileEntry], list[FileEntry]]:
     """The folders and the files directly in `folder`, each sorted by name.
 
     Junk and undecodable names are left out and counted in `quality`.
@@ -81,12 +110,16 @@ def folders_and_files(
     Raises:
         UserError: The folder cannot be listed. Skipping it would drop its images silently.
     """
-    folders: list[os.DirEntry[str]] = []
-    files: list[os.DirEntry[str]] = []
+    folders: list[FileEntry] = []
+    files: list[FileEntry] = []
     for entry in scan_folder(folder):
         if is_listable(entry.name, f"{folder.name}/", quality):
             (folders if entry.is_dir() else files).append(entry)
     return folders, files
+
+
+def _real_path(folder: Path) -> str:
+    return str(folder) if isinstance(folder, ObjectPath) else os.path.realpath(folder)
 
 
 def image_paths(root: Path, quality: Quality) -> Iterator[str]:
@@ -97,7 +130,7 @@ def image_paths(root: Path, quality: Quality) -> Iterator[str]:
     Raises:
         UserError: A folder cannot be listed.
     """
-    pending = [("", frozenset((os.path.realpath(root),)))]
+    pending = [("", frozenset((_real_path(root),)))]
     while pending:
         relative, ancestors = pending.pop()
         folders, files = folders_and_files(root / relative, quality)
@@ -107,6 +140,6 @@ def image_paths(root: Path, quality: Quality) -> Iterator[str]:
             else:
                 quality.note("not_an_image", f"{relative}{file.name}")
         for folder in reversed(folders):
-            real = os.path.realpath(folder.path)
+            real = _real_path(root / relative / folder.name)
             if real not in ancestors:
                 pending.append((f"{relative}{folder.name}/", ancestors | {real}))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fer_ray.errors import UserError
 from fer_ray.sources.quality import Quality
+from fer_ray.storage.paths import is_object
 from fer_ray.vocabulary import EMOTIONS
 
 LABELS_FILE = "labels.csv"
@@ -87,7 +88,8 @@ def read_label_file(file: Path, quality: Quality, require_labels: bool = True) -
         content = file.read_bytes()
     except OSError as problem:
         raise _unreadable(str(file), problem) from None
-    return parse_label_file(content, str(file), quality, require_labels, file.parent)
+    folder = None if is_object(file) else file.parent
+    return parse_label_file(content, str(file), quality, require_labels, folder)
 
 
 def parse_label_file(

@@ -17,13 +17,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from fer_ray.storage.archive import Archive
+from fer_ray.storage.paths import without_credentials
 from fer_ray.storage.snapshot import Snapshot, TableName
-from fer_ray.storage.uris import (
-    require_store_uri,
-    resolve_filesystem,
-    store_lost_on_error,
-    without_credentials,
-)
+from fer_ray.storage.uris import require_store_uri, resolve_filesystem, store_lost_on_error
 
 # Commits carry this application ID and a version. Of two concurrent commits with the same version,
 # Delta Lake rejects the later one.

@@ -1,11 +1,15 @@
 """Download of published model files into a cache that all processes of a node share."""
 
+import errno
 import fcntl
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
 from fer_ray.errors import UserError
+from fer_ray.storage.files import write_bytes
+from fer_ray.storage.object_path import ObjectPath
 
 TIMEOUT_S = 30  # without receiving a byte
 RETRIES = 2  # after one and after two more seconds
@@ -75,6 +79,26 @@ def _unreachable(name: str, url: str, reason: str) -> UnreachableError:
         f"Cannot download {name} ({reason}). Download\n  {url}\non a machine that can reach it, "
         "and pass the file."
     )
+
+
+def local_copy(file: Path) -> Path:
+    """A file on this node with the content of `file`, downloaded once per version of an object.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    if not isinstance(file, ObjectPath):
+        if not file.is_file():
+            raise FileNotFoundError(errno.ENOENT, "No such file", str(file))
+        return file.resolve()
+    info = file.stat()
+    version = f"{file} {info.st_size} {info.st_mtime_ns}"
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fer_ray"
+    copy = folder / hashlib.sha256(version.encode()).hexdigest()[:32] / file.name
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file.read_bytes(), copy)
+    return copy
 
 
 def has_hash(file: Path, known_hash: str) -> bool:

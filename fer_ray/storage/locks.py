@@ -1,46 +1,50 @@
 """The lock of a run folder, and messages about a folder that can no longer be used."""
 
+import errno
 import fcntl
+import json
+import logging
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_ray.errors import UserError
-from fer_ray.storage.run_folder import LOCK
+from fer_ray.storage.files import read_json
+from fer_ray.storage.leases import Lease, describe_holder, describe_process
+from fer_ray.storage.paths import is_object
+from fer_ray.storage.run_folder import LEASE, LOCK
 
 _PROBE_BYTES = 4_194_304  # about the size of a block or a figure
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN)  # other errors mean that the disk has no file locks
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Create `folder` and lock it, so that only one job at a time writes into it.
 
-    The operating system releases the lock when the process ends, even if it is killed.
+    On a disk, the operating system releases the lock when the process ends, even if it is killed.
+    In an object store, and on a disk without file locks, the lock is a lease that expires.
 
     Raises:
-        UserError: The folder cannot be written, another job has the lock, or the job fails and
-            the disk is full or a table is damaged.
+        UserError: The folder cannot be written, another job has the lock, the lock was lost, or
+            the job fails and the disk is full or a table is damaged.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {folder}: {error.strerror}. Pass another folder."
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"Another fer-ray job is writing into {folder}. Wait for it to finish, or pass "
-                "another --out."
-            ) from None
+    with ExitStack() as stack:
+        if is_object(folder):
+            stack.enter_context(_leased(folder))
+        else:
+            _lock_on_disk(folder, stack)
         try:
             yield
         except UserError:
@@ -51,12 +55,80 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise
 
 
+def _lock_on_disk(folder: Path, stack: ExitStack) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context((folder / LOCK).open("a+", encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {folder}: {error.strerror}. Pass another folder."
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            raise _held(folder, read_json(folder / LOCK) or {}) from None
+        stack.enter_context(_leased(folder))
+        return
+    lock.truncate(0)
+    lock.write(json.dumps(describe_process()))
+    lock.flush()
+
+
+@contextmanager
+def _leased(folder: Path) -> Iterator[None]:
+    with _interruptible(_lost_message(folder)) as interrupt:
+        lease = Lease(folder / LEASE, partial(_held, folder), interrupt)
+        lease.acquire()
+        try:
+            yield
+        finally:
+            lease.release()
+
+
+@contextmanager
+def _interruptible(message: str) -> Iterator[Callable[[], None]]:
+    """Yield a function that raises a UserError in this thread, if it is the main one.
+
+    Another thread cannot be interrupted; the message is then only logged.
+    """
+    thread = threading.main_thread()
+    if threading.current_thread() is not thread:
+        yield partial(logger.error, message)
+        return
+
+    def stop(*_: object) -> None:
+        raise UserError(message)
+
+    previous = signal.signal(signal.SIGUSR2, stop)  # SIGINT may be ignored in the background
+    try:
+        yield partial(signal.pthread_kill, thread.ident or 0, signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+
+
+def _lost_message(folder: Path) -> str:
+    return (
+        f"Another fer-ray job has taken over {folder}, because this one did not renew its lock in "
+        "time. Finished work is stored. Rerun the same command when the other job has ended."
+    )
+
+
+def _held(folder: Path, record: dict[str, Any]) -> UserError:
+    return UserError(
+        f"Another fer-ray job is writing into {folder}{describe_holder(record)}. Wait for it to "
+        "finish, or pass another --out."
+    )
+
+
 def _require_writable(folder: Path) -> None:
-    """Write a probe file into `folder`.
+    """Write a probe file into `folder`; object stores report their errors themselves.
 
     Raises:
         UserError: It cannot be written.
     """
+    if is_object(folder):
+        return
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(_PROBE_BYTES))
@@ -78,7 +150,8 @@ def _require_readable(folder: Path) -> None:
     damaged = []
     for file in sorted(folder.rglob("*.parquet")):
         try:
-            pq.read_metadata(file)
+            with file.open("rb") as content:
+                pq.read_metadata(content)
         except (OSError, pa.ArrowException):
             damaged.append(str(file))
     if damaged:

@@ -5,7 +5,10 @@ file from an untrusted source could run code. fer_ray never writes such columns,
 that has one by its schema.
 """
 
+import errno
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,27 +17,69 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_ray.errors import UserError
-from fer_ray.storage.files import publish_file, temporary_path
+from fer_ray.storage.files import written_atomically
+from fer_ray.storage.object_path import ObjectPath
 from fer_ray.vocabulary import SCHEMA_VERSION
 
+SUFFIX = ".parquet"
+READ_AT_ONCE = 8_388_608  # bytes; of a larger object, only the necessary ranges are requested
 TABLE_METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
 
 
-def read_table(source: Path | BytesIO, **options: Any) -> pa.Table:
+def read_table(source: Path | Sequence[Path] | BytesIO, **options: Any) -> pa.Table:
     """Read a table whose columns have Arrow's own types.
 
     Args:
-        source: A Parquet file, or a folder of them.
+        source: A Parquet file, several, or a folder of them.
         options: Of `pyarrow.parquet.read_table`, such as `columns`.
 
     Returns:
-        The rows, in the order of the file names.
+        The rows, in the order of the files; those of a folder are sorted by name.
 
     Raises:
+        FileNotFoundError: A file does not exist, or the folder contains none.
         UserError: A column has an extension type.
     """
+    if isinstance(source, BytesIO):
+        return _read_plain(source, "A table", options)
+    files = table_files(source)
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "No table", str(source))
+    return pa.concat_tables(_read_file(file, options) for file in files)
+
+
+def table_files(source: Path | Sequence[Path]) -> list[Path]:
+    """The Parquet files of a folder, sorted by name, or the given ones."""
+    if not isinstance(source, Path):
+        return [*source]
+    return [source] if source.suffix == SUFFIX else sorted(source.glob(f"*{SUFFIX}"))
+
+
+def read_schema(file: Path) -> pa.Schema:
+    """Read the schema of a Parquet file, with its metadata."""
+    with file.open("rb") as content:
+        return pq.read_schema(content)
+
+
+def read_batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a Parquet file, one row group at a time."""
+    with file.open("rb") as content:
+        yield from pq.ParquetFile(content).iter_batches(columns=columns)
+
+
+def _read_file(file: Path, options: dict[str, Any]) -> pa.Table:
+    if not isinstance(file, ObjectPath):
+        return _read_plain(file, str(file), options)
+    _, content = file.read_up_to(READ_AT_ONCE)
+    if content is not None:
+        return _read_plain(BytesIO(content), str(file), options)
+    with file.open("rb") as ranges:
+        return _read_plain(ranges, str(file), options)
+
+
+def _read_plain(source: Any, name: str, options: dict[str, Any]) -> pa.Table:
     table = pq.read_table(source, **options)
-    require_plain(table.schema, str(source) if isinstance(source, Path) else "A table")
+    require_plain(table.schema, name)
     return table
 
 
@@ -60,10 +105,28 @@ def _is_foreign(data_type: pa.DataType) -> bool:
 
 def write_table(table: pa.Table, file: Path) -> None:
     """Write a Parquet file atomically, with the schema version in its metadata."""
-    temporary = temporary_path(file)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **TABLE_METADATA})
-    pq.write_table(table, temporary, compression="zstd")
-    publish_file(temporary, file)
+    with parquet_writer(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+@contextmanager
+def parquet_writer(file: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file in row groups; it appears at the end of the block.
+
+    An object is written from memory, since object stores have no partial files.
+    """
+    if isinstance(file, ObjectPath):
+        buffer = pa.BufferOutputStream()
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            yield writer
+        file.write_bytes(buffer.getvalue())
+        return
+    with (
+        written_atomically(file) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def count_values(column: pa.ChunkedArray) -> Counter[str]:
@@ -72,9 +135,29 @@ def count_values(column: pa.ChunkedArray) -> Counter[str]:
     return Counter({pair["values"]: pair["counts"] for pair in pairs})
 
 
-def count_rows(folder: Path) -> int | None:
-    """Count the rows of a table from its files' footers; None if a file is damaged."""
-    try:
-        return sum(int(pq.read_metadata(file).num_rows) for file in folder.glob("*.parquet"))
-    except (OSError, pa.ArrowException):
-        return None
+def is_complete(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether a table has all files that its record names, with all their rows.
+
+    Args:
+        folder: Folder of the table.
+        record: Record of a job that wrote it: `files` has the rows of each file by its name.
+    """
+    files: dict[str, int] = record.get("files", {})
+    return bool(files) and files.items() <= rows_by_file(folder).items()
+
+
+def rows_by_file(folder: Path) -> dict[str, int | None]:
+    """The number of rows of each file of a table, by its name; None for a damaged file."""
+    counts: dict[str, int | None] = {}
+    for file in table_files(folder):
+        try:
+            counts[file.name] = count_rows(file)
+        except (OSError, pa.ArrowException):
+            counts[file.name] = None
+    return counts
+
+
+def count_rows(file: Path) -> int:
+    """The number of rows in a file's footer."""
+    with file.open("rb") as content:
+        return int(pq.read_metadata(content).num_rows)

@@ -7,7 +7,8 @@ from typing import Any
 from fer_ray.errors import UserError
 from fer_ray.storage.files import read_json
 
-LOCK = ".lock"
+LOCK = ".lock"  # locked by the operating system, on a disk
+LEASE = ".lease"  # of an object store, or of a disk without file locks
 
 
 class RunFolder:
@@ -173,10 +174,10 @@ def extraction_record(out: Path) -> dict[str, Any] | None:
 
 def finished_extraction(out: Path) -> dict[str, Any] | None:
     """Read the record of a finished extraction that still has all its rows; else None."""
-    from fer_ray.storage.parquet import count_rows  # pyarrow, which paths alone do not need
+    from fer_ray.storage.parquet import rows_by_file  # pyarrow, which paths alone do not need
 
     record = extraction_record(out)
-    if record is None or count_rows(RunFolder(out).frames) != record["data"]["selected"]:
+    if record is None or rows_by_file(RunFolder(out).frames) != record.get("files"):
         return None
     return record
 

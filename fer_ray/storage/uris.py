@@ -11,6 +11,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyarrow import fs
 
 from fer_ray.errors import StoreLostError, UserError
+from fer_ray.storage.paths import require_no_credentials, without_credentials
 
 # Schemes that pyarrow, which lists and reads, and Delta Lake have in common.
 STORE_SCHEMES = ("file", "s3", "gs", "abfs", "abfss")
@@ -18,7 +19,6 @@ GCS_RETRY_S = 60  # without a network, Google's client would retry for 15 minute
 URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by pyarrow for a URI
 # With these in a path, delta-rs panics or writes to a folder with another name.
 _UNSUPPORTED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
-_CREDENTIAL = re.compile(r"(key|secret|token|password|sig|signature)(_id)?=", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -41,20 +41,6 @@ def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
-def without_credentials(uri: str) -> str:
-    """Remove keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
-    if "://" not in uri:
-        return uri
-    try:
-        parts = urlsplit(uri)
-    except ValueError:  # a key could be anywhere in it
-        return f"{uri.partition('://')[0]}://…"
-    user, at, host = parts.netloc.rpartition("@")
-    user = "" if parts.scheme.startswith("s3") else user.partition(":")[0]
-    query = "&".join(part for part in parts.query.split("&") if not _CREDENTIAL.search(part))
-    return urlunsplit(parts._replace(netloc=f"{user}{at if user else ''}{host}", query=query))
-
-
 def require_store_uri(uri: str) -> None:
     """Check that a store can be created at a path or URI.
 
@@ -71,11 +57,7 @@ def require_store_uri(uri: str) -> None:
         parts = urlsplit(uri)
     except ValueError as error:
         raise UserError(f"{name}: {error_text(error)}.") from None
-    if without_credentials(uri) != uri:
-        raise UserError(
-            f"{name}: credentials in a URI are not accepted. Set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or the variables of your storage provider."
-        )
+    require_no_credentials(uri, "--store")
     path = parts.path if separator and scheme != "file" else resolve_filesystem(uri)[1]
     if unsupported := _UNSUPPORTED.search(path):
         raise UserError(

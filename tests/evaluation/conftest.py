@@ -9,6 +9,7 @@ import pytest
 
 from fer_ray.schemas import feature_column, vector
 from fer_ray.storage.files import write_json
+from fer_ray.storage.parquet import rows_by_file
 
 N_SUBJECTS, CLASSES = 12, (1, 3, 5, 7)
 WIDTHS = {"reference": 268, "landmarks": 136, "geometry": 44}
@@ -43,6 +44,7 @@ def draw_frames(out: Path) -> Path:
     (out / "frames").mkdir(parents=True)
     pq.write_table(pa.table(columns), out / "frames" / "part-0.parquet")
     data = {"layout": "ckplus", "labelled_sequences": n, "synthetic": True, "selected": n}
-    record = {"fingerprint": "drawn", "source_digest": "drawn", "data": data}
+    files = rows_by_file(out / "frames")
+    record = {"fingerprint": "drawn", "source_digest": "drawn", "data": data, "files": files}
     write_json(record, out / "extract.json")
     return out

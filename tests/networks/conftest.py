@@ -11,7 +11,7 @@ import pytest
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.storage.files import read_json, write_json
-from fer_ray.storage.parquet import write_table
+from fer_ray.storage.parquet import rows_by_file, write_table
 from tests.conftest import PHOTOS
 from tests.evaluation.conftest import draw_frames
 
@@ -105,6 +105,7 @@ def first_frames(run_dir: Path, out: Path, count: int) -> Path:
     record = read_json(run_dir / "extract.json")
     assert record is not None
     record["data"]["selected"] = frames.num_rows
+    record["files"] = rows_by_file(out / "frames")
     write_json(record, out / "extract.json")
     return out
 

@@ -101,11 +101,12 @@ def test_rows_match_a_loop_and_are_computed_once(
     assert record["weights"]["licence"] == "that of the file's owner"  # type: ignore[index]
     assert table.draw.isna().all()
 
-    before = (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns
+    [part] = (frames / "bottleneck" / "mobilenet").glob("*.parquet")
+    before = part.stat().st_mtime_ns
     assert computed(frames, corpus, None, "dlib_resnet")["rows_done"] == len(usable)
     again = computed(frames, corpus, trained_mobilenet)
     assert again == {**record, "already_finished": True}
-    assert (frames / "bottleneck" / "mobilenet" / "part-00000.parquet").stat().st_mtime_ns == before
+    assert part.stat().st_mtime_ns == before
 
     whole = pq.read_table(frames / "bottleneck" / "mobilenet")
     (frames / "bottleneck" / "mobilenet.json").unlink()
@@ -342,7 +343,12 @@ def test_stored_nan_features_are_refused(drawn_frames: Path) -> None:
     table = pa.table({"image_id": ids, "draw": pa.nulls(len(ids), pa.int16()), "features": values})
     (drawn_frames / "bottleneck" / "dlib_resnet").mkdir(parents=True)
     write_table(table, drawn_frames / "bottleneck" / "dlib_resnet" / "part-0.parquet")
-    record = {"key": "k", "weights": {"origin": "file", "file": "own.dat", "sha256": "0"}}
+    files = {"part-0.parquet": len(ids)}
+    record = {
+        "key": "k",
+        "files": files,
+        "weights": {"origin": "file", "file": "own.dat", "sha256": "0"},
+    }
     write_json(record, drawn_frames / "bottleneck" / "dlib_resnet.json")
     with pytest.raises(UserError, match=r"NaN or infinite values.*own\.dat.*--fresh"):
         run_trials(drawn_frames, TrialSettings(feature_set="dlib_resnet"), SMALL, silent)

@@ -11,7 +11,7 @@ from fer_ray.errors import UserError
 from fer_ray.storage import staging
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.locks import lock_folder
-from fer_ray.storage.staging import StagedRows
+from fer_ray.storage.staging import Merge, StagedRows, remove_superseded
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
 
@@ -41,9 +41,10 @@ def test_assembled_rows_do_not_depend_on_the_blocks(
     for start in reversed(range(0, 50, size)):
         stop = min(50, start + size)
         staged.write_at(rows(start, stop), np.arange(start, stop))
-    staged.assemble(tmp_path / "final", SCHEMA, rows_per_file=20)
+    counts = staged.assemble(tmp_path / "final", SCHEMA, positions_per_file=20)
     assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 50))
     files = sorted((tmp_path / "final").iterdir())
+    assert counts == {file.name: size for file, size in zip(files, (20, 20, 10), strict=True)}
     assert [pq.read_metadata(file).num_rows for file in files] == [20, 20, 10]
     assert b"fer_ray.schema_version" in pq.read_schema(files[0]).metadata
 
@@ -68,13 +69,31 @@ def test_a_position_may_have_several_rows(tmp_path: Path) -> None:
     assert numbers == [0, 1, 2, 3, 4, 5, 6, 9, 7, 8]
 
 
-def test_assembling_twice_replaces_the_folder(tmp_path: Path) -> None:
+def test_an_earlier_table_stays_until_it_is_superseded(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    for key, size in (("one", 4), ("one", 4), ("other", 6)):
+        staged = StagedRows(tmp_path / "partial" / key)
+        staged.write_at(rows(0, size), np.arange(size))
+        names = staged.assemble(final, SCHEMA)
+    assert len(list(final.iterdir())) == 2
+    remove_superseded(final, names)
+    assert pq.read_table(final).num_rows == 6
+    staged.remove()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final"]
+
+
+def test_merges_are_independent_of_each_other(tmp_path: Path) -> None:
     staged = StagedRows(tmp_path / "partial" / "key")
-    staged.write_at(rows(0, 4), np.arange(4))
-    for _ in range(2):
-        staged.assemble(tmp_path / "final", SCHEMA)
-    assert pq.read_table(tmp_path / "final").num_rows == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "partial"]
+    for start in range(0, 50, 7):
+        stop = min(50, start + 7)
+        staged.write_at(rows(start, stop), np.arange(start, stop))
+
+    def run_backwards(merges: list[Merge]) -> None:
+        for merge in reversed(merges):
+            merge.write()
+
+    staged.assemble(tmp_path / "final", SCHEMA, positions_per_file=20, run=run_backwards)
+    assert pq.read_table(tmp_path / "final", schema=SCHEMA).equals(rows(0, 50))
 
 
 def test_locked_folder_rejects_a_second_job(tmp_path: Path) -> None:

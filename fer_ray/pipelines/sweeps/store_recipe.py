@@ -77,7 +77,7 @@ def _model_libraries(bundle: Bundle) -> tuple[str, ...]:
     return networks + (SVM_LIBRARIES if bundle.manifest.kind == "svm" else ())
 
 
-def require_same_recipe(recipe: StoreRecipe, landmark_model: Path | None) -> None:
+def require_same_recipe(recipe: StoreRecipe, landmark_model: str | None) -> None:
     """Check that this machine has the libraries and the landmark model of `recipe`.
 
     Args:

@@ -1,5 +1,6 @@
 """A contact sheet of predicted images, with face boxes and predictions, as one PNG file."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fer_ray.settings.extraction import Decode
 from fer_ray.sources.decoding import decode_file
+from fer_ray.storage.files import write_bytes
 
 MAX_IMAGES = 60
 COLUMNS = 6
@@ -41,7 +43,9 @@ def write_contact_sheet(rows: pa.Table, root: Path, file: Path) -> int:
     for number, faces in enumerate(images):
         line, column = divmod(number, COLUMNS)
         sheet.paste(_draw_tile(faces, root), (GAP_PX + column * step_x, GAP_PX + line * step_y))
-    sheet.save(file, optimize=True)
+    content = io.BytesIO()
+    sheet.save(content, "PNG", optimize=True)
+    write_bytes(content.getvalue(), file)
     return len(images)
 
 

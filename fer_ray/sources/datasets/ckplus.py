@@ -5,17 +5,21 @@ Layout and codes: Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR 201
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ray.sources.image_files import folders_and_files, is_image, is_junk, scan_folder
 from fer_ray.sources.labels import parse_code
 from fer_ray.sources.quality import Quality
+from fer_ray.storage.files import read_each
 
 IMAGE_ROOTS = ("cohn-kanade-images", "source_images", "extended-cohn-kanade-images")
 LABEL_ROOTS = ("emotion", "source_emotion", "emotion_labels")
 MAX_FRAME_NUMBER = 2**31 - 1  # of the int32 column; larger numbers are timestamps
 SEARCH_DEPTH = 3  # levels below the source in which the two roots are searched
+
+Contents = dict[Path, bytes | OSError]  # of files, or why they cannot be read
 
 _SUBJECT_NAME = re.compile(r"S\d+", re.IGNORECASE)
 _FRAME_NAME = re.compile(r"(S\d+)_(\d+)_(\d+)", re.IGNORECASE)
@@ -79,7 +83,7 @@ def _find_innermost(root: Path, names: tuple[str, ...]) -> Path | None:
 def _searchable_folders(parent: Path) -> list[Path]:
     """Folders in `parent` that may contain a root; subjects cannot."""
     return [
-        Path(entry.path)
+        parent / entry.name
         for entry in scan_folder(parent)
         if not is_junk(entry.name) and not is_subject(entry.name) and entry.is_dir()
     ]
@@ -108,10 +112,11 @@ def read_sequences(
         folders_and_files(root, quality)  # counts junk next to the two roots
     image_folders = _session_folders(images, quality)
     label_folders = _session_folders(labels, quality) if labels else {}
+    contents = _read_label_files(label_folders.values())
     for key in sorted(image_folders):
         frames = _read_frames(root, *key, image_folders[key], quality)
         if frames:
-            label = _read_label(label_folders.get(key), frames[-1], key, quality)
+            label = _read_label(label_folders.get(key), frames[-1], key, contents, quality)
             sequences.append(Sequence(*key, frames, label))
         else:
             quality.note("no_images", "/".join(key))
@@ -125,8 +130,8 @@ def _session_folders(root: Path, quality: Quality) -> dict[tuple[str, str], Path
     """Folders SUBJECT/SESSION below `root`, by subject and session."""
     folders = {}
     for subject in folders_and_files(root, quality)[0]:
-        for session in folders_and_files(Path(subject.path), quality)[0]:
-            folders[subject.name, session.name] = Path(session.path)
+        for session in folders_and_files(root / subject.name, quality)[0]:
+            folders[subject.name, session.name] = root / subject.name / session.name
     return folders
 
 
@@ -135,7 +140,7 @@ def _read_frames(
 ) -> tuple[Frame, ...]:
     frames: dict[int, Frame] = {}
     for file in folders_and_files(folder, quality)[1]:
-        path = Path(file.path)
+        path = folder / file.name
         relative = path.relative_to(root).as_posix()
         number = _LAST_NUMBER.search(path.stem)
         if not is_image(file.name):
@@ -164,32 +169,42 @@ def _image_id(subject: str, session: str, stem: str, relative: str, quality: Qua
     return f"{subject}_{session}_{stem}"
 
 
+def _read_label_files(folders: Iterable[Path]) -> Contents:
+    """The content of the label file in each folder, by path."""
+    files = [_label_files(folder, Quality())[-1:] for folder in folders]
+    paths = [path for last in files for path in last]
+    return dict(zip(paths, read_each(paths), strict=True))
+
+
+def _label_files(folder: Path, quality: Quality) -> list[Path]:
+    entries = folders_and_files(folder, quality)[1]
+    return [folder / file.name for file in entries if file.name.lower().endswith(".txt")]
+
+
 def _read_label(
-    folder: Path | None, last: Frame, key: tuple[str, str], quality: Quality
+    folder: Path | None, last: Frame, key: tuple[str, str], contents: Contents, quality: Quality
 ) -> int | None:
     if folder is None:
         quality.note("no_label_folder", "/".join(key))
         return None
-    entries = folders_and_files(folder, quality)[1]
-    files = [file for file in entries if file.name.lower().endswith(".txt")]
+    files = _label_files(folder, quality)
     if not files:
         quality.note("empty_label_folder", "/".join(key))
         return None
     if len(files) > 1:
         quality.note("several_label_files", "/".join(key))
-    path = Path(files[-1].path)
+    path = files[-1]
     number = _LABEL_NAME.search(path.stem)
     if number and int(number[1]) != last.number:
         quality.note("label_not_last_frame", path.name)
-    return _parse_label_file(path, quality)
+    return _parse_label_file(path, contents[path], quality)
 
 
-def _parse_label_file(path: Path, quality: Quality) -> int | None:
-    try:
-        text = path.read_bytes().decode("utf-8", errors="replace").strip()
-    except OSError as problem:
-        quality.note("unreadable_label", f"{path.name}: {problem.strerror}")
+def _parse_label_file(path: Path, content: bytes | OSError, quality: Quality) -> int | None:
+    if isinstance(content, OSError):
+        quality.note("unreadable_label", f"{path.name}: {content.strerror}")
         return None
+    text = content.decode("utf-8", errors="replace").strip()
     label = parse_code(text)
     if label is None:
         quality.note("invalid_label", f"{path.name}: {text[:40]!r}")

@@ -18,8 +18,10 @@ from fer_ray.sources.datasets.ckplus import find_roots
 from fer_ray.sources.datasets.ckplus_selection import list_ckplus
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
+from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.labels import LABELS_FILE
 from fer_ray.sources.quality import Quality
+from fer_ray.storage.paths import listed_once
 from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
 
 
@@ -66,14 +68,23 @@ def list_source(data: Path, selection: Selection) -> Listing:
 
     Raises:
         UserError: The source does not exist, or no image in it is selected.
+        SourceLostError: Its object store does not answer.
 
     Examples:
         >>> listing = list_source(Path("faces"), Selection(frames="all"))  # doctest: +SKIP
         >>> paths = listing.table["path"].to_pylist()  # doctest: +SKIP
     """
-    layout = detect_layout(data, selection)
-    quality = Quality()
-    root = source_root(data)
+    with source_lost_on_error():
+        if not data.exists():
+            raise UserError(f"{data} does not exist. Pass the folder or CSV file of the images.")
+        with listed_once(source_root(data)):
+            listing = _list_source(data, selection)
+            listing.files()  # cached, as only the listing knows sizes and times at no cost
+    return listing
+
+
+def _list_source(data: Path, selection: Selection) -> Listing:
+    layout, quality, root = detect_layout(data, selection), Quality(), source_root(data)
     if layout == "ckplus":
         rows, figures = list_ckplus(root, selection, quality)
     else:
@@ -110,13 +121,7 @@ def source_root(data: Path) -> Path:
 
 
 def detect_layout(data: Path, selection: Selection) -> str:
-    """The layout of a source: the selected one, or the one that its files show.
-
-    Raises:
-        UserError: The source does not exist.
-    """
-    if not data.exists():
-        raise UserError(f"{data} does not exist. Pass the folder or CSV file of the images.")
+    """The layout of a source: the selected one, or the one that its files show."""
     if selection.layout != "auto":
         return selection.layout
     if data.is_file() or (data / LABELS_FILE).is_file():

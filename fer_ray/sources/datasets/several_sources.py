@@ -1,6 +1,5 @@
 """List images and sources that are given one by one as a single listing."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ from fer_ray.schemas import LISTING_SCHEMA
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.listing import Listing, count_emotions, list_source
 from fer_ray.sources.datasets.photographs import photograph_row
+from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.labels import Label
+from fer_ray.storage.paths import is_object
 
 LIST_SUFFIXES = {".csv"}  # of files that list images
 
@@ -29,15 +30,16 @@ def list_images(inputs: list[Path], selection: Selection) -> Listing:
     Raises:
         UserError: An input does not exist, or no image of a source is selected.
     """
-    for path in inputs:
-        if not path.exists():
-            raise UserError(f"{path} does not exist. Pass image files, folders or CSV files.")
+    with source_lost_on_error():
+        for path in inputs:
+            if not path.exists():
+                raise UserError(f"{path} does not exist. Pass image files, folders or CSV files.")
     if len(inputs) == 1 and _is_source(inputs[0]):
         return list_source(inputs[0], selection)
     files = [path.resolve() for path in inputs if not _is_source(path)]
     listings = [list_source(path, selection) for path in inputs if _is_source(path)]
     folders = [path.parent for path in files] + [listing.root.resolve() for listing in listings]
-    root = Path(os.path.commonpath(folders))
+    root = _common_folder(folders)
     by_path = {}
     for path in files:
         relative = path.relative_to(root).as_posix()
@@ -47,6 +49,19 @@ def list_images(inputs: list[Path], selection: Selection) -> Listing:
     rows = [by_path[path] for path in sorted(by_path)]
     table = pa.Table.from_pylist(rows, schema=LISTING_SCHEMA)
     return Listing(root, table, _summary(root, rows, listings, len(files)))
+
+
+def _common_folder(folders: list[Path]) -> Path:
+    """The deepest folder that contains all of some folders.
+
+    Raises:
+        UserError: They are on a disk and in an object store, or in several buckets.
+    """
+    candidates = [*folders[0].parents[::-1], folders[0]]
+    common = [path for path in candidates if all(one.is_relative_to(path) for one in folders)]
+    if not common or (is_object(common[-1]) and len(common[-1].parts) < 2):
+        raise UserError("Pass images of one disk or one bucket.")
+    return common[-1]
 
 
 def _is_source(path: Path) -> bool:

@@ -15,7 +15,8 @@ from fer_ray.errors import SourceLostError, UserError
 from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.entries import Entry, list_bucket, list_folder
-from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem, without_credentials
+from fer_ray.storage.paths import without_credentials
+from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem
 
 READ_ATTEMPTS = 4  # per object, if the store answers with an error
 FIRST_PAUSE_S = 0.5  # doubled after each attempt

@@ -1,0 +1,46 @@
+"""What tasks on Ray Data return: how many rows they stored, or a user-facing error."""
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from fer_ray.errors import UserError
+
+STUCK = (
+    "No block has finished for {:g} minutes. Run `ray status` on the head node of the cluster to "
+    "see what it waits for. Finished work is stored: rerun the same command to resume."
+)
+
+
+def task_result(rows: int, error: UserError | None = None) -> pa.Table:
+    """The result of a task: the number of rows that it stored, and a user-facing error or None.
+
+    Errors are returned as values, because Ray reduces a raised one to a traceback.
+    """
+    pickled = None if error is None else pickle.dumps(error)
+    return pa.table({"rows": [rows], "error": pa.array([pickled], pa.binary())})
+
+
+def count_written(results: Any) -> Iterator[int]:
+    """The numbers of rows in task results, as these arrive.
+
+    Args:
+        results: A `ray.data.Dataset` of `task_result`.
+
+    Raises:
+        UserError: A task returned an error, or none has finished for `WAIT_S`.
+    """
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    from fer_ray.execution.resources import WAIT_S, ResourceWait
+
+    try:
+        with ResourceWait().warnings():
+            for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for error in batch["error"].drop_null().to_pylist():
+                    raise pickle.loads(error)
+                yield sum(batch["rows"].to_pylist())
+    except ExecutionTimeoutError:
+        raise UserError(STUCK.format(WAIT_S / 60)) from None

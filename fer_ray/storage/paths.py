@@ -1,0 +1,107 @@
+"""Paths that users pass: on a disk, or URIs in an object store."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from fer_ray.errors import UserError
+from fer_ray.storage.object_listing import Listing, current_listing, listing_in_use
+from fer_ray.storage.object_path import ObjectPath
+
+OBJECT_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+_CREDENTIAL = re.compile(r"(key|secret|token|password|sig|signature)(_id)?=", re.IGNORECASE)
+
+
+def to_path(text: str | Path) -> Path:
+    """The path that a user passed, as all jobs use it.
+
+    Args:
+        text: A path, `file:///…`, or a URI in an object store: `s3://bucket/…`, `gs://bucket/…`,
+            `az://container/…`, `abfss://container@account.dfs.core.windows.net/…`.
+
+    Returns:
+        An absolute path with `~` expanded, or an `ObjectPath`.
+
+    Raises:
+        UserError: The scheme is unknown, or the URI contains credentials or has no bucket.
+    """
+    if isinstance(text, Path):
+        return text.expanduser().absolute()
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return Path(text).expanduser().absolute()
+    if scheme not in ("file", *OBJECT_SCHEMES):
+        schemes = ", ".join(f"{name}://" for name in ("file", *OBJECT_SCHEMES))
+        raise UserError(f"{without_credentials(text)}: use a path, or a URI with one of {schemes}.")
+    if scheme == "file":
+        return _file_uri_path(text)
+    path = ObjectPath(text)
+    if len(path.parts) < 2 or ".." in path.parts:
+        raise UserError(f"{text}: write it as {scheme}://BUCKET/PATH, without `..`.")
+    require_no_credentials(text)
+    return path
+
+
+def is_object(path: Path) -> bool:
+    """Whether a path is in an object store, which all nodes of a cluster reach."""
+    return isinstance(path, ObjectPath)
+
+
+def local_paths(*paths: Path) -> list[Path]:
+    """The paths that are on a disk, which nodes of a cluster must share."""
+    return [path for path in paths if not is_object(path)]
+
+
+@contextmanager
+def listed_once(root: Path) -> Iterator[None]:
+    """Answer questions about files below `root` from one recursive listing inside the block.
+
+    A request for each of thousands of objects would take minutes; a listing takes one for each
+    thousand. Has no effect on a folder of a disk.
+    """
+    if not isinstance(root, ObjectPath) or current_listing(root.bucket, root.key):
+        yield
+        return
+    with listing_in_use(Listing(root.bucket, root.key, root.list_objects())):
+        yield
+
+
+def _file_uri_path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise UserError(f"{uri}: the path is of another machine. Write it as file:///PATH.")
+    return Path(unquote(parts.path)).absolute()
+
+
+def require_no_credentials(uri: str, option: str = "") -> None:
+    """Check that a URI contains no keys or passwords, which records and messages would show.
+
+    Args:
+        uri: The URI.
+        option: Option that it was passed with, for the message.
+
+    Raises:
+        UserError: It contains some.
+    """
+    shown = without_credentials(uri)
+    if shown != uri:
+        raise UserError(
+            f"{option} {shown}: credentials in a URI are not accepted. Set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or the variables of your storage provider.".strip()
+        )
+
+
+def without_credentials(uri: str) -> str:
+    """Remove keys and passwords: `s3://KEY:SECRET@bucket`, `abfs://c:KEY@…`, `?token=`."""
+    if "://" not in uri:
+        return uri
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a key could be anywhere in it
+        return f"{uri.partition('://')[0]}://…"
+    user, at, host = parts.netloc.rpartition("@")
+    user = "" if parts.scheme.startswith("s3") else user.partition(":")[0]
+    query = "&".join(part for part in parts.query.split("&") if not _CREDENTIAL.search(part))
+    return urlunsplit(parts._replace(netloc=f"{user}{at if user else ''}{host}", query=query))

@@ -1,0 +1,36 @@
+"""A bucket on this machine, for tests of commands."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fer_ray.storage.object_client import open_bucket
+from fer_ray.storage.object_path import ObjectPath
+from tests.pipelines.sweeps.s3 import environment, s3_server
+
+
+@contextmanager
+def s3_environment(port: int) -> Iterator[None]:
+    """Let this process and its children use the server at a port."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(port).items():
+            patch.setenv(name, value)
+        open_bucket.cache_clear()
+        yield
+    open_bucket.cache_clear()
+
+
+@contextmanager
+def local_bucket() -> Iterator[tuple[ObjectPath, int]]:
+    """Run a server with an empty bucket; yields the bucket and the port."""
+    with s3_server() as port, s3_environment(port):
+        yield ObjectPath("s3://fer"), port
+
+
+def upload(source: Path, target: Path) -> None:
+    """Copy a folder into a bucket."""
+    for file in source.rglob("*"):
+        if file.is_file():
+            (target / file.relative_to(source)).write_bytes(file.read_bytes())
