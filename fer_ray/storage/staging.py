@@ -85,7 +85,7 @@ class StagedRows:
         require_visible(missing, total, "images", self.folder)
 
     def merges(self, final: Path, schema: pa.Schema, positions_per_file: int) -> list["Merge"]:
-        """Divide the table into its final files, each of which is written by a task of its own.
+        """Divide the table into its final files, each written by a separate task.
 
         Blocks are small, since they are the unit of retrying; files of a finished table are not.
         The names contain a digest of the staging folder, so files of another extraction are never

@@ -116,8 +116,8 @@ def test_bundle_predicts_images_of_the_bucket(
     run: ObjectPath, bucket: ObjectPath, run_dir: Path, tmp_path: Path, fer_ray: FerRay
 ) -> None:
     experiment = ("--experiment", "svm-linear-reference-random")
-    made = fer_ray("bundle", "--out", run, "--to", bucket / "model", *experiment)
-    assert made.returncode == 0, made.stderr
+    saved = fer_ray("bundle", "--out", run, "--to", bucket / "model", *experiment)
+    assert saved.returncode == 0, saved.stderr
     assert fer_ray("bundle", "--out", run_dir, "--to", tmp_path / "m", *experiment).returncode == 0
     (bucket / "landmarks.dat").write_bytes(landmark_model_file(None).read_bytes())
     model = ("--landmark-model", bucket / "landmarks.dat", "--sheet")

@@ -48,7 +48,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> 
 
 
 def hold(folder: Path) -> subprocess.Popen[str]:
-    """Start a process that holds the lock."""
+    """Start a process that has the lock."""
     command = [sys.executable, "-c", HOLD, str(folder), "no-flock"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
     assert process.stdout is not None
