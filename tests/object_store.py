@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_ray.execution.guard import stop_ahead
 from fer_ray.storage.object_client import open_bucket
 from fer_ray.storage.object_path import ObjectPath
 from tests.pipelines.sweeps.s3 import environment, s3_server
@@ -17,9 +18,15 @@ def s3_environment(port: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(port).items():
             patch.setenv(name, value)
-        open_bucket.cache_clear()
+        forget_server()
         yield
+    forget_server()
+
+
+def forget_server() -> None:
+    """Close clients of another server, and a child process that was started for it."""
     open_bucket.cache_clear()
+    stop_ahead()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def start_child_ahead(record: Path) -> None:
     """
     from fer_ray.execution.guard import start_ahead
 
-    if not record.exists() and not os.environ.get("RAY_ADDRESS"):
+    if not record.is_file() and not os.environ.get("RAY_ADDRESS"):
         start_ahead()
 
 
