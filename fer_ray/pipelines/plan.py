@@ -2,11 +2,13 @@
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from fer_ray.execution.guard import Guard
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
-from fer_ray.pipelines.sweeps.planning import list_source, plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
@@ -26,15 +28,22 @@ def plan_sweep(request: SweepRequest) -> dict[str, Any]:
         `planned` by kind of work, `core_hours` and, among others, `workers`, which is 0 if the
         cluster has no CPUs yet, and `seconds_expected`, which then is None.
     """
-    with prepare_sweep(request) as sweep:
+    with prepare_sweep(_in_process(request)) as sweep:
         return _estimate(sweep)
+
+
+def _in_process(request: SweepRequest) -> SweepRequest:
+    """The same request without tasks on other machines, for which the store would be changed."""
+    execution = request.settings.execution.model_copy(update={"executor": "in-process"})
+    settings = request.settings.model_copy(update={"execution": execution})
+    return replace(request, settings=settings)
 
 
 def _estimate(sweep: SweepContext) -> dict[str, Any]:
     list_source(sweep)
     sweep.record.planned = planned = plan_work(sweep)
     require_intact_source(sweep)
-    todo = sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe()
+    todo = sum(file.rows for file in sweep.files.todo)
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     workers = _count_workers(sweep.settings.execution, on_cluster)
     probe = _probe(sweep)
@@ -60,7 +69,7 @@ def _probe(sweep: SweepContext) -> dict[str, Any]:
     max_bytes = sweep.settings.extract.decode.max_bytes
     done, began, started = 0, time.monotonic(), 0.0
     try:
-        for path in sweep.ledger.sample_to_do(MAX_PROBED):
+        for path in sweep.files.todo_sample[:MAX_PROBED]:
             try:
                 content = sweep.source.read(path, max_bytes)
             except OSError:

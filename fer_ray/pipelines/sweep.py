@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -11,19 +10,24 @@ from fer_ray.errors import StoreLostError
 from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest, raise_if_stopped
+from fer_ray.pipelines.sweeps.listing import list_source
 from fer_ray.pipelines.sweeps.manifest import build_manifest, measure_drift
 from fer_ray.pipelines.sweeps.orphans import remove_orphans
-from fer_ray.pipelines.sweeps.planning import list_source, plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.process import process_images
 from fer_ray.pipelines.sweeps.publish import publish
-from fer_ray.pipelines.sweeps.read_and_describe import read_and_describe
+from fer_ray.pipelines.sweeps.rewrite import join_small_files
 from fer_ray.report.sweep_page import render_sweep_page
+from fer_ray.schemas import READINGS_SCHEMA
 from fer_ray.storage.archive import SWEEPS
+from fer_ray.storage.delta_store import ConflictError
 from fer_ray.vocabulary import ExitCode
 
-MOST_IN_PROCESS = 48  # images; in this process, a sweep has a single worker
 # The fields of the manifest in the last line of the log.
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
+
+MOST_IN_PROCESS = 48  # images; in this process, a sweep has a single worker
 
 logger = logging.getLogger(__name__)
 
@@ -65,32 +69,22 @@ def _run_steps(sweep: SweepContext) -> None:
     with record.timed("plan"):
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
-    if todo := sweep.ledger.count_to_hash() + sweep.ledger.count_to_describe():
-        sweep.in_process = runs_in_process(sweep.settings.execution, todo, MOST_IN_PROCESS)
-        with _executor(sweep):
-            read_and_describe(sweep)
+    if todo := sum(file.rows for file in sweep.files.todo):
+        if sweep.runner.in_process and not runs_in_process(
+            sweep.settings.execution, todo, MOST_IN_PROCESS
+        ):
+            sweep.runner.start()
+        record.workers = sweep.runner.workers
+        with record.timed("process"):
+            process_images(sweep)
     raise_if_stopped(sweep)
     with record.timed("publish"):
         record.published = publish(sweep)
         sweep.store.archive.write_source(sweep.source.uri)
     with record.timed("tidy"):
         _clean_up(sweep)
-    record.statuses = sweep.ledger.statuses()
+    record.statuses = dict(sorted(sweep.files.summary.statuses.items()))
     record.exit_code = int(_check_error_share(sweep))
-
-
-@contextmanager
-def _executor(sweep: SweepContext) -> Iterator[None]:
-    """Start Ray if needed; until the context exits, SIGTERM sets the sweep's stop flag."""
-    if sweep.in_process:
-        sweep.record.workers = 1
-    else:
-        from fer_ray.execution.session import available_workers, start_ray
-
-        start_ray(sweep.settings.execution)
-        sweep.record.workers = available_workers(sweep.settings.execution)
-    with handle_sigterm(sweep.stop.set):
-        yield
 
 
 def _clean_up(sweep: SweepContext) -> None:
@@ -103,13 +97,13 @@ def _clean_up(sweep: SweepContext) -> None:
     if published.get("replaced") or published.get("delete") or waiting:
         remove_orphans(sweep, [manifest["sweep"] for manifest in (*newest, *finished)])
     readings = store.snapshot("readings")
-    if readings.table is not None and readings.table.count():
-        store.delete_rows(readings)
-    record.tables = {
-        name: store.compact_and_vacuum(name) | {"version": store.snapshot(name).version}
-        for name in ("images", "results")
-    }
-    store.compact_and_vacuum("readings")
+    if files := readings.files():
+        with suppress(ConflictError):  # then they stay
+            store.commit(readings, [], READINGS_SCHEMA, sweep.commit_metadata, files)
+    join_small_files(sweep)
+    record.tables = {name: store.vacuum(name) for name in ("images", "results")}
+    store.vacuum("readings")
+    store.archive.prune_scratch(sweep.retention_start)
     store.archive.prune(sweep.retention_start)
 
 

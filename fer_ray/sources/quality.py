@@ -53,6 +53,13 @@ class Quality:
         if len(self._examples[kind]) < MAX_EXAMPLES:
             self._examples[kind].append(example)
 
+    def add(self, other: "Quality") -> None:
+        """Add the counts and examples of another part of the source."""
+        for kind, count in other._counts.items():
+            self._counts[kind] += count
+            examples = [*self._examples[kind], *other._examples[kind]]
+            self._examples[kind] = examples[:MAX_EXAMPLES]
+
     def records(self) -> list[dict[str, Any]]:
         """One record per kind that occurred: kind, meaning, count, examples."""
         return [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pyarrow import fs
@@ -10,6 +11,7 @@ from fer_ray.storage.uris import store_lost_on_error
 
 SWEEPS = "sweeps"  # folder of manifests and pages
 SOURCE = "source.json"
+SCRATCH = "scratch"  # folder of what running sweeps write for their own tasks
 MIN_SWEEPS = 50  # manifests and pages that are never pruned, however old they are
 
 
@@ -75,6 +77,20 @@ class Archive:
                 except FileNotFoundError:  # it has no page, or another sweep removed it
                     continue
         return len(expired)
+
+    def remove_scratch(self, sweep: str) -> None:
+        """Remove the scratch folder of a sweep."""
+        with store_lost_on_error(self._uri), suppress(FileNotFoundError):
+            self._fs.delete_dir(f"{self._root}/{SCRATCH}/{sweep}")
+
+    def prune_scratch(self, before: str) -> None:
+        """Remove the scratch folders of killed sweeps whose names sort before `before`."""
+        folder = fs.FileSelector(f"{self._root}/{SCRATCH}", allow_not_found=True)
+        with store_lost_on_error(self._uri):
+            names = [info.base_name for info in self._fs.get_file_info(folder)]
+        for name in names:
+            if name < before:
+                self.remove_scratch(name)
 
     def _names(self, ending: str) -> list[str]:
         folder = fs.FileSelector(f"{self._root}/{SWEEPS}", allow_not_found=True)

@@ -6,29 +6,28 @@ never see an unfinished sweep. `readings` lists the contents that a sweep has re
 not finish.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from fer_ray.storage.archive import Archive
 from fer_ray.storage.paths import without_credentials
 from fer_ray.storage.snapshot import Snapshot, TableName
+from fer_ray.storage.table_folder import ROW_GROUP, NewFile, TableFolder
 from fer_ray.storage.uris import require_store_uri, resolve_filesystem, store_lost_on_error
 
 # Commits carry this application ID and a version. Of two concurrent commits with the same version,
 # Delta Lake rejects the later one.
 APPLICATION_ID = "fer-ray-sweep"
-ROW_GROUP = 4_096
 WRITING = WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP)
-COMPACT_FROM = 8  # small files
-SMALL_FILE_BYTES = 33_554_432
-TARGET_FILE_BYTES = 268_435_456
 MAX_VERSIONS = 1_000  # of a table's history that are read
 RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 
@@ -60,7 +59,8 @@ class Store:
         self.uri = without_credentials(self._root)
         self._hours = retention_hours
         with store_lost_on_error(self.uri):
-            self.archive = Archive(self.uri, *resolve_filesystem(self._root))
+            self._resolved = resolve_filesystem(self._root)
+            self.archive = Archive(self.uri, *self._resolved)
 
     def snapshot(self, name: TableName, version: int | None = None) -> Snapshot:
         """A version of a table, by default the latest."""
@@ -70,80 +70,82 @@ class Store:
             except TableNotFoundError:
                 return Snapshot(name, None)
 
-    def append(
-        self, base: Snapshot, rows: Any, schema: pa.Schema, meta: dict[str, str]
+    def folder(self, name: str) -> TableFolder:
+        """A folder of the store, in which tasks write files."""
+        filesystem, root = self._resolved
+        return TableFolder(f"{self.uri}/{name}", filesystem, f"{root}/{name}")
+
+    def commit(
+        self,
+        base: Snapshot,
+        added: list[NewFile],
+        schema: pa.Schema,
+        meta: dict[str, str],
+        removed: Iterable[str] = (),
+        data_change: bool = True,
     ) -> Snapshot:
-        """Commit rows on top of `base`.
+        """Commit files that tasks have written, on top of `base`.
 
         Args:
-            base: The version to append to.
-            rows: A table, or a stream of batches.
-            schema: Schema of the table, in case it does not exist yet.
+            base: The version to change.
+            added: Files in the folder of the table.
+            schema: Schema of the rows. Columns that the table does not have are added.
             meta: Metadata of the commit.
+            removed: Names of files that are no longer part of the table.
+            data_change: Whether rows change; compaction only moves them.
 
         Returns:
-            The version with these rows.
+            The version with these files.
 
         Raises:
             ConflictError: Another sweep has committed since `base`.
         """
         with self._committing():
-            if base.table is None:
-                return self._create(base.name, rows, schema, meta)
-            write_deltalake(
-                base.table, rows, mode="append", schema_mode="merge",
-                writer_properties=WRITING, target_file_size=TARGET_FILE_BYTES,
-                commit_properties=_commit_properties(base, meta),
+            table = base.table or self._create(base.name, schema)
+            _add_columns(table, schema)
+            now = time.time_ns() // 10**6
+            actions: list[AddAction | RemoveAction] = [
+                RemoveAction(name, data_change, now) for name in removed
+            ]
+            actions += [
+                AddAction(file.name, file.size, {}, file.mtime_ms, data_change, file.statistics)
+                for file in added
+            ]
+            version = table.version() + 1
+            table.create_write_transaction(
+                actions, "append", schema,
+                commit_properties=_commit_properties(table.version(), meta),
             )  # fmt: skip
-        return base  # delta-rs has advanced it to this commit, not to one of another sweep
+            table.load_as_version(version)  # not a later one, of another sweep
+        return Snapshot(base.name, table)
 
-    def merge(
-        self, base: Snapshot, changes: Any, key: tuple[str, ...], meta: dict[str, str]
+    def replace_rows(
+        self, base: Snapshot, rows: pa.Table, key: tuple[str, ...], meta: dict[str, str]
     ) -> None:
-        """Commit changes of rows in one commit; the column `operation` is `put` or `delete`.
+        """Commit rows that replace those with the same key; rows with another key are added.
 
         Raises:
             ConflictError: Another sweep has committed since `base`.
         """
         assert base.table is not None
         matching = " AND ".join(f"t.{column} = s.{column}" for column in key)
+        properties = _commit_properties(base.version, meta)
         with self._committing():
             (
                 base.table.merge(
-                    changes, matching, source_alias="s", target_alias="t",
-                    writer_properties=WRITING, commit_properties=_commit_properties(base, meta),
+                    rows, matching, source_alias="s", target_alias="t",
+                    writer_properties=WRITING, commit_properties=properties,
                 )
-                .when_matched_delete("s.operation = 'delete'")
-                .when_matched_update_all("s.operation = 'put'", except_cols=["operation"])
-                .when_not_matched_insert_all("s.operation = 'put'", except_cols=["operation"])
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
                 .execute()
             )  # fmt: skip
 
-    def delete_results(self, base: Snapshot, keys: Any, meta: dict[str, str]) -> None:
-        """Commit the deletion of all results with these `sha256` and `recipe`.
-
-        Raises:
-            ConflictError: Another sweep has committed since `base`.
-        """
-        assert base.table is not None
-        with self._committing():
-            base.table.merge(
-                keys, "t.sha256 = s.sha256 AND t.recipe = s.recipe",
-                source_alias="s", target_alias="t",
-                writer_properties=WRITING, commit_properties=_commit_properties(base, meta),
-            ).when_matched_delete().execute()  # fmt: skip
-
-    def delete_rows(self, base: Snapshot) -> None:
-        """Commit the deletion of all rows; on a conflict, they stay."""
-        if base.table is not None:
-            with store_lost_on_error(self.uri), suppress(CommitFailedError):
-                base.table.delete()
-
-    def compact_and_vacuum(self, name: TableName) -> dict[str, int]:
-        """Join small files, and remove files that no version within the retention needs.
+    def vacuum(self, name: TableName) -> dict[str, int]:
+        """Remove files that no version within the retention needs.
 
         Returns:
-            `files` of the table and `files_vacuumed`; empty if the table does not exist.
+            `files` of the table, its `version` and `files_vacuumed`; empty without a table.
         """
         table = self.snapshot(name).table
         if table is None:
@@ -151,14 +153,17 @@ class Store:
         removed: list[str] = []
         with store_lost_on_error(self.uri), suppress(CommitFailedError):
             self._set_retention(table)
-            if _has_small_files(table):
-                table.optimize.compact(target_size=TARGET_FILE_BYTES, writer_properties=WRITING)
             # Without `full`, only files removed since the last checkpoint would be vacuumed.
             removed = table.vacuum(
                 self._hours, dry_run=False, enforce_retention_duration=False, full=True
             )
             table.cleanup_metadata()
-        return {"files": len(self.snapshot(name).files()), "files_vacuumed": len(removed)}
+        latest = self.snapshot(name)
+        return {
+            "files": len(latest.files()),
+            "files_vacuumed": len(removed),
+            "version": latest.version,
+        }
 
     def versions(self, name: TableName, since: datetime) -> list[int]:
         """List the versions of a table that were the latest at any moment since then."""
@@ -185,12 +190,10 @@ class Store:
         if not retention.items() <= table.metadata().configuration.items():
             table.alter.set_table_properties(retention)
 
-    def _create(
-        self, name: TableName, rows: Any, schema: pa.Schema, meta: dict[str, str]
-    ) -> Snapshot:
-        """Create an empty table, then append: only one of two concurrent sweeps can create it."""
+    def _create(self, name: TableName, schema: pa.Schema) -> DeltaTable:
+        """Create an empty table: only one of two concurrent sweeps can do that."""
         try:
-            table = DeltaTable.create(
+            return DeltaTable.create(
                 self._table_uri(name), schema, mode="error",
                 configuration={"delta.checkpointInterval": "20", **self._retention()},
             )  # fmt: skip
@@ -198,7 +201,6 @@ class Store:
             if self.snapshot(name).table is None:
                 raise
             raise ConflictError from None  # another sweep has created it
-        return self.append(Snapshot(name, table), rows, schema, meta)
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
@@ -209,13 +211,14 @@ class Store:
                 raise ConflictError(str(error)) from None
 
 
-def _has_small_files(table: DeltaTable) -> bool:
-    """Return whether a table has many small files that would fit into half as many."""
-    sizes = pa.table(table.get_add_actions())["size_bytes"].to_pylist()
-    small = sum(size < SMALL_FILE_BYTES for size in sizes)
-    return bool(small >= COMPACT_FROM and small > 2 * sum(sizes) / TARGET_FILE_BYTES)
+def _add_columns(table: DeltaTable, schema: pa.Schema) -> None:
+    """Add the columns that a table does not have yet, in a commit of its own."""
+    known = {field.name for field in table.schema().fields}
+    new = [field for field in schema if field.name not in known]
+    if new:
+        table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(new)).fields)
 
 
-def _commit_properties(base: Snapshot, meta: dict[str, str]) -> CommitProperties:
-    transaction = Transaction(APPLICATION_ID, base.version + 1)
+def _commit_properties(version: int, meta: dict[str, str]) -> CommitProperties:
+    transaction = Transaction(APPLICATION_ID, version + 1)
     return CommitProperties(custom_metadata=meta, app_transactions=[transaction])

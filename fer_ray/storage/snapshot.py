@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +12,18 @@ from fer_ray.storage.parquet import require_plain
 from fer_ray.storage.uris import store_lost_on_error
 
 TableName = Literal["images", "results", "readings"]
+
+
+class TableFile(NamedTuple):
+    """A file of a table.
+
+    Attributes:
+        size: Bytes.
+        rows: Number of rows; 0 if its statistics do not say.
+    """
+
+    size: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -31,37 +43,35 @@ class Snapshot:
         """The number of the version; -1 if the table does not exist yet."""
         return -1 if self.table is None else self.table.version()
 
-    def files(self) -> frozenset[str]:
-        """The names of the table's files."""
-        if self.table is None:
-            return frozenset()
-        return frozenset(pa.table(self.table.get_add_actions())["path"].to_pylist())
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the table.
 
-    def batches(
-        self, columns: list[str], excluding: frozenset[str] = frozenset()
-    ) -> Iterator[pa.RecordBatch]:
-        """Stream columns of the table.
-
-        Args:
-            columns: Names; those that the table does not have are left out.
-            excluding: Names of files to skip.
-
-        Yields:
-            Batches of rows.
+        Raises:
+            ValueError: The table does not exist yet.
         """
+        if self.table is None:
+            raise ValueError(f"the table {self.name} does not exist")
+        return pa.schema(self.table.schema().to_arrow())
+
+    def files(self) -> dict[str, TableFile]:
+        """The table's files, by their names."""
+        if self.table is None:
+            return {}
+        actions = pa.table(self.table.get_add_actions())
+        columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
+        return {name: TableFile(size, rows or 0) for name, size, rows in zip(*columns, strict=True)}
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Stream columns of the table; those that the table does not have are left out."""
         if self.table is None:
             return
         with store_lost_on_error(self.table.table_uri):
             dataset = self.table.to_pyarrow_dataset()
             require_plain(dataset.schema, self.table.table_uri)
             known = [name for name in columns if name in dataset.schema.names]
-            options = {"columns": known, "batch_readahead": 2}
-            if not excluding:
-                yield from dataset.scanner(**options, fragment_readahead=2).to_batches()
-                return
-            for fragment in dataset.get_fragments():
-                if fragment.path not in excluding:
-                    yield from fragment.scanner(schema=dataset.schema, **options).to_batches()
+            scanner = dataset.scanner(columns=known, batch_readahead=2, fragment_readahead=2)
+            yield from scanner.to_batches()
 
     def max_value(self, column: str) -> int | None:
         """The largest value of a column, from the files' statistics where all have them."""

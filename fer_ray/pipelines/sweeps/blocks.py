@@ -1,126 +1,174 @@
-"""The work of one task on a block of images: read them, and describe them under a guard."""
+"""The work of one task on a block of images: read them, and describe new contents under a guard."""
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from fer_ray.execution.claims import Claim
 from fer_ray.execution.guard import Fault, Guard, describe_guarded, shared_guard
+from fer_ray.execution.task_runner import WORKER_DIED
+from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Output, Row
 from fer_ray.pipelines.sweeps.describe import failed_rows
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.sources.streams.timed_reader import ImageReader, ReadTimeoutError
 from fer_ray.storage.uris import error_text
 from fer_ray.vocabulary import Stage, Status
 
-READ_OUTCOME_SCHEMA = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("path", "sha256", "status", "stage", "error")),
-        *(pa.field(name, pa.int64()) for name in ("size", "mtime_ns")),  # as listed; may be null
-    ]
-)
-Row = dict[str, Any]
+MAX_READ_BYTES = 1 << 26  # contents of images that are in memory at a time, and one more image
 
 
 @dataclass(frozen=True)
-class Limits:
+class Block:
+    """Images of a to-do file, which lists paths and, where they are known, contents.
+
+    Attributes:
+        file: Name of the file in the scratch folder.
+        start: The first row.
+        count: Number of rows.
+    """
+
+    file: str
+    start: int
+    count: int
+
+    def split(self) -> "list[Block]":
+        """One block per image."""
+        return [Block(self.file, self.start + row, 1) for row in range(self.count)]
+
+
+class Limits(NamedTuple):
     """Limits per image.
 
     Attributes:
         max_bytes: Larger files are not read.
         image_seconds: Time limit of reading an image, and of describing it.
+        reported: Number of results of a block whose status and error are reported.
     """
 
     max_bytes: int
     image_seconds: float
+    reported: int = 0
 
 
-def read_block(
-    block: pa.Table, source: Source, describe: bytes, limits: Limits, claim: Claim
-) -> tuple[pa.Table, pa.Table]:
-    """Read each image of a block, and describe each content that is new.
+@dataclass(frozen=True)
+class ProcessBlock:
+    """The task: reads each image of a block, and describes each content that is new or retried.
 
-    Args:
-        block: `path`, `size` and `mtime_ns` of the images, as listed.
+    Attributes:
         source: The source of the images.
         describe: The pickled function for `Guard`.
         limits: Limits per image.
         claim: Decides whether this block describes a content.
-
-    Returns:
-        Rows of `results` without recipe and sweep, and one row of `READ_OUTCOME_SCHEMA` per image:
-        the SHA-256 of its content, or why it could not be read.
+        output: Where the rows go.
     """
-    guard, owner = shared_guard(describe, limits.image_seconds), str(block["path"][0])
-    results: dict[str, pa.Table] = {}
-    outcomes = []
-    with closing(ImageReader(source, limits.max_bytes, limits.image_seconds)) as read:
-        for row in block.to_pylist():
-            outcome, content = _read_image(read, row["path"], limits)
-            outcomes.append({**row, **outcome})
-            sha256 = outcome.get("sha256")
-            if sha256 and sha256 not in results and claim(owner, sha256):
-                results[sha256] = _describe(guard, content, sha256)
-    return _concat([*results.values()]), pa.Table.from_pylist(outcomes, schema=READ_OUTCOME_SCHEMA)
+
+    source: Source
+    describe: bytes
+    limits: Limits
+    claim: Claim
+    output: Output
+
+    def __call__(self, block: Block) -> BlockResult:
+        """Process a block.
+
+        Raises:
+            UserError: A model, the source or the store is missing.
+        """
+        rows, limits = self._rows(block), self.limits
+        guard = shared_guard(self.describe, limits.image_seconds)
+        writer = BlockWriter(self.output, limits.reported)
+        described: set[str] = set()
+        with closing(ImageReader(self.source, limits.max_bytes, limits.image_seconds)) as read:
+            for images in _read_images(read, rows, limits):
+                retried = {image.sha256 for image in images if image.retried}
+                wanted = sorted({image.sha256 for image in images if image.sha256} - retried)
+                claimed = self.claim(f"{block.file}:{block.start}", wanted) if wanted else set()
+                for image in images:
+                    writer.add_reading(image.row, image.sha256 or None, image.failure)
+                    if image.sha256 in (retried | claimed) - described:
+                        described.add(image.sha256)
+                        writer.add_rows(_describe(guard, image), image.sha256 in retried)
+        return writer.finish(len(rows))
+
+    def give_up(self, block: Block) -> BlockResult:
+        """The result of a block that no worker survives: its images or contents are `crashed`."""
+        writer = BlockWriter(self.output, self.limits.reported)
+        rows = self._rows(block)
+        for row in rows:
+            if row["sha256"]:
+                failed = failed_rows([row["sha256"]], Status.CRASHED, Stage.DECODE, WORKER_DIED)
+                writer.add_rows(failed, row["retried"])
+            else:
+                writer.add_reading(row, None, _failure(Status.CRASHED, WORKER_DIED))
+        return writer.finish(len(rows))
+
+    def _rows(self, block: Block) -> list[Row]:
+        table = self.output.scratch.read_rows(block.file, block.start, block.count)
+        rows: list[Row] = table.to_pylist()
+        return rows
 
 
-def describe_block(
-    block: pa.Table, source: Source, describe: bytes, limits: Limits
-) -> tuple[pa.Table, pa.Table, set[str]]:
-    """Read and describe each image of a block, even if its content has changed.
+@dataclass(frozen=True)
+class _Image:
+    """An image that was read.
 
-    Args:
-        block: `path` and `sha256` of the images, as planned.
-        source: The source of the images.
-        describe: The pickled function for `Guard`.
-        limits: Limits per image.
-
-    Returns:
-        Rows of `results` without recipe and sweep; rows of `READ_OUTCOME_SCHEMA` for images that
-        have changed or can no longer be read; and the SHA-256 of the planned contents.
+    Attributes:
+        row: Its row of the to-do file.
+        sha256: Of its content; "" if it could not be read.
+        content: Its bytes.
+        failure: Why it could not be read: status, stage and error.
     """
-    guard = shared_guard(describe, limits.image_seconds)
-    results, changed = [], []
-    with closing(ImageReader(source, limits.max_bytes, limits.image_seconds)) as read:
-        for row in block.to_pylist():
-            outcome, content = _read_image(read, row["path"], limits)
-            if outcome.get("sha256") != row["sha256"]:
-                changed.append(outcome)
-            if "sha256" in outcome:
-                results.append(_describe(guard, content, outcome["sha256"]))
-    planned = set(block["sha256"].to_pylist())
-    return _concat(results), pa.Table.from_pylist(changed, schema=READ_OUTCOME_SCHEMA), planned
+
+    row: Row
+    sha256: str
+    content: bytes
+    failure: Row = field(default_factory=dict)
+
+    @property
+    def retried(self) -> bool:
+        """Whether it has a content whose failed results are to be replaced."""
+        return bool(self.row["retried"]) and self.sha256 == self.row["sha256"]
 
 
-def _read_image(read: ImageReader, path: str, limits: Limits) -> tuple[Row, bytes]:
-    """Read one image; its row of `READ_OUTCOME_SCHEMA`, and its content if it could be read."""
+def _read_images(read: ImageReader, rows: list[Row], limits: Limits) -> Iterator[list[_Image]]:
+    """Read images, in lists whose contents have little more than `MAX_READ_BYTES`."""
+    images: list[_Image] = []
+    size = 0
+    for row in rows:
+        images.append(_read_image(read, row, limits))
+        size += len(images[-1].content)
+        if size > MAX_READ_BYTES:
+            yield images
+            images, size = [], 0
+    yield images
+
+
+def _read_image(read: ImageReader, row: Row, limits: Limits) -> _Image:
     try:
-        content = read(path)
+        content = read(row["path"])
     except ReadTimeoutError:
         reason = f"could not be read within {limits.image_seconds:g} s"
-        return _unread(path, Status.TIMED_OUT, reason), b""
+        return _Image(row, "", b"", _failure(Status.TIMED_OUT, reason))
     except OSError as problem:
-        return _unread(path, Status.UNREADABLE, error_text(problem)), b""
+        failure = _failure(Status.UNREADABLE, error_text(problem))
+        missing = isinstance(problem, FileNotFoundError)
+        return _Image(row, "", b"", {**failure, "missing": missing})
     if len(content) > limits.max_bytes:
         reason = f"larger than {limits.max_bytes} bytes (decode.max_bytes)"
-        return _unread(path, Status.TOO_LARGE, reason), b""
-    return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}, content
+        return _Image(row, "", b"", _failure(Status.TOO_LARGE, reason))
+    return _Image(row, hashlib.sha256(content).hexdigest(), content)
 
 
-def _unread(path: str, status: Status, error: str) -> Row:
-    return {"path": path, "status": status.value, "stage": Stage.DECODE.value, "error": error}
+def _failure(status: Status, error: str) -> Row:
+    return {"status": status.value, "stage": Stage.DECODE.value, "error": error}
 
 
-def _describe(guard: Guard, content: bytes, sha256: str) -> pa.Table:
-    answer = describe_guarded(guard, content)
+def _describe(guard: Guard, image: _Image) -> pa.Table:
+    answer = describe_guarded(guard, image.content)
     if isinstance(answer, Fault):
-        return failed_rows([sha256], answer.status, answer.stage, answer.error)
+        return failed_rows([image.sha256], answer.status, answer.stage, answer.error)
     return answer
-
-
-def _concat(results: list[pa.Table]) -> pa.Table:
-    if not results:
-        return failed_rows([], Status.CRASHED, "", "")
-    return pa.concat_tables(results, promote_options="default")

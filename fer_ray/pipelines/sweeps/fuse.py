@@ -1,7 +1,5 @@
 """A fuse that stops a sweep before any commit if the first images all fail with the same error."""
 
-import pyarrow as pa
-
 from fer_ray.errors import UserError
 from fer_ray.vocabulary import ExitCode, Status
 
@@ -30,15 +28,14 @@ class Fuse:
         self._failures = 0
         self._error: str | None = None
 
-    def check(self, results: pa.Table) -> None:
-        """Check the next results.
+    def check(self, outcomes: list[tuple[str, str | None]]) -> None:
+        """Check status and error of the next results.
 
         Raises:
             FuseError: All images so far failed with the same error, and the limit is reached.
         """
         if not self.armed:
             return
-        outcomes = zip(results["status"].to_pylist(), results["error"].to_pylist(), strict=True)
         for status, error in outcomes:
             self._error = error if self._error is None else self._error
             if status not in FAULTS or error != self._error:

@@ -15,6 +15,7 @@ from fer_ray.storage.environment import library_versions, machine
 from fer_ray.vocabulary import ERROR_STATUSES, SCHEMA_VERSION, USABLE_STATUSES
 
 COMPARED_SWEEPS = 5  # earlier sweeps whose mean is compared
+MAX_FAILURES = 50  # kinds in a manifest
 FACE_FOUND = "face found"
 
 Manifest = dict[str, Any]
@@ -57,7 +58,7 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
         "classes": dict(record.classes),
-        "errors": sweep.ledger.failure_examples() if finished else [],
+        "errors": _failures(sweep) if finished else [],
         "tables": record.tables,
         "course": record.throughput,
         "timings": {**record.timings, "total": round(time.monotonic() - record.clock, 3)},
@@ -68,6 +69,21 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "started": record.started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _failures(sweep: SweepContext) -> list[dict[str, Any]]:
+    """Numbers of images that could not be processed by status and error, with example paths."""
+    summary = sweep.files.summary
+    kinds = sorted(summary.failures, key=lambda kind: (-summary.failures[kind], kind))
+    return [
+        {
+            "status": status,
+            "error": error,
+            "images": summary.failures[status, error],
+            "examples": summary.examples[status, error],
+        }
+        for status, error in kinds[:MAX_FAILURES]
+    ]
 
 
 def _peak_mib() -> int:

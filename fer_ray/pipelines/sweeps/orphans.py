@@ -1,79 +1,125 @@
 """Removal of results that no image of the store uses."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fer_ray.pipelines.sweeps.commits import retry_commit
-from fer_ray.pipelines.sweeps.publish import refresh_images
-from fer_ray.storage.ledger.scratch import Scratch
-from fer_ray.storage.snapshot import Snapshot
+from fer_ray.pipelines.sweeps.indexing import IndexFiles, group_files
+from fer_ray.pipelines.sweeps.planning import index_results
+from fer_ray.pipelines.sweeps.rewrite import remove_contents
+from fer_ray.storage.planning import queries
+from fer_ray.storage.planning.database import open_database
+from fer_ray.storage.planning.partitions import Partition, level_for, partitions, path_hashes
+from fer_ray.storage.planning.sorted_files import read_partition, write_sorted
+from fer_ray.storage.snapshot import TableFile
+from fer_ray.storage.table_folder import TableFolder
 
 if TYPE_CHECKING:
     from fer_ray.pipelines.sweeps.context import SweepContext
 
-MAX_REMOVED = 1 << 19  # contents per commit; each commit reads the keys of all results
 READER_GRACE = timedelta(hours=1)  # how long results stay for readers of an earlier version
-KEY = ["sha256", "recipe"]
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Results without an image, in a partition of the contents.
+
+    Attributes:
+        scratch_files: Their keys, by the file of `results` that contains them.
+        files: Names of these files.
+        removable: Number of contents.
+        waiting: Number of contents that a reader may still use.
+    """
+
+    scratch_files: list[str]
+    files: set[str]
+    removable: int
+    waiting: int
+
+
+@dataclass(frozen=True)
+class FindOrphans:
+    """The task: finds the results of one partition of the contents that no image uses.
+
+    Only results of finished sweeps and of sweeps older than the retention count, since any other
+    sweep may be about to publish the images of its results.
+
+    Attributes:
+        scratch: Scratch folder.
+        results: Scratch files of the keys of results, by content.
+        images: Those of the latest images, by content.
+        earlier: Those of images of recent versions, by content.
+        before: Sweeps whose names sort before this are older than the retention.
+        finished: Names of finished sweeps.
+    """
+
+    scratch: TableFolder
+    results: list[str]
+    images: list[str]
+    earlier: list[str]
+    before: str
+    finished: list[str]
+
+    def __call__(self, partition: Partition) -> Orphans:
+        """Find the orphans of a partition.
+
+        Raises:
+            UserError: The temporary folder is full, or a file cannot be read.
+        """
+        with open_database() as database:
+            database.run(queries.USES)
+            database.insert("keys", read_partition(self.scratch, self.results, partition))
+            for latest, names in ((True, self.images), (False, self.earlier)):
+                for batch in read_partition(self.scratch, names, partition):
+                    column = pa.array([latest] * batch.num_rows, pa.bool_())
+                    database.insert("uses", [batch.append_column("latest", column)])
+            names = pa.array(self.finished, pa.string())
+            database.insert("finished", pa.table({"sweep": names}).to_batches())
+            database.run(queries.ORPHANS, [self.before])
+            keys = database.arrow("SELECT file, sha256, recipe FROM orphans WHERE NOT waiting")
+            [(removable, waiting)] = database.rows(queries.ORPHAN_COUNTS)
+        files = keys["file"].to_pylist()
+        scratch_files = write_sorted(self.scratch, "orphans", keys, path_hashes(files))
+        return Orphans(scratch_files, set(files), removable, waiting)
 
 
 def remove_orphans(sweep: "SweepContext", finished: list[str]) -> None:
     """Remove results that no image uses, except those that a reader may still need.
 
-    Only results of finished sweeps and of sweeps older than the retention are removed, since any
-    other sweep may be about to publish the images of its results.
-
     Args:
         sweep: This sweep, which has published its images.
         finished: Names of finished sweeps.
     """
-    store, record, scratch = sweep.store, sweep.record, sweep.ledger.scratch
+    store, record = sweep.store, sweep.record
     images = store.snapshot("images")
-    refresh_images(sweep, images)
-    _load_recently_used(sweep, images)
-    _find_orphans(scratch, store.snapshot("results"), sweep.retention_start, finished)
-    record.results_waiting = _exclude_recently_used(scratch)
-    for keys in scratch.blocks("SELECT * FROM orphans", MAX_REMOVED):
-        if store.snapshot("images").version == sweep.ledger.images_version:
-            retry_commit(partial(_delete, sweep, keys), store.uri)
-            record.results_removed += keys.num_rows
-        else:  # another sweep has published since, perhaps images with these contents
-            record.results_waiting += keys.num_rows
+    index_results(sweep)
+    earlier: dict[str, TableFile] = {}
+    for version in store.versions("images", datetime.now(UTC) - READER_GRACE):
+        earlier |= store.snapshot("images", version).files()
+    latest = images.files()
+    earlier = {name: file for name, file in earlier.items() if name not in latest}
+    task = FindOrphans(
+        sweep.scratch, sweep.files.results.files, _index_images(sweep, latest),
+        _index_images(sweep, earlier), sweep.retention_start, finished,
+    )  # fmt: skip
+    found = list(sweep.run(task, iter(partitions(level_for(sweep.files.results.rows)))))
+    removable = sum(part.removable for part in found)
+    record.results_waiting = sum(part.waiting for part in found)
+    orphans = [name for part in found for name in part.scratch_files]
+    files = set[str]().union(*(part.files for part in found))
+    if not files:
+        return
+    # Another sweep may have published in the meantime, perhaps images with these contents.
+    if images.version == sweep.files.images_version and remove_contents(sweep, orphans, files):
+        record.results_removed += removable
+    else:
+        record.results_waiting += removable
 
 
-def _load_recently_used(sweep: "SweepContext", images: Snapshot) -> None:
-    """Load the contents of images in recent versions of the store into the table `in_use`."""
-    scratch, loaded = sweep.ledger.scratch, images.files()
-    scratch.run("CREATE TABLE in_use (sha256 VARCHAR, recipe VARCHAR)")
-    for version in sweep.store.versions("images", datetime.now(UTC) - READER_GRACE):
-        earlier = sweep.store.snapshot("images", version)
-        for batch in earlier.batches(KEY, excluding=loaded):
-            scratch.insert("in_use", pa.table(batch))
-        loaded |= earlier.files()
-
-
-def _find_orphans(scratch: Scratch, results: Snapshot, before: str, finished: list[str]) -> None:
-    """Write the keys of unused results of settled sweeps into the table `orphans`."""
-    scratch.run("CREATE TEMP TABLE keys (sha256 VARCHAR, recipe VARCHAR)")
-    finished_sweeps = pa.array(finished, pa.string())
-    for batch in results.batches([*KEY, "sweep"]):
-        settled = pc.or_(pc.less(batch["sweep"], before), pc.is_in(batch["sweep"], finished_sweeps))
-        scratch.insert("keys", pa.table(batch.filter(settled)))
-    query = "SELECT DISTINCT sha256, recipe FROM keys ANTI JOIN images USING (sha256, recipe)"
-    scratch.run(f"CREATE TABLE orphans AS {query}")
-
-
-def _exclude_recently_used(scratch: Scratch) -> int:
-    """Delete the keys that are in use from `orphans`; return their number."""
-    count = "SELECT count(*) FROM orphans"
-    before = scratch.scalar(count)
-    scratch.run("DELETE FROM orphans o USING in_use u "
-                "WHERE o.sha256 = u.sha256 AND o.recipe = u.recipe")  # fmt: skip
-    return int(before - scratch.scalar(count))
-
-
-def _delete(sweep: "SweepContext", keys: pa.Table) -> None:
-    sweep.store.delete_results(sweep.store.snapshot("results"), keys, sweep.commit_metadata)
+def _index_images(sweep: "SweepContext", files: dict[str, TableFile]) -> list[str]:
+    """Sort content and recipe of the images in some files by content."""
+    folder = sweep.store.folder("images")
+    task = IndexFiles(folder, sweep.scratch, "sha256", ["sha256", "recipe"])
+    return [name for _, names in sweep.run(task, group_files(files)) for name in names]

@@ -1,27 +1,21 @@
-"""The first steps of a sweep: list the source, plan the work, check the source for losses."""
+"""Planning of a sweep: what to do, partition by partition, and checks for a lost source."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
 
 from fer_ray.errors import SourceLostError
 from fer_ray.pipelines.sweeps.context import SweepContext
-from fer_ray.sources.streams.stream_labels import find_labels, note_unused_labels
+from fer_ray.pipelines.sweeps.indexing import RESULT_COLUMNS, IndexFiles, group_files
+from fer_ray.pipelines.sweeps.plan_partition import (
+    ImageFiles,
+    PartitionPlan,
+    PlanImages,
+    merge_samples,
+)
+from fer_ray.pipelines.sweeps.settle import SettleContents
+from fer_ray.storage.planning.partitions import level_for, partition_of, partitions
 
 EXAMPLES = 3  # paths in a message
-
-
-def list_source(sweep: SweepContext) -> None:
-    """List the images of the source, with their labels, into the ledger."""
-    labels = find_labels(sweep.source, sweep.quality)
-    with sweep.progress("list", "images", 0) as advance:
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for entry in sweep.source.entries(sweep.quality):
-                advance(1)
-                yield (*entry, *labels(entry.path))
-
-        sweep.ledger.load_listing(rows())
-    note_unused_labels(labels, sweep.quality)
+SAMPLE = 16  # random images of each kind
 
 
 def plan_work(sweep: SweepContext) -> dict[str, tuple[int, int]]:
@@ -30,10 +24,95 @@ def plan_work(sweep: SweepContext) -> dict[str, tuple[int, int]]:
     Returns:
         Number of images and of bytes by kind of work; see `PLAN_KINDS`.
     """
-    sweep.ledger.load_images(sweep.store.snapshot("images"))
-    sweep.ledger.load_results(sweep.store.snapshot("results"))
-    sweep.ledger.load_readings(sweep.store.snapshot("readings"))
-    return sweep.ledger.plan()
+    files, snapshot = sweep.files, sweep.store.snapshot("images")
+    names = snapshot.files()
+    stored = sum(file.rows for file in names.values())
+    sweep.start_ray_for(stored)
+    files.images_version = snapshot.version
+    files.level = max(
+        [level_for(max(stored, files.listed)), *(partition_of(n).level for n in names)]
+    )
+    task = PlanImages(
+        sweep.context, sweep.scratch, ImageFiles(sweep.store.folder("images"), list(names)),
+        files.listing, files.labels, _index_readings(sweep),
+    )  # fmt: skip
+    plans = list(sweep.run(task, iter(partitions(files.level))))
+    counts, sizes = _add_plans(sweep, plans)
+    settle(sweep)
+    for missing, total in ((files.missing, counts), (files.missing_size, sizes)):
+        total.subtract(missing)
+        total["missing"] += missing.total()
+    return {kind: (counts[kind], sizes[kind]) for kind in counts if counts[kind]}
+
+
+def _add_plans(
+    sweep: SweepContext, plans: list[PartitionPlan]
+) -> tuple[Counter[str], Counter[str]]:
+    """Add the plans of all partitions; the number of images and of bytes by kind of work."""
+    files = sweep.files
+    counts, sizes = Counter[str](), Counter[str]()
+    for plan in plans:
+        counts.update(plan.planned)
+        sizes.update(plan.size)
+        files.changes += plan.changes
+        files.contents += plan.contents
+        files.unread += [plan.unread] if plan.unread else []
+        files.touched |= plan.touched
+        files.summaries[plan.partition.number] = plan.summary
+        files.labelled += plan.labelled
+        files.gone = sorted([*files.gone, *plan.gone])[:EXAMPLES]
+        sweep.quality.add(plan.unused_labels)
+    files.known_sample = merge_samples((plan.known_sample for plan in plans), SAMPLE)
+    files.unread_sample = [one for plan in plans for one in plan.unread_sample]
+    return counts, sizes
+
+
+def _index_readings(sweep: SweepContext) -> list[str]:
+    """Sort what unfinished sweeps have read by path; the names of the scratch files."""
+    readings = sweep.store.snapshot("readings").files()
+    task = IndexFiles(
+        sweep.store.folder("readings"),
+        sweep.scratch,
+        "path",
+        ["path", "size", "mtime_ns", "sha256"],
+    )
+    indexed = sweep.run(task, group_files(readings))
+    return [name for _, names in indexed for name in names]
+
+
+def index_results(sweep: SweepContext) -> None:
+    """Index the latest version of the results."""
+    files, snapshot = sweep.files, sweep.store.snapshot("results")
+    task = IndexFiles(sweep.store.folder("results"), sweep.scratch, "sha256", RESULT_COLUMNS)
+    for names, scratch_files in sweep.run(task, files.results.outdated(snapshot.files())):
+        files.results.add(names, scratch_files)
+    files.results_version = snapshot.version
+
+
+def settle(sweep: SweepContext) -> None:
+    """Find the outcome of each content from the latest version of the results.
+
+    Sets the images of contents that have results, and the to-do files of those that do not.
+    """
+    files = sweep.files
+    version = sweep.store.snapshot("results").version
+    if files.settled_at == (version, len(files.outcomes)):
+        return
+    index_results(sweep)
+    task = SettleContents(
+        sweep.context, sweep.scratch, files.level, files.contents, files.outcomes,
+        files.results.files,
+    )  # fmt: skip
+    level = max(files.level, level_for(files.results.rows))
+    settled = list(sweep.run(task, iter(partitions(level))))
+    files.settled = [name for part in settled for name in part.files]
+    files.to_describe = [part.todo for part in settled if part.todo]
+    files.missing = sum((part.missing for part in settled), Counter[str]())
+    files.missing_size = sum((part.missing_size for part in settled), Counter[str]())
+    files.touched = files.touched.union(*(part.touched for part in settled))
+    samples = [files.unread_sample, *(part.sample for part in settled)]
+    files.todo_sample = merge_samples(samples, SAMPLE)
+    files.settled_at = (files.results_version, len(files.outcomes))
 
 
 def require_intact_source(sweep: SweepContext) -> None:
@@ -62,7 +141,7 @@ def _require_images(sweep: SweepContext) -> None:
     planned, settings = sweep.record.planned, sweep.settings.sweep
     gone = planned.get("gone", (0, 0))[0]
     listed = sum(count for count, _ in planned.values()) - gone
-    stored = sweep.ledger.count_stored()
+    stored = sweep.files.summary.images
     if not listed:
         raise SourceLostError(
             f"{sweep.source.uri} contains no images. Is it mounted? Nothing was changed."
@@ -71,7 +150,7 @@ def _require_images(sweep: SweepContext) -> None:
             "extensions."
         )
     if settings.gone == "delete" and gone > settings.max_gone_share * stored:
-        paths = ", ".join(sweep.ledger.gone_examples(EXAMPLES))
+        paths = ", ".join(sweep.files.gone)
         raise SourceLostError(
             f"{gone} of the store's {stored} images are gone from {sweep.source.uri} ({paths} …). "
             "Is it fully mounted? If the images were deleted on purpose, pass --set "
@@ -80,7 +159,7 @@ def _require_images(sweep: SweepContext) -> None:
 
 
 def _require_labels(sweep: SweepContext) -> None:
-    listed, stored = sweep.ledger.count_labelled()
+    listed, stored = sweep.files.labelled, sweep.files.summary.labelled
     if stored and not listed and not sweep.settings.sweep.labels_gone:
         raise SourceLostError(
             f"{stored} of the store's images have a label or a subject, but none in "

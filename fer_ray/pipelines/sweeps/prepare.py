@@ -1,40 +1,40 @@
 """Preparation of a sweep: check the model, open source and store, create the ledger."""
 
+import os
 import pickle
 import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import duckdb
 import pyarrow as pa
+from pyarrow.fs import LocalFileSystem
 
-from fer_ray.errors import UserError
+from fer_ray.errors import StoreLostError, UserError
+from fer_ray.execution.task_runner import TaskRunner
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.sweeps.context import (
     StopFlag,
     SweepContext,
-    SweepRecord,
     SweepRequest,
     name_prefix,
 )
 from fer_ray.pipelines.sweeps.describe import DescribeImage, schema_of
 from fer_ray.pipelines.sweeps.fuse import Fuse
+from fer_ray.pipelines.sweeps.plan_partition import PlanContext
+from fer_ray.pipelines.sweeps.record import SweepRecord
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import open_source
+from fer_ray.storage.archive import SCRATCH
 from fer_ray.storage.delta_store import Store
-from fer_ray.storage.ledger.ledger import Ledger, LedgerContext
-
-# The disk or the memory is full, and what follows from that. Errors in queries are bugs.
-DATABASE_LOST = (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalException)
+from fer_ray.storage.table_folder import TableFolder
 
 
 @contextmanager
@@ -50,21 +50,27 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     source = open_source(request.source)
     store = Store(request.store, settings.sweep.retention_hours)
     record = SweepRecord(_sweep_name(), source.uri, store.uri, describer.recipe)
-    policy = settings.sweep
-    context = LedgerContext(
+    policy, stop = settings.sweep, request.stop or StopFlag()
+    context = PlanContext(
         describer.recipe.fingerprint, record.sweep, _listing_time_ns(store), policy.gone,
         policy.retry, settings.extract.decode.max_bytes, policy.reread_share,
     )  # fmt: skip
-    with _scratch_folder() as folder:
-        ledger = Ledger(folder, context)
-        try:
-            yield SweepContext(
-                source, store, settings, describer.recipe, ledger,
-                pickle.dumps(request.describe or describer.describe), request.progress, record,
-                describer.schema, Fuse(policy.fuse_images), request.stop or StopFlag(),
-            )  # fmt: skip
-        finally:
-            ledger.close()
+    with _scratch_folder(store, record.sweep, settings) as scratch:
+        yield SweepContext(
+            source=source,
+            store=store,
+            settings=settings,
+            recipe=describer.recipe,
+            describe=pickle.dumps(request.describe or describer.describe),
+            progress=request.progress,
+            record=record,
+            schema=describer.schema,
+            fuse=Fuse(policy.fuse_images),
+            context=context,
+            scratch=scratch,
+            runner=TaskRunner(settings.execution, stop),
+            stop=stop,
+        )
 
 
 def _effective_settings(settings: Settings, predictor: Predictor | None) -> Settings:
@@ -128,17 +134,18 @@ def build_describer(
 
 
 @contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="fer-ray-") as folder:
+def _scratch_folder(store: Store, sweep: str, settings: Settings) -> Iterator[TableFolder]:
+    """A folder that all workers can access: in the store if they may be on other machines."""
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    if on_cluster and settings.execution.executor != "in-process":
         try:
-            yield Path(folder)
-        except DATABASE_LOST as problem:
-            reason = str(problem).splitlines()[0]
-            raise UserError(
-                f"The sweep's database in the temporary folder {folder} failed: {reason}\nFree "
-                "memory, or set TMPDIR to a folder on a working disk with enough space. Then rerun "
-                "the command."
-            ) from None
+            yield store.folder(f"{SCRATCH}/{sweep}")
+        finally:
+            with suppress(StoreLostError):  # the sweep has reported that, or is finished
+                store.archive.remove_scratch(sweep)
+        return
+    with tempfile.TemporaryDirectory(prefix="fer-ray-") as folder:
+        yield TableFolder(folder, LocalFileSystem(), folder, temporary=True)
 
 
 def _listing_time_ns(store: Store) -> int:

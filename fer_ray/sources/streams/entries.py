@@ -1,4 +1,4 @@
-"""List the images of a folder or bucket, one at a time, in constant memory per folder."""
+"""List the images of a folder or bucket, one folder at a time."""
 
 import errno
 import os
@@ -34,60 +34,61 @@ class Entry(NamedTuple):
     problem: str | None = None
 
 
-def list_folder(root: str, quality: Quality) -> Iterator[Entry]:
-    """List all images below a local folder, visiting each real folder once.
+class FolderWalk:
+    """A walk below a local folder, one folder at a time; each real folder is listed once.
 
-    Links that lead outside `root` are followed last, in the order of their paths, so that an image
-    has the same path in each sweep. Links to folders that are listed anyway are counted.
+    Links that lead outside the root are followed last, in the order of their paths, so that an
+    image has the same path in each sweep. Links to folders that are listed anyway are counted.
 
-    Raises:
-        SourceLostError: A folder cannot be listed. A folder that disappears during the walk counts
-            as deleted.
-    """
-    real_root = os.path.realpath(root)
-    walk = _Walk(root, real_root, quality)
-    yield from walk.below("", real_root)
-    while walk.links:
-        relative = min(walk.links)
-        yield from walk.below(relative, walk.links.pop(relative))
-
-
-class _Walk:
-    """A walk below a folder, and the links that it has met.
+    Args:
+        root: The folder.
+        quality: Counts files that are left out.
+        pending: Folders to list: paths relative to the root, empty or with a trailing slash, and
+            their real paths. None: all.
 
     Attributes:
+        pending: Folders that are still to be listed.
         links: Real folders outside the root that are still to be listed, by the links' paths.
+        vanished: Folders that disappeared during the walk, which count as deleted.
+
+    Raises:
+        SourceLostError: By `next_folder`: a folder cannot be listed.
     """
 
-    def __init__(self, root: str, real_root: str, quality: Quality) -> None:
-        self._root, self._real_root, self._quality = root, real_root, quality
+    def __init__(
+        self, root: str, quality: Quality, pending: list[tuple[str, str]] | None = None
+    ) -> None:
+        self._root, self._real_root, self._quality = root, os.path.realpath(root), quality
         self._visited_outside: set[str] = set()  # real folders
+        self.pending = [("", self._real_root)] if pending is None else pending
         self.links: dict[str, str] = {}
+        self.vanished: list[str] = []
 
-    def below(self, relative: str, real: str) -> Iterator[Entry]:
-        """List the images in and below a folder.
+    def next_folder(self) -> Iterator[Entry]:
+        """List the images of the next pending folder; its folders become pending."""
+        relative, real = self.pending.pop()
+        if relative and self._is_listed_elsewhere(relative, real):
+            return
+        for entry in self._scan(relative):
+            if _is_folder(entry):
+                inner = f"{relative}{entry.name}/"
+                if entry.is_symlink():
+                    self.links[inner] = os.path.realpath(entry.path)
+                else:
+                    self.pending.append((inner, os.path.join(real, entry.name)))  # noqa: PTH118
+            elif is_image(entry.name):
+                if image := self._image(entry, f"{relative}{entry.name}"):
+                    yield image
+            elif relative or entry.name != LABELS_FILE:
+                self._quality.note("not_an_image", f"{relative}{entry.name}")
 
-        Args:
-            relative: Path relative to the root, empty or with a trailing slash.
-            real: Its real path.
-        """
-        pending = [(relative, real)]
-        while pending:
-            relative, real = pending.pop()
-            if relative and self._is_listed_elsewhere(relative, real):
-                continue
-            for entry in self._scan(relative):
-                if _is_folder(entry):
-                    inner = f"{relative}{entry.name}/"
-                    if entry.is_symlink():
-                        self.links[inner] = os.path.realpath(entry.path)
-                    else:
-                        pending.append((inner, os.path.join(real, entry.name)))  # noqa: PTH118
-                elif is_image(entry.name):
-                    if image := self._image(entry, f"{relative}{entry.name}"):
-                        yield image
-                elif relative or entry.name != LABELS_FILE:
-                    self._quality.note("not_an_image", f"{relative}{entry.name}")
+    def next_link(self) -> bool:
+        """Make the folder of the first link pending; whether there was one."""
+        if not self.links:
+            return False
+        relative = min(self.links)
+        self.pending.append((relative, self.links.pop(relative)))
+        return True
 
     def _is_listed_elsewhere(self, relative: str, real: str) -> bool:
         """Return whether a folder, reached through a link, is listed under another path."""
@@ -123,6 +124,7 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError) as problem:
             if not relative:
                 raise _unlistable(self._root, relative, problem) from None
+            self.vanished.append(relative)
             return
         except OSError as problem:
             raise _unlistable(self._root, relative, problem) from None
@@ -151,32 +153,55 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def list_bucket(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
-    """List all images below a prefix of a bucket.
+class BucketWalk:
+    """A walk below a prefix of a bucket, one folder at a time.
 
     pyarrow cannot request keys with an empty segment, `.` or `..` (`a//b.jpg`): such folders are
     counted and skipped.
+
+    Args:
+        filesystem: File system of the bucket.
+        root: Bucket and prefix.
+        quality: Counts objects that are left out.
+        pending: Folders to list. None: all.
+
+    Attributes:
+        pending: Folders that are still to be listed.
     """
-    # pyarrow lists a folder in Google Cloud Storage only if an object exists for it.
-    if filesystem.type_name == "gcs":
-        yield from _list_flat(filesystem, root, quality)
-        return
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        for info in filesystem.get_file_info(fs.FileSelector(folder)):
+
+    def __init__(
+        self, filesystem: fs.FileSystem, root: str, quality: Quality,
+        pending: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._filesystem, self._root, self._quality = filesystem, root, quality
+        self.pending = [root] if pending is None else pending
+        self.links: dict[str, str] = {}  # as of `FolderWalk`; a bucket has none
+        self.vanished: list[str] = []
+
+    def next_folder(self) -> Iterator[Entry]:
+        """List the images of the next pending folder; its folders become pending."""
+        folder, root = self.pending.pop(), self._root
+        # pyarrow lists a folder in Google Cloud Storage only if an object exists for it.
+        if self._filesystem.type_name == "gcs":
+            yield from _list_flat(self._filesystem, root, self._quality)
+            return
+        for info in self._filesystem.get_file_info(fs.FileSelector(folder)):
             if info.type != fs.FileType.Directory:
-                yield from _image_object(info, info.path[len(root) :].lstrip("/"), quality)
+                yield from _image_object(info, info.path[len(root) :].lstrip("/"), self._quality)
             elif info.path.rstrip("/") == folder or info.base_name in UNADDRESSABLE:
                 parent = folder[len(root) :].lstrip("/")
                 name = "" if info.path.rstrip("/") == folder else info.base_name
-                quality.note("unaddressable", f"{parent}/{name}/".lstrip("/") or "/")
+                self._quality.note("unaddressable", f"{parent}/{name}/".lstrip("/") or "/")
             elif not is_junk(info.base_name):
-                pending.append(info.path)
+                self.pending.append(info.path)
+
+    def next_link(self) -> bool:
+        """A bucket has no links."""
+        return False
 
 
 def _list_flat(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
-    """List like `list_bucket`, from one recursive listing in memory."""
+    """List like `BucketWalk`, from one recursive listing in memory."""
     unaddressable = set()
     for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
         relative = info.path[len(root) + 1 :]

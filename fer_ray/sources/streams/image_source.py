@@ -8,13 +8,14 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
-from fer_ray.sources.streams.entries import Entry, list_bucket, list_folder
+from fer_ray.sources.streams.entries import BucketWalk, Entry, FolderWalk
 from fer_ray.storage.paths import without_credentials
 from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem
 
@@ -52,20 +53,38 @@ class Source:
         """Whether the source is a folder that is missing or empty, like an unmounted one."""
         return self.local and not _has_entries(self.root)
 
+    def walk(self, quality: Quality, pending: list[Any] | None = None) -> FolderWalk | BucketWalk:
+        """Start to list the images.
+
+        Args:
+            quality: Counts files that are left out.
+            pending: Folders to list, from another walk. None: all.
+        """
+        if self.local:
+            return FolderWalk(self.root, quality, pending)
+        return BucketWalk(self.filesystem, self.root, quality, pending)
+
+    def entries_of(self, walk: FolderWalk | BucketWalk) -> Iterator[Entry]:
+        """List the images of the next folder of a walk.
+
+        Raises:
+            SourceLostError: The folder cannot be listed. A folder that disappears during the walk
+                counts as deleted.
+        """
+        try:
+            yield from walk.next_folder()
+        except OSError as problem:
+            raise SourceLostError(f"Cannot list {self.uri}: {error_text(problem)}.") from None
+
     def entries(self, quality: Quality) -> Iterator[Entry]:
         """List all images, folder by folder, and count other files in `quality`.
 
         Raises:
-            SourceLostError: A folder cannot be listed. A folder that disappears during the walk
-                counts as deleted.
+            SourceLostError: As for `entries_of`.
         """
-        try:
-            if self.local:
-                yield from list_folder(self.root, quality)
-            else:
-                yield from list_bucket(self.filesystem, self.root, quality)
-        except OSError as problem:
-            raise SourceLostError(f"Cannot list {self.uri}: {error_text(problem)}.") from None
+        walk = self.walk(quality)
+        while walk.pending or walk.next_link():
+            yield from self.entries_of(walk)
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes:
         """Read the content of one image.

@@ -1,7 +1,6 @@
 """Labels of streamed images: from a labels.csv at the top, a CK+ layout, or folder names."""
 
 import os
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -17,60 +16,38 @@ from fer_ray.storage.uris import error_text
 MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files
 
 
-class KnownLabels:
-    """The labels of a labels.csv or a CK+ layout, by path.
-
-    Attributes:
-        unused: Paths whose label was never requested.
-    """
-
-    def __init__(self, labels: dict[str, Label]) -> None:
-        self._labels = labels
-        self.unused = set(labels)
-
-    def __call__(self, path: str) -> Label:
-        """The label of one path, empty if it has none."""
-        self.unused.discard(path)
-        return self._labels.get(path, Label())
-
-
-def find_labels(source: Source, quality: Quality) -> Callable[[str], Label]:
-    """Find the labels of a source.
+def find_labels(source: Source, quality: Quality) -> dict[str, Label] | None:
+    """Find the labels of a source that do not come from the names of its folders.
 
     Args:
         source: Source of the images.
         quality: Counts irregular labels.
 
     Returns:
-        A function from the path of an image to its label.
+        The labels of a labels.csv or a CK+ layout, by path. None: `label_by_folder` applies.
 
     Raises:
         SourceLostError: labels.csv exists but cannot be read.
         UserError: labels.csv is not a table of labels.
     """
     if source.empty:  # listing the source reports that
-        return _label_by_folder
+        return None
     name = f"{source.uri}/{LABELS_FILE}"
     try:
         content = source.read(LABELS_FILE)
     except FileNotFoundError:
         if source.local and _looks_like_ckplus(source.root):
-            return KnownLabels(_read_ckplus(Path(source.root), quality))
-        return _label_by_folder
+            return _read_ckplus(Path(source.root), quality)
+        return None
     except OSError as problem:
         raise SourceLostError(
             f"{name} cannot be read: {error_text(problem)}. Nothing was changed."
         ) from None
-    return KnownLabels(parse_label_file(content, name, quality))
+    return parse_label_file(content, name, quality)
 
 
-def note_unused_labels(labels: Callable[[str], Label], quality: Quality) -> None:
-    """Count the labels of images that the source does not contain, after a complete listing."""
-    for path in sorted(labels.unused) if isinstance(labels, KnownLabels) else ():
-        quality.note("unknown_path", path)
-
-
-def _label_by_folder(path: str) -> Label:
+def label_by_folder(path: str) -> Label:
+    """The label of an image in a folder named after an emotion; empty for other images."""
     return make_label(folder_label(path))
 
 

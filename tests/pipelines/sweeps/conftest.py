@@ -17,6 +17,9 @@ from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings
+from fer_ray.storage.delta_store import Store
+from fer_ray.storage.snapshot import Snapshot
+from fer_ray.storage.table_folder import unique_name
 
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
@@ -41,6 +44,13 @@ def rows(store: Path, table: str, version: int | None = None) -> list[dict[str, 
     keys = ("path", "sha256", "face_index")
     records = data.drop_columns(dropped).to_pylist()
     return sorted(records, key=lambda row: [str(row.get(key)) for key in keys])
+
+
+def append(base: Snapshot, store: Store, rows: pa.Table) -> None:
+    """Commit rows on top of a version, in a file as a task would write it."""
+    keys = ("path", "listed_ns")
+    file = store.folder(base.name).write(rows, unique_name("rows"), keys)
+    store.commit(base, [file], rows.schema, {})
 
 
 @pytest.fixture

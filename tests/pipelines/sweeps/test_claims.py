@@ -1,51 +1,51 @@
 import hashlib
-import pickle
 import threading
 from pathlib import Path
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pytest
 from pyarrow import fs
 
 from fer_ray.execution import claims
-from fer_ray.execution.block_tasks import start_claims, stop_claims
-from fer_ray.execution.claims import Claims
+from fer_ray.execution.claims import Claims, start_claims
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps.blocks import Limits, read_block
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.streams.image_source import Source
 from tests.patience import wait_until
+from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, tiny_image
 
 ONE, TWO, KNOWN = (hashlib.sha256(name).hexdigest() for name in (b"1", b"2", b"3"))
 KEYS = np.sort(np.array([int(KNOWN[:16], 16), 0, 2**64 - 1], np.uint64))
 
 
+def load(index: int, count: int) -> "np.typing.NDArray[np.uint64]":
+    return KEYS
+
+
 def test_first_block_claims_new_content() -> None:
     table = Claims(KEYS)
-    assert table.claim("a", ONE)
-    assert not table.claim("b", ONE)
-    assert table.claim("a", ONE)  # its worker was lost in the meantime
-    assert table.claim("b", TWO)
-    assert not table.claim("a", KNOWN)
-    assert not table.claim("a", "f" * 64)
+    assert table.claim("a", [ONE, KNOWN]) == {ONE}
+    assert table.claim("b", [ONE]) == set()
+    assert table.claim("a", [ONE]) == {ONE}  # its worker was lost in the meantime
+    assert table.claim("b", [ONE, TWO]) == {TWO}
+    assert table.claim("a", [KNOWN, "f" * 64]) == set()
+    assert Claims(KEYS[:0]).claim("a", [KNOWN]) == {KNOWN}
 
 
 def test_claims_beyond_the_limit_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not Claims(None).claim("a", ONE)
-    monkeypatch.setattr(claims, "MOST_CLAIMED", 1)
+    monkeypatch.setattr(claims, "MAX_CONTENTS", 1)
     table = Claims(KEYS)
-    assert table.claim("a", ONE)
-    assert not table.claim("a", TWO)
-    assert table.claim("a", ONE)
+    assert table.claim("a", [ONE]) == {ONE}
+    assert table.claim("a", [TWO]) == set()
+    assert table.claim("a", [ONE]) == {ONE}
 
 
-def test_new_image_is_read_once(source: Path) -> None:
+def test_new_image_is_read_once(source: Path, tmp_path: Path) -> None:
     reads: list[str] = []
 
     class Counting(Source):
@@ -54,23 +54,32 @@ def test_new_image_is_read_once(source: Path) -> None:
             return super().read(path, most)
 
     paths = ["day0/face0.png", "day1/twin.png", "noise.png"]
-    block = pa.table({"path": paths, "size": [1] * 3, "mtime_ns": [1] * 3})
     counting = Counting(str(source), fs.LocalFileSystem(), str(source))
-    table = Claims(KEYS)
-    results, outcomes = read_block(
-        block, counting, pickle.dumps(DescribeImage(FAST)), Limits(10**6, 60), table.claim
+    processed = process_block(
+        counting, tmp_path, paths, claim=Claims(KEYS).claim, describe=DescribeImage(FAST)
     )
     assert reads == paths
-    assert len(set(outcomes["sha256"].to_pylist())) == 2
-    assert results["status"].to_pylist() == ["ok", "no_face"]  # the twin is described once
+    assert len({row["sha256"] for row in processed.readings}) == 2
+    statuses = [row["status"] for row in processed.results]
+    assert statuses == ["ok", "no_face"]  # the twin is described once
+    assert processed.result.statuses == {"ok": 1, "no_face": 1}
+
+
+def test_claims_of_several_actors(local_ray: int) -> None:
+    contents = [hashlib.sha256(bytes([number])).hexdigest() for number in range(50)]
+    actors = start_claims(load, contents=2 * claims.MAX_CONTENTS)
+    assert len(actors.actors) == 3
+    assert actors("a", contents[:30]) == set(contents[:30])
+    assert actors("b", contents) == set(contents[30:])
+    actors.stop()
 
 
 def test_lost_claims_actor_denies_claims(local_ray: int) -> None:
-    claim = start_claims(KEYS)
-    assert claim("a", ONE)
-    assert not claim("b", ONE)
-    stop_claims(claim)
-    wait_until(lambda: not claim("a", TWO))  # it is gone a moment later
+    actors = start_claims(load, contents=1)
+    assert actors("a", [ONE]) == {ONE}
+    assert actors("b", [ONE]) == set()
+    actors.stop()
+    wait_until(lambda: not actors("a", [TWO]))  # it is gone a moment later
 
 
 @pytest.mark.slow

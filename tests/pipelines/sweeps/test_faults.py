@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import signal
@@ -12,25 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from benchmarks.chaos import Chaos
 from fer_ray.errors import StoppedError, StoreLostError
 from fer_ray.execution import block_tasks
-from fer_ray.execution.block_tasks import run_blocks
+from fer_ray.execution.block_tasks import run_tasks
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps.blocks import Limits, describe_block
 from fer_ray.pipelines.sweeps.context import StopFlag, SweepRequest
-from fer_ray.pipelines.sweeps.read_and_describe import _crashed_block, _unread_block
 from fer_ray.settings.root import Settings
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import open_source
 from fer_ray.storage.delta_store import Store
 from fer_ray.vocabulary import ExitCode
 from tests.patience import patience, wait_until
+from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
 
@@ -178,7 +177,7 @@ def test_resumed_sweep_reads_nothing_twice(many: Path, store: Path, local_ray: i
     with pytest.raises(StoppedError):
         run_sweep(
             SweepRequest(
-                str(many), str(store), settings, at_the_end_of("read", until_read), stop=stop
+                str(many), str(store), settings, at_the_end_of("process", until_read), stop=stop
             )
         )
     assert DeltaTable(str(store / "readings")).count() == 20
@@ -210,28 +209,33 @@ def at_the_end_of(target: str, then: Callable[[], None]) -> Any:
     return lambda step, unit, total: _counting(step, target, then)
 
 
-def test_block_of_dying_workers_becomes_crashed_rows(
-    local_ray: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_item_of_dying_workers_is_split(local_ray: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_tasks, "LOSSES", 1)
-    block = pa.table({"path": ["a", "b"], "sha256": ["1", "2"]})
-    answers = list(
-        run_blocks(_die_on_b, iter([block]), 1, lambda: False, _crashed_block, lambda: None)
-    )
-    [alive] = [answer for answer in answers if isinstance(answer, list)]
-    [(results, outcomes, planned)] = [answer for answer in answers if not isinstance(answer, list)]
-    assert alive == ["a"]
-    assert (results["sha256"].to_pylist(), results["status"].to_pylist()) == (["2"], ["crashed"])
-    assert (outcomes.num_rows, planned) == (0, {"2"})
-    _, read = _unread_block(block.slice(1))
-    assert (read["path"].to_pylist(), read["status"].to_pylist()) == (["b"], ["crashed"])
+    results = run_tasks(
+        _die_on_b, iter([["a", "b"]]), 1, lambda: False, lambda item: [[one] for one in item],
+        lambda item: ("lost", item), lambda: None,
+    )  # fmt: skip
+    assert sorted(results) == [("alive", ["a"]), ("lost", ["b"])]
 
 
-def _die_on_b(block: pa.Table) -> list[str]:
-    paths: list[str] = block["path"].to_pylist()
-    if "b" in paths:
+def _die_on_b(item: list[str]) -> tuple[str, list[str]]:
+    if "b" in item:
         os.kill(os.getpid(), signal.SIGKILL)
-    return paths
+    return "alive", item
+
+
+def test_images_that_no_worker_survives_are_crashed(source: Path, tmp_path: Path) -> None:
+    opened, known = open_source(str(source)), "1" * 64
+    unread = process_block(opened, tmp_path / "unread", ["b.png"], give_up=True)
+    assert (unread.results, [row["status"] for row in unread.outcomes]) == ([], ["crashed"])
+    planned = process_block(opened, tmp_path / "planned", ["b.png"], [known], give_up=True)
+    assert [(row["sha256"], row["status"]) for row in planned.results] == [(known, "crashed")]
+    assert planned.outcomes == planned.replacements == []
+    again = process_block(
+        opened, tmp_path / "again", ["b.png"], [known], retried=True, give_up=True
+    )
+    assert [row["status"] for row in again.replacements] == ["crashed"]
+    assert (again.results, again.result.first) == ([], [])  # it says nothing that it fails again
 
 
 @pytest.mark.slow
@@ -307,24 +311,20 @@ def test_source_changes_while_listed(tmp_path: Path) -> None:
     assert list(listing) == []
 
 
-def test_image_changes_between_read_and_describe(source: Path, faces: list[Path]) -> None:
-    import hashlib
-    import pickle
-
-    import pyarrow as pa
-
-    from tests.pipelines.sweeps.conftest import FAST
-
-    planned = {"path": ["day0/face0.png", "gone.png"], "sha256": ["0" * 64, "1" * 64]}
-    results, outcomes, _ = describe_block(
-        pa.table(planned), open_source(str(source)), pickle.dumps(Poisoned(FAST)), Limits(2**20, 60)
-    )
+def test_image_changes_after_planning(source: Path, faces: list[Path], tmp_path: Path) -> None:
     content = hashlib.sha256(faces[0].read_bytes()).hexdigest()
-    assert results["sha256"].to_pylist() == [content]
-    changed, gone = outcomes.to_pylist()
-    assert changed["sha256"] == content
+    paths = ["day0/face0.png", "gone.png"]
+    processed = process_block(
+        open_source(str(source)), tmp_path, paths, ["0" * 64, "1" * 64],
+        claim=lambda owner, contents: set(contents), describe=Poisoned(FAST),
+    )  # fmt: skip
+    assert [row["sha256"] for row in processed.results] == [content]
+    changed, gone = processed.outcomes
+    assert (changed["sha256"], changed["planned"]) == (content, "0" * 64)
     assert (gone["sha256"], gone["status"]) == (None, "unreadable")
     assert "No such file" in gone["error"]
+    assert processed.result.missing == ["gone.png"]
+    assert processed.readings == []
 
 
 def test_unwritable_store_then_resume(swept: Swept, source: Path, store: Path) -> None:

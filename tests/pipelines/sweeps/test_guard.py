@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import STARTS, Fault, Guard
-from fer_ray.pipelines.sweeps.blocks import _describe
+from fer_ray.execution.guard import STARTS, Fault, Guard, describe_guarded
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.settings.extraction import ExtractSettings
@@ -55,7 +54,7 @@ def test_exception_and_killed_child_cost_one_image(faces: list[Path]) -> None:
     assert fault.error == "ArithmeticError: an unforeseen case"
     [child] = set(psutil.Process().children()) - others
     child.kill()
-    rows = _describe(guarded, faces[0].read_bytes(), "")  # tried again, in a new child
+    rows = describe_guarded(guarded, faces[0].read_bytes())  # tried again, in a new child
     assert rows["status"].to_pylist() == ["ok"]
     guarded.close()
 

@@ -10,22 +10,25 @@ from typing import Any
 import duckdb
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps import orphans, prepare
+from fer_ray.pipelines.sweeps import context, orphans, prepare
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.fuse import FuseError
-from fer_ray.pipelines.sweeps.planning import list_source, plan_work
+from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.plan_partition import summarize
+from fer_ray.pipelines.sweeps.planning import plan_work
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.publish import publish
 from fer_ray.settings.root import Execution, Settings
+from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.storage.delta_store import Store
-from fer_ray.storage.ledger import ledger, scratch
+from fer_ray.storage.planning import database, partitions, queries
+from fer_ray.storage.table_folder import unique_name
 from fer_ray.vocabulary import ExitCode
 from tests.pipelines.sweeps.conftest import FAST, IN_PROCESS, ON_RAY, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
@@ -110,7 +113,6 @@ def test_unused_results_are_removed_after_grace(
     assert (manifest["results_removed"], manifest["results_waiting"]) == (0, 2)
     assert len(rows(store, "results")) == 6
     monkeypatch.setattr(orphans, "READER_GRACE", timedelta(0))  # an hour later
-    monkeypatch.setattr(orphans, "MAX_REMOVED", 1)
     manifest = swept()
     assert planned(manifest) == {"same": 4}
     assert (manifest["results_removed"], manifest["results_waiting"]) == (2, 0)
@@ -118,27 +120,34 @@ def test_unused_results_are_removed_after_grace(
     assert swept()["results_removed"] == 0
 
 
-def without_an_image(source: Path, store: Path, swept: Swept) -> pa.Table:
-    """The key of results that no image uses, although their image is back in the source."""
+def without_an_image(source: Path, store: Path, swept: Swept) -> str:
+    """A content with results that no image uses, although its image is back in the source."""
     swept()
     [noise] = [row for row in rows(store, "images") if row["path"] == "noise.png"]
     (source / "noise.png").rename(source.parent / "noise.png")
     assert swept()["results_waiting"] == 1
     (source.parent / "noise.png").rename(source / "back.png")
-    return pa.table({name: [noise[name]] for name in ("sha256", "recipe")})
+    return str(noise["sha256"])
+
+
+def remove_result(store: Store, sha256: str) -> None:
+    """Remove the results of one content, as another sweep would."""
+    base, folder = store.snapshot("results"), store.folder("results")
+    rows = base.table.to_pyarrow_table(filters=[("sha256", "!=", sha256)])  # type: ignore[union-attr]
+    new = folder.write(rows, unique_name("results"))
+    store.commit(base, [new], rows.schema, {}, list(base.files()))
 
 
 def test_results_removed_by_another_sweep(
     swept: Swept, source: Path, store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = without_an_image(source, store, swept)
+    key = without_an_image(source, store, swept)
 
     @contextmanager
     def removing(step: str, unit: str, total: int) -> Iterator[Any]:
         yield lambda *_: None
-        if step == "read":
-            opened = Store(str(store))
-            opened.delete_results(opened.snapshot("results"), keys, {})
+        if step == "process":
+            remove_result(Store(str(store)), key)
 
     manifest = run_sweep(SweepRequest(str(source), str(store), Settings(extract=FAST), removing))
     assert (manifest["read"], manifest["published"]["put"]) == (1, 0)
@@ -171,30 +180,71 @@ def test_results_published_by_another_sweep_stay(
     assert len(rows(store, "results")) == 6
 
 
-def test_examples_of_many_failures_need_little_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_examples_of_many_failures_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MEMORY", "64MB")
+    with database.open_database() as opened:
+        opened.run(queries.IMAGES)
+        opened.run(
+            "INSERT INTO images (path, status, error) SELECT format('folder/of/days/{:09}.jpg', i),"
+            " 'unreadable', 'damaged' FROM range(2000000) r(i)"
+        )
+        summary = summarize(opened, "images")
+    kind = ("unreadable", "damaged")
+    assert (summary.images, summary.failures[kind]) == (2_000_000, 2_000_000)
+    assert summary.examples[kind][:2] == [
+        "folder/of/days/000000000.jpg", "folder/of/days/000000001.jpg"
+    ]  # fmt: skip
+    assert len(summary.examples[kind]) == 5
+
+
+def test_full_database_raises() -> None:
+    def fill() -> None:
+        with database.open_database() as opened:
+            opened.run("SET memory_limit = '8MB'")
+            opened.run("SELECT list(format('{:0999}', i)) FROM range(1000000) r(i)")
+
+    with pytest.raises(UserError, match="set TMPDIR to a folder"):
+        fill()
+
+
+def test_small_result_files_are_joined(source: Path, store: Path) -> None:
+    for number in range(20):
+        tiny_image(source / "many" / f"{number}.png", seed=number)
+    execution = Execution(executor="in-process", block_images=2)
+    settings = Settings(extract=FAST, execution=execution, sweep=SweepSettings(commit_rows=1))
+    manifest = run_sweep(SweepRequest(str(source), str(store), settings, silent))
+    assert manifest["result_commits"] >= 8
+    assert manifest["tables"]["results"]["files"] == 1
+    joined = manifest["tables"]["results"]["version"]
+    assert rows(store, "results") == rows(store, "results", joined - 1)
+    assert len(DeltaTable(str(store / "results"), version=joined - 1).file_uris()) >= 8
+
+
+def test_many_partitions_give_the_same_rows(
+    source: Path, store: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch, "MEMORY", "64MB")
-    opened = ledger.Ledger(tmp_path, ledger.LedgerContext("", "", 0, "delete", "unread", 0, 0))
-    opened.scratch.run(
-        "INSERT INTO images (path, status, error) SELECT format('folder/of/days/{:09}.jpg', i), "
-        "'unreadable', 'damaged' FROM range(2000000) r(i)"
-    )
-    [kind] = opened.failure_examples()
-    assert (kind["images"], kind["examples"][:2]) == (
-        2_000_000, ["folder/of/days/000000000.jpg", "folder/of/days/000000001.jpg"]
-    )  # fmt: skip
-    assert len(kind["examples"]) == 5
-    opened.close()
+    """In this process and on Ray; also after the number of partitions has changed."""
 
+    def sweep(target: Path, executor: str) -> dict[str, Any]:
+        settings = Settings(extract=FAST, execution=Execution(executor=executor))
+        return run_sweep(SweepRequest(str(source), str(target), settings, silent))
 
-def test_full_ledger_raises() -> None:
-    with (
-        pytest.raises(UserError, match="set TMPDIR to a folder"),
-        prepare._scratch_folder() as folder,
-        duckdb.connect(str(folder / "small"), config={"memory_limit": "8MB"}) as small,
-    ):
-        small.execute("SELECT list(format('{:0999}', i)) FROM range(1000000) r(i)")
+    sweep(store, "in-process")
+    monkeypatch.setattr(partitions, "MAX_ROWS", 2)
+    monkeypatch.setattr(context, "MAX_IN_PROCESS", 0)
+    tiny_image(source / "noise.png", seed=7)
+    (source / "day0" / "face2.png").rename(source / "day1" / "moved.png")
+    assert planned(sweep(store, "ray")) == {"same": 5, "new": 1, "gone": 1, "changed": 1}
+    files = DeltaTable(str(store / "images")).file_uris()
+    assert 2 < len(files) <= 4
+    assert planned(sweep(store, "ray")) == {"same": 7}
+    monkeypatch.undo()
+    (source / "day0" / "face0.png").touch()
+    assert planned(sweep(store, "in-process")) == {"same": 6, "changed": 1}
+    unchanged = set(files) & set(DeltaTable(str(store / "images")).file_uris())
+    assert len(unchanged) == len(files) - 1
+    sweep(tmp_path / "other", "in-process")
+    assert rows(store, "images") == rows(tmp_path / "other", "images")
 
 
 def test_gone_images_can_stay(swept: Swept, source: Path, store: Path) -> None:
@@ -345,8 +395,8 @@ def test_fuse_stops_before_any_commit(swept: Swept, source: Path, store: Path) -
         FuseError, match="first 6 images failed with the same error: ArithmeticError"
     ):
         swept(describe=Poisoned(FAST), fuse_images=4, commit_rows=1)
-    assert not (store / "images").exists()
-    assert not (store / "results").exists()
+    for table in ("images", "results", "readings"):
+        assert not list((store / table).rglob("*.*"))
     [page] = (store / "sweeps").glob("*.html")
     assert "exit code 7" in page.read_text()
     assert "failed with the same error" in page.read_text()

@@ -27,7 +27,7 @@ from fer_ray.storage.delta_store import ConflictError, Store
 from fer_ray.vocabulary import ExitCode
 from tests.conftest import FerRay
 from tests.patience import patience
-from tests.pipelines.sweeps.conftest import FAST, Swept, rows
+from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows
 from tests.pipelines.sweeps.s3 import environment, faulty_proxy, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -82,11 +82,11 @@ def test_faulty_s3_equals_folder(
 def test_second_writer_on_s3_conflicts(client: fs.FileSystem) -> None:
     opened = Store("s3://fer/two")
     table = pa.table({"path": ["a.png"]}, schema=SCHEMA)
-    opened.append(opened.snapshot("images"), table, SCHEMA, {})
+    append(opened.snapshot("images"), opened, table)
     first, second = opened.snapshot("images"), opened.snapshot("images")
-    opened.append(first, table, SCHEMA, {})
+    append(first, opened, table)
     with pytest.raises(ConflictError):
-        opened.append(second, table, SCHEMA, {})
+        append(second, opened, table)
     assert opened.snapshot("images").table.count() == 2  # type: ignore[union-attr]
 
 

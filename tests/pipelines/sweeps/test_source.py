@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,11 +16,15 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.pipelines.sweeps.blocks import Limits, read_block
+from fer_ray.pipelines.sweeps.context import SweepRequest
+from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.planning import plan_work
+from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.settings.root import Settings
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams import image_source as sources
 from fer_ray.sources.streams.image_source import Source, open_source
-from fer_ray.sources.streams.stream_labels import find_labels, note_unused_labels
+from fer_ray.sources.streams.stream_labels import find_labels
 from fer_ray.sources.streams.timed_reader import (
     MAX_TIMEOUTS,
     ImageReader,
@@ -28,7 +33,8 @@ from fer_ray.sources.streams.timed_reader import (
 )
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.uris import require_store_uri, without_credentials
-from tests.pipelines.sweeps.conftest import Swept, rows, tiny_image
+from tests.pipelines.sweeps.blocks import process_block
+from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows, tiny_image
 
 
 def listed(root: Path) -> tuple[list[str], dict[str, int]]:
@@ -97,13 +103,15 @@ def test_pipe_in_place_of_an_image(tmp_path: Path) -> None:
 def test_reads_at_most_max_bytes(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(1_000))
     (tmp_path / "small.png").write_bytes(bytes(100))
-    block = pa.table({"path": ["large.png", "small.png"], "size": [1, 1], "mtime_ns": [2, 2]})
     source = open_source(str(tmp_path))
-    results, found = read_block(block, source, b"", Limits(100, 5), lambda owner, content: False)
-    assert results.num_rows == 0
-    large, small = found.to_pylist()
-    assert (large["status"], large["sha256"]) == ("too_large", None)
-    assert small["sha256"] == hashlib.sha256(bytes(100)).hexdigest()
+    processed = process_block(source, tmp_path / "out", ["large.png", "small.png"], max_bytes=100)
+    assert processed.results == []
+    [large] = processed.outcomes
+    assert (large["path"], large["status"], large["sha256"]) == ("large.png", "too_large", None)
+    [small] = processed.readings
+    assert (small["path"], small["sha256"]) == (
+        "small.png", hashlib.sha256(bytes(100)).hexdigest()
+    )  # fmt: skip
     assert (small["size"], small["mtime_ns"]) == (1, 2)
 
 
@@ -151,9 +159,10 @@ def denying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
 
 def read_all(source: Source) -> list[dict[str, str]]:
     paths = sorted(entry.path for entry in source.entries(Quality()))
-    block = pa.table({"path": paths, "size": [1] * len(paths), "mtime_ns": [1] * len(paths)})
-    _, found = read_block(block, source, b"", Limits(10_000, 5), lambda owner, content: False)
-    return [{"path": row["path"], "status": row["status"] or "read"} for row in found.to_pylist()]
+    with tempfile.TemporaryDirectory() as folder:
+        processed = process_block(source, Path(folder), paths)
+    statuses = {row["path"]: row["status"] for row in processed.outcomes}
+    return [{"path": path, "status": statuses.get(path, "read")} for path in paths]
 
 
 def test_unreadable_objects_are_rows(denying: Source) -> None:
@@ -219,19 +228,24 @@ def test_unreadable_labels_raise(tmp_path: Path) -> None:
 
 def test_labels_of_missing_images_are_counted(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,emotion\na.png,happy\nb.png,fear\n")
-    quality = Quality()
-    label = find_labels(open_source(str(tmp_path)), quality)
-    assert label("a.png") == (None, "happy", 5)
-    note_unused_labels(label, quality)
-    [irregularity] = quality.records()
+    tiny_image(tmp_path / "a.png", seed=1)
+    labels = find_labels(open_source(str(tmp_path)), Quality())
+    assert labels is not None
+    assert labels["a.png"] == (None, "happy", 5)
+    request = SweepRequest(str(tmp_path), str(tmp_path / "store"), Settings(extract=FAST))
+    with prepare_sweep(request) as sweep:
+        list_source(sweep)
+        plan_work(sweep)
+        [irregularity] = sweep.quality.records()
     assert (irregularity["kind"], irregularity["examples"]) == ("unknown_path", ["b.png"])
 
 
 def test_ckplus_labels(tiny_corpus: Path) -> None:
     source = open_source(str(next(tiny_corpus.rglob("cohn-kanade-images")).parent))
-    label = find_labels(source, Quality())
-    labels = [label(entry.path) for entry in source.entries(Quality())]
-    emotions = {emotion for _, emotion, _ in labels if emotion}
+    labels = find_labels(source, Quality())
+    assert labels is not None
+    assert labels.keys() <= {entry.path for entry in source.entries(Quality())}
+    emotions = {label.emotion for label in labels.values() if label.emotion}
     assert "neutral" in emotions
     assert len(emotions) > 2
 
@@ -271,7 +285,7 @@ def test_unsupported_store_uri_is_rejected() -> None:
 def test_store_with_unusual_name(tmp_path: Path, name: str) -> None:
     table = pa.table({"path": ["a.png"]})
     opened = Store(f"{tmp_path}/{name}/")
-    opened.append(opened.snapshot("images"), table, table.schema, {})
+    append(opened.snapshot("images"), opened, table)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
     assert Store(f"{tmp_path}/{name}").snapshot("images").table.count() == 1  # type: ignore[union-attr]
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
@@ -30,9 +29,9 @@ def test_stop_commits_before_waiting_for_tasks(
 
     @contextmanager
     def stopping(name: str, unit: str, total: int) -> Iterator[Advance]:
-        yield lambda *_: stop.set() if name == "read" else None
+        yield lambda *_: stop.set() if name == "process" else None
 
-    def finished(pending: dict[Any, pa.Table]) -> Iterator[Any]:
+    def finished(pending: dict[Any, Any]) -> Iterator[Any]:
         committed.append(DeltaTable(str(store / "results")).count())
         return iter(())
 

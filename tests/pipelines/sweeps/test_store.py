@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 
 from fer_ray.pipelines.sweeps.context import name_prefix
 from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
-from fer_ray.storage.delta_store import COMPACT_FROM, Store
+from fer_ray.storage.delta_store import Store
+from tests.pipelines.sweeps.conftest import append
 
 SCHEMA = pa.schema([pa.field("path", pa.string()), pa.field("listed_ns", pa.int64())])
 
@@ -19,8 +20,8 @@ SCHEMA = pa.schema([pa.field("path", pa.string()), pa.field("listed_ns", pa.int6
 def grown(store: Path, commits: int) -> Store:
     opened = Store(str(store), retention_hours=1)
     for number in range(commits):
-        table = pa.table({"path": [f"{number}.png"], "listed_ns": [number]}, schema=SCHEMA)
-        opened.append(opened.snapshot("images"), table, SCHEMA, {})
+        rows = pa.table({"path": [f"{number}.png"], "listed_ns": [number]}, schema=SCHEMA)
+        append(opened.snapshot("images"), opened, rows)
     return opened
 
 
@@ -40,18 +41,27 @@ def age(folder: Path, hours: float) -> None:
             os.utime(file, (then, then))
 
 
-def test_small_files_are_compacted_and_vacuumed(tmp_path: Path) -> None:
-    opened = grown(tmp_path, COMPACT_FROM)
+def test_replaced_files_are_vacuumed(tmp_path: Path) -> None:
+    opened = grown(tmp_path, 3)
     before = opened.snapshot("images")
-    counts = opened.compact_and_vacuum("images")
-    assert counts == {"files": 1, "files_vacuumed": 0}
-    parquet = [file for file in (tmp_path / "images").rglob("*.parquet")
-               if file.parent.name == "images"]  # fmt: skip
-    assert len(parquet) == COMPACT_FROM + 1
-    assert sum(batch.num_rows for batch in before.batches(["path"])) == COMPACT_FROM
+    rows = pa.Table.from_batches(before.batches(SCHEMA.names), SCHEMA)
+    file = opened.folder("images").write(rows, "joined.parquet")
+    opened.commit(before, [file], SCHEMA, {}, before.files(), data_change=False)
+    assert opened.snapshot("images").files().keys() == {"joined.parquet"}
+    assert opened.vacuum("images")["files_vacuumed"] == 0
+    assert sum(batch.num_rows for batch in before.batches(["path"])) == 3
     age(tmp_path / "images", hours=2)
-    assert opened.compact_and_vacuum("images") == {"files": 1, "files_vacuumed": COMPACT_FROM}
-    assert DeltaTable(str(tmp_path / "images")).count() == COMPACT_FROM
+    assert opened.vacuum("images")["files_vacuumed"] == 3
+    assert DeltaTable(str(tmp_path / "images")).count() == 3
+
+
+def test_new_columns_are_added(tmp_path: Path) -> None:
+    opened = grown(tmp_path, 1)
+    wider = pa.table({"path": ["new.png"], "vector": pa.array([[0.5]], pa.list_(pa.float32()))})
+    append(opened.snapshot("images"), opened, wider)
+    found = opened.snapshot("images").table.to_pyarrow_table().sort_by("path")  # type: ignore[union-attr]
+    assert found["vector"].to_pylist() == [None, [0.5]]
+    assert found["listed_ns"].to_pylist() == [0, None]
 
 
 def test_vacuum_keeps_files_being_written(tmp_path: Path) -> None:
@@ -63,30 +73,25 @@ def test_vacuum_keeps_files_being_written(tmp_path: Path) -> None:
     age(folder, hours=2)
     (folder / "part-of-a-sweep-under-way.parquet").touch()
     grown(tmp_path, 25)  # past a checkpoint
-    assert opened.compact_and_vacuum("images")["files_vacuumed"] == 2
+    assert opened.vacuum("images")["files_vacuumed"] == 2
     assert (folder / "part-of-a-sweep-under-way.parquet").exists()
     assert DeltaTable(str(folder)).count() == 26
-
-
-def test_few_files_are_not_compacted(tmp_path: Path) -> None:
-    opened = grown(tmp_path, COMPACT_FROM - 1)
-    assert opened.compact_and_vacuum("images")["files"] == COMPACT_FROM - 1
 
 
 def test_log_retention(tmp_path: Path) -> None:
     opened = grown(tmp_path, 45)
     log = tmp_path / "images" / "_delta_log"
-    opened.compact_and_vacuum("images")
+    opened.vacuum("images")
     assert len(list(log.glob("*.json"))) > 45
     age(log, hours=30)
-    opened.compact_and_vacuum("images")
+    opened.vacuum("images")
     assert len(list(log.glob("*.json"))) < 30
     assert DeltaTable(str(tmp_path / "images")).count() == 45
 
 
 def test_retention_of_existing_table_changes(tmp_path: Path) -> None:
     grown(tmp_path, 1)
-    Store(str(tmp_path), retention_hours=5).compact_and_vacuum("images")
+    Store(str(tmp_path), retention_hours=5).vacuum("images")
     configuration = DeltaTable(str(tmp_path / "images")).metadata().configuration
     assert configuration["delta.logRetentionDuration"] == "interval 5 hours"
 

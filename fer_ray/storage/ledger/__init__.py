@@ -1,1 +1,0 @@
-"""The scratch database in which a sweep compares its listing with its store."""

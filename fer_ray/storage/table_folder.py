@@ -1,0 +1,214 @@
+"""Parquet files in a folder of any file system, written by tasks and read by others."""
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import dataset, fs
+
+from fer_ray.errors import UserError
+from fer_ray.storage.parquet import require_plain
+from fer_ray.storage.uris import error_text, store_lost_on_error
+
+ROW_GROUP = 4_096
+WRITE_ATTEMPTS = 4  # per file, if the storage answers with an error
+FIRST_PAUSE_S = 0.5  # doubled after each attempt
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A Parquet file that a task has written and that no commit contains yet.
+
+    Attributes:
+        name: Name in the folder of its table.
+        size: Bytes.
+        rows: Number of rows.
+        mtime_ms: When it was written, in milliseconds since 1970.
+        statistics: Statistics of Delta Lake, as JSON.
+    """
+
+    name: str
+    size: int
+    rows: int
+    mtime_ms: int
+    statistics: str
+
+
+@dataclass(frozen=True)
+class TableFolder:
+    """A folder of Parquet files. Instances can be pickled and sent to workers.
+
+    Attributes:
+        uri: Path or URI without credentials, for messages.
+        filesystem: File system.
+        root: Path in the file system.
+        temporary: Whether it is a temporary folder of this machine, not part of a store.
+
+    Raises:
+        StoreLostError: By any method: the folder cannot be read or written.
+        UserError: Likewise, for a temporary folder.
+    """
+
+    uri: str
+    filesystem: fs.FileSystem
+    root: str
+    temporary: bool = False
+
+    def write(
+        self, table: pa.Table, name: str, keys: tuple[str, ...] = (), row_group: int = ROW_GROUP
+    ) -> NewFile:
+        """Write a file.
+
+        Args:
+            table: Its rows.
+            name: Its name, which no other file has: an incomplete one may remain after an error.
+            keys: Columns whose statistics are part of the result.
+            row_group: Rows that can be read without the others.
+        """
+        buffer = pa.BufferOutputStream()
+        with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+            writer.write_table(table, row_group_size=row_group)
+        return self._finish(buffer, name, keys)
+
+    def write_batches(
+        self, batches: Iterator[pa.RecordBatch], schema: pa.Schema, name: str, keys: tuple[str, ...]
+    ) -> NewFile | None:
+        """Write a stream of batches to a file, as `write`; None if it has no rows."""
+        buffer = pa.BufferOutputStream()
+        rows, empty = schema.empty_table(), True
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            for batch in batches:
+                rows = pa.concat_tables([rows, pa.Table.from_batches([batch], schema)])
+                while rows.num_rows >= ROW_GROUP:
+                    writer.write_table(rows.slice(0, ROW_GROUP))
+                    rows = rows.slice(ROW_GROUP)
+                    empty = False
+            if rows.num_rows:
+                writer.write_table(rows)
+                empty = False
+        return None if empty else self._finish(buffer, name, keys)
+
+    def _finish(self, buffer: pa.BufferOutputStream, name: str, keys: tuple[str, ...]) -> NewFile:
+        content = buffer.getvalue()
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        with self._errors():
+            self._write_bytes(content, f"{self.root}/{name}")
+        statistics = json.dumps(_statistics(metadata, keys), ensure_ascii=False)
+        return NewFile(name, content.size, metadata.num_rows, time.time_ns() // 10**6, statistics)
+
+    def _write_bytes(self, content: pa.Buffer, file: str) -> None:
+        if isinstance(self.filesystem, fs.LocalFileSystem):  # object stores need no folders
+            self.filesystem.create_dir(self.root, recursive=True)
+        for attempt in range(WRITE_ATTEMPTS):
+            try:
+                with self.filesystem.open_output_stream(file) as stream:
+                    stream.write(content)
+                return
+            except OSError:
+                if attempt == WRITE_ATTEMPTS - 1:
+                    raise
+                time.sleep(FIRST_PAUSE_S * 2**attempt * (0.5 + random.random()))
+
+    def batches(
+        self,
+        names: list[str],
+        columns: list[str] | None = None,
+        rows: dataset.Expression | None = None,
+        schema: pa.Schema | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream rows of some files, one file after another.
+
+        Args:
+            names: Names of the files.
+            columns: Columns to read; those that a file does not have are left out. None: all.
+            rows: Which rows to read.
+            schema: Schema of the batches; columns that a file does not have are null. None: that of
+                each file.
+        """
+        with self._errors():
+            for name in names:
+                yield from self._batches_of(name, columns, rows, schema)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        if not self.temporary:
+            with store_lost_on_error(self.uri):
+                yield
+            return
+        try:
+            yield
+        except (OSError, pa.ArrowException) as problem:
+            raise UserError(
+                f"The temporary folder {self.uri} failed: {error_text(problem)}\nSet TMPDIR to a "
+                "folder on a working disk with enough space. Then rerun the command."
+            ) from None
+
+    def _batches_of(
+        self,
+        name: str,
+        columns: list[str] | None,
+        rows: dataset.Expression | None,
+        schema: pa.Schema | None,
+    ) -> Iterator[pa.RecordBatch]:
+        path = f"{self.root}/{name}"
+        file = dataset.dataset(path, format="parquet", filesystem=self.filesystem)
+        require_plain(file.schema, f"{self.uri}/{name}")
+        if schema is not None:
+            file = file.replace_schema(schema)
+        known = columns and [column for column in columns if column in file.schema.names]
+        scanner = file.scanner(columns=known, filter=rows, batch_readahead=2, fragment_readahead=1)
+        yield from scanner.to_batches()
+
+    def read_rows(self, name: str, start: int, count: int) -> pa.Table:
+        """Read `count` rows of a file, from row `start`."""
+        with (
+            self._errors(),
+            self.filesystem.open_input_file(f"{self.root}/{name}") as stream,
+        ):
+            file, first, groups = pq.ParquetFile(stream), 0, []
+            for number in range(file.num_row_groups):
+                rows = file.metadata.row_group(number).num_rows
+                if first < start + count and first + rows > start:
+                    groups.append((first, number))
+                first += rows
+            table = file.read_row_groups([number for _, number in groups])
+            return table.slice(start - groups[0][0], count)
+
+    def delete(self, names: list[str]) -> None:
+        """Delete files; those that do not exist are skipped."""
+        with self._errors():
+            for name in names:
+                with suppress(FileNotFoundError):
+                    self.filesystem.delete_file(f"{self.root}/{name}")
+
+
+def unique_name(kind: str) -> str:
+    """A name for a new Parquet file that no other file has."""
+    return f"{kind}-{secrets.token_hex(16)}.parquet"
+
+
+def _statistics(metadata: pq.FileMetaData, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Number of rows, and the minimum, maximum and number of nulls of columns."""
+    statistics: dict[str, Any] = {"numRecords": metadata.num_rows}
+    smallest: dict[str, Any] = {}
+    largest: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    for index, name in enumerate(metadata.schema.names):
+        if name not in keys or not groups:
+            continue
+        columns = [group.column(index).statistics for group in groups]
+        if any(column is None for column in columns):  # it has no values
+            continue
+        nulls[name] = sum(column.null_count for column in columns)
+        if known := [column for column in columns if column.has_min_max]:
+            smallest[name] = min(column.min for column in known)
+            largest[name] = max(column.max for column in known)
+    return statistics | {"minValues": smallest, "maxValues": largest, "nullCount": nulls}
