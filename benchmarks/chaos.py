@@ -110,7 +110,7 @@ class Chaos:
             return driver.poll() is None
         matches: Callable[[str], bool] = {  # names of Ray's processes: `execution.block_tasks`
             "worker": lambda command: command.startswith("ray::call_work"),
-            "actor": lambda command: command.startswith("ray::Claims"),
+            "actor": lambda command: command.startswith("ray::_LoadedClaims"),
             "child process": lambda command: "fer_ray.execution.guard_process" in command,
         }[kind]
         processes = psutil.Process().children(recursive=True)

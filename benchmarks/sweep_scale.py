@@ -4,7 +4,7 @@ Each image is a tiny picture of distinct noise, so the durations are those of ev
 work on an image: listing, planning, reading, tasks and commits. A second folder contains many links
 to a few images, for listing and planning alone.
 
-    python -m benchmarks.sweep_scale --images 1000 5000 20000 --links 100000
+    python -m benchmarks.sweep_scale --images 1000 5000 20000 --links 1000000
 """
 
 import argparse
@@ -26,7 +26,7 @@ FOLDER_IMAGES = 1_000
 # Each image is rejected by its header, which leaves everything but its processing.
 REJECT_ALL = ("--set", "extract.decode.max_pixels=1", "--set", "sweep.fuse_images=0",
               "--max-error-share", "1")  # fmt: skip
-STEPS = ("list", "plan", "read", "describe", "publish", "tidy")
+STEPS = ("list", "plan", "process", "publish", "tidy")
 
 
 def write_images(root: Path, images: int) -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     """Run the sweeps and write the table."""
     parser = argparse.ArgumentParser(description="Sweeps of many small files")
     parser.add_argument("--images", type=int, nargs="+", default=[1_000, 5_000, 20_000])
-    parser.add_argument("--links", type=int, default=100_000)
+    parser.add_argument("--links", type=int, default=1_000_000)
     options = parser.parse_args()
     table = Table("sweep", "images", "described", *(f"{step}, s" for step in STEPS), "total, s",
                   "ms per image", "driver, MiB", "files")  # fmt: skip

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import write_rows
 from fer_ray.execution.resources import cpu_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
 from fer_ray.execution.task_results import count_written, task_result
@@ -51,7 +50,8 @@ class _NetworkWorker:
     def __call__(self, table: pa.Table) -> pa.Table:
         try:
             rows = self._rows(table)
-            return write_rows(rows, table[POSITION].to_numpy(), self._staged)
+            self._staged.write_at(rows, table[POSITION].to_numpy())
+            return task_result(rows.num_rows)
         except UserError as problem:
             return task_result(0, problem)
 

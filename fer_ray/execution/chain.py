@@ -3,7 +3,7 @@
 A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
 child process of its worker, which decodes it and runs all further steps. Pixels never leave that
 process, and a file that crashes a decoder loses only its own row. The task stores the rows of the
-block as one file. Ray Data runs the tasks on a machine or a cluster; up to `MOST_IN_PROCESS` images
+block as one file. Ray runs the tasks on a machine or a cluster; up to `MOST_IN_PROCESS` images
 are extracted without Ray, by threads of this process, with the same rows.
 """
 
@@ -20,11 +20,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from fer_ray.errors import UserError
 from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded, shared_guard
-from fer_ray.execution.task_results import count_written, task_result
+from fer_ray.execution.signals import handle_sigterm, terminate
+from fer_ray.execution.task_runner import WORKER_DIED
 from fer_ray.features.image_steps import ModelStep
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
@@ -95,6 +94,14 @@ class ExtractBlock:
         positions = rows[POSITION].to_numpy()
         self.staged.write_at(rows.drop_columns([POSITION]), positions)
         return len(np.unique(positions))
+
+    def crashed_rows(self, block: pa.Table) -> pa.Table:
+        """Return the rows of images that no worker survives, like `rows`."""
+        fault = Fault(Status.CRASHED, Stage.DECODE, WORKER_DIED)
+        schema = self.schema.append(block.schema.field(POSITION))
+        images = (block.slice(number, 1) for number in range(block.num_rows))
+        rows = [complete_columns(self._failed_row(image, fault), schema) for image in images]
+        return pa.concat_tables(rows)
 
     def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {
@@ -185,7 +192,10 @@ def _work(
 def extract_on_ray(
     blocks: list[pa.Table], task: ExtractBlock, execution: Execution
 ) -> Iterator[int]:
-    """Extract blocks on Ray Data.
+    """Extract blocks on Ray.
+
+    A block whose workers keep dying is divided into its images, and an image whose workers keep
+    dying is `crashed`.
 
     Args:
         blocks: Listed rows with their `POSITION`.
@@ -197,12 +207,12 @@ def extract_on_ray(
 
     Raises:
         UserError: Storage is not shared by all nodes, or as for `ExtractBlock`.
+        SystemExit: SIGTERM was received; rows of finished blocks are stored.
     """
     import ray
-    from ray.data import TaskPoolStrategy
 
-    from fer_ray.execution.resources import cpu_share
-    from fer_ray.execution.session import not_shared_message, require_shared
+    from fer_ray.execution.block_tasks import run_tasks
+    from fer_ray.execution.session import require_shared
 
     extract = partial(
         _extract_on_node,
@@ -211,19 +221,20 @@ def extract_on_ray(
         image_seconds=execution.image_seconds,
         driver=ray.get_runtime_context().get_node_id(),
     )
-    results = ray.data.from_blocks(blocks).map_batches(  # from_arrow would request a CPU per block
-        extract,
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=execution.workers),
-        num_cpus=cpu_share(),
-    )
+    stop = threading.Event()
     try:
-        yield from count_written(results)
-    except ray.exceptions.RayTaskError as problem:
-        require_shared(task.staged.folder, task.root)  # Ray hides which of its errors this was
-        if not_shared_message(task.root) in str(problem):
-            raise UserError(not_shared_message(task.root)) from None
+        with handle_sigterm(lambda *_: stop.set()):
+            yield from run_tasks(
+                extract,
+                iter(blocks),
+                execution.workers,
+                stop.is_set,
+                split=lambda block: [block.slice(row, 1) for row in range(block.num_rows)],
+                lost=lambda block: task.write(task.crashed_rows(block)),
+                stopping=terminate,
+            )
+    except OSError:
+        require_shared(task.staged.folder, task.root)
         raise
 
 
@@ -233,7 +244,7 @@ def _extract_on_node(
     describe: bytes,
     image_seconds: float,
     driver: str,
-) -> pa.Table:
+) -> int:
     """Run the task of a block, on a node with access to the images and the run folder.
 
     Raises:
@@ -242,24 +253,12 @@ def _extract_on_node(
     from fer_ray.execution.session import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
-    try:
-        rows = task.rows(shared_guard(describe, image_seconds), block)
-        unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
-        require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
-        return task_result(task.write(rows))
-    except UserError as problem:
-        return task_result(0, problem)
+    rows = task.rows(shared_guard(describe, image_seconds), block)
+    unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
+    require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
+    return task.write(rows)
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:
     """Schema of the rows that `settings` define."""
     return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
-
-
-def write_rows(rows: pa.Table, positions: NDArray[np.int64], staged: StagedRows) -> pa.Table:
-    """Store rows at these positions; returns a `task_result`.
-
-    Ray may combine rows of several blocks in one batch.
-    """
-    staged.write_at(rows, positions)
-    return task_result(rows.num_rows)

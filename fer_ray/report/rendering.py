@@ -5,14 +5,16 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from fer_ray.report.figures.themed_picture import Picture
 from fer_ray.report.theme import DARK, LIGHT
 from fer_ray.storage.files import write_folder
+
+if TYPE_CHECKING:  # matplotlib takes long to import, and some pages have no pictures
+    from fer_ray.report.figures.themed_picture import Picture
 
 PAGE = "index.html"
 # Allows data: images and the one style sheet with this hash.
@@ -39,7 +41,7 @@ def render(template: str, context: dict[str, Any]) -> str:
     return page.render(context, style=Markup(style), policy=POLICY.format(digest=digest))
 
 
-def write_report_folder(out: Path, page: str, pictures: Sequence[Picture]) -> Path:
+def write_report_folder(out: Path, page: str, pictures: "Sequence[Picture]") -> Path:
     """Write a page and its figures as `out/report`, replacing an earlier report.
 
     Args:

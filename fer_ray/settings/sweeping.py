@@ -52,7 +52,7 @@ class SweepSettings(StrictModel):
         description="Stop if the first images, up to this number, all fail with the same error; 0: "
         "never.",
     )
-    commit_rows: int = Field(4_096, ge=1, description="Commit after this many finished rows.")
+    commit_rows: int = Field(65_536, ge=1, description="Commit after this many finished rows.")
     commit_seconds: float = Field(
         30,
         gt=0,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -157,11 +158,13 @@ class TableFolder:
         rows: dataset.Expression | None,
         schema: pa.Schema | None,
     ) -> Iterator[pa.RecordBatch]:
-        path = f"{self.root}/{name}"
-        file = dataset.dataset(path, format="parquet", filesystem=self.filesystem)
+        opened = partial(
+            dataset.dataset, f"{self.root}/{name}", format="parquet", filesystem=self.filesystem
+        )
+        file = opened()
         require_plain(file.schema, f"{self.uri}/{name}")
-        if schema is not None:
-            file = file.replace_schema(schema)
+        wanted = schema or _without_views(file.schema)
+        file = file if file.schema == wanted else opened(schema=wanted)
         known = columns and [column for column in columns if column in file.schema.names]
         scanner = file.scanner(columns=known, filter=rows, batch_readahead=2, fragment_readahead=1)
         yield from scanner.to_batches()
@@ -187,6 +190,14 @@ class TableFolder:
             for name in names:
                 with suppress(FileNotFoundError):
                     self.filesystem.delete_file(f"{self.root}/{name}")
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """Replace the type that Delta Lake declares for texts, which Arrow cannot filter."""
+    for index, column in enumerate(schema):
+        if column.type == pa.string_view():
+            schema = schema.set(index, column.with_type(pa.string()))
+    return schema
 
 
 def unique_name(kind: str) -> str:

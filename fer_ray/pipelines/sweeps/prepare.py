@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
@@ -16,8 +18,6 @@ from pyarrow.fs import LocalFileSystem
 from fer_ray.errors import StoreLostError, UserError
 from fer_ray.execution.task_runner import TaskRunner
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
-from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
-from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.sweeps.context import (
     StopFlag,
     SweepContext,
@@ -36,6 +36,9 @@ from fer_ray.storage.archive import SCRATCH
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.table_folder import TableFolder
 
+if TYPE_CHECKING:
+    from fer_ray.models.bundles.predictor import Predictor
+
 
 @contextmanager
 def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
@@ -44,7 +47,7 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     Raises:
         UserError: A model, the source or the store is missing, or the temporary folder is full.
     """
-    predictor = Predictor(request.model) if request.model else None
+    predictor = _load_predictor(request.model) if request.model else None
     settings = _effective_settings(request.settings, predictor)
     describer = build_describer(settings, predictor, request.weights)
     source = open_source(request.source)
@@ -73,7 +76,13 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
         )
 
 
-def _effective_settings(settings: Settings, predictor: Predictor | None) -> Settings:
+def _load_predictor(model: Path) -> "Predictor":
+    from fer_ray.models.bundles.predictor import Predictor  # takes seconds to import
+
+    return Predictor(model)
+
+
+def _effective_settings(settings: Settings, predictor: "Predictor | None") -> Settings:
     """`settings`, with the extraction settings of the model bundle if there is one."""
     if predictor is None:
         return settings
@@ -110,7 +119,7 @@ class Describer:
 
 
 def build_describer(
-    settings: Settings, predictor: Predictor | None, weights: WeightOverrides = ()
+    settings: Settings, predictor: "Predictor | None", weights: WeightOverrides = ()
 ) -> Describer:
     """Build the describer of extraction settings and, optionally, a model.
 
@@ -119,6 +128,8 @@ def build_describer(
     """
     backbones, predict, bundle, labels = None, None, None, tuple[str, ...]()
     if predictor:
+        from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
+
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
         folder = bundle.folder.resolve()

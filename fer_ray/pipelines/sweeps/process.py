@@ -50,17 +50,18 @@ def process_images(sweep: SweepContext) -> None:
     candidates = files.known_sample[:WITNESSES] + files.todo_sample[:WITNESSES]
     sweep.source = with_probe(sweep.source, candidates, seconds)
     sweep.record.sample_throughput()
-    todo = files.todo
+    todo, metrics = files.todo, _exported_metrics(sweep)
     with sweep.progress("process", "images", sum(file.rows for file in todo)) as advance:
         while todo:
-            _process_round(sweep, todo, advance)
+            _process_round(sweep, todo, metrics, advance)
             raise_if_stopped(sweep)
             settle(sweep)
             todo = files.to_describe
 
 
-def _process_round(sweep: SweepContext, todo: list[NewFile], advance: Advance) -> None:
-    metrics = _exported_metrics(sweep)
+def _process_round(
+    sweep: SweepContext, todo: list[NewFile], metrics: "Metrics | None", advance: Advance
+) -> None:
     commits = Commits(sweep, metrics.committed if metrics else lambda: None)
     read: list[NewFile] = []
     left = sum(file.rows for file in todo)

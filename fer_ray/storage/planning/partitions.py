@@ -76,7 +76,7 @@ def content_hashes(contents: Iterable[str]) -> NDArray[np.uint32]:
 
 def partition_file(partition: Partition, unique: str) -> str:
     """Name of a file of `images` with the rows of one partition."""
-    return f"partition-{partition.number}-{unique}.parquet"
+    return f"partition-{partition.number}-{unique}"
 
 
 @lru_cache(maxsize=1 << 16)

@@ -392,7 +392,7 @@ def test_fuse_stops_before_any_commit(swept: Swept, source: Path, store: Path) -
     for file in [*source.rglob("*.png"), *source.rglob("*.jpg")]:
         file.write_bytes(file.read_bytes() + b"raise")
     with pytest.raises(
-        FuseError, match="first 6 images failed with the same error: ArithmeticError"
+        FuseError, match="first 4 images failed with the same error: ArithmeticError"
     ):
         swept(describe=Poisoned(FAST), fuse_images=4, commit_rows=1)
     for table in ("images", "results", "readings"):
