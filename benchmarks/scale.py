@@ -12,7 +12,7 @@ RAY_ADDRESS is set, `--workers` measures that cluster. Blocks without any work m
 of a block: serialisation and scheduling.
 
 `--waiting` measures how many workers one driver can supply, on a machine with fewer CPUs. The same
-blocks go through Ray Data to workers that sleep for as long as the steps would take and then write
+blocks go through Ray to workers that sleep for as long as the steps would take and then write
 real rows. Any loss in throughput is due to the driver, the scheduler and the storage.
 """
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,8 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.execution.chain import write_rows
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.execution.task_results import task_result
+from fer_ray.execution.task_runner import TaskRunner
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings
@@ -35,7 +35,7 @@ class DispatchCost:
     Attributes:
         bytes: Size of the block in the object store.
         serialise_seconds: Into the object store and back, in one process.
-        pass_seconds: Through Ray Data, without any work.
+        pass_seconds: Through Ray, without any work.
         driver_seconds: CPU time of the driver during that pass.
     """
 
@@ -58,10 +58,7 @@ def measure_dispatch(data: Path, settings: ExtractSettings, workers: int) -> Dis
         serialise = time.perf_counter() - started
         for _ in ("starts the workers", "is measured"):
             spent, started = cpu_seconds(), time.perf_counter()
-            results = ray.data.from_blocks(blocks).map_batches(
-                count_rows, batch_format="pyarrow", batch_size=rows.num_rows
-            )
-            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for _ in run_blocks(count_rows, blocks):
                 pass
             seconds = time.perf_counter() - started
         driver = cpu_seconds() - spent
@@ -69,9 +66,16 @@ def measure_dispatch(data: Path, settings: ExtractSettings, workers: int) -> Dis
     return DispatchCost(rows.nbytes, *per_block)
 
 
-def count_rows(table: pa.Table) -> pa.Table:
+def run_blocks(work: Callable[[pa.Table], int], blocks: list[pa.Table]) -> Iterator[int]:
+    """Run a function on blocks as extraction does."""
+    runner = TaskRunner(Execution(), lambda: False)
+    runner.start()
+    yield from runner.run(work, iter(blocks))
+
+
+def count_rows(block: pa.Table) -> int:
     """Return the result of a task without doing its work."""
-    return task_result(table.num_rows)
+    return int(block.num_rows)
 
 
 def cpu_seconds() -> float:
@@ -119,12 +123,7 @@ def time_waiting_workers(
             positions = np.arange(count * rows.num_rows).reshape(count, -1)
             blocks = [pa.table({POSITION: block}) for block in positions]
             spent, started = cpu_seconds(), time.perf_counter()
-            results = ray.data.from_blocks(blocks).map_batches(
-                partial(wait, image_seconds=pause),
-                batch_format="pyarrow",
-                batch_size=rows.num_rows,
-            )
-            for _ in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for _ in run_blocks(partial(wait, image_seconds=pause), blocks):
                 pass
             seconds = time.perf_counter() - started
         return WaitingRun(workers, positions.size, seconds, cpu_seconds() - spent)
@@ -132,10 +131,11 @@ def time_waiting_workers(
 
 def sleep_and_write(
     table: pa.Table, rows: pa.Table, staged: StagedRows, image_seconds: float
-) -> pa.Table:
+) -> int:
     """Sleep for as long as the steps would take, then write as many real rows."""
     time.sleep(image_seconds * table.num_rows)
-    return write_rows(rows.slice(0, table.num_rows), table[POSITION].to_numpy(), staged)
+    staged.write_at(rows.slice(0, table.num_rows), table[POSITION].to_numpy())
+    return int(table.num_rows)
 
 
 def waiting_table(runs: list[WaitingRun], image_seconds: float) -> Table:
@@ -158,7 +158,7 @@ def dispatch_table(cost: DispatchCost, image_seconds: float) -> Table:
     scheduling = cost.pass_seconds - cost.serialise_seconds
     for name, seconds in (
         ("serialisation, into the object store and back", cost.serialise_seconds),
-        ("scheduling, the rest of the pass through Ray Data", scheduling),
+        ("scheduling, the rest of the pass through Ray", scheduling),
         ("CPU time of the driver for these two", cost.driver_seconds),
         ("its work, one process", BLOCK_IMAGES * image_seconds),
     ):

@@ -66,9 +66,10 @@ class Store:
         """A version of a table, by default the latest."""
         with store_lost_on_error(self.uri):
             try:
-                return Snapshot(name, DeltaTable(self._table_uri(name), version=version))
+                table = DeltaTable(self._table_uri(name), version=version)
+                return Snapshot(name, table, self.folder(name))
             except TableNotFoundError:
-                return Snapshot(name, None)
+                return Snapshot(name, None, self.folder(name))
 
     def folder(self, name: str) -> TableFolder:
         """A folder of the store, in which tasks write files."""
@@ -117,7 +118,7 @@ class Store:
                 commit_properties=_commit_properties(table.version(), meta),
             )  # fmt: skip
             table.load_as_version(version)  # not a later one, of another sweep
-        return Snapshot(base.name, table)
+        return Snapshot(base.name, table, base.folder)
 
     def replace_rows(
         self, base: Snapshot, rows: pa.Table, key: tuple[str, ...], meta: dict[str, str]

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from fer_ray.storage.parquet import require_plain
-from fer_ray.storage.uris import store_lost_on_error
+from fer_ray.storage.table_folder import TableFolder
 
 TableName = Literal["images", "results", "readings"]
 
@@ -33,10 +32,12 @@ class Snapshot:
     Attributes:
         name: Name of the table.
         table: The table at this version; None if it does not exist yet.
+        folder: The folder of its files.
     """
 
     name: TableName
     table: DeltaTable | None
+    folder: TableFolder
 
     @property
     def version(self) -> int:
@@ -66,12 +67,7 @@ class Snapshot:
         """Stream columns of the table; those that the table does not have are left out."""
         if self.table is None:
             return
-        with store_lost_on_error(self.table.table_uri):
-            dataset = self.table.to_pyarrow_dataset()
-            require_plain(dataset.schema, self.table.table_uri)
-            known = [name for name in columns if name in dataset.schema.names]
-            scanner = dataset.scanner(columns=known, batch_readahead=2, fragment_readahead=2)
-            yield from scanner.to_batches()
+        yield from self.folder.batches(list(self.files()), columns, schema=self.schema)
 
     def max_value(self, column: str) -> int | None:
         """The largest value of a column, from the files' statistics where all have them."""

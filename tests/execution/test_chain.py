@@ -1,6 +1,8 @@
 """Extraction of blocks with and without Ray: faulty files cost only themselves."""
 
 import ctypes
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
+from fer_ray.execution import block_tasks
 from fer_ray.execution.block_sizes import split_blocks
 from fer_ray.execution.chain import (
     ExtractBlock,
@@ -83,6 +86,27 @@ def test_faulty_files_cost_only_themselves(
     crashed = rows.filter(pa.compute.equal(rows["status"], "crashed")).to_pylist()[0]
     assert crashed["error"] == "died of SIGSEGV"
     assert crashed["features_hog"] is None
+
+
+class KillsWorker(ExtractImage):
+    """Extracts images; one with a certain name kills the worker of its child process."""
+
+    def __call__(self, image: tuple[Path, pa.Table], enter: Callable[[str], None]) -> pa.Table:
+        if "crash" in image[1]["path"][0].as_py():
+            os.kill(os.getppid(), signal.SIGKILL)
+        return super().__call__(image, enter)
+
+
+@pytest.mark.slow
+def test_image_that_no_worker_survives_is_crashed(
+    source: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_tasks, "LOSSES", 1)
+    rows = extract(source, tmp_path, True, KillsWorker)
+    crashed = [row for row in rows.to_pylist() if row["status"] != "ok"]
+    assert [(row["path"], row["status"]) for row in crashed] == [("b-crash.png", "crashed")]
+    assert crashed[0]["error"] == "its worker died repeatedly"
+    assert rows.num_rows == 6
 
 
 def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local_ray: int) -> None:

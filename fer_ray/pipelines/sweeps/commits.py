@@ -44,7 +44,7 @@ class Commits:
         self._sweep, self._on_commit = sweep, on_commit
         version = sweep.files.results_version
         indexed = sweep.store.snapshot("results", version) if version >= 0 else None
-        self._base = indexed or Snapshot("results", None)
+        self._base = indexed or Snapshot("results", None, sweep.store.folder("results"))
         self._known = set(self._base.files())  # their contents are not described again
         self._conflicted = False  # whether another sweep has committed
         self._results: list[NewFile] = []
