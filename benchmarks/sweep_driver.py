@@ -103,6 +103,7 @@ def measure(rows: int, status: str, folder: Path) -> dict[str, float]:
         commits, began = Commits(sweep, lambda: None), time.perf_counter()
         for result in sweep.runner.run(task, iter(range(rows // size))):
             commits.add(result)
+            commits.flush_if_due()
             peak = max(peak, process.memory_info().rss >> 20)
         commits.flush()
         seconds = time.perf_counter() - began

@@ -138,10 +138,10 @@ def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
 
 
 def has_several_nodes() -> bool:
-    """Return whether the cluster has more than one node."""
-    import ray
-
-    return [node["Alive"] for node in ray.nodes()].count(True) > 1
+    """Return whether Ray is running on more than one node."""
+    if not _is_ray_running():
+        return False
+    return [node["Alive"] for node in sys.modules["ray"].nodes()].count(True) > 1
 
 
 def require_reachable(*folders: Path) -> None:

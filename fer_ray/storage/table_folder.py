@@ -74,7 +74,7 @@ class TableFolder:
             row_group: Rows that can be read without the others.
         """
         buffer = pa.BufferOutputStream()
-        with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+        with _open_writer(buffer, table.schema) as writer:
             writer.write_table(table, row_group_size=row_group)
         return self._finish(buffer, name, keys)
 
@@ -84,7 +84,7 @@ class TableFolder:
         """Write a stream of batches to a file, as `write`; None if it has no rows."""
         buffer = pa.BufferOutputStream()
         rows, empty = schema.empty_table(), True
-        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        with _open_writer(buffer, schema) as writer:
             for batch in batches:
                 rows = pa.concat_tables([rows, pa.Table.from_batches([batch], schema)])
                 while rows.num_rows >= ROW_GROUP:
@@ -190,6 +190,12 @@ class TableFolder:
             for name in names:
                 with suppress(FileNotFoundError):
                     self.filesystem.delete_file(f"{self.root}/{name}")
+
+
+def _open_writer(buffer: pa.BufferOutputStream, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer that looks for repeated values in texts only: vectors hardly repeat theirs."""
+    texts = [column.name for column in schema if pa.types.is_string(column.type)]
+    return pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=texts or False)
 
 
 def _without_views(schema: pa.Schema) -> pa.Schema:

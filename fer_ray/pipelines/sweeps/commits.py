@@ -54,7 +54,7 @@ class Commits:
         self._since = time.monotonic()
 
     def add(self, result: BlockResult) -> None:
-        """Add the files of a block; commit once they have many rows or are old."""
+        """Add the files of a block."""
         for file, files in (
             (result.results, self._results),
             (result.replacements, self._replacements),
@@ -62,6 +62,9 @@ class Commits:
         ):
             files += [file] if file else []
         self._n_rows += sum(file.rows for file in (result.results, result.replacements) if file)
+
+    def flush_if_due(self) -> None:
+        """Commit all files if they have many rows or are old, unless the fuse is armed."""
         settings = self._sweep.settings.sweep
         late = time.monotonic() - self._since >= settings.commit_seconds
         if (late or self._n_rows >= settings.commit_rows) and not self._sweep.fuse.armed:

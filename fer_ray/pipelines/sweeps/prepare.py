@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
 from fer_ray.errors import StoreLostError, UserError
+from fer_ray.execution.session import has_several_nodes
 from fer_ray.execution.task_runner import TaskRunner
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.pipelines.sweeps.context import (
@@ -147,7 +148,7 @@ def build_describer(
 @contextmanager
 def _scratch_folder(store: Store, sweep: str, settings: Settings) -> Iterator[TableFolder]:
     """A folder that all workers can access: in the store if they may be on other machines."""
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    on_cluster = bool(os.environ.get("RAY_ADDRESS")) or has_several_nodes()
     if on_cluster and settings.execution.executor != "in-process":
         try:
             yield store.folder(f"{SCRATCH}/{sweep}")

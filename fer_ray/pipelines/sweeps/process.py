@@ -68,8 +68,9 @@ def _process_round(
     try:
         for result in _results(sweep, todo, commits):
             _require_shared(sweep, result.missing)
-            sweep.fuse.check(result.first)
             commits.add(result)
+            sweep.fuse.check(result.first)
+            commits.flush_if_due()
             read += [file for file in (result.readings, result.outcomes) if file]
             sweep.record.read += result.read
             sweep.record.count_results(result)
@@ -101,8 +102,7 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
             yield from sweep.runner.run(task, blocks, Block.split, task.give_up, commits.flush)
         except SourceLostError:
             root, probed = Path(sweep.source.root), sweep.source.local and sweep.source.probe
-            several = not sweep.runner.in_process and has_several_nodes()
-            if probed and several and not unreachable([root]):
+            if probed and has_several_nodes() and not unreachable([root]):
                 raise UserError(not_shared_message(root)) from None
             raise
 
@@ -181,7 +181,7 @@ def _require_shared(sweep: SweepContext, missing: list[str]) -> None:
     Raises:
         UserError: They do, so the node does not share the driver's folder.
     """
-    if not missing or sweep.runner.in_process or not sweep.source.local or not has_several_nodes():
+    if not missing or not sweep.source.local or not has_several_nodes():
         return
     root = Path(sweep.source.root)
     if any(_can_open(root / path) for path in missing):
