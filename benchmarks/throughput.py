@@ -1,12 +1,14 @@
 """Rate of the complete job, relative to the bare step functions on all CPUs.
 
     python -m benchmarks.throughput --data TREE [--frames all] [--profile fast] [--model BUNDLE]
+    python -m benchmarks.throughput --data TREE --profile fast --sweep
 
 Bare: the step functions without Ray on a sample of the same images, in one process (multiplied by
 the number of CPUs) and in as many processes as CPUs. Job: `fer_ray.pipelines.extract` after Ray has
 started and each worker has loaded its models; a first pass over a few images ensures that. With a
 bundle the job is `fer_ray.pipelines.predict`: frame → crop, landmarks, features, class
-probabilities → stored row.
+probabilities → stored row. With `--sweep` it is a first sweep of the images into a new store, from
+its first finished block to its last one.
 """
 
 import argparse
@@ -14,18 +16,22 @@ import multiprocessing
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray.execution.progress import silent
+from fer_ray.execution.progress import Advance, silent
 from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import predict as prediction
 from fer_ray.pipelines import run
 from fer_ray.pipelines.prediction_plan import plan_prediction
+from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
@@ -43,6 +49,7 @@ def main() -> None:
     parser.add_argument("--frames", choices=["study", "first-and-peak", "all"], default="all")
     parser.add_argument("--profile", choices=["reference", "fast"], default="reference")
     parser.add_argument("--model", type=Path, help="a bundle; its extraction settings apply")
+    parser.add_argument("--sweep", action="store_true", help="sweep the images")
     options = parser.parse_args()
     settings = read_settings(options.profile, options.frames, options.model)
     listing = list_source(options.data, settings.selection)
@@ -50,11 +57,13 @@ def main() -> None:
     before = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
     if options.model:
         job, images = predict_rate(options.data, options.model)
+    elif options.sweep:
+        job, images = sweep_rate(options.data, settings)
     else:
         job, images = extract_rate(options.data, settings)
     after = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
     single, parallel = ((first + last) / 2 for first, last in zip(before, after, strict=True))
-    what = "prediction" if options.model else "extraction"
+    what = "prediction" if options.model else "sweep" if options.sweep else "extraction"
     whose = "settings of the bundle" if options.model else f"{options.profile} settings"
     table = Table(f"{what}, {whose}", "images/s", "ratio")
     for name, rate in (
@@ -113,6 +122,26 @@ def extract_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
             with lock_folder(out):
                 record = run.run_extract(data, out, Settings(extract=extraction), silent)
     return rate_of(record)
+
+
+def sweep_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
+    """Images per second of a running sweep, and the number of images."""
+    finished: list[tuple[float, int]] = []
+
+    @contextmanager
+    def recording(step: str, unit: str, total: int) -> Iterator[Advance]:
+        def advance(count: int, *_: object) -> None:
+            if step == "process":
+                finished.append((time.perf_counter(), count))
+
+        yield advance
+
+    with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
+        request = SweepRequest(str(data), scratch, Settings(extract=settings), recording)
+        run_sweep(request)
+    (first, started), (last, _) = finished[0], finished[-1]
+    images = sum(count for _, count in finished)
+    return (images - started) / (last - first), images
 
 
 def predict_rate(data: Path, model: Path) -> tuple[float, int]:
