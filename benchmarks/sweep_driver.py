@@ -86,8 +86,9 @@ def measure(rows: int, status: str, folder: Path) -> dict[str, float]:
     """Pass rows to a store.
 
     Returns:
-        `seconds` without the start of Ray, the number of `commits`, and the memory of this process
-        in MiB before (`start_mib`) and at the peak (`peak_mib`).
+        `seconds` without the start of Ray, seconds of `cpu` of this process, the number of
+        `commits`, and the memory of this process in MiB at the start (`start_mib`) and at the peak
+        (`peak_mib`).
     """
     write_images(folder / "source", 1)
     request = SweepRequest(str(folder / "source"), str(folder / "store"), Settings())
@@ -101,16 +102,24 @@ def measure(rows: int, status: str, folder: Path) -> dict[str, float]:
         process, peak = psutil.Process(), 0
         start_mib = process.memory_info().rss >> 20
         commits, began = Commits(sweep, lambda: None), time.perf_counter()
+        cpu_began = time.process_time()
         for result in sweep.runner.run(task, iter(range(rows // size))):
             commits.add(result)
             commits.flush_if_due()
             peak = max(peak, process.memory_info().rss >> 20)
         commits.flush()
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
         committed = DeltaTable(str(folder / "store" / "results")).count()
         assert committed == rows // size * size, committed
-        return {"rows": committed, "seconds": seconds, "commits": sweep.record.result_commits,
-                "start_mib": start_mib, "peak_mib": peak, "block": size}  # fmt: skip
+        return {
+            "rows": committed,
+            "block": size,
+            "seconds": seconds,
+            "cpu": cpu,
+            "commits": sweep.record.result_commits,
+            "start_mib": start_mib,
+            "peak_mib": peak,
+        }
 
 
 def main() -> None:
@@ -123,8 +132,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measure(options.rows[0], options.status, Path(folder))))
         return
-    table = Table("rows", "content", "rows per block", "seconds", "rows/s", "commits",
-                  "driver at the start, MiB", "driver at the peak, MiB")  # fmt: skip
+    table = Table(
+        "rows", "content", "rows per block", "seconds", "rows/s", "driver, µs of CPU per row",
+        "commits", "driver at the start, MiB", "driver at the peak, MiB",
+    )  # fmt: skip
     for status, rows in [("no_face", rows) for rows in options.rows] + [("ok", options.rows[0])]:
         command = [sys.executable, "-m", "benchmarks.sweep_driver", "--rows", str(rows)]
         done = subprocess.run(
@@ -134,6 +145,7 @@ def main() -> None:
         table.add(
             f"{figures['rows']:,}", KINDS[status], str(figures["block"]),
             f"{figures['seconds']:.1f}", f"{figures['rows'] / figures['seconds']:,.0f}",
+            f"{1e6 * figures['cpu'] / figures['rows']:.1f}",
             str(figures["commits"]), str(figures["start_mib"]), str(figures["peak_mib"]),
         )  # fmt: skip
     protocol = (

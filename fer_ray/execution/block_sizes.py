@@ -23,8 +23,15 @@ def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
     return min(128, max(LEAST_BLOCK_IMAGES, images // (blocks_per_worker * workers)))
 
 
-def _least_block(images: int) -> int:
-    return max(LEAST_BLOCK_IMAGES, images // TAPER)
+def taper(size: int, left: int, workers: int) -> int:
+    """Images of the next block, smaller towards the end, so that all workers finish together.
+
+    Args:
+        size: Images of the first blocks.
+        left: Number of images that are left.
+        workers: Number of workers.
+    """
+    return min(size, max(LEAST_BLOCK_IMAGES, size // TAPER, left // (2 * workers)))
 
 
 def split_blocks(
@@ -43,9 +50,7 @@ def split_blocks(
     left = table.take(positions).append_column(POSITION, pa.array(positions, pa.int64()))
     blocks = []
     while left.num_rows:
-        size = block_images
-        if workers:
-            size = min(size, max(_least_block(size), left.num_rows // (2 * workers)))
+        size = taper(block_images, left.num_rows, workers) if workers else block_images
         blocks.append(left.slice(0, size))
         left = left.slice(size)
     return blocks

@@ -225,14 +225,10 @@ def extract_on_ray(
     try:
         with handle_sigterm(lambda *_: stop.set()):
             yield from run_tasks(
-                extract,
-                iter(blocks),
-                execution.workers,
-                stop.is_set,
+                extract, iter(blocks), execution.workers, stop.is_set,
                 split=lambda block: [block.slice(row, 1) for row in range(block.num_rows)],
-                lost=lambda block: task.write(task.crashed_rows(block)),
-                stopping=terminate,
-            )
+                lost=lambda block: task.write(task.crashed_rows(block)), stopping=terminate,
+            )  # fmt: skip
     except OSError:
         require_shared(task.staged.folder, task.root)
         raise

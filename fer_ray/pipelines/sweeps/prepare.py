@@ -1,4 +1,4 @@
-"""Preparation of a sweep: check the model, open source and store, create the ledger."""
+"""Preparation of a sweep: check the model, open source and store, create the scratch folder."""
 
 import os
 import pickle

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyarrow import dataset
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.execution.block_sizes import block_size
+from fer_ray.execution.block_sizes import block_size, taper
 from fer_ray.execution.claims import Claim, claims_in_process, content_keys, start_claims
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.session import has_several_nodes, not_shared_message
@@ -92,12 +92,11 @@ def _process_round(
 def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iterator[BlockResult]:
     """Run the task of each block; once the stop flag is set, commit and await running ones."""
     total = sum(file.rows for file in todo)
-    size = sweep.settings.execution.block_images or block_size(total, sweep.runner.workers)
     with handle_sigterm(sweep.stop.set), _claims(sweep, total) as claim:
         task = ProcessBlock(
             sweep.source, sweep.describe, _limits(sweep), claim, sweep_output(sweep)
         )
-        blocks = _blocks(todo, size)
+        blocks = _blocks(sweep, todo)
         try:
             yield from sweep.runner.run(task, blocks, Block.split, task.give_up, commits.flush)
         except SourceLostError:
@@ -107,10 +106,15 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
             raise
 
 
-def _blocks(todo: list[NewFile], size: int) -> Iterator[Block]:
+def _blocks(sweep: SweepContext, todo: list[NewFile]) -> Iterator[Block]:
+    left, workers = sum(file.rows for file in todo), sweep.runner.workers
+    fixed, first = sweep.settings.execution.block_images, block_size(left, workers)
     for file in todo:
-        for start in range(0, file.rows, size):
-            yield Block(file.name, start, min(size, file.rows - start))
+        start = 0
+        while start < file.rows:
+            count = min(fixed or taper(first, left, workers), file.rows - start)
+            yield Block(file.name, start, count)
+            start, left = start + count, left - count
 
 
 def _limits(sweep: SweepContext) -> Limits:
