@@ -27,11 +27,12 @@ from fer_ray.settings.extraction import ExtractSettings, Landmarks, Selection
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.staging import StagedRows
+from tests.patience import patience
 
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
 )
-LIMITS = Execution(workers=2, image_seconds=3)
+LIMITS = Execution(workers=2, image_seconds=patience(5))
 
 
 class Poisoned(ExtractImage):

@@ -111,7 +111,7 @@ def test_crashing_and_endless_files_cost_only_themselves(
 ) -> None:
     for suffix in (b"crash", b"loop"):
         (source / f"{suffix.decode()}.png").write_bytes(faces[0].read_bytes() + suffix)
-    execution = Execution(executor="ray", image_seconds=2)
+    execution = Execution(executor="ray", image_seconds=patience(4))
     manifest = swept(describe=Poisoned(FAST), execution=execution)
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
     assert (statuses["crash.png"], statuses["loop.png"]) == ("crashed", "timed_out")
