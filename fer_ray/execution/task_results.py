@@ -1,11 +1,12 @@
 """What tasks on Ray Data return: how many rows they stored, or a user-facing error."""
 
-import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fer_ray import errors
 from fer_ray.errors import UserError
 
 STUCK = (
@@ -19,8 +20,9 @@ def task_result(rows: int, error: UserError | None = None) -> pa.Table:
 
     Errors are returned as values, because Ray reduces a raised one to a traceback.
     """
-    pickled = None if error is None else pickle.dumps(error)
-    return pa.table({"rows": [rows], "error": pa.array([pickled], pa.binary())})
+    kind, text = (None, None) if error is None else (type(error).__name__, str(error))
+    columns = {"kind": pa.array([kind], pa.string()), "error": pa.array([text], pa.string())}
+    return pa.table({"rows": [rows], **columns})
 
 
 def count_written(results: Any) -> Iterator[int]:
@@ -39,8 +41,8 @@ def count_written(results: Any) -> Iterator[int]:
     try:
         with ResourceWait().warnings():
             for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for error in batch["error"].drop_null().to_pylist():
-                    raise pickle.loads(error)
+                for failed in batch.filter(pc.is_valid(batch["kind"])).to_pylist():
+                    raise getattr(errors, failed["kind"])(failed["error"])
                 yield sum(batch["rows"].to_pylist())
     except ExecutionTimeoutError:
         raise UserError(STUCK.format(WAIT_S / 60)) from None

@@ -9,18 +9,24 @@ from fer_ray.settings.root import Execution
 WORKER_DIED = "its worker died repeatedly"
 
 
-def _never_split(item: Any) -> list[Any]:
+def never_split(item: Any) -> list[Any]:
+    """The default of `split`: items cannot be divided."""
     return [item]
 
 
-def _raise_lost(item: Any) -> Any:
+def raise_lost(item: Any) -> Any:
+    """The default of `lost`: ends the job.
+
+    Raises:
+        UserError: Always.
+    """
     raise UserError(
         f"A task failed: {WORKER_DIED}. If the machine is short of memory, reduce --workers. Then "
         "rerun the command."
     )
 
 
-def _do_nothing() -> None:
+def do_nothing() -> None:
     """The default of `stopping`."""
 
 
@@ -55,9 +61,9 @@ class TaskRunner:
         self,
         work: Callable[[Any], Any],
         items: Iterator[Any],
-        split: Callable[[Any], list[Any]] = _never_split,
-        lost: Callable[[Any], Any] = _raise_lost,
-        stopping: Callable[[], None] = _do_nothing,
+        split: Callable[[Any], list[Any]] = never_split,
+        lost: Callable[[Any], Any] = raise_lost,
+        stopping: Callable[[], None] = do_nothing,
     ) -> Iterator[Any]:
         """Run `work` on each item and yield its results, in any order.
 

@@ -183,10 +183,10 @@ def _frames_of(run: str) -> Frames | None:
     except UserError:  # a URI with options, which only stores accept
         return None
     files = table_files(folder.frames)
-    if not files:
+    if not files and not folder.frames.is_dir():
         return None
     record = read_json(folder.extract_record)
-    if record is None or "fingerprint" not in record:
+    if not files or record is None or "fingerprint" not in record:
         raise UserError(
             f"{run} has no finished frames. Run `fer-ray extract --data TREE --out {run}` first."
         )
