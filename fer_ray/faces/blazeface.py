@@ -1,0 +1,166 @@
+"""Face detection with BlazeFace on OpenCV's dnn module.
+
+BlazeFace (Bazarevsky et al., CVPR workshop on computer vision for AR/VR, 2019) is a convolutional
+network for frames of 128 × 128 px. It finds faces whose box is at least about a fifth of the frame.
+Since it has no dense layer, it also accepts larger frames, in which smaller faces fill the same
+number of pixels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ray.faces.landmarker_file import read_network
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+NETWORK = "face_detector"
+FRAME_PX = 128  # longer side of the smallest frame
+STRIDES = ((8, 2), (16, 6))  # pixels between the anchors of each output, and anchors per position
+MIN_SCORE = 0.5
+MAX_OVERLAP = 0.3  # intersection over union, above which two boxes show the same face
+SMALLEST_FACE_PX = 24.0  # in the frame
+RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = range(4)  # the first key points; the last two are the ears
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detected face.
+
+    Attributes:
+        box_xywh: (4,) position and size of the box, in image pixels.
+        key_points: (6, 2) eyes, nose, mouth and ears, in image pixels.
+        score: Confidence between 0 and 1.
+    """
+
+    box_xywh: Floats
+    key_points: Floats
+    score: float
+
+
+class BlazeFace:
+    """Finds the faces of an image.
+
+    Args:
+        file: The `face_landmarker.task` file.
+
+    Raises:
+        UserError: The file is missing or is not a face landmarker.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._network = read_network(file, NETWORK)
+        self._outputs = ("regressors", "classificators")
+
+    def __call__(self, image: Image, min_px: float, every_size: bool) -> list[Detection]:
+        """Find faces, large ones first.
+
+        Frames of increasing size are searched until one shows a face.
+
+        Args:
+            image: Gray (height, width) or RGB (height, width, 3) uint8.
+            min_px: Side of the smallest face, in image pixels.
+            every_size: Search for faces of every size, even if there are larger ones.
+
+        Returns:
+            The faces, the largest first.
+        """
+        found: list[Detection] = []
+        for side in frame_sides(max(image.shape[:2]), min_px):
+            found = merge(found + self._find(image, side))
+            if found and not every_size:
+                break
+        found = [face for face in found if max(face.box_xywh[2:]) >= min_px]
+        return sorted(found, key=lambda face: -float(np.prod(face.box_xywh[2:])))
+
+    def _find(self, image: Image, side: int) -> list[Detection]:
+        """Faces in a copy of the image whose longer side has `side` pixels."""
+        frame, scale, offset = _fit(image, side)
+        self._network.setInput(frame)
+        values, logits = self._network.forward(self._outputs)
+        scores = 1 / (1 + np.exp(-np.clip(logits.ravel().astype(np.float64), -100, 100)))
+        chosen = scores >= MIN_SCORE
+        values = values.reshape(-1, 16)[chosen].astype(np.float64)
+        centres = anchors(frame.shape[2:])[chosen]
+        points = values[:, 4:].reshape(-1, 6, 2) + centres[:, None]
+        sizes = values[:, 2:4]
+        corners = values[:, :2] + centres - sizes / 2
+        return [
+            Detection(np.concatenate([(corner - offset) / scale, size / scale]),
+                      (point - offset) / scale, float(score))
+            for corner, size, point, score in zip(
+                corners, sizes, points, scores[chosen], strict=True)
+        ]  # fmt: skip
+
+
+def frame_sides(longer_px: int, min_px: float) -> Iterator[int]:
+    """Longer sides of the frames in which faces down to `min_px` are at least just large enough."""
+    needed = longer_px * SMALLEST_FACE_PX / min_px
+    side = FRAME_PX
+    yield side
+    while side < needed:
+        side *= 2
+        yield side
+
+
+def anchors(shape: tuple[int, int]) -> Floats:
+    """Centres (n, 2) of the anchors of a frame of this height and width, in pixels."""
+    centres = []
+    for stride, count in STRIDES:
+        y, x = np.mgrid[: -(-shape[0] // stride), : -(-shape[1] // stride)]
+        grid = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride
+        centres.append(np.repeat(grid, count, axis=0))
+    return np.concatenate(centres)
+
+
+def merge(faces: list[Detection]) -> list[Detection]:
+    """Merge detections of the same face: their mean, weighted by score."""
+    merged = []
+    remaining = sorted(faces, key=lambda face: -face.score)
+    while remaining:
+        best = remaining[0]
+        same = [face for face in remaining if _overlap(best, face) > MAX_OVERLAP]
+        weights = np.array([face.score for face in same])
+        weights /= weights.sum()
+        merged.append(
+            Detection(
+                np.tensordot(weights, [face.box_xywh for face in same], axes=1),
+                np.tensordot(weights, [face.key_points for face in same], axes=1),
+                best.score,
+            )
+        )
+        chosen = {id(face) for face in same}
+        remaining = [face for face in remaining if id(face) not in chosen]
+    return merged
+
+
+def _overlap(one: Detection, other: Detection) -> float:
+    """Intersection over union of two boxes."""
+    if one is other:
+        return 1.0
+    a, b = one.box_xywh, other.box_xywh
+    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    return shared / (float(np.prod(a[2:]) + np.prod(b[2:])) - shared + 1e-9)
+
+
+def _fit(image: Image, side: int) -> tuple[NDArray[np.float32], float, Floats]:
+    """A frame with the image in its middle, the scale of the copy, and its corner in the frame."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = np.array([max(1, round(width * scale)), max(1, round(height * scale))])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(image, size.tolist(), interpolation=interpolation)
+    if small.ndim == 2:
+        small = np.repeat(small[:, :, None], 3, axis=2)
+    shape = np.maximum(FRAME_PX, -(-size // FRAME_PX) * FRAME_PX) if side > FRAME_PX else [side] * 2
+    frame = np.full((shape[1], shape[0], 3), -1, np.float32)
+    offset = (np.array(shape) - size) // 2
+    x, y = offset
+    frame[y : y + size[1], x : x + size[0]] = small / np.float32(127.5) - 1
+    return np.ascontiguousarray(frame.transpose(2, 0, 1)[None]), scale, offset.astype(np.float64)

@@ -1,0 +1,132 @@
+"""The 478 points and 52 blendshapes of a face, with MediaPipe's networks on OpenCV's dnn module."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ray.faces.landmarker_file import read_network
+from fer_ray.faces.mesh_topology import (
+    BLENDSHAPE_POINTS,
+    LEFT_EYE_CORNERS,
+    N_MESH_POINTS,
+    RIGHT_EYE_CORNERS,
+)
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+INPUT_PX = 256
+REGION_SCALE = 1.5  # side of the network's region, relative to the longer side of the face's box
+
+
+@dataclass(frozen=True)
+class Region:
+    """A turned square of an image.
+
+    Attributes:
+        centre: (2,) x and y in image pixels.
+        side: In pixels.
+        angle: Clockwise rotation of its upper edge, in radians.
+    """
+
+    centre: Floats
+    side: float
+    angle: float
+
+    def to_image(self, size_px: int) -> Floats:
+        """The affine map (2, 3) from a square of `size_px` pixels to the image."""
+        scale = self.side / size_px
+        cos, sin = scale * np.cos(self.angle), scale * np.sin(self.angle)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        return np.column_stack([turn, self.centre - turn @ np.full(2, size_px / 2)])
+
+    def cut(self, image: Image, size_px: int) -> Image:
+        """The square as an image of `size_px` pixels; pixels outside of the image are replicated.
+
+        Args:
+            image: Gray (height, width) or RGB (height, width, 3) uint8.
+            size_px: Side of the result.
+        """
+        return np.asarray(
+            cv2.warpAffine(
+                image,
+                self.to_image(size_px),
+                (size_px, size_px),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            ),
+            dtype=np.uint8,
+        )
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The mesh of a face.
+
+    Attributes:
+        points: (478, 3) x, y and depth in image pixels; depth grows away from the camera.
+        presence: Confidence between 0 and 1 that the region shows a face.
+    """
+
+    points: Floats
+    presence: float
+
+    def region(self, scale: float) -> Region:
+        """The upright square around the mesh, `scale` times as large as the mesh."""
+        angle = eye_angle(self.points)
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([[cos, sin], [-sin, cos]])
+        level = self.points[:, :2] @ turn.T
+        low, high = level.min(axis=0), level.max(axis=0)
+        return Region(turn.T @ ((low + high) / 2), float((high - low).max()) * scale, angle)
+
+
+class FaceMesh:
+    """Locates the face mesh and estimates blendshapes.
+
+    Args:
+        file: The `face_landmarker.task` file.
+
+    Raises:
+        UserError: The file is missing or is not a face landmarker.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._mesh = read_network(file, "face_landmarks_detector")
+        self._blendshapes = read_network(file, "face_blendshapes")
+
+    def __call__(self, image: Image, region: Region) -> Mesh:
+        """Locate the mesh of the face in a region.
+
+        Args:
+            image: Gray (height, width) or RGB (height, width, 3) uint8.
+            region: The face with a margin; see `REGION_SCALE`.
+        """
+        pixels = region.cut(image, INPUT_PX)
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+        self._mesh.setInput((pixels.astype(np.float32) / 255).transpose(2, 0, 1)[None].copy())
+        values, presence = self._mesh.forward(("Identity", "Identity_1"))
+        points = values.astype(np.float64).reshape(N_MESH_POINTS, 3)
+        to_image = region.to_image(INPUT_PX)
+        located = points[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        depth = points[:, 2:] * (region.side / INPUT_PX)
+        confidence = 1 / (1 + np.exp(-float(np.clip(presence.item(), -100, 100))))
+        return Mesh(np.column_stack([located, depth]), confidence)
+
+    def blendshapes(self, points: Floats) -> NDArray[np.float32]:
+        """Estimate the 52 blendshapes, between 0 and 1, from a mesh (478, 3) in pixels."""
+        self._blendshapes.setInput(points[None, BLENDSHAPE_POINTS, :2].astype(np.float32))
+        return np.asarray(self._blendshapes.forward(), dtype=np.float32).ravel()
+
+
+def eye_angle(points: Floats) -> float:
+    """Clockwise angle in radians from the right to the left eye of a mesh (478, 3)."""
+    right, left = (
+        points[list(eye), :2].mean(axis=0) for eye in (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)
+    )
+    across = left - right
+    return float(np.arctan2(across[1], across[0]))
