@@ -24,7 +24,8 @@ FRAME_PX = 128  # longer side of the smallest frame
 STRIDES = ((8, 2), (16, 6))  # pixels between the anchors of each output, and anchors per position
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3  # intersection over union, above which two boxes show the same face
-SMALLEST_FACE_PX = 24.0  # in the frame
+MAX_NESTED = 0.7  # share of a box in a larger one, above which it is a part of that face
+SMALLEST_FACE_PX = 32.0  # in the frame
 RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = range(4)  # the first key points; the last two are the ears
 
 
@@ -76,7 +77,7 @@ class BlazeFace:
             if found and not every_size:
                 break
         found = [face for face in found if max(face.box_xywh[2:]) >= min_px]
-        return sorted(found, key=lambda face: -float(np.prod(face.box_xywh[2:])))
+        return drop_nested(sorted(found, key=lambda face: -float(np.prod(face.box_xywh[2:]))))
 
     def _find(self, image: Image, side: int) -> list[Detection]:
         """Faces in a copy of the image whose longer side has `side` pixels."""
@@ -139,14 +140,36 @@ def merge(faces: list[Detection]) -> list[Detection]:
     return merged
 
 
+def drop_nested(faces: list[Detection]) -> list[Detection]:
+    """Drop faces within a larger one that is more certain: parts of a face can look like one.
+
+    Args:
+        faces: The largest first.
+    """
+    chosen: list[Detection] = []
+    for face in faces:
+        area = float(np.prod(face.box_xywh[2:]))
+        if not any(
+            larger.score >= face.score and _shared_area(larger, face) > MAX_NESTED * area
+            for larger in chosen
+        ):
+            chosen.append(face)
+    return chosen
+
+
 def _overlap(one: Detection, other: Detection) -> float:
     """Intersection over union of two boxes."""
     if one is other:
         return 1.0
+    shared = _shared_area(one, other)
+    areas = float(np.prod(one.box_xywh[2:]) + np.prod(other.box_xywh[2:]))
+    return shared / (areas - shared + 1e-9)
+
+
+def _shared_area(one: Detection, other: Detection) -> float:
     a, b = one.box_xywh, other.box_xywh
     sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / (float(np.prod(a[2:]) + np.prod(b[2:])) - shared + 1e-9)
+    return float(np.prod(np.maximum(sides, 0)))
 
 
 def _fit(image: Image, side: int) -> tuple[NDArray[np.float32], float, Floats]:

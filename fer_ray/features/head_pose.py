@@ -44,7 +44,7 @@ _BASIS = np.array([
     (420, 0.025462, 1.2468, 0.2303, 5.6810),
     (425, 0.047252, 3.8329, -1.5373, 4.1377),
 ])  # fmt: skip
-_POINTS, _WEIGHTS, _MODEL = _BASIS[:, 0].astype(int), _BASIS[:, 1], _BASIS[:, 2:]
+BASIS_POINTS, BASIS_WEIGHTS, BASIS_MODEL = _BASIS[:, 0].astype(int), _BASIS[:, 1], _BASIS[:, 2:]
 
 
 def pose(mesh_xyz: Floats) -> Floats:
@@ -100,9 +100,9 @@ def _upright(mesh_xyz: Floats) -> Floats:
 
 def _rotations(mesh_xyz: Floats) -> Floats:
     """Rotations (n, 3, 3) from the canonical face model to the faces."""
-    observed = _upright(mesh_xyz)[:, _POINTS]
-    weights = _WEIGHTS / _WEIGHTS.sum()
-    model = _MODEL - weights @ _MODEL
+    observed = _upright(mesh_xyz)[:, BASIS_POINTS]
+    weights = BASIS_WEIGHTS / BASIS_WEIGHTS.sum()
+    model = BASIS_MODEL - weights @ BASIS_MODEL
     offsets = observed - np.einsum("k,nkd->nd", weights, observed)[:, None]
     left, _, right = np.linalg.svd(np.einsum("nkd,k,ke->nde", offsets, weights, model))
     signs = np.ones((len(observed), 3))
