@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.faces.crops import crop_face, load_cascade
-from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator
 from fer_ray.settings.extraction import Crop, Landmarks
 from fer_ray.synthetic.sequences import SequencePlan, SubjectPlan, render_sequence
 from fer_ray.vocabulary import CASCADES
@@ -60,8 +60,8 @@ class CorpusFrame:
 
 
 @cache
-def _detectors() -> tuple[dict[str, Any], LandmarkLocator]:
-    return {name: load_cascade(name) for name in CASCADES}, LandmarkLocator(Landmarks())
+def _detectors() -> tuple[dict[str, Any], Any]:
+    return {name: load_cascade(name) for name in CASCADES}, load_locator(Landmarks())
 
 
 def detect_subject(plan: SubjectPlan) -> list[CorpusFrame]:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
+from fer_ray.faces.loading import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Settings
@@ -43,10 +44,11 @@ class MeasuredFrame:
 def measure_frame(path: str, root: Path, settings: ExtractSettings) -> MeasuredFrame:
     """Process one image with all steps."""
     size = settings.crop.size_px
+    reader = load_reader(settings.crop, settings.landmarks)
     chain: tuple[Callable[[pa.Table], pa.Table], ...] = (
         partial(steps.decode, root=root, limits=settings.decode),
-        partial(steps.crop, settings=settings.crop),
-        partial(steps.landmarks, settings=settings.landmarks, size_px=size),
+        partial(steps.read_faces, reader=reader, faces=settings.crop.faces),
+        partial(steps.landmarks, locator=load_locator(settings.landmarks), size_px=size),
         partial(steps.features, sets=settings.features.sets, size_px=size),
     )
     table, seconds = pa.table({"path": [path]}), []

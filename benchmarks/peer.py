@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation.results import read_experiments
+from fer_ray.faces.loading import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.make_bundle import make_bundle
@@ -114,8 +115,9 @@ class BundlePipeline:
         settings, size = self._settings, self._settings.crop.size_px
         table = pa.table({"path": [file.name for file in files]})
         table = steps.add_decoded(table, [decode_file(file, settings.decode) for file in files])
-        table = steps.crop(table, settings.crop)
-        table = steps.landmarks(table, settings.landmarks, size)
+        reader = load_reader(settings.crop, settings.landmarks)
+        table = steps.read_faces(table, reader, settings.crop.faces)
+        table = steps.landmarks(table, load_locator(settings.landmarks), size)
         return self._predictor(steps.features(table, settings.features.sets, size))
 
 

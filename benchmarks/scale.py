@@ -38,6 +38,7 @@ from benchmarks.scale_driver import (
 from benchmarks.simulated_cluster import simulated_nodes
 from fer_ray.execution.chain import extraction_schema
 from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.faces.loading import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction
@@ -77,9 +78,13 @@ def time_steps(data: Path) -> tuple[dict[str, float], float]:
     root = listing.root
     chain: dict[str, Callable[[pa.Table], pa.Table]] = {
         "read and decode": partial(steps.decode, root=root, limits=SETTINGS.decode),
-        "faces (OpenCV)": partial(steps.crop, settings=SETTINGS.crop),
+        "faces (OpenCV)": partial(
+            steps.read_faces,
+            reader=load_reader(SETTINGS.crop, SETTINGS.landmarks),
+            faces=SETTINGS.crop.faces,
+        ),
         "landmarks (dlib)": partial(
-            steps.landmarks, settings=SETTINGS.landmarks, size_px=SETTINGS.crop.size_px
+            steps.landmarks, locator=load_locator(SETTINGS.landmarks), size_px=SETTINGS.crop.size_px
         ),
         "features": partial(
             steps.features, sets=SETTINGS.features.sets, size_px=SETTINGS.crop.size_px

@@ -25,6 +25,7 @@ import pyarrow as pa
 from benchmarks.report import Table, write_result
 from fer_ray.execution.progress import Advance, silent
 from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.faces.loading import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import predict as prediction
@@ -104,10 +105,14 @@ def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes:
 def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
     """Process rows with all steps in batches, and return their number."""
     rows = 0
+    reader, locator = (
+        load_reader(settings.crop, settings.landmarks),
+        load_locator(settings.landmarks),
+    )
     for start in range(0, table.num_rows, BATCH_IMAGES):
         batch = steps.decode(table.slice(start, BATCH_IMAGES), root, settings.decode)
-        batch = steps.crop(batch, settings.crop)
-        batch = steps.landmarks(batch, settings.landmarks, settings.crop.size_px)
+        batch = steps.read_faces(batch, reader, settings.crop.faces)
+        batch = steps.landmarks(batch, locator, settings.crop.size_px)
         rows += steps.features(batch, settings.features.sets, settings.crop.size_px).num_rows
     return rows
 

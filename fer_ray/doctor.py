@@ -51,6 +51,7 @@ def run_checks(out: Path, model: str | None, start_ray: bool) -> Iterator[Check]
     yield _check("dlib", _dlib)
     yield _check("face cascades", _cascades)
     yield _check("landmark model", lambda: _landmark_model(model))
+    yield _check("face model files", _face_models)
     yield _check("Keras", _keras)
     yield _check("network weights", _weights)
     yield _check("CPUs and memory", _resources)
@@ -120,13 +121,25 @@ def _cascades() -> str:
     return ", ".join(CASCADES)
 
 
-def _landmark_model(model: str | None) -> str:
-    from fer_ray.faces.landmarks import LandmarkLocator, landmark_model_file
+def _landmark_model(file: str | None) -> str:
+    from fer_ray.faces.loading import load_locator
+    from fer_ray.faces.model_files import landmark_file
     from fer_ray.settings.extraction import Landmarks
 
-    settings = Landmarks(model=model)
-    LandmarkLocator(settings)
-    return f"{landmark_model_file(settings.model).name}, 68 points"
+    settings = Landmarks(file=file)
+    load_locator(settings)
+    return f"{landmark_file(settings).name}, 68 points"
+
+
+def _face_models() -> str:
+    """List the model files for faces on this machine; others are fetched when first used."""
+    from fer_ray.faces.model_files import stored_file
+    from fer_ray.settings.model_files import MODEL_FILES
+
+    present = [name for name, spec in MODEL_FILES.items() if stored_file(spec) is not None]
+    missing = [name for name in MODEL_FILES if name not in present]
+    fetched = f"; not fetched yet: {', '.join(missing)}" if missing else ""
+    return f"{', '.join(present)}{fetched}"
 
 
 def _keras() -> str:
@@ -142,11 +155,11 @@ def _keras() -> str:
 
 def _weights() -> str:
     """List the weights on this machine; others are downloaded when they are first used."""
-    from fer_ray.networks.weights import bundled_dlib_file, is_cached
+    from fer_ray.networks.weights import bundled_dlib_file, cached_file
     from fer_ray.settings.backbones import BACKBONES
 
     bundled_dlib_file()
-    cached = [name for name, spec in BACKBONES.items() if spec.url and is_cached(spec)]
+    cached = [name for name, spec in BACKBONES.items() if spec.url and cached_file(spec)]
     return f"dlib_resnet embedded; ImageNet in Keras's cache: {', '.join(cached) or 'none yet'}"
 
 

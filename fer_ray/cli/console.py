@@ -209,3 +209,16 @@ def print_run(result: "RunOutcome") -> None:
 def _console() -> Console:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, highlight=False, soft_wrap=True)
+
+
+def print_model_files(rows: list[dict[str, Any]]) -> None:
+    """Print the model files, and where those on this machine are."""
+    table = Table("name", "used for", "licence", "commercial use", "MB", "file", box=None)
+    for row in rows:
+        size = "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"
+        allowed = "yes" if row["commercial_use"] else "no"
+        path = row["path"] or "not on this machine"
+        table.add_row(row["name"], row["purpose"], row["licence"], allowed, size, path)
+    console = _console()
+    console.print(table)
+    console.print("Hashes: fer-ray models --json. Download: fer-ray models fetch NAME")

@@ -19,6 +19,7 @@ from fer_ray.cli.job_setup import (
     start_child_ahead,
 )
 from fer_ray.cli.model_commands import bundle, predict
+from fer_ray.cli.model_file_commands import models
 from fer_ray.cli.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.options import (
     BACKBONES,
@@ -28,7 +29,7 @@ from fer_ray.cli.options import (
     EXTRACT,
     IMAGES_MOVED,
     JSON,
-    LANDMARK_MODEL,
+    LANDMARK_FILE,
     OUT,
     PATH,
     SHOW_FACES,
@@ -105,7 +106,8 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
 
 EXPERIMENTS = (bottleneck, heads, search_heads, trials, search, compare, bundle, predict)
 SWEEPS = (sweep, plan, retry_failed, diff, verify)
-for command in (*EXPERIMENTS, *SWEEPS):
+TOOLS = (models,)
+for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):
     cli.add_command(command)
 
 
@@ -198,15 +200,15 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     show_default=True,
     help="Folder that a job would write into.",
 )
-@LANDMARK_MODEL
+@LANDMARK_FILE
 @click.option("--ray/--no-ray", "start_ray", default=True, help="Whether to start Ray.")
 @JSON
-def doctor(out: Path, landmark_model: str | None, start_ray: bool, as_json: bool) -> None:
+def doctor(out: Path, landmark_file: str | None, start_ray: bool, as_json: bool) -> None:
     """Check the installation, and say how to fix what is missing."""
     from fer_ray.doctor import run_checks
 
     checks = []
-    for check in run_checks(out, landmark_model, start_ray):
+    for check in run_checks(out, landmark_file, start_ray):
         checks.append(check)
         if not as_json:
             click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.subject}: {check.text}")

@@ -10,7 +10,7 @@ from fer_ray.cli.job_setup import locked_run_folder, progress_on, start_child_ah
 from fer_ray.cli.options import (
     FACES,
     JSON,
-    LANDMARK_MODEL,
+    LANDMARK_FILE,
     LAYOUT,
     OUT,
     PATH,
@@ -58,7 +58,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, required=True, help="Results folder.")
 @LAYOUT
-@LANDMARK_MODEL
+@LANDMARK_FILE
 @WEIGHTS
 @FACES
 @click.option(
@@ -83,8 +83,8 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], weights: tuple[str
     with locked_run_folder(out, create=True):
         record = run_predict(
             model, [*images], out, settings.execution, progress_on(as_json),
-            extract.selection.layout, extract.landmarks.model, parse_weights(weights),
-            settings.sweep.faces, fresh, sheet, show_faces,
+            extract.selection.layout, extract.landmarks.file, parse_weights(weights),
+            extract.crop.faces, fresh, sheet, show_faces,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))

@@ -58,8 +58,10 @@ WEIGHTS = click.option(
     help="Weights of a backbone of the bundle.  [default: the published ones]",
 )  # fmt: skip
 LAYOUT = setting_option("extract.selection.layout", "--layout")
+LANDMARK_FILE = setting_option("extract.landmarks.file", "--landmark-file")
 LANDMARK_MODEL = setting_option("extract.landmarks.model", "--landmark-model")
-FACES = setting_option("sweep.faces", "--faces")
+DETECTOR = setting_option("extract.crop.detector", "--detector")
+FACES = setting_option("extract.crop.faces", "--faces")
 WORKERS = setting_option("execution.workers", "--workers")
 GPUS = setting_option("execution.gpus_per_worker", "--gpus-per-worker")
 PROFILE = setting_option("profile", "--profile")
@@ -79,7 +81,10 @@ COMMON = _combine(
 )  # fmt: skip
 EXTRACT = _combine(
     PROFILE,
+    DETECTOR,
     LANDMARK_MODEL,
+    LANDMARK_FILE,
+    FACES,
     LAYOUT,
     setting_option("extract.selection.frames", "--frames"),
     setting_option("extract.selection.neutral_seed", "--neutral-seed"),
@@ -136,7 +141,9 @@ SWEEP = _combine(
     click.option("--store", required=True, metavar="URI",
                  help="Folder of results, or s3://…, gs://…."),
     PROFILE,
+    DETECTOR,
     LANDMARK_MODEL,
+    LANDMARK_FILE,
     MODEL,
     WEIGHTS,
     FACES,

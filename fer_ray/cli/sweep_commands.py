@@ -10,7 +10,7 @@ import click
 from fer_ray.cli.job_setup import progress_on
 from fer_ray.cli.options import (
     JSON,
-    LANDMARK_MODEL,
+    LANDMARK_FILE,
     PATH,
     SWEEP,
     WEIGHTS,
@@ -117,14 +117,14 @@ def diff(run_a: str, run_b: str, as_json: bool) -> None:
 @click.option(
     "--source", metavar="URI", help="Where the images are now.  [default: the source of the store]"
 )
-@LANDMARK_MODEL
+@LANDMARK_FILE
 @click.option(
     "--model", type=PATH, metavar="BUNDLE",
     help="The bundle whose predictions the store contains.",
 )  # fmt: skip
 @WEIGHTS
 @JSON
-def verify(store: str, weights: tuple[str, ...], landmark_model: str | None, as_json: bool,
+def verify(store: str, weights: tuple[str, ...], landmark_file: str | None, as_json: bool,
            **options: Any) -> None:  # fmt: skip
     """Recompute a sample of a store and compare it with the stored rows.
 
@@ -134,7 +134,7 @@ def verify(store: str, weights: tuple[str, ...], landmark_model: str | None, as_
     from fer_ray.pipelines.verify import verify_store
 
     verification = verify_store(
-        store, landmark_model=landmark_model, weights=parse_weights(weights), **options
+        store, landmark_file=landmark_file, weights=parse_weights(weights), **options
     )
     if as_json:
         click.echo(json.dumps(verification, ensure_ascii=False))

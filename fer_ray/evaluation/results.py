@@ -22,7 +22,7 @@ from fer_ray.vocabulary import USABLE_STATUSES
 
 FRAME_COLUMNS = [
     *("image_id", "path", "subject", "role", "emotion", "label"),
-    *("status", "sha256", "box_xywh", "landmarks_xy"),
+    *("status", "sha256", "box_xywh", "crop_angle", "landmarks_xy"),
 ]
 
 

@@ -30,7 +30,7 @@ RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = range(4)  # the first key points; the last tw
 
 
 @dataclass(frozen=True)
-class Detection:
+class BlazeDetection:
     """A detected face.
 
     Attributes:
@@ -58,7 +58,7 @@ class BlazeFace:
         self._network = read_network(file, NETWORK)
         self._outputs = ("regressors", "classificators")
 
-    def __call__(self, image: Image, min_px: float, every_size: bool) -> list[Detection]:
+    def __call__(self, image: Image, min_px: float, every_size: bool) -> list[BlazeDetection]:
         """Find faces, large ones first.
 
         Frames of increasing size are searched until one shows a face.
@@ -71,7 +71,7 @@ class BlazeFace:
         Returns:
             The faces, the largest first.
         """
-        found: list[Detection] = []
+        found: list[BlazeDetection] = []
         for side in frame_sides(max(image.shape[:2]), min_px):
             found = merge(found + self._find(image, side))
             if found and not every_size:
@@ -79,7 +79,7 @@ class BlazeFace:
         found = [face for face in found if max(face.box_xywh[2:]) >= min_px]
         return drop_nested(sorted(found, key=lambda face: -float(np.prod(face.box_xywh[2:]))))
 
-    def _find(self, image: Image, side: int) -> list[Detection]:
+    def _find(self, image: Image, side: int) -> list[BlazeDetection]:
         """Faces in a copy of the image whose longer side has `side` pixels."""
         frame, scale, offset = _fit(image, side)
         self._network.setInput(frame)
@@ -92,7 +92,7 @@ class BlazeFace:
         sizes = values[:, 2:4]
         corners = values[:, :2] + centres - sizes / 2
         return [
-            Detection(np.concatenate([(corner - offset) / scale, size / scale]),
+            BlazeDetection(np.concatenate([(corner - offset) / scale, size / scale]),
                       (point - offset) / scale, float(score))
             for corner, size, point, score in zip(
                 corners, sizes, points, scores[chosen], strict=True)
@@ -119,7 +119,7 @@ def anchors(shape: tuple[int, int]) -> Floats:
     return np.concatenate(centres)
 
 
-def merge(faces: list[Detection]) -> list[Detection]:
+def merge(faces: list[BlazeDetection]) -> list[BlazeDetection]:
     """Merge detections of the same face: their mean, weighted by score."""
     merged = []
     remaining = sorted(faces, key=lambda face: -face.score)
@@ -129,7 +129,7 @@ def merge(faces: list[Detection]) -> list[Detection]:
         weights = np.array([face.score for face in same])
         weights /= weights.sum()
         merged.append(
-            Detection(
+            BlazeDetection(
                 np.tensordot(weights, [face.box_xywh for face in same], axes=1),
                 np.tensordot(weights, [face.key_points for face in same], axes=1),
                 best.score,
@@ -140,13 +140,13 @@ def merge(faces: list[Detection]) -> list[Detection]:
     return merged
 
 
-def drop_nested(faces: list[Detection]) -> list[Detection]:
+def drop_nested(faces: list[BlazeDetection]) -> list[BlazeDetection]:
     """Drop faces within a larger one that is more certain: parts of a face can look like one.
 
     Args:
         faces: The largest first.
     """
-    chosen: list[Detection] = []
+    chosen: list[BlazeDetection] = []
     for face in faces:
         area = float(np.prod(face.box_xywh[2:]))
         if not any(
@@ -157,7 +157,7 @@ def drop_nested(faces: list[Detection]) -> list[Detection]:
     return chosen
 
 
-def _overlap(one: Detection, other: Detection) -> float:
+def _overlap(one: BlazeDetection, other: BlazeDetection) -> float:
     """Intersection over union of two boxes."""
     if one is other:
         return 1.0
@@ -166,7 +166,7 @@ def _overlap(one: Detection, other: Detection) -> float:
     return shared / (areas - shared + 1e-9)
 
 
-def _shared_area(one: Detection, other: Detection) -> float:
+def _shared_area(one: BlazeDetection, other: BlazeDetection) -> float:
     a, b = one.box_xywh, other.box_xywh
     sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
     return float(np.prod(np.maximum(sides, 0)))

@@ -1,5 +1,6 @@
 """Detect the face of an image with OpenCV's Haar cascades, and crop it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.faces import coarse_to_fine
+from fer_ray.faces.regions import Region
 from fer_ray.settings.extraction import Crop, Decode
 from fer_ray.sources.decoding import decode_file
 from fer_ray.vocabulary import Status
 
 Gray = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
+IntBox = tuple[int, int, int, int]
 
 SEARCHES = {
     "exhaustive": coarse_to_fine.exhaustive,
@@ -37,7 +39,7 @@ class FaceDetection:
 
     status: Status
     cascade: str | None
-    box_xywh: Box | None
+    box_xywh: IntBox | None
     faces: dict[str, int]
 
 
@@ -70,7 +72,7 @@ class FaceFinder:
         status = Status.SEVERAL_FACES if any(faces.values()) else Status.NO_FACE
         return FaceDetection(status, None, None, faces)
 
-    def find_all(self, gray: Gray) -> tuple[str | None, list[Box], dict[str, int]]:
+    def find_all(self, gray: Gray) -> tuple[str | None, list[IntBox], dict[str, int]]:
         """Find all faces, with the first cascade that finds any.
 
         Args:
@@ -110,26 +112,50 @@ def load_cascade(name: str) -> cv2.CascadeClassifier:
     return cv2.CascadeClassifier(str(cascade_file(name)))
 
 
-def crop_face(gray: Gray, box_xywh: Box, size_px: int = 350) -> Gray:
-    """Crop a box of an image and resize it bilinearly.
+def crop_face(
+    gray: Gray, box_xywh: IntBox, size_px: int = 350, angle: float = 0, reduction: int = 1
+) -> Gray:
+    """Crop a square or box of an image and resize it bilinearly.
 
     Args:
-        gray: (height, width) uint8.
-        box_xywh: In pixels.
+        gray: The decoded image (height, width) uint8.
+        box_xywh: In pixels of the full-size image.
         size_px: Side of the result.
+        angle: Clockwise rotation of the box about its centre, in degrees.
+        reduction: The factor by which `gray` is smaller than the full-size image.
 
     Returns:
-        (size_px, size_px) uint8.
+        (size_px, size_px) uint8. Pixels outside of the image are replicated from its edge.
     """
     x, y, w, h = (int(value) for value in box_xywh)
-    return np.asarray(cv2.resize(gray[y : y + h, x : x + w], (size_px, size_px)), dtype=np.uint8)
+    # Round up: a box may end at the edge of the full-size image, within the last reduced pixel.
+    left, top, width, height = (
+        x // reduction,
+        y // reduction,
+        -(-w // reduction),
+        -(-h // reduction),
+    )
+    inside = (
+        left >= 0 and top >= 0 and left + width <= gray.shape[1] and top + height <= gray.shape[0]
+    )
+    if angle or not inside:
+        return crop_region((x, y, w, h), angle, reduction).cut(gray, size_px)
+    pixels = cv2.resize(gray[top : top + height, left : left + width], (size_px, size_px))
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def crop_region(box_xywh: IntBox, angle: float, reduction: int = 1) -> Region:
+    """The region of the decoded image that the crop of a turned square shows."""
+    x, y, w, h = box_xywh
+    centre = np.array([x + w / 2, y + h / 2]) / reduction
+    return Region(centre, max(w, h) / reduction, math.radians(angle))
 
 
 def recrop(row: Mapping[str, Any], root: Path, decode: Decode, size_px: int) -> Gray:
     """Reproduce the crop of an extracted row from its image.
 
     Args:
-        row: `path`, `sha256`, and `box_xywh` in pixels of the full-size image.
+        row: `path`, `sha256`, `crop_angle`, and `box_xywh` in pixels of the full-size image.
         root: Folder that `path` is relative to.
         decode: Settings of the extraction, which may have decoded at a reduced size.
         size_px: Side of the crop.
@@ -143,7 +169,4 @@ def recrop(row: Mapping[str, Any], root: Path, decode: Decode, size_px: int) -> 
     decoded = decode_file(root / row["path"], decode)
     if decoded.gray is None or decoded.sha256 != row["sha256"]:
         raise ValueError(decoded.error or "its content has changed")
-    by = decoded.reduction
-    x, y, w, h = (int(value) for value in row["box_xywh"])
-    # Round up: a box may end at the edge of the full-size image, within the last reduced pixel.
-    return crop_face(decoded.gray, (x // by, y // by, -(-w // by), -(-h // by)), size_px)
+    return crop_face(decoded.gray, row["box_xywh"], size_px, row["crop_angle"], decoded.reduction)

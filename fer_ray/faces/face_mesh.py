@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,55 +10,16 @@ from fer_ray.faces.landmarker_file import read_network
 from fer_ray.faces.mesh_topology import (
     BLENDSHAPE_POINTS,
     LEFT_EYE_CORNERS,
-    N_MESH_POINTS,
     RIGHT_EYE_CORNERS,
 )
+from fer_ray.faces.regions import Region
+from fer_ray.vocabulary import N_MESH_POINTS
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 INPUT_PX = 256
 REGION_SCALE = 1.5  # side of the network's region, relative to the longer side of the face's box
-
-
-@dataclass(frozen=True)
-class Region:
-    """A turned square of an image.
-
-    Attributes:
-        centre: (2,) x and y in image pixels.
-        side: In pixels.
-        angle: Clockwise rotation of its upper edge, in radians.
-    """
-
-    centre: Floats
-    side: float
-    angle: float
-
-    def to_image(self, size_px: int) -> Floats:
-        """The affine map (2, 3) from a square of `size_px` pixels to the image."""
-        scale = self.side / size_px
-        cos, sin = scale * np.cos(self.angle), scale * np.sin(self.angle)
-        turn = np.array([[cos, -sin], [sin, cos]])
-        return np.column_stack([turn, self.centre - turn @ np.full(2, size_px / 2)])
-
-    def cut(self, image: Image, size_px: int) -> Image:
-        """The square as an image of `size_px` pixels; pixels outside of the image are replicated.
-
-        Args:
-            image: Gray (height, width) or RGB (height, width, 3) uint8.
-            size_px: Side of the result.
-        """
-        return np.asarray(
-            cv2.warpAffine(
-                image,
-                self.to_image(size_px),
-                (size_px, size_px),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            dtype=np.uint8,
-        )
 
 
 @dataclass(frozen=True)

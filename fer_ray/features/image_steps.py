@@ -7,13 +7,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from fer_ray.faces.loading import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.features.face_rows import number_faces
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.sweeping import Faces
 from fer_ray.vocabulary import Stage
 
-MAX_FACES = {"largest": 1, "all": None}
 EnterStage = Callable[[str], None]
 
 
@@ -33,13 +32,11 @@ class ImageSteps:
 
     Attributes:
         settings: Extraction settings.
-        faces: Which faces have rows: the only one (as in the reference study), the largest, or all.
         backbones: Appends the features of backbones to rows that still contain their crops.
         predict: Appends predictions to each face.
     """
 
     settings: ExtractSettings
-    faces: Faces = "one"
     backbones: ModelStep | None = None
     predict: ModelStep | None = None
 
@@ -49,8 +46,7 @@ class ImageSteps:
         Raises:
             UserError: A model or a library is missing.
         """
-        steps.face_finder(self.settings.crop)
-        steps.landmark_locator(self.settings.landmarks)
+        load_reader(self.settings.crop, self.settings.landmarks)
         for step in (self.backbones, self.predict):
             if step is not None:
                 step.load()
@@ -67,12 +63,10 @@ class ImageSteps:
         """
         settings = self.settings
         enter(Stage.CROP)
-        if self.faces == "one":
-            table = steps.crop(table, settings.crop)
-        else:
-            table = steps.crop_faces(table, settings.crop, MAX_FACES[self.faces])
+        reader = load_reader(settings.crop, settings.landmarks)
+        table = steps.read_faces(table, reader, settings.crop.faces)
         enter(Stage.LANDMARKS)
-        table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
+        table = steps.landmarks(table, load_locator(settings.landmarks), settings.crop.size_px)
         enter(Stage.FEATURES)
         if self.backbones is not None:
             table = self.backbones(table)

@@ -1,13 +1,12 @@
 """The steps of extraction, as functions from table to table, without Ray.
 
-Each step except `crop_faces` preserves the number and order of rows. It processes the rows that
+Each step except `read_faces` preserves the number and order of rows. It processes the rows that
 are still usable and passes the others through. The rows do not depend on the batch size. Between
 steps a table has the columns of `schemas`, and pixels in `GRAY` (image) or `CROP` until their last
 use.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,40 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_ray.faces.crops import Box, FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator
-from fer_ray.schemas import feature_column, vector
-from fer_ray.settings.extraction import Crop, Decode, Landmarks
+from fer_ray.faces.mesh_locator import MeshLocator
+from fer_ray.faces.mesh_topology import IBUG_POINTS
+from fer_ray.faces.reader import FaceReader, Reading
+from fer_ray.features.head_pose import pose
+from fer_ray.features.image_quality import brightness, sharpness
+from fer_ray.schemas import OUTCOME_TYPES, feature_column
+from fer_ray.settings.extraction import Decode, Faces
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.decoding import Decoded, decode_file
-from fer_ray.vocabulary import CASCADES, N_LANDMARKS, USABLE_STATUSES, Stage, Status
+from fer_ray.vocabulary import BLENDSHAPES as BLENDSHAPE_NAMES
+from fer_ray.vocabulary import (
+    CASCADES,
+    N_LANDMARKS,
+    N_MESH_POINTS,
+    USABLE_STATUSES,
+    Stage,
+    Status,
+)
 
 GRAY = "gray"  # (height × width) bytes, both divided by the reduction
 REDUCTION = "reduction"  # 1, or 2, 4 or 8 if the image was decoded at that fraction of its size
 CROP = "crop"  # (size × size) bytes
+MESH = "mesh"  # (478 × 3) float32, crop pixels
+BLENDSHAPES = "blendshapes"  # 52 float32
+N_BLENDSHAPES = len(BLENDSHAPE_NAMES)
+POSE = ("yaw", "pitch", "roll")
 
-_CASCADE_FACES = pa.struct([(name, pa.int16()) for name in CASCADES])
-
-# One model per process, shared by all tasks that run in it.
-face_finder = cache(FaceFinder)
-landmark_locator = cache(LandmarkLocator)
+_FACE = [
+    (name, OUTCOME_TYPES[name])
+    for name in (
+        *("detector", "detector_score", "box_xywh", "crop_angle", "sharpness", "brightness"),
+        *("cascade_faces", "other_faces"),
+    )
+]
 
 cv2.setNumThreads(1)  # a worker has one CPU; OpenCV would use all of them
 
@@ -70,73 +86,76 @@ def add_decoded(table: pa.Table, images: list[Decoded]) -> pa.Table:
     )
 
 
-def crop(table: pa.Table, settings: Crop) -> pa.Table:
-    """Find the one face of each image and crop it; the pixels of the image are dropped."""
-    finder = face_finder(settings)
-    outcome = _Outcome(table, Stage.CROP)
-    size = table.num_rows
-    cascades: list[str | None] = [None] * size
-    boxes: list[tuple[int, ...] | None] = [None] * size
-    faces: list[dict[str, int | None] | None] = [None] * size
-    crops: list[NDArray[np.uint8] | None] = [None] * size
-    for row in outcome.usable_rows():
-        gray = _image(table, row)
-        detection = finder(gray)
-        faces[row] = {name: detection.faces.get(name) for name in CASCADES}
-        if detection.box_xywh is None:
-            outcome.set(row, detection.status, _face_counts(detection.faces))
-        else:
-            cascades[row] = detection.cascade
-            boxes[row] = _to_full_size(table, row, detection.box_xywh)
-            crops[row] = crop_face(gray, detection.box_xywh, settings.size_px)
-    return _with_columns(
-        table.drop_columns([GRAY, REDUCTION]),
-        **outcome.columns(),
-        cascade=pa.array(cascades, pa.string()),
-        box_xywh=pa.array(boxes, vector(4, pa.int32())),
-        cascade_faces=pa.array(faces, _CASCADE_FACES),
-        **{CROP: _to_bytes(crops)},
-    )
-
-
-def crop_faces(table: pa.Table, settings: Crop, max_faces: int | None) -> pa.Table:
-    """Find all faces of a single image and crop them.
-
-    Unlike `crop`, this uses the faces of the first cascade that finds any.
+def read_faces(table: pa.Table, reader: FaceReader, faces: Faces) -> pa.Table:
+    """Find and crop the faces of each image; the pixels of the images are dropped.
 
     Args:
-        table: One row.
-        settings: Parameters of the cascades and the crop.
-        max_faces: Maximum number of faces; None for no limit.
+        table: Rows with the columns of `add_decoded`.
+        reader: Finds and crops faces.
+        faces: Which faces of an image get a row.
 
     Returns:
-        One row per face, the largest first, or one row with status no_face.
+        One row per face, the largest of an image first, or one row for an image without a face to
+        process.
     """
-    finder = face_finder(settings)
-    if not list(_Outcome(table, Stage.CROP).usable_rows()):
-        return crop(table, settings)
-    gray = _image(table, 0)
-    cascade, boxes, counts = finder.find_all(gray)
-    if not boxes:
-        return crop(table, settings)
-    boxes = boxes[:max_faces]
-    crops = [crop_face(gray, box, settings.size_px) for box in boxes]
-    boxes = [_to_full_size(table, 0, box) for box in boxes]
-    table = table.drop_columns([GRAY, REDUCTION]).take([0] * len(boxes))
-    faces = {name: counts.get(name) for name in CASCADES}
-    return _with_columns(
-        table,
-        stage=pa.array([Stage.CROP.value] * len(boxes), pa.string()),
-        cascade=pa.array([cascade] * len(boxes), pa.string()),
-        box_xywh=pa.array(boxes, vector(4, pa.int32())),
-        cascade_faces=pa.array([faces] * len(boxes), _CASCADE_FACES),
-        **{CROP: _to_bytes(list(crops))},
-    )
+    outcome = _Outcome(table, Stage.CROP)
+    usable = set(outcome.usable_rows())
+    rows: list[int] = []
+    values: list[dict[str, Any]] = []
+    for row in range(table.num_rows):
+        reading = _read_image(table, row, reader, faces) if row in usable else None
+        if reading is not None and reading.error is not None:
+            outcome.set(row, reading.status, reading.error)
+        for face in _face_values(reading):
+            rows.append(row)
+            values.append(face)
+    table = _with_columns(table.drop_columns([GRAY, REDUCTION]), **outcome.columns()).take(rows)
+    columns = {name: pa.array([face.get(name) for face in values], type_) for name, type_ in _FACE}
+    pixels = _to_bytes([face.get(CROP) for face in values])
+    meshes = _to_vectors([face.get(MESH) for face in values], 3 * N_MESH_POINTS)
+    return _with_columns(table, **columns, **{CROP: pixels, MESH: meshes})
 
 
-def landmarks(table: pa.Table, settings: Landmarks, size_px: int) -> pa.Table:
-    """Locate the 68 landmarks in each crop of side `size_px`."""
-    locator = landmark_locator(settings)
+def _read_image(table: pa.Table, row: int, reader: FaceReader, faces: Faces) -> Reading:
+    size = table["width"][row].as_py(), table["height"][row].as_py()
+    return reader(_image(table, row), faces, table[REDUCTION][row].as_py(), size)
+
+
+def _face_values(reading: Reading | None) -> list[dict[str, Any]]:
+    """Values of the columns of each face; one set of them for an image without a face."""
+    if reading is None:
+        return [{}]
+    counts = reading.cascade_faces
+    image: dict[str, Any] = {
+        "cascade_faces": counts and {name: counts.get(name) for name in CASCADES},
+        "other_faces": max(0, reading.seen - len(reading.faces)),
+    }
+    return [
+        {
+            **image,
+            "detector": framed.face.found_by,
+            "detector_score": framed.face.score,
+            "box_xywh": framed.box_xywh,
+            "crop_angle": framed.angle,
+            "sharpness": sharpness(framed.crop),
+            "brightness": brightness(framed.crop),
+            CROP: framed.crop,
+            MESH: None if framed.mesh is None else framed.mesh.astype(np.float32).ravel(),
+        }
+        for framed in reading.faces
+    ] or [image]
+
+
+def landmarks(table: pa.Table, locator: Any, size_px: int) -> pa.Table:
+    """Locate the 68 landmarks in each crop of side `size_px`.
+
+    Args:
+        table: Rows with the columns of `read_faces`.
+        locator: One of `LANDMARK_MODELS`, loaded.
+        size_px: Side of the crops.
+    """
+    if isinstance(locator, MeshLocator):
+        return _mesh_landmarks(table, locator)
     outcome = _Outcome(table, Stage.LANDMARKS)
     counts: list[int | None] = [None] * table.num_rows
     points: list[NDArray[np.float32] | None] = [None] * table.num_rows
@@ -147,7 +166,9 @@ def landmarks(table: pa.Table, settings: Landmarks, size_px: int) -> pa.Table:
         else:
             points[row] = located.ravel()
             if not counts[row]:
-                outcome.set(row, Status.OK_BY_BOX, "dlib found no face; the cascade's box was used")
+                outcome.set(
+                    row, Status.OK_BY_BOX, "dlib found no face; the detector's box was used"
+                )
     return _with_columns(
         table,
         **outcome.columns(),
@@ -156,22 +177,71 @@ def landmarks(table: pa.Table, settings: Landmarks, size_px: int) -> pa.Table:
     )
 
 
+def _mesh_landmarks(table: pa.Table, locator: MeshLocator) -> pa.Table:
+    """The 68 landmarks and the blendshapes of the meshes that framed the crops."""
+    outcome = _Outcome(table, Stage.LANDMARKS)
+    points: list[NDArray[np.float32] | None] = [None] * table.num_rows
+    movements: list[NDArray[np.float32] | None] = [None] * table.num_rows
+    poses: list[list[float] | None] = [None] * table.num_rows
+    for row in outcome.usable_rows():
+        flat = table[MESH][row].as_py()
+        if flat is None:
+            outcome.set(row, Status.NO_LANDMARKS, "the face mesh found no face in the box")
+            continue
+        mesh = np.array(flat, dtype=np.float64).reshape(N_MESH_POINTS, 3)
+        points[row] = mesh[list(IBUG_POINTS), :2].astype(np.float32).ravel()
+        movements[row] = locator.blendshapes(mesh)
+        yaw, pitch, roll = pose(mesh[None])[0]
+        poses[row] = [yaw, pitch, roll + table["crop_angle"][row].as_py()]
+    angles = {
+        name: pa.array([angle and angle[axis] for angle in poses], pa.float32())
+        for axis, name in enumerate(POSE)
+    }
+    return _with_columns(
+        table,
+        **outcome.columns(),
+        landmarks_xy=_to_vectors(points, 2 * N_LANDMARKS),
+        **angles,
+        **{BLENDSHAPES: _to_vectors(movements, N_BLENDSHAPES)},
+    )
+
+
 def features(table: pa.Table, sets: tuple[str, ...], size_px: int) -> pa.Table:
     """Compute `sets` from landmarks and crops of side `size_px`; the crops are dropped."""
     outcome = _Outcome(table, Stage.FEATURES)
     rows = list(outcome.usable_rows())
-    flat = [table["landmarks_xy"][row].as_py() for row in rows]
-    points = np.array(flat, dtype=np.float64).reshape(-1, N_LANDMARKS, 2)
-    crops = [_crop(table, row, size_px) for row in rows]
+    inputs = _FeatureInputs(table, rows, size_px)
     columns = {}
     for name in sets:
         feature_set = FEATURE_SETS[name]
-        values = feature_set.compute(points, crops)
+        values = feature_set.compute(*(inputs[key] for key in feature_set.inputs))
         vectors: list[NDArray[np.float32] | None] = [None] * table.num_rows
         for row, value in zip(rows, values.astype(np.float32), strict=True):
             vectors[row] = value
         columns[feature_column(name)] = _to_vectors(vectors, feature_set.width)
-    return _with_columns(table.drop_columns([CROP]), **outcome.columns(), **columns)
+    working = [name for name in (CROP, MESH, BLENDSHAPES) if name in table.column_names]
+    return _with_columns(table.drop_columns(working), **outcome.columns(), **columns)
+
+
+class _FeatureInputs:
+    """The arrays that feature sets need, of the usable rows of a table."""
+
+    def __init__(self, table: pa.Table, rows: list[int], size_px: int) -> None:
+        self._table, self._rows, self._size = table, rows, size_px
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "crops":
+            return [_crop(self._table, row, self._size) for row in self._rows]
+        if name == "pose":
+            angles = [self._table[axis].to_numpy()[self._rows] for axis in POSE]
+            return np.stack(angles, axis=1).astype(np.float64)
+        column, shape = {
+            "landmarks_xy": ("landmarks_xy", (N_LANDMARKS, 2)),
+            "mesh_xyz": (MESH, (N_MESH_POINTS, 3)),
+            "blendshapes": (BLENDSHAPES, (N_BLENDSHAPES,)),
+        }[name]
+        flat = [self._table[column][row].as_py() for row in self._rows]
+        return np.array(flat, dtype=np.float64).reshape(-1, *shape)
 
 
 class _Outcome:
@@ -196,22 +266,10 @@ class _Outcome:
         return {name: pa.array(values, pa.string()) for name, values in self._columns.items()}
 
 
-def _face_counts(faces: dict[str, int]) -> str:
-    counts = ", ".join(f"{name} {count}" for name, count in faces.items())
-    return f"no cascade found exactly one face (faces found: {counts})"
-
-
 def _image(table: pa.Table, row: int) -> NDArray[np.uint8]:
     by = table[REDUCTION][row].as_py()
     shape = [-(-table[side][row].as_py() // by) for side in ("height", "width")]
     return np.frombuffer(table[GRAY][row].as_buffer(), np.uint8).reshape(shape)
-
-
-def _to_full_size(table: pa.Table, row: int, box_xywh: Box) -> Box:
-    """Convert a box of the decoded image to full-size pixels, clipped to the image."""
-    by, width, height = (table[name][row].as_py() for name in (REDUCTION, "width", "height"))
-    x, y, w, h = (by * side for side in box_xywh)
-    return x, y, min(w, width - x), min(h, height - y)
 
 
 def _crop(table: pa.Table, row: int, size_px: int) -> NDArray[np.uint8]:

@@ -53,7 +53,9 @@ def augment_samples(
 
 def _landmark_sets(feature_set: str) -> tuple[str, ...]:
     sets = sets_of(feature_set)
-    allowed = [name for name, feature in FEATURE_SETS.items() if not feature.needs_crop]
+    allowed = [
+        name for name, feature in FEATURE_SETS.items() if feature.inputs == ("landmarks_xy",)
+    ]
     if not set(sets) <= set(allowed):
         raise UserError(
             "--augment transforms landmarks, so it needs features of landmarks only "

@@ -170,7 +170,7 @@ def usable_rows(frames: Path, plan: BottleneckPlan) -> pa.Table:
 
     Rows are in the order of `frames`; `IMAGE_NUMBER` counts the images.
     """
-    columns = ["image_id", "path", "sha256", "box_xywh"]
+    columns = ["image_id", "path", "sha256", "box_xywh", "crop_angle"]
     columns += ["landmarks_xy"] if not plan.spec.application else []
     usable = ("status", "in", [status.value for status in USABLE_STATUSES])
     table = read_table(frames, columns=columns, filters=[usable]).combine_chunks()

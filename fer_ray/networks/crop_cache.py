@@ -58,7 +58,9 @@ class CropSource:
         Raises:
             UserError: An image is missing, or has changed since the extraction.
         """
-        rows = table.select([IMAGE_NUMBER, "image_id", "path", "sha256", "box_xywh", "draw"])
+        rows = table.select(
+            [IMAGE_NUMBER, "image_id", "path", "sha256", "box_xywh", "crop_angle", "draw"]
+        )
         rows = rows.to_pylist()
         crops = self._read_cache(table[IMAGE_NUMBER].to_numpy())
         uncached = {row[IMAGE_NUMBER]: row for row in rows if row[IMAGE_NUMBER] not in crops}

@@ -58,7 +58,7 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
     if source == spec.weights == EMBEDDED:
         return _weights(bundled_dlib_file(), Origin.EMBEDDED)
     if source == spec.weights == IMAGENET:
-        return _weights(_published_file(spec), Origin.IMAGENET)
+        return _weights(published_file(spec), Origin.IMAGENET)
     if source in (IMAGENET, EMBEDDED):
         raise UserError(f"{spec.name} has no {source} weights: use {spec.weights} or a file.")
     path = to_path(source)
@@ -77,9 +77,10 @@ def bundled_dlib_file() -> Path:
     return packaged_model_file(DLIB_FILE)
 
 
-def is_cached(spec: BackboneSpec) -> bool:
-    """Return whether the published file is in Keras's cache on this node."""
-    return has_hash(_cache_file(spec), _known_hash(spec))
+def cached_file(spec: BackboneSpec) -> Path | None:
+    """The published file in Keras's cache on this node; None if it is not there."""
+    file = _cache_file(spec)
+    return file if has_hash(file, _known_hash(spec)) else None
 
 
 @contextmanager
@@ -104,7 +105,12 @@ def _weights(file: Path, origin: Origin, source: Path | None = None) -> Weights:
     return Weights(file, file_digest(file, "sha256"), origin, str((source or file).resolve()))
 
 
-def _published_file(spec: BackboneSpec) -> Path:
+def published_file(spec: BackboneSpec) -> Path:
+    """The published file of a backbone, downloaded into Keras's cache if it is missing.
+
+    Raises:
+        UserError: The file cannot be downloaded or stored.
+    """
     file = _cache_file(spec)
     try:
         return download(f"the ImageNet weights of {spec.name}", spec.url, _known_hash(spec), file)

@@ -39,8 +39,8 @@ def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px
             the target contains other files or cannot be written.
     """
     require_target(target)
-    columns = ["image_id", "path", "sha256", "emotion", "box_xywh"]
-    rows = read_table(frames, columns=columns, filters=[("cascade", "!=", "")]).to_pylist()
+    columns = ["image_id", "path", "sha256", "emotion", "box_xywh", "crop_angle"]
+    rows = read_table(frames, columns=columns, filters=[("detector", "!=", "")]).to_pylist()
     names = [f"{_folder_of(row, frames)}/{crop_name(row['image_id'])}" for row in rows]
     crops = (_crop(row, root, decode, size_px) for row in rows)
     try:

@@ -31,11 +31,11 @@ from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import StagedRows, remove_superseded
-from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION, Status
+from fer_ray.vocabulary import SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
-RECORD_COLUMNS = ["status", "cascade", "mode", "width", "height"]  # that a record summarises
+RECORD_COLUMNS = ["status", "detector", "mode", "width", "height"]  # that a record summarises
 
 
 def extract(
@@ -159,7 +159,7 @@ def build_record(
     """
     if images.num_rows != plan.listing.table.num_rows:
         raise RuntimeError(f"{images.num_rows} images, {plan.listing.table.num_rows} were listed")
-    statuses, cascades = count_values(images["status"]), count_values(images["cascade"])
+    statuses, detectors = count_values(images["status"]), count_values(images["detector"])
     rejected = pa.array([Status.UNREADABLE.value, Status.TOO_LARGE.value])
     decoded = images.filter(pc.invert(pc.is_in(images["status"], rejected)))
     sides = (decoded[side].cast(pa.string()) for side in ("width", "height"))
@@ -176,7 +176,7 @@ def build_record(
             "modes": dict(count_values(decoded["mode"]).most_common()),
         },
         "counts": {status.value: statuses[status] for status in Status if statuses[status]},
-        "cascades": {name: cascades[name] for name in CASCADES},
+        "detectors": dict(detectors.most_common()),
         "timings": {
             "list_seconds": round(plan.list_seconds, 3),
             "extract_seconds": round(seconds, 3),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fer_ray.errors import MismatchError
-from fer_ray.faces.crops import cascade_file
-from fer_ray.faces.landmarks import LandmarkLocator, import_dlib, landmark_model_file, model_sha256
+from fer_ray.errors import MismatchError, UserError
+from fer_ray.faces.loading import require_face_models
+from fer_ray.faces.model_files import model_hashes
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.sources.datasets.listing import Listing, list_source, require_output_outside
 from fer_ray.storage.run_folder import extraction_record, finished_extraction
@@ -20,7 +20,7 @@ class ExtractionPlan:
     Attributes:
         listing: The selected images.
         settings: Settings that define the rows.
-        fingerprint: Fingerprint of the settings and the landmark model.
+        fingerprint: Fingerprint of the settings and the model files.
         source_digest: Digest of the listing and of the sizes and times of its files.
         finished: Record of a finished extraction with the same settings and images, or None.
         reuses_rows: Whether `out` has frames with the same settings, whose unchanged images need
@@ -58,18 +58,14 @@ def plan_extraction(
         MismatchError: `out` has frames from other settings or another source, and `fresh` is not
             set.
     """
-    cascade_file(settings.crop.cascades[0])
-    import_dlib()
-    model = model_sha256(landmark_model_file(settings.landmarks.model))
-    if settings.landmarks.model is not None:  # a user's file may be anything
-        LandmarkLocator(settings.landmarks)
+    require_face_models(settings)
     started = time.monotonic()
     listing = list_source(data, settings.selection)
     require_output_outside(out, listing.root, listing.summary["layout"])
     plan = ExtractionPlan(
         listing,
         settings,
-        extract_fingerprint(settings, model),
+        extract_fingerprint(settings, model_hashes(settings)),
         listing.digest(),
         extraction_record(out),
         time.monotonic() - started,
@@ -93,6 +89,19 @@ def plan_extraction(
     return replace(plan, finished=None, reuses_rows=is_complete)
 
 
+def require_one_row_per_image(settings: ExtractSettings) -> None:
+    """Refuse settings under which an image may have several rows of frames.
+
+    Raises:
+        UserError: All faces of an image would have a row.
+    """
+    if settings.crop.faces == "all":
+        raise UserError(
+            "Frames have one row per image, because a label belongs to one face: pass --faces one "
+            "or --faces largest. `fer-ray predict` and `fer-ray sweep` accept --faces all."
+        )
+
+
 def describe_changes(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]:
     """Differences between a planned extraction and the record of an earlier one, as phrases."""
     changes = _changed_settings(plan, record)
@@ -113,7 +122,7 @@ def _changed_settings(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]
     new = _flatten(plan.settings.model_dump(mode="json"))
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     changes = [f"extract.{name} was {old.get(name)}, is {new.get(name)}" for name in changed]
-    return changes or ["the landmark model or the table's schema differs"]
+    return changes or ["a model file or the table's schema differs"]
 
 
 def _other_source(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from fer_ray.evaluation.results import (
 )
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.summary import summary_record
-from fer_ray.faces.landmarks import landmark_model_file, model_sha256
+from fer_ray.faces.model_files import model_hashes
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.models.bundles.bundle import sha256_of
 from fer_ray.models.bundles.bundle_manifest import (
@@ -71,7 +71,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     """
     record = frames_record(out)
     settings = ExtractSettings.model_validate(record["settings"])
-    landmark_model = _landmark_model(record, settings)
+    models = _model_hashes(record, settings)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists and is not empty. Pass a new folder as --to.")
     run = read_results(out)
@@ -85,7 +85,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     manifest = Manifest(
         kind=fitted.kind,
         labels=fitted.labels,
-        recipe=_feature_recipe(out, settings, fitted.saved.feature_set, landmark_model),
+        recipe=_feature_recipe(out, settings, fitted.saved.feature_set, models),
         model=fitted.saved,
         evidence=_evidence(run, chosen, among),
         training=_training(record, fitted),
@@ -98,15 +98,15 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     return Predictor(target)
 
 
-def _landmark_model(record: dict[str, Any], settings: ExtractSettings) -> str:
-    """SHA-256 of the landmark model that the frames were extracted with."""
-    sha256 = model_sha256(landmark_model_file(settings.landmarks.model))
-    if extract_fingerprint(settings, sha256) != record["fingerprint"]:
+def _model_hashes(record: dict[str, Any], settings: ExtractSettings) -> dict[str, str]:
+    """SHA-256 of the model files that the frames were extracted with."""
+    hashes = model_hashes(settings)
+    if extract_fingerprint(settings, hashes) != record["fingerprint"]:
         raise UserError(
-            "The frames were extracted with another landmark model or another version of fer_ray, "
-            "so a bundle could not compute the same features. Extract again with --fresh."
+            "The frames were extracted with another model file or another version of fer_ray, so a "
+            "bundle could not compute the same features. Extract again with --fresh."
         )
-    return sha256
+    return hashes
 
 
 def choose_experiment(
@@ -185,15 +185,15 @@ def _vectors(values: NDArray[np.float64]) -> pa.Array:
 
 
 def _feature_recipe(
-    out: Path, settings: ExtractSettings, feature_set: str, landmark_model: str
+    out: Path, settings: ExtractSettings, feature_set: str, models: dict[str, str]
 ) -> ModelRecipe:
     records = {name: trained_record(out, name) for name in backbones_of(feature_set)}
     return ModelRecipe(
         decode=settings.decode,
-        crop=settings.crop,
-        landmarks=settings.landmarks.model_copy(update={"model": None}),
+        crop=settings.crop.model_copy(update={"file": None}),
+        landmarks=settings.landmarks.model_copy(update={"file": None}),
         features=settings.features.model_copy(update={"sets": sets_to_extract(feature_set)}),
-        landmark_model_sha256=landmark_model,
+        models=models,
         backbones={
             name: BackboneRecipe(
                 weights_sha256=record["weights"]["sha256"],

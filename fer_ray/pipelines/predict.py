@@ -24,9 +24,8 @@ from fer_ray.pipelines.extract import (
 )
 from fer_ray.pipelines.prediction_plan import PredictionPlan, plan_prediction
 from fer_ray.schemas import predicted_images_schema
-from fer_ray.settings.extraction import Layout
+from fer_ray.settings.extraction import Faces, Layout
 from fer_ray.settings.root import Execution
-from fer_ray.settings.sweeping import Faces
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table
 from fer_ray.storage.run_folder import PredictionFolder
@@ -81,7 +80,7 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
     model, is_head = BundleModel(folder, bundle.sha256), manifest.kind == "head"
     settings = step_settings(extraction)
     return ExtractBlock(
-        ExtractImage(settings, plan.faces, backbones, model if is_head else None),
+        ExtractImage(settings, backbones, model if is_head else None),
         extraction.listing.root.resolve(),
         staged,
         schema,
@@ -134,7 +133,7 @@ def run_predict(
     execution: Execution,
     progress: Progress,
     layout: Layout = "auto",
-    landmark_model: str | None = None,
+    landmark_file: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
     fresh: bool = False,
@@ -150,7 +149,7 @@ def run_predict(
         execution: Workers and block size.
         progress: Displays the progress.
         layout: Layout of the folders.
-        landmark_model: File of the landmark model. None: the default.
+        landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
         fresh: Replace predictions of other images, of other faces or by another bundle.
@@ -161,7 +160,7 @@ def run_predict(
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    plan = plan_prediction(bundle, images, out, layout, landmark_model, weights, faces, fresh)
+    plan = plan_prediction(bundle, images, out, layout, landmark_file, weights, faces, fresh)
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
     if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:

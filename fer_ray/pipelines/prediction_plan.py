@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.faces.crops import cascade_file
+from fer_ray.faces.loading import require_face_models
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.settings.base import fingerprint
-from fer_ray.settings.extraction import Layout, Selection, extract_fingerprint
-from fer_ray.settings.sweeping import Faces
+from fer_ray.settings.extraction import Faces, Layout, Selection, extract_fingerprint
 from fer_ray.sources.datasets.listing import require_output_outside
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json
@@ -43,7 +42,7 @@ def plan_prediction(
     images: list[Path],
     out: Path,
     layout: Layout = "auto",
-    landmark_model: str | None = None,
+    landmark_file: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
     fresh: bool = False,
@@ -55,7 +54,7 @@ def plan_prediction(
         images: Image files and folders.
         out: Folder of the results.
         layout: Layout of the folders.
-        landmark_model: File of the landmark model. None: the default.
+        landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
         fresh: Replace predictions of other images, of other faces or by another bundle.
@@ -66,21 +65,22 @@ def plan_prediction(
             and `fresh` is not set.
     """
     opened = read_bundle(bundle)
-    settings = opened.settings(landmark_model)
+    settings = opened.settings(landmark_file)
     require_weights(opened, weights)
-    cascade_file(settings.crop.cascades[0])
+    require_face_models(settings)
     if RunFolder(out).extract_record.exists():
         raise UserError(f"{out} is the run folder of an extraction. Pass another --out.")
     started = time.monotonic()
-    settings = settings.model_copy(update={"selection": Selection(layout=layout, frames="all")})
+    selection = Selection(layout=layout, frames="all")
+    crop = settings.crop.model_copy(update={"faces": faces})
+    settings = settings.model_copy(update={"selection": selection, "crop": crop})
     listing = list_images(images, settings.selection)
     require_output_outside(out, listing.root, listing.summary["layout"])
-    model = opened.manifest.recipe.landmark_model_sha256
-    rows = extract_fingerprint(settings, model)
+    rows = extract_fingerprint(settings, opened.manifest.recipe.models)
     extraction = ExtractionPlan(
         listing,
         settings,
-        fingerprint({"rows": rows, "bundle": opened.sha256, "faces": faces}),
+        fingerprint({"rows": rows, "bundle": opened.sha256}),
         listing.digest(),
         _finished_record(out),
         time.monotonic() - started,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance, Progress
 from fer_ray.pipelines.extract import extract
-from fer_ray.pipelines.extraction_plan import plan_extraction
+from fer_ray.pipelines.extraction_plan import plan_extraction, require_one_row_per_image
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
@@ -133,6 +133,7 @@ def run_extract(
         UserError: The source or a model is missing, or no image is labelled and `labelled` is set.
         MismatchError: `out` has frames of other settings or images, and `fresh` is not set.
     """
+    require_one_row_per_image(settings.extract)
     plan = plan_extraction(data, out, settings.extract, fresh)
     if labelled:
         require_labels(data, plan.listing)

@@ -18,7 +18,6 @@ from fer_ray.pipelines.sweeps.fuse import FAULTS
 from fer_ray.pipelines.sweeps.prepare import Describer, build_describer
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Settings
-from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.sources.streams.image_source import Source, open_source
 from fer_ray.storage.delta_store import Store
 
@@ -31,7 +30,7 @@ def verify_store(
     sample: int,
     seed: int,
     source: str | None = None,
-    landmark_model: str | None = None,
+    landmark_file: str | None = None,
     model: Path | None = None,
     weights: WeightOverrides = (),
 ) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def verify_store(
         sample: Number of images, among those that could be read.
         seed: Seed of the sample.
         source: Path or URI of the images. None: the source of the last sweep.
-        landmark_model: The landmark model's file, if it is not the default one.
+        landmark_file: The landmark model's file, if it is not the default one.
         model: The model bundle, if the store contains predictions.
         weights: Weight files by backbone of the bundle; a backbone without one uses the default.
 
@@ -60,7 +59,7 @@ def verify_store(
         raise UserError(f"{store} has no finished sweep: run `fer-ray sweep` first.")
     if manifest["recipe_content"]["bundle"] and model is None:
         raise UserError("The store contains predictions of a model. Pass its bundle with --model.")
-    describer = _describer_of(manifest, landmark_model, model, weights)
+    describer = _describer_of(manifest, landmark_file, model, weights)
     images = _sample_images(opened, sample, seed, manifest["recipe"])
     comparison = _compare_images(
         opened, open_source(source or manifest["source"]), images, manifest, describer
@@ -95,15 +94,14 @@ def _compare_images(
 
 
 def _describer_of(
-    manifest: Row, landmark_model: str | None, model: Path | None, weights: WeightOverrides
+    manifest: Row, landmark_file: str | None, model: Path | None, weights: WeightOverrides
 ) -> Describer:
     """The describer with a sweep's settings, and the models and libraries of this machine."""
     content = manifest["recipe_content"]
     extract = ExtractSettings.model_validate(content["extract"])
-    landmarks = extract.landmarks.model_copy(update={"model": landmark_model})
+    landmarks = extract.landmarks.model_copy(update={"file": landmark_file})
     extract = extract.model_copy(update={"landmarks": landmarks})
-    sweep = SweepSettings(faces=content["faces"])
-    settings = Settings().model_copy(update={"extract": extract, "sweep": sweep})
+    settings = Settings().model_copy(update={"extract": extract})
     predictor = Predictor(model) if model else None
     if predictor and predictor.sha256 != content["bundle"]:
         raise UserError(

@@ -1,8 +1,8 @@
-"""Tables about the source of a run: statuses, image sizes and formats, face cascades."""
+"""Tables about the source of a run: statuses, image sizes and formats, face detectors."""
 
 from fer_ray.evaluation.results import RunResults
 from fer_ray.sources.quality import format_counts
-from fer_ray.vocabulary import CASCADES, Status
+from fer_ray.vocabulary import Status
 
 Rows = list[tuple[str, ...]]
 
@@ -20,9 +20,9 @@ STATUS_MEANINGS = {
     Status.OK_BY_BOX: "usable: dlib found no face in the crop, the complete crop was used",
     Status.UNREADABLE: "missing, empty, truncated, or not an image",
     Status.TOO_LARGE: "above a limit of pixels or bytes: rejected before decoding",
-    Status.NO_FACE: "no cascade found a face",
-    Status.SEVERAL_FACES: "no cascade found exactly one face, some found more",
-    Status.NO_LANDMARKS: "dlib found no face in the crop",
+    Status.NO_FACE: "no face was found",
+    Status.SEVERAL_FACES: "several faces were found, and no cascade found exactly one",
+    Status.NO_LANDMARKS: "a face was found, but no landmarks",
     Status.CRASHED: "the process died while processing the image",
     Status.TIMED_OUT: "processing took longer than the time limit",
 }
@@ -44,10 +44,9 @@ def counts_agree(run: RunResults) -> bool:
     return bool(total == run.data["selected"] == len(run.frames))
 
 
-def cascade_rows(run: RunResults) -> Rows:
-    """The number of images in which each cascade found the face."""
-    counts = run.extract["cascades"]
-    return [(name, str(counts.get(name, 0))) for name in CASCADES]
+def detector_rows(run: RunResults) -> Rows:
+    """The number of images in which each cascade or network found the face."""
+    return [(name, str(count)) for name, count in run.extract["detectors"].items()]
 
 
 def image_formats(run: RunResults) -> str:

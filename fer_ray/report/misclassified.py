@@ -113,7 +113,7 @@ def _wrong_rows(predictions: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:
     pairs = [(float(values[guess]), float(values[label])) for values, label, guess in codes]
     wrong["confidence"] = [confidence for confidence, _ in pairs]
     wrong["p_actual"] = [p_actual for _, p_actual in pairs]
-    columns = ["image_id", "path", "sha256", "box_xywh", "landmarks_xy"]
+    columns = ["image_id", "path", "sha256", "box_xywh", "crop_angle", "landmarks_xy"]
     ordered = wrong.merge(frames[columns], on="image_id").sort_values(
         ["confidence", "image_id"], ascending=[False, True]
     )

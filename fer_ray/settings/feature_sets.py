@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_ray.settings.backbones import BACKBONES
-from fer_ray.vocabulary import N_LANDMARKS
+from fer_ray.vocabulary import BLENDSHAPES, N_LANDMARKS, N_MESH_POINTS
 
 UNION = "+"  # joins the names of sets that are used together, as in hog+landmarks
 # Prefix of a set's name: the features of the peak minus those of the first frame of the sequence,
@@ -23,20 +23,24 @@ class FeatureSet:
         function: The function that computes them, as `module:name` in `fer_ray.features`. It is
             imported on first use, so that reading settings imports neither NumPy nor OpenCV.
         meaning: A short description.
-        needs_crop: Whether `compute` also needs the crops.
+        inputs: What `compute` needs: `landmarks_xy`, floats of shape (n, 68, 2) in pixels of the
+            crop; `crops`, n arrays of shape (size, size) uint8; `mesh_xyz`, floats of shape
+            (n, 478, 3) in pixels of the crop; `blendshapes`, floats of shape (n, 52); `pose`,
+            yaw, pitch and roll in degrees of shape (n, 3).
+        columns: Names of the single values; empty for a vector without names.
     """
 
     width: int
     function: str
     meaning: str
-    needs_crop: bool = False
+    inputs: tuple[str, ...] = ("landmarks_xy",)
+    columns: tuple[str, ...] = ()
 
-    def compute(self, landmarks_xy: Any, crops: Any = None) -> Any:
+    def compute(self, *inputs: Any) -> Any:
         """Compute the features of n faces.
 
         Args:
-            landmarks_xy: Landmarks, floats of shape (n, 68, 2), in pixels of the crop.
-            crops: n crops, uint8 of shape (size, size), if `needs_crop`.
+            *inputs: The arrays that `inputs` lists.
 
         Returns:
             Features, floats of shape (n, width).
@@ -47,8 +51,12 @@ class FeatureSet:
             >>> FEATURE_SETS["reference68"].compute(np.ones((5, 68, 2))).shape
             (5, 272)
         """
-        function = pkgutil.resolve_name(f"fer_ray.features.{self.function}")
-        return function(landmarks_xy, crops) if self.needs_crop else function(landmarks_xy)
+        return pkgutil.resolve_name(f"fer_ray.features.{self.function}")(*inputs)
+
+    @property
+    def needs_mesh(self) -> bool:
+        """Whether only the landmark model `face-mesh` provides the inputs."""
+        return bool({"mesh_xyz", "blendshapes", "pose"} & set(self.inputs))
 
 
 FEATURE_SETS = {
@@ -67,9 +75,35 @@ FEATURE_SETS = {
     ),
     "geometry": FeatureSet(44, "measures:measures", "distances and angles near action units"),
     "hog": FeatureSet(
-        1764, "appearance:hog", "histograms of gradient directions of the aligned face", True
+        1764,
+        "appearance:hog",
+        "histograms of gradient directions of the aligned face",
+        ("landmarks_xy", "crops"),
+    ),
+    "mesh": FeatureSet(
+        3 * N_MESH_POINTS,
+        "head_pose:frontal_mesh",
+        "all 478 points of the mesh, without pose, positioned and scaled by the eyes",
+        ("mesh_xyz",),
+    ),
+    "blendshapes": FeatureSet(
+        len(BLENDSHAPES),
+        "given_values:given",
+        "52 facial movements from 0 to 1, near action units",
+        ("blendshapes",),
+        BLENDSHAPES,
+    ),
+    "pose": FeatureSet(
+        3,
+        "given_values:given",
+        "yaw, pitch and roll of the head in degrees",
+        ("pose",),
+        ("yaw", "pitch", "roll"),
     ),
 }
+
+# The sets that every landmark model provides.
+DEFAULT_SETS = tuple(name for name, one in FEATURE_SETS.items() if not one.needs_mesh)
 
 
 def sets_of(name: str) -> tuple[str, ...]:

@@ -6,15 +6,16 @@ from pydantic import BaseModel, Field, model_validator
 
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.feature_sets import stored_sets
+from fer_ray.settings.feature_sets import FEATURE_SETS, stored_sets
 from fer_ray.settings.networks import HeadSearchSettings, NetworkSettings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.settings.training import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
 
-Profile = Literal["reference", "fast"]
+Profile = Literal["reference", "fast", "mesh"]
 
 # The values that each profile sets. reference: those of the reference study. fast: the same
-# results sooner; docs/how-to/features.md says what may differ.
+# results sooner. mesh: a newer detector and landmark model that lose fewer photographs, and whose
+# files allow commercial use. docs/how-to/features.md says what differs.
 PROFILES: dict[str, dict[str, Any]] = {
     "reference": {},
     "fast": {
@@ -25,6 +26,15 @@ PROFILES: dict[str, dict[str, Any]] = {
             "crop": {"search": "coarse-to-fine", "min_face_share": 0.0625},
             # The face fills the cascade's box: dlib finds it at 2/3 to 1 of the crop's side.
             "landmarks": {"channels": 1, "min_face_share": 0.6},
+        }
+    },
+    "mesh": {
+        "extract": {
+            "decode": {"reduce_to_px": 720},
+            # A smaller face has too few pixels for an expression.
+            "crop": {"detector": "blazeface", "min_size_px": 32},
+            "landmarks": {"model": "face-mesh"},
+            "features": {"sets": tuple(FEATURE_SETS)},
         }
     },
 }

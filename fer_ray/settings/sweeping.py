@@ -1,4 +1,4 @@
-"""Settings of sweeps: how a store follows its source. Only `faces` defines results."""
+"""Settings of sweeps: how a store follows its source. None of them defines results."""
 
 from typing import Literal
 
@@ -6,17 +6,10 @@ from pydantic import Field
 
 from fer_ray.settings.base import StrictModel
 
-Faces = Literal["one", "largest", "all"]
-
 
 class SweepSettings(StrictModel):
     """How a sweep updates a store from its source."""
 
-    faces: Faces = Field(
-        "one",
-        description="one: exactly one face or none, as in the reference study; largest, all: "
-        "faces of the first cascade that finds any.",
-    )
     gone: Literal["delete", "keep"] = Field(
         "delete", description="What happens to rows of images that are no longer in the source."
     )

@@ -6,6 +6,7 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.storage.files import write_bytes
@@ -13,10 +14,17 @@ from fer_ray.storage.object_path import ObjectPath
 
 TIMEOUT_S = 30  # without receiving a byte
 RETRIES = 2  # after one and after two more seconds
+CHUNK_BYTES = 1_048_576
+OFFLINE = "FER_RAY_OFFLINE"  # environment variable: forbids downloads
 
 
 class UnreachableError(UserError):
     """A published file cannot be downloaded."""
+
+
+def is_offline() -> bool:
+    """Whether `FER_RAY_OFFLINE` forbids downloads."""
+    return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
@@ -45,6 +53,8 @@ def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
     with destination.with_name(f".{destination.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not has_hash(destination, known_hash):
+            if is_offline():
+                raise _unreachable(name, url, f"{OFFLINE} forbids it")
             _fetch(name, url, known_hash, destination)
     return destination
 
@@ -61,8 +71,14 @@ def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
         urls={destination.name: url},
         retry_if_failed=RETRIES,
     )
+    partial = destination.with_name(f".{destination.name}.part")
+
+    def resume(address: str, output: str, _: Any) -> None:
+        _download_rest(address, partial)
+        partial.replace(output)
+
     try:
-        source.fetch(destination.name, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S))
+        source.fetch(destination.name, downloader=resume)
     except requests.ConnectionError as problem:  # its text is long and names objects in memory
         reason = str(problem).rpartition(": ")[2].rstrip("\"')")
         raise _unreachable(name, url, reason) from None
@@ -72,6 +88,22 @@ def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
         reason = "the server sends a different file"
         raise _unreachable(name, url, reason) from None
     destination.chmod(0o644)  # pooch's temporary files are private
+
+
+def _download_rest(url: str, partial: Path) -> None:
+    """Download what `partial` does not have yet; servers without byte ranges send all of it."""
+    import requests
+
+    done = partial.stat().st_size if partial.is_file() else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # complete; the hash decides
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        with partial.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                file.write(chunk)
 
 
 def _unreachable(name: str, url: str, reason: str) -> UnreachableError:

@@ -61,9 +61,9 @@ def test_duckdb_and_polars_read_the_rows(run_dir: Path) -> None:
 
 
 def test_crops_are_exported_by_emotion(run_dir: Path) -> None:
-    frames = pd.read_parquet(run_dir / "frames", columns=["image_id", "emotion", "cascade"])
+    frames = pd.read_parquet(run_dir / "frames", columns=["image_id", "emotion", "detector"])
     crops = sorted((run_dir.parent / "crops").glob("*/*.png"))
-    expected = frames[frames["cascade"].notna()]
+    expected = frames[frames["detector"].notna()]
     assert {(crop.parent.name, crop.stem) for crop in crops} == set(
         zip(expected["emotion"], expected["image_id"], strict=True)
     )
@@ -171,9 +171,7 @@ def test_doctor_accepts_either_distribution_of_dlib(monkeypatch: pytest.MonkeyPa
 def test_doctor_reports_missing_files(fer_ray: FerRay, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     model = tmp_path / "none.dat"
-    done = fer_ray(
-        "doctor", "--no-ray", "--out", tmp_path / "file" / "x", "--landmark-model", model
-    )
+    done = fer_ray("doctor", "--no-ray", "--out", tmp_path / "file" / "x", "--landmark-file", model)
     assert done.returncode == 1
     assert "FAIL landmark model: " in done.stdout
     assert "FAIL output folder" in done.stdout
@@ -203,7 +201,7 @@ USER_ERRORS = {
         ("run", "--data", "EMPTY", "--out", "OUT", "--gamma", "nan"), 2, "trials.gamma",
     ),
     "an invalid landmark model": (
-        ("extract", "--data", "PICTURES", "--out", "OUT", "--landmark-model", "FILE"), 2,
+        ("extract", "--data", "PICTURES", "--out", "OUT", "--landmark-file", "FILE"), 2,
         "is not a dlib shape predictor",
     ),
     "output among the images": (

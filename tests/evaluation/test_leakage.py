@@ -17,7 +17,7 @@ from fer_ray.evaluation.leakage import (
 )
 from fer_ray.evaluation.splits import Split
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator
 from fer_ray.features.appearance import hog, mirrored_hog
 from fer_ray.settings.extraction import ExtractSettings
 
@@ -100,7 +100,7 @@ def hog_of(image: np.ndarray) -> np.ndarray:
     box = FaceFinder(settings.crop)(image).box_xywh
     assert box is not None
     face = crop_face(image, box)
-    points = LandmarkLocator(settings.landmarks)(face)[1]
+    points = load_locator(settings.landmarks)(face)[1]
     assert points is not None
     return hog(points[None].astype(float), [face]).astype(np.float32)
 

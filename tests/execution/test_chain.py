@@ -117,7 +117,7 @@ def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local
 
 
 def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
-    settings = FAST.model_copy(update={"landmarks": Landmarks(model=tmp_path / "no.dat")})
+    settings = FAST.model_copy(update={"landmarks": Landmarks(file=str(tmp_path / "no.dat"))})
     listing = list_source(source, Selection(frames="all"))
     staged = StagedRows(tmp_path / "staged")
     task = ExtractBlock(ExtractImage(settings), source, staged, extraction_schema(settings))

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.faces.blazeface import BlazeFace, Detection, frame_sides, merge
+from fer_ray.faces.blazeface import BlazeDetection, BlazeFace, frame_sides, merge
 
 Gray = NDArray[np.uint8]
 
@@ -75,9 +75,9 @@ def test_frames_cover_the_smallest_face(longer: int, min_px: float, sides: list[
 
 def test_overlapping_detections_are_one_face() -> None:
     points = np.zeros((6, 2))
-    one = Detection(np.array([0.0, 0, 10, 10]), points, 0.9)
-    same = Detection(np.array([1.0, 1, 10, 10]), points, 0.3)
-    other = Detection(np.array([50.0, 0, 10, 10]), points, 0.6)
+    one = BlazeDetection(np.array([0.0, 0, 10, 10]), points, 0.9)
+    same = BlazeDetection(np.array([1.0, 1, 10, 10]), points, 0.3)
+    other = BlazeDetection(np.array([50.0, 0, 10, 10]), points, 0.6)
     merged = merge([one, same, other])
     assert [face.score for face in merged] == [0.9, 0.6]
     assert np.allclose(merged[0].box_xywh, [0.25, 0.25, 10, 10])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_ray.faces.crops import FaceDetection, FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator
 from fer_ray.settings.extraction import Crop, ExtractSettings, Landmarks, extract_fingerprint
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Settings
@@ -28,7 +28,7 @@ def locate(
     files: list[Path], settings: ExtractSettings
 ) -> list[tuple[FaceDetection, Points | None]]:
     """Detection and landmarks of each file."""
-    finder, locator = FaceFinder(settings.crop), LandmarkLocator(settings.landmarks)
+    finder, locator = FaceFinder(settings.crop), load_locator(settings.landmarks)
     results = []
     for file in files:
         gray = read_gray(file)
@@ -61,8 +61,8 @@ def test_fast_profile_agrees_on_synthetic_faces(corpus: Path) -> None:
 
 @pytest.mark.parametrize("upsample", [0, 1])
 def test_skipping_small_faces_keeps_landmarks(corpus: Path, upsample: int) -> None:
-    full = LandmarkLocator(Landmarks(upsample=upsample, channels=1))
-    partial = LandmarkLocator(Landmarks(upsample=upsample, channels=1, min_face_share=0.6))
+    full = load_locator(Landmarks(upsample=upsample, channels=1))
+    partial = load_locator(Landmarks(upsample=upsample, channels=1, min_face_share=0.6))
     finder, distances = FaceFinder(FAST.crop), []
     for file in peaks(corpus)[::2]:
         gray = read_gray(file)
@@ -119,7 +119,9 @@ def test_profile_sets_defaults_and_fingerprint() -> None:
     partly = load_settings(None, ("profile=fast", "extract.landmarks.channels=3"))
     assert (partly.extract.crop.search, partly.extract.landmarks.channels) == ("coarse-to-fine", 3)
     all_settings = (Settings(), fast, partly)
-    fingerprints = {extract_fingerprint(each.extract, "model") for each in all_settings}
+    fingerprints = {
+        extract_fingerprint(each.extract, {"landmarks": "a" * 64}) for each in all_settings
+    }
     assert len(fingerprints) == 3
 
 

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fer_ray.faces.blazeface import LEFT_EYE, RIGHT_EYE, BlazeFace
-from fer_ray.faces.face_mesh import REGION_SCALE, FaceMesh, Mesh, Region, eye_angle
-from fer_ray.faces.mesh_topology import BLENDSHAPES
+from fer_ray.faces.face_mesh import REGION_SCALE, FaceMesh, Mesh, eye_angle
+from fer_ray.faces.regions import Region
+from fer_ray.vocabulary import BLENDSHAPES
 from tests.conftest import PHOTOS
 
 Gray = NDArray[np.uint8]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator
 from fer_ray.features.appearance import FACE_PX, HOG_WIDTH, align, hog, similarity
 from fer_ray.features.geometry import LEFT_EYE, RIGHT_EYE
 from fer_ray.settings.extraction import Crop, Landmarks
@@ -16,7 +16,7 @@ Face = tuple[np.ndarray, np.ndarray]  # crop (350, 350) uint8, landmarks (68, 2)
 
 @pytest.fixture(scope="module")
 def faces(tiny_corpus: Path) -> list[Face]:
-    finder, locator = FaceFinder(Crop()), LandmarkLocator(Landmarks())
+    finder, locator = FaceFinder(Crop()), load_locator(Landmarks())
     faces = []
     for file in sorted(tiny_corpus.glob("cohn-kanade-images/*/*/*.png"))[::9][:3]:
         gray = read_gray(file)

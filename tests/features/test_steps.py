@@ -15,7 +15,9 @@ from benchmarks.naive_study import (
 from fer_ray.errors import UserError
 from fer_ray.execution.chain import extraction_schema
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator, landmark_model_file
+from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.model_files import landmark_file
 from fer_ray.features import steps
 from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
 from fer_ray.settings.root import Settings
@@ -45,9 +47,14 @@ def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_all_steps(root: Path, paths: list[str], settings: ExtractSettings = SETTINGS) -> pa.Table:
     table = pa.table({"path": pa.array(paths, pa.string())})
     table = steps.decode(table, root, settings.decode)
-    table = steps.crop(table, settings.crop)
-    table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
+    table = find_faces(table, settings)
     return steps.features(table, settings.features.sets, settings.crop.size_px)
+
+
+def find_faces(table: pa.Table, settings: ExtractSettings) -> pa.Table:
+    reader = load_reader(settings.crop, settings.landmarks)
+    table = steps.read_faces(table, reader, settings.crop.faces)
+    return steps.landmarks(table, load_locator(settings.landmarks), settings.crop.size_px)
 
 
 def names(root: Path) -> list[str]:
@@ -109,23 +116,27 @@ def test_features_step_drops_pixels(mixed: Path) -> None:
 def hidden_face(path: str, root: Path) -> pa.Table:
     """A cropped image with black pixels, in which dlib finds no face."""
     table = steps.decode(pa.table({"path": [path]}), root, SETTINGS.decode)
-    table = steps.crop(table, SETTINGS.crop)
+    reader = load_reader(SETTINGS.crop, SETTINGS.landmarks)
+    table = steps.read_faces(table, reader, "one")
     black = pa.array([bytes(350 * 350)], pa.large_binary())
     return table.set_column(table.column_names.index(steps.CROP), steps.CROP, black)
 
 
 def test_crop_without_dlib_face_has_no_landmarks(mixed: Path) -> None:
-    row = steps.landmarks(hidden_face("face0.png", mixed), Landmarks(), 350).to_pylist()[0]
+    row = steps.landmarks(
+        hidden_face("face0.png", mixed), load_locator(Landmarks()), 350
+    ).to_pylist()[0]
     assert (row["status"], row["landmark_faces"]) == (Status.NO_LANDMARKS, 0)
     assert row["landmarks_xy"] is None
 
 
 def test_fallback_uses_the_cascade_box(mixed: Path) -> None:
-    table = steps.landmarks(hidden_face("face0.png", mixed), Landmarks(fallback="box"), 350)
+    locator = load_locator(Landmarks(fallback="box"))
+    table = steps.landmarks(hidden_face("face0.png", mixed), locator, 350)
     row = steps.features(table, SETTINGS.features.sets, 350).to_pylist()[0]
     assert (row["status"], row["stage"]) == (Status.OK_BY_BOX, Stage.FEATURES)
     assert row["landmark_faces"] == 0
-    assert "the cascade's box was used" in row["error"]
+    assert "the detector's box was used" in row["error"]
     assert row["features_hog"] is not None
 
 
@@ -147,11 +158,11 @@ def test_rows_equal_the_naive_study(mixed: Path) -> None:
 
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
-    finder, locator = FaceFinder(Crop()), LandmarkLocator(Landmarks())
+    finder, locator = FaceFinder(Crop()), load_locator(Landmarks())
     for row in run_all_steps(mixed, [f"face{n}.png" for n in range(5)]).to_pylist():
         naive = find_face(mixed / row["path"], cascades)
         assert naive.crop is not None
-        assert (row["cascade"], tuple(row["box_xywh"])) == (naive.cascade, naive.box_xywh)
+        assert (row["detector"], tuple(row["box_xywh"])) == (naive.cascade, naive.box_xywh)
         gray = cv2.imread(str(mixed / row["path"]), cv2.IMREAD_GRAYSCALE)
         crop = crop_face(gray, finder(gray).box_xywh)  # type: ignore[arg-type]
         np.testing.assert_array_equal(crop, naive.crop)
@@ -186,9 +197,7 @@ def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
         settings = Settings(profile=profile).extract
         table = steps.decode(pa.table({"path": ["large.jpg"]}), tmp_path, settings.decode)
         assert table[steps.REDUCTION].to_pylist() == [2 if profile == "fast" else 1]
-        table = steps.crop(table, settings.crop)
-        table = steps.landmarks(table, settings.landmarks, settings.crop.size_px)
-        rows.append(table.to_pylist()[0])
+        rows.append(find_faces(table, settings).to_pylist()[0])
     full, reduced = rows
     assert (reduced["status"], reduced["width"]) == (Status.OK, large.shape[1])
     np.testing.assert_allclose(reduced["box_xywh"], full["box_xywh"], atol=0.03 * large.shape[0])
@@ -201,12 +210,12 @@ def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
 
 
 def test_invalid_landmark_model_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"landmark model .* does not exist"):
-        LandmarkLocator(Landmarks(model=tmp_path / "none.dat"))
+    with pytest.raises(UserError, match=r"model file .*none.dat does not exist"):
+        load_locator(Landmarks(file=str(tmp_path / "none.dat")))
     other_file = tmp_path / "other.dat"
     other_file.write_bytes(b"not a model")
     with pytest.raises(UserError, match="is not a dlib shape predictor"):
-        LandmarkLocator(Landmarks(model=other_file))
-    five_points = landmark_model_file(None).with_name("shape_predictor_5_face_landmarks.dat")
+        load_locator(Landmarks(file=str(other_file)))
+    five_points = landmark_file(Landmarks()).with_name("shape_predictor_5_face_landmarks.dat")
     with pytest.raises(UserError, match="predicts 5 points"):
-        LandmarkLocator(Landmarks(model=five_points))
+        LandmarkLocator(Landmarks(), five_points)

@@ -16,6 +16,7 @@ from fer_ray.evaluation.samples import read_samples
 from fer_ray.evaluation.trial_store import FIT_SETTINGS
 from fer_ray.execution.progress import silent
 from fer_ray.faces.crops import crop_face
+from fer_ray.faces.loading import load_reader
 from fer_ray.features import steps
 from fer_ray.networks import augmentation
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, crop_source, plan_bottleneck
@@ -66,7 +67,7 @@ def test_crops_of_reduced_photographs_match_extraction(corpus: Path, tmp_path: P
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), whole)
     table = steps.decode(pa.table({"path": ["0.jpg", "1.jpg", "2.jpg"]}), tmp_path, fast.decode)
     assert table[steps.REDUCTION].to_pylist() == [2, 2, 2]
-    table = steps.crop(table, fast.crop)
+    table = steps.read_faces(table, load_reader(fast.crop, fast.landmarks), "one")
     assert table["status"].to_pylist() == ["ok"] * 3
     expected = steps.pixels(table[steps.CROP], fast.crop.size_px)
     plan = BottleneckPlan(

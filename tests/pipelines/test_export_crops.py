@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
+from fer_ray.faces.loading import load_reader
 from fer_ray.features import steps
 from fer_ray.pipelines.export_crops import export_crops
 from fer_ray.settings.root import Settings
@@ -31,7 +32,7 @@ def photos(corpus: Path, tmp_path: Path) -> Path:
 def cropped(photos: Path) -> pa.Table:
     """Its row, with the crop."""
     table = steps.decode(pa.table({"path": ["large.jpg"]}), photos, FAST.decode)
-    table = steps.crop(table, FAST.crop)
+    table = steps.read_faces(table, load_reader(FAST.crop, FAST.landmarks), "one")
     return table.append_column("image_id", table["path"])
 
 
@@ -39,7 +40,7 @@ def written(table: pa.Table, out: Path, emotion: str | None) -> Path:
     """Write a frames table with the rows."""
     frames = out / "frames"
     frames.mkdir(parents=True)
-    rows = table.select(["image_id", "path", "sha256", "box_xywh", "cascade"])
+    rows = table.select(["image_id", "path", "sha256", "box_xywh", "crop_angle"])
     rows = rows.append_column("emotion", pa.array([emotion], pa.string()))
     pq.write_table(rows, frames / "part-00000.parquet")
     return frames

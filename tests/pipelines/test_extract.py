@@ -83,7 +83,7 @@ def test_cascades_on_photographs_match_the_study(
     record = read_json(tmp_path / "extract.json")
     assert record is not None
     assert table.num_rows == 432
-    assert record["cascades"] == {"default": 403, "alt2": 6, "alt": 0, "alt_tree": 0}
+    assert record["detectors"] == {"default": 403, "alt2": 6}
     assert record["counts"]["ok"] == 388
     assert sum(n for status, n in record["counts"].items() if status.endswith("face")) == 23
 
@@ -107,7 +107,7 @@ def test_photographs_match_the_naive_procedure(photos: Path, tmp_path: Path) -> 
         if naive.crop is not None:
             crop = crop_face(read_gray(photos / row["path"]), row["box_xywh"])
             assert np.array_equal(crop, naive.crop)
-        assert (row["cascade"], row["box_xywh"] and tuple(row["box_xywh"])) == (
+        assert (row["detector"], row["box_xywh"] and tuple(row["box_xywh"])) == (
             naive.cascade,
             naive.box_xywh,
         )

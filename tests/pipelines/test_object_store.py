@@ -20,9 +20,9 @@ import pytest
 
 from fer_ray.errors import SourceLostError
 from fer_ray.execution.progress import silent
-from fer_ray.faces.landmarks import landmark_model_file
+from fer_ray.faces.model_files import landmark_file
 from fer_ray.pipelines.run import run_extract
-from fer_ray.settings.extraction import Selection
+from fer_ray.settings.extraction import Landmarks, Selection
 from fer_ray.settings.loading import load_settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.sources.datasets.several_sources import list_images
@@ -119,8 +119,8 @@ def test_bundle_predicts_images_of_the_bucket(
     saved = fer_ray("bundle", "--out", run, "--to", bucket / "model", *experiment)
     assert saved.returncode == 0, saved.stderr
     assert fer_ray("bundle", "--out", run_dir, "--to", tmp_path / "m", *experiment).returncode == 0
-    (bucket / "landmarks.dat").write_bytes(landmark_model_file(None).read_bytes())
-    model = ("--landmark-model", bucket / "landmarks.dat", "--sheet")
+    (bucket / "landmarks.dat").write_bytes(landmark_file(Landmarks()).read_bytes())
+    model = ("--landmark-file", bucket / "landmarks.dat", "--sheet")
     images = bucket / "few"
     done = fer_ray("predict", bucket / "model", images, "--out", bucket / "there", *model)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from fer_ray.pipelines.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.schemas import LISTING_FIELDS, predicted_images_schema
-from fer_ray.settings.extraction import Selection
+from fer_ray.settings.extraction import Crop, ExtractSettings, Selection
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import Faces, SweepSettings
 from fer_ray.sources.datasets.several_sources import list_images
@@ -164,8 +164,9 @@ def test_rows_of_faces_equal_those_of_a_sweep(
     assert predicted.num_rows == rows == record["rows"]
     assert sum(record["counts"].values()) == 3 == record["data"]["selected"]
     assert sum(record["predicted"].values()) == predicted["predicted"].drop_null().length()
-    sweep = SweepSettings(faces=faces, fuse_images=0)
-    settings = Settings(sweep=sweep, execution=execution)
+    sweep = SweepSettings(fuse_images=0)
+    extract = ExtractSettings(crop=Crop(faces=faces))
+    settings = Settings(extract=extract, sweep=sweep, execution=execution)
     run_sweep(SweepRequest(str(groups), str(store), settings, silent, model=kept_bundle))
     results = DeltaTable(str(store / "results")).to_pyarrow_table()
     common = [name for name in predicted.column_names if name in results.column_names]

@@ -84,7 +84,9 @@ def frame_row(path: str, subject: str, emotion: str, content: bytes, rng) -> dic
         "sha256": hashlib.sha256(content).hexdigest(),
         "width": 640,
         "height": 490,
-        "cascade": "default",
+        "detector": "default",
+        "crop_angle": 0.0,
+        "other_faces": 0,
         "box_xywh": BOX_XYWH,
         "cascade_faces": {"default": 1},
         "landmark_faces": 1,
@@ -108,7 +110,7 @@ def write_source(root: Path, rng: np.random.Generator, stem: str) -> list[dict[s
 
 def failed(row: dict[str, Any], status: str) -> dict[str, Any]:
     """The same row, with a status of failure."""
-    empty = dict.fromkeys(("cascade", "box_xywh", "landmark_faces", "landmarks_xy"))
+    empty = dict.fromkeys(("detector", "crop_angle", "box_xywh", "landmark_faces", "landmarks_xy"))
     return {**row, **empty, "image_id": f"{row['image_id']}-{status}", "status": status,
             "stage": "crop", "error": "set by the test"}  # fmt: skip
 

@@ -8,6 +8,8 @@ from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings
 
+MODELS = {"landmarks": "a" * 64}
+
 
 def test_defaults_are_the_reference_settings() -> None:
     settings = load_settings(None, ())
@@ -73,10 +75,10 @@ def test_values_take_precedence_over_the_profile() -> None:
 
 
 def test_fingerprint_covers_what_defines_results(tmp_path: Path) -> None:
-    reference = extract_fingerprint(ExtractSettings(), "model")
+    reference = extract_fingerprint(ExtractSettings(), MODELS)
     other_crop = load_settings(None, ("extract.crop.min_neighbors=5",)).extract
-    moved_model = load_settings(None, (f"extract.landmarks.model={tmp_path}",)).extract
-    assert extract_fingerprint(other_crop, "model") != reference
-    assert extract_fingerprint(ExtractSettings(), "other model") != reference
-    assert extract_fingerprint(moved_model, "model") == reference
+    moved_model = load_settings(None, (f"extract.landmarks.file={tmp_path}",)).extract
+    assert extract_fingerprint(other_crop, MODELS) != reference
+    assert extract_fingerprint(ExtractSettings(), {"landmarks": "b" * 64}) != reference
+    assert extract_fingerprint(moved_model, MODELS) == reference
     assert not set(Execution.model_fields) & set(ExtractSettings.model_fields)

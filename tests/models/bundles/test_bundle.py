@@ -210,5 +210,5 @@ def test_other_landmark_model(bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.dat"
     other.write_bytes(b"another predictor")
     digest = hashlib.sha256(b"another predictor").hexdigest()[:16]
-    with pytest.raises(UserError, match=f"another landmark model.*{digest}.*--landmark-model"):
+    with pytest.raises(UserError, match=f"another landmark model.*{digest}.*--landmark-file"):
         Predictor(bundle).bundle.settings(other)

@@ -77,9 +77,9 @@ def test_child_that_never_starts_raises(tmp_path: Path) -> None:
 
 
 def test_missing_model_raises(tmp_path: Path) -> None:
-    landmarks = FAST.landmarks.model_copy(update={"model": tmp_path / "none.dat"})
+    landmarks = FAST.landmarks.model_copy(update={"file": str(tmp_path / "none.dat")})
     lacking = ExtractSettings(landmarks=landmarks)
-    with pytest.raises(UserError, match=r"landmark model .* does not exist"):
+    with pytest.raises(UserError, match=r"model file .* does not exist"):
         Guard(pickle.dumps(Poisoned(lacking)), 60)(b"")
 
 
@@ -87,11 +87,9 @@ def test_node_with_other_versions_is_rejected() -> None:
     recipe = build_store_recipe(Settings(extract=FAST))
     Guard(pickle.dumps(DescribeImage(FAST, recipe=recipe)), 60)(b"")
     numpy = recipe.content["libraries"]["numpy"]
-    extract = recipe.content["extract"]
-    landmarks = {**extract["landmarks"], "model": "0" * 64}
     changes = {
         "libraries": {**recipe.content["libraries"], "numpy": "0.1", "pillow": "0.2"},
-        "extract": {**extract, "landmarks": landmarks},
+        "models": {"landmarks": "0" * 64},
     }
     describe = DescribeImage(FAST, recipe=StoreRecipe("", {**recipe.content, **changes}))
     with pytest.raises(UserError) as raised:

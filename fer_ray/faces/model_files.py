@@ -1,0 +1,117 @@
+"""Files of face models on this machine: given by path, in a package, or downloaded."""
+
+import logging
+import os
+from pathlib import Path
+
+from fer_ray.errors import UserError
+from fer_ray.faces.landmarks import packaged_model_file
+from fer_ray.settings.extraction import WHOLE, Crop, ExtractSettings, Landmarks
+from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
+from fer_ray.settings.model_files import MODEL_FILES, ModelFile
+from fer_ray.storage.downloads import (
+    UnreachableError,
+    download,
+    file_digest,
+    is_offline,
+    local_copy,
+)
+from fer_ray.storage.paths import to_path
+
+MODELS_FOLDER = "FER_RAY_MODELS"  # environment variable: where downloaded model files are
+
+logger = logging.getLogger(__name__)
+
+
+def models_folder() -> Path:
+    """The folder of downloaded model files: `FER_RAY_MODELS`, or one in the user's cache."""
+    if folder := os.environ.get(MODELS_FOLDER):
+        return Path(folder).expanduser()
+    cache_folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache_folder) / "fer_ray" / "models"
+
+
+def stored_file(spec: ModelFile) -> Path | None:
+    """The file of a model if it is on this machine, in its package or downloaded."""
+    if spec.package:
+        try:
+            return packaged_model_file(spec.file)
+        except UserError:
+            return None
+    file = models_folder() / spec.file
+    return file if file.is_file() and file.stat().st_size == spec.size else None
+
+
+def fetch(spec: ModelFile) -> Path:
+    """The file of a model on this machine, downloaded if it is missing.
+
+    Raises:
+        UserError: The file is missing and cannot be downloaded, or downloads are forbidden.
+    """
+    if spec.package:
+        return packaged_model_file(spec.file)
+    if (file := stored_file(spec)) is not None:
+        return file
+    destination = models_folder() / spec.file
+    if not is_offline():
+        logger.warning("downloading %s (%s) from %s", spec.file, spec.licence, spec.url)
+    try:
+        return download(spec.file, spec.url, f"sha256:{spec.sha256}", destination)
+    except UnreachableError as problem:
+        raise UserError(
+            f"{problem} Copy it to {destination}, or pass its path with --landmark-file FILE."
+        ) from None
+    except OSError as problem:
+        raise UserError(
+            f"{spec.file} cannot be stored in {models_folder()}: {problem.strerror}. Set "
+            f"{MODELS_FOLDER} to a folder that can be written."
+        ) from None
+
+
+def landmark_file(settings: Landmarks) -> Path:
+    """The landmark model's file on this machine.
+
+    Raises:
+        UserError: It is missing.
+    """
+    name = LANDMARK_MODELS[settings.model].file
+    return _file(str(name), settings.file, "landmarks.file")
+
+
+def detector_file(crop: Crop, landmarks: Landmarks) -> Path | None:
+    """The detector's file on this machine; None if it needs none.
+
+    A detector shares the file of the landmark model if both come from the same one.
+
+    Raises:
+        UserError: It is missing.
+    """
+    name = DETECTORS[crop.detector].file
+    if name is None or crop.faces == WHOLE:
+        return None
+    shared = landmarks.file if LANDMARK_MODELS[landmarks.model].file == name else None
+    return _file(name, crop.file or shared, "crop.file")
+
+
+def model_hashes(settings: ExtractSettings) -> dict[str, str]:
+    """Hex SHA-256 of the model files of an extraction, by setting.
+
+    Raises:
+        UserError: A file is missing.
+    """
+    files = {
+        "landmarks": landmark_file(settings.landmarks),
+        "detector": detector_file(settings.crop, settings.landmarks),
+    }
+    return {name: file_digest(file, "sha256") for name, file in files.items() if file is not None}
+
+
+def _file(name: str, custom: str | None, setting: str) -> Path:
+    if custom is None:
+        return fetch(MODEL_FILES[name])
+    try:
+        return local_copy(to_path(custom))
+    except FileNotFoundError:
+        raise UserError(
+            f"The model file {custom} does not exist. Correct the setting {setting}."
+        ) from None
