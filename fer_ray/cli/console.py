@@ -77,6 +77,7 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
         formats = f"sizes: {format_counts(data['sizes'])}; pixels: {format_counts(data['modes'])}"
         console.print(formats, markup=False)
     _print_quality(data)
+    _print_advice(record)
     console.print(f"rows: {RunFolder(out).frames}", markup=False)
 
 
@@ -90,6 +91,11 @@ def _counts(header: str, counts: dict[str, int], unit: str = "images") -> Table:
 def _print_quality(data: dict[str, Any]) -> None:
     for issue in data["quality"]:
         _console().print(f"{issue['count']} × {issue['meaning']}", markup=False)
+
+
+def _print_advice(record: dict[str, Any]) -> None:
+    for advice in record.get("advice", []):
+        _console().print(f"Note: {advice}", markup=False)
 
 
 def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
@@ -173,6 +179,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
     console.print(_counts("status", record["counts"]))
     console.print(_counts("prediction", record["predicted"], "faces"))
     _print_quality(record["data"])
+    _print_advice(record)
     for line in prediction_lines(record, out):
         console.print(line, markup=False)
 

@@ -108,6 +108,8 @@ def _print_issues(manifest: dict[str, Any], console: Console) -> None:
             f"{error['images']} {error['status']}: {error['error']} ({error['examples'][0]} …)",
             markup=False,
         )
+    for advice in manifest.get("advice", []):
+        console.print(f"Note: {advice}", markup=False)
     for drift in manifest["drift"]:
         if drift["alert"]:
             console.print(

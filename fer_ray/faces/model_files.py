@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import packaged_model_file
@@ -104,6 +105,29 @@ def model_hashes(settings: ExtractSettings) -> dict[str, str]:
         "detector": detector_file(settings.crop, settings.landmarks),
     }
     return {name: file_digest(file, "sha256") for name, file in files.items() if file is not None}
+
+
+def describe_models(hashes: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Name, licence and hash of model files, for records.
+
+    Args:
+        hashes: From `model_hashes`.
+
+    Returns:
+        `name`, `licence`, `commercial_use` and `sha256` by setting; all but the hash are None for a
+        file that is not in `MODEL_FILES`.
+    """
+    known = {spec.sha256: spec for spec in MODEL_FILES.values()}
+    return {setting: _describe(known.get(sha256), sha256) for setting, sha256 in hashes.items()}
+
+
+def _describe(spec: ModelFile | None, sha256: str) -> dict[str, Any]:
+    return {
+        "name": spec and spec.name,
+        "licence": spec and spec.licence,
+        "commercial_use": spec and spec.commercial,
+        "sha256": sha256,
+    }
 
 
 def _file(name: str, custom: str | None, setting: str) -> Path:

@@ -22,8 +22,10 @@ from fer_ray.execution.guard import stop_ahead
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
+from fer_ray.faces.model_files import describe_models, model_hashes
 from fer_ray.features.image_steps import ExtractImage
 from fer_ray.pipelines.extraction_plan import ExtractionPlan
+from fer_ray.pipelines.face_advice import advise_on_faces, count_small_squares
 from fer_ray.pipelines.reuse_rows import reuse_rows
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution
@@ -147,7 +149,7 @@ def _blocks(
 
 
 def build_record(
-    plan: ExtractionPlan, images: pa.Table, seconds: float, count: int
+    plan: ExtractionPlan, images: pa.Table, seconds: float, count: int, has_bundle: bool = False
 ) -> dict[str, Any]:
     """Build the record of a finished table.
 
@@ -156,6 +158,7 @@ def build_record(
         images: One row per image, with `RECORD_COLUMNS`.
         seconds: Duration of the extraction.
         count: Number of images that this job extracted.
+        has_bundle: Whether a bundle prescribes the settings.
     """
     if images.num_rows != plan.listing.table.num_rows:
         raise RuntimeError(f"{images.num_rows} images, {plan.listing.table.num_rows} were listed")
@@ -177,6 +180,8 @@ def build_record(
         },
         "counts": {status.value: statuses[status] for status in Status if statuses[status]},
         "detectors": dict(detectors.most_common()),
+        "models": describe_models(model_hashes(plan.settings)),
+        "advice": advise_on_faces(statuses, count_small_squares(images), plan.settings, has_bundle),
         "timings": {
             "list_seconds": round(plan.list_seconds, 3),
             "extract_seconds": round(seconds, 3),

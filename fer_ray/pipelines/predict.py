@@ -95,7 +95,7 @@ def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) 
     predicted = count_values(table["predicted"])
     bundle = plan.bundle
     return {
-        **build_record(plan.extraction, one_row_per_image(table), seconds, count),
+        **build_record(plan.extraction, one_row_per_image(table), seconds, count, True),
         "faces": plan.faces,
         "rows": table.num_rows,
         "bundle": {

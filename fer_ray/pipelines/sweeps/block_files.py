@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_ray.pipelines.face_advice import count_small_squares
 from fer_ray.pipelines.sweeps.describe import complete_rows
 from fer_ray.pipelines.sweeps.fuse import FAULTS
 from fer_ray.schemas import READINGS_SCHEMA
@@ -58,6 +59,7 @@ class BlockResult:
         outcomes: Scratch file with images that could not be read or have changed.
         statuses: Number of described contents by status.
         classes: Number of described contents by predicted class.
+        small_squares: Number of described contents that are small squares without a face.
         first: Status and error of the first results, except those that failed again.
         missing: Paths of some images that do not exist.
     """
@@ -70,6 +72,7 @@ class BlockResult:
     outcomes: NewFile | None
     statuses: Counter[str]
     classes: Counter[str]
+    small_squares: int
     first: list[tuple[str, str | None]]
     missing: list[str]
 
@@ -128,6 +131,7 @@ class BlockWriter:
             outcomes=_write(output.scratch, outcomes, "outcomes"),
             statuses=Counter(contents["status"].to_pylist()),
             classes=Counter(predicted),
+            small_squares=count_small_squares(contents),
             first=self._first(new, replacing),
             missing=[row["path"] for row in self._outcomes if row.get("missing")][:MAX_MISSING],
         )

@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Any
 
 from fer_ray import __version__
+from fer_ray.faces.model_files import describe_models
+from fer_ray.pipelines.face_advice import advise_on_faces
 from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.storage.environment import library_versions, machine
 from fer_ray.vocabulary import ERROR_STATUSES, SCHEMA_VERSION, USABLE_STATUSES
@@ -59,6 +61,13 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "face_share": record.face_share,
         "classes": dict(record.classes),
         "errors": _failures(sweep) if finished else [],
+        "models": describe_models(record.recipe.content["models"]),
+        "advice": advise_on_faces(
+            record.outcomes,
+            record.small_squares,
+            sweep.settings.extract,
+            record.recipe.content["bundle"] is not None,
+        ),
         "tables": record.tables,
         "course": record.throughput,
         "timings": {**record.timings, "total": round(time.monotonic() - record.clock, 3)},

@@ -26,6 +26,7 @@ class SweepRecord:
         throughput: Seconds since the start and images described by then.
         outcomes: Contents described, by status.
         classes: Contents described, by the class predicted for the largest face.
+        small_squares: Contents described that are small squares without a face.
         results_removed: Contents whose results were removed because no image used them.
         results_waiting: Contents whose unused results a later sweep removes, since a reader may
             still need them.
@@ -45,6 +46,7 @@ class SweepRecord:
     throughput: list[list[float]] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
+    small_squares: int = 0
     read: int = 0
     described: int = 0
     result_commits: int = 0
@@ -66,6 +68,7 @@ class SweepRecord:
     def count_results(self, result: BlockResult) -> None:
         """Add the contents that a task has described to the figures."""
         self.classes += result.classes
+        self.small_squares += result.small_squares
         self.described += result.statuses.total()
         self.outcomes += result.statuses
         self.sample_throughput()
