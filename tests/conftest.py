@@ -128,6 +128,15 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
+def landmarker_file() -> Path:
+    """Google's `face_landmarker.task`."""
+    file = PHOTOS / "weights" / "face_landmarker.task"
+    if not file.is_file():
+        pytest.skip("face_landmarker.task is not available (set FER_RAY_PHOTOS)")
+    return file
+
+
+@pytest.fixture(scope="session")
 def local_ray() -> Iterator[int]:
     """Ray on this machine, started once per test process; the number of its CPUs (2)."""
     from fer_ray.execution.session import ensure_ray, ray_closed_after

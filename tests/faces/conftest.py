@@ -1,6 +1,4 @@
-"""The face landmarker's file, and photographs, where they are available."""
-
-from pathlib import Path
+"""Photographs, where they are available."""
 
 import cv2
 import numpy as np
@@ -10,15 +8,6 @@ from numpy.typing import NDArray
 from tests.conftest import PHOTOS
 
 Gray = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="session")
-def landmarker_file() -> Path:
-    """Google's `face_landmarker.task`."""
-    file = PHOTOS / "weights" / "face_landmarker.task"
-    if not file.is_file():
-        pytest.skip("face_landmarker.task is not available (set FER_RAY_PHOTOS)")
-    return file
 
 
 @pytest.fixture(scope="session")
