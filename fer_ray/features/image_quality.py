@@ -16,7 +16,8 @@ def sharpness(crop: Gray) -> float:
         crop: (size, size) uint8.
 
     Returns:
-        0 for a plain area; below about 50 a face is blurred or was enlarged.
+        0 for a plain area; small for a face that is blurred or was enlarged. It also depends on
+        the camera, so choose a threshold on images of the same source.
     """
     small = cv2.resize(crop, (MEASURED_PX, MEASURED_PX), interpolation=cv2.INTER_AREA)
     return float(cv2.Laplacian(small, cv2.CV_32F).var())
