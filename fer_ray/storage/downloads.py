@@ -82,6 +82,9 @@ def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
     except requests.ConnectionError as problem:  # its text is long and names objects in memory
         reason = str(problem).rpartition(": ")[2].rstrip("\"')")
         raise _unreachable(name, url, reason) from None
+    except requests.exceptions.ChunkedEncodingError:
+        reason = "the connection was interrupted; run the command again to resume"
+        raise _unreachable(name, url, reason) from None
     except requests.RequestException as problem:
         raise _unreachable(name, url, str(problem)) from None
     except ValueError:

@@ -66,14 +66,19 @@ def test_any_detector_with_any_landmark_model(
 
 @pytest.mark.parametrize("angle", [30, -30])
 def test_turned_face_is_brought_upright(reader: FaceReader, portrait: Gray, angle: int) -> None:
-    height, width = portrait.shape
+    photo = cv2.copyMakeBorder(portrait, 100, 100, 100, 100, cv2.BORDER_REPLICATE)
+    height, width = photo.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), -angle, 1)
-    turned = cv2.warpAffine(portrait, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    [upright], [rotated] = (read(reader, image).faces for image in (portrait, turned))
-    assert abs(rotated.angle - upright.angle - angle) < 4
+    turned = cv2.warpAffine(photo, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    [upright], [rotated] = (read(reader, np.asarray(one)).faces for one in (photo, turned))
+    assert abs(rotated.angle - upright.angle - angle) < 3
+    assert upright.mesh is not None
+    assert rotated.mesh is not None
+    distance = np.linalg.norm(rotated.mesh[:, :2] - upright.mesh[:, :2], axis=1)
+    assert np.median(distance) < 0.03 * CROP_PX
     inner = slice(CROP_PX // 5, -CROP_PX // 5)  # the corners show other parts of the image
     first, second = (face.crop[inner, inner].astype(float) for face in (upright, rotated))
-    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.95
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.85
 
 
 @pytest.mark.parametrize("side", [48, 96])
