@@ -98,10 +98,13 @@ def _read_described(frames: Path, feature_set: str) -> pa.Table:
     """The rows that have features, by image_id."""
     stored = stored_sets(feature_set)
     columns = [feature_column(name) for name in stored]
+    needs_mesh = any(FEATURE_SETS[name].needs_mesh for name in stored)
     if not set(columns) <= set(read_schema(table_files(frames)[0]).names):
         raise UserError(
             f"{frames} does not contain the feature set {feature_set}. Extract it with "
             f"--set extract.features.sets='[{', '.join(stored)}]'"
+            + needs_mesh
+            * " and --profile mesh"
         )
     return read_table(
         frames,

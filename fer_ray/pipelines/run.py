@@ -14,6 +14,7 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance, Progress
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction, require_one_row_per_image
+from fer_ray.settings.feature_sets import stored_sets
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
@@ -75,6 +76,7 @@ def run_all(
             `strict` is set.
         MismatchError: `out` has frames of another run, and `fresh` is not set.
     """
+    _require_features_of_trials(settings)
     started, clock, seconds = datetime.now(UTC), time.monotonic(), dict[str, float]()
     run, root = RunFolder(out), data.parent if data.is_file() else data
     previous = read_json(run.run_record)
@@ -106,6 +108,17 @@ def run_all(
     }
     write_json(record, run.run_record)
     return RunOutcome(record, summaries, page)
+
+
+def _require_features_of_trials(settings: Settings) -> None:
+    extracted = set(settings.extract.features.sets)
+    for trials in settings.svm_trial_settings():
+        if not set(stored_sets(trials.feature_set)) <= extracted:
+            raise UserError(
+                f"The trials need {trials.feature_set}, which extract.features.sets does not "
+                "include. Add it (mesh, blendshapes and pose: --profile mesh), or change "
+                "trials.feature_set."
+            )
 
 
 def run_extract(

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.feature_sets import FEATURE_SETS, stored_sets
+from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.networks import HeadSearchSettings, NetworkSettings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.settings.training import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
@@ -102,16 +102,6 @@ class Settings(StrictModel):
             return tree
         name = str(tree.get("profile", "reference"))
         return _merge(PROFILES.get(name, {}), tree)
-
-    @model_validator(mode="after")
-    def _require_features_of_trials(self) -> "Settings":
-        for trials in self.svm_trial_settings():
-            if not set(stored_sets(trials.feature_set)) <= set(self.extract.features.sets):
-                raise ValueError(
-                    f"trials need {trials.feature_set}, which extract.features.sets does not "
-                    "include: add it, or change trials.feature_set"
-                )
-        return self
 
     def protocol_settings(self) -> list[TrialSettings]:
         """The trial settings of each protocol of a run; those of `trials` are last."""

@@ -22,7 +22,7 @@ N_IMAGES = 24  # of each emotion
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of labelled photographs, one with two faces and one of 48 × 48 px."""
+    """A folder of labelled photographs, one of which shows two faces."""
     table = PHOTOS / "dump" / "labels.csv"
     if not table.is_file():
         pytest.skip("no photographs available (set FER_RAY_PHOTOS)")
@@ -200,3 +200,10 @@ def test_all_faces_are_refused_for_frames(fer_ray: FerRay, tmp_path: Path) -> No
     done = fer_ray("extract", "--data", tmp_path, "--out", tmp_path / "out", "--faces", "all")
     assert done.returncode == 2
     assert "pass --faces one or --faces largest" in done.stderr
+
+
+def test_mesh_features_without_the_profile_are_refused(fer_ray: FerRay, tmp_path: Path) -> None:
+    done = fer_ray("run", "--data", tmp_path, "--out", tmp_path / "out", "--feature-set", "pose")
+    assert done.returncode == 2
+    assert "extract.features.sets does not include" in done.stderr
+    assert "--profile mesh" in done.stderr

@@ -43,7 +43,6 @@ def test_overrides_take_precedence_over_the_file(tmp_path: Path) -> None:
         ("trials.C.x=1", "trials.C: Input should be"),
         ("trials.feature_set=eigenfaces", "specify one of reference"),
         ("extract.crop.cascades=[profile]", "specify one or more of default"),
-        ("extract.features.sets=[landmarks]", "extract.features.sets does not include"),
         ("trials.train_share=0.9", "add up to more than 1"),
         ("trials.kernels=[]", "trials.kernels"),
         ("profile=[fast]", "profile: Input should be"),
