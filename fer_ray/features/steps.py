@@ -114,7 +114,9 @@ def read_faces(table: pa.Table, reader: FaceReader, faces: Faces) -> pa.Table:
         for face in _face_values(reading):
             rows.append(row)
             values.append(face)
-    table = with_columns(table.drop_columns([GRAY, REDUCTION]), **outcome.columns()).take(rows)
+    table = with_columns(table.drop_columns([GRAY, REDUCTION]), **outcome.columns()).take(
+        pa.array(rows, pa.int64())
+    )
     columns = {name: pa.array([face.get(name) for face in values], type_) for name, type_ in _FACE}
     pixels = to_bytes([face.get(CROP) for face in values])
     meshes = to_vectors([face.get(MESH) for face in values], 3 * N_MESH_POINTS)

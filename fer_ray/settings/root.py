@@ -31,7 +31,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "mesh": {
         "extract": {
             "decode": {"reduce_to_px": 720},
-            # Faces of 32 px are found reliably; their measured size varies.
+            # The boxes of faces of 32 px vary in size.
             "crop": {"detector": "blazeface", "min_size_px": 24},
             "landmarks": {"model": "face-mesh"},
             "features": {"sets": tuple(FEATURE_SETS)},

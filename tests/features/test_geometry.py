@@ -7,7 +7,13 @@ from fer_ray.settings.feature_sets import FEATURE_SETS, FeatureSet, sets_of
 
 RNG = np.random.default_rng(1)
 FACES = RNG.integers(20, 330, (5, 68, 2)).astype(float)
-CROPS = list(RNG.integers(0, 256, (5, 350, 350), np.uint8))
+INPUTS = {
+    "landmarks_xy": FACES,
+    "crops": list(RNG.integers(0, 256, (5, 350, 350), np.uint8)),
+    "mesh_xyz": RNG.uniform(20, 330, (5, 478, 3)),
+    "blendshapes": RNG.uniform(0, 1, (5, 52)),
+    "pose": RNG.uniform(-30, 30, (5, 3)),
+}
 
 
 def test_reference_features_equal_the_study() -> None:
@@ -24,9 +30,7 @@ def test_reference_excludes_point_0() -> None:
 
 def compute(feature_set: FeatureSet, faces: slice) -> np.ndarray:
     """The features of some of the faces."""
-    if feature_set.needs_crop:
-        return feature_set.compute(FACES[faces], CROPS[faces])
-    return feature_set.compute(FACES[faces])
+    return np.asarray(feature_set.compute(*(INPUTS[name][faces] for name in feature_set.inputs)))
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
