@@ -148,7 +148,7 @@ def test_records_have_the_documented_keys(run_dir: Path) -> None:
     record = json.loads((run_dir / "extract.json").read_text(encoding="utf-8"))
     assert documented["schema_version"] == record["schema_version"]
     assert documented.keys() == record.keys()
-    for section in ("settings", "data", "timings", "cascades"):
+    for section in ("settings", "data", "timings"):
         assert documented[section].keys() == record[section].keys()
     rows = table_rows("reference/run-folder.md", "run.json")[1:]
     run = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))

@@ -274,12 +274,19 @@ class Denied(Faulty):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_one  # noqa: N815
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """Does not print the connections that clients close."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def proxy(handler: type[Faulty], upstream: int, **attributes: Any) -> Iterator[type[Faulty]]:
     """Let this process and its children reach a server through a proxy."""
     common = {"upstream": upstream, "share": 0.0, "done": Counter(), "draw": random.Random(0)}
     own: type[Faulty] = type("Handler", (handler,), {**common, **attributes})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), own)
+    server = _QuietServer(("127.0.0.1", 0), own)
     Thread(target=server.serve_forever, daemon=True).start()
     with s3_environment(server.server_port):
         yield own

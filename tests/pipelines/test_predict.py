@@ -18,9 +18,9 @@ from fer_ray.pipelines.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.schemas import LISTING_FIELDS, predicted_images_schema
-from fer_ray.settings.extraction import Crop, ExtractSettings, Selection
+from fer_ray.settings.extraction import Crop, ExtractSettings, Faces, Selection
 from fer_ray.settings.root import Execution, Settings
-from fer_ray.settings.sweeping import Faces, SweepSettings
+from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.locks import lock_folder
 from tests.conftest import FerRay

@@ -24,6 +24,7 @@ from fer_ray.pipelines.sweeps.plan_partition import summarize
 from fer_ray.pipelines.sweeps.planning import plan_work
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.publish import publish
+from fer_ray.settings.extraction import ExtractSettings, Faces
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.storage.delta_store import Store
@@ -424,21 +425,22 @@ def test_rows_of_all_faces_or_the_largest(
         key = {name: image[name] for name in ("sha256", "recipe")}
         return [row for row in rows(store, "results") if key.items() <= row.items()]
 
-    swept(extract=Exhaustive)
+    swept(extract=exhaustive("one"))
     assert [row["status"] for row in of_pair()] == ["several_faces"]
-    swept(extract=Exhaustive, faces="all")
+    swept(extract=exhaustive("all"))
     first, second = of_pair()
     assert first["face_id"] != second["face_id"]
     assert first["box_xywh"][2] > second["box_xywh"][2]  # type: ignore[index]
     assert {row["faces"] for row in rows(store, "images") if row["path"] == "pair.png"} == {2}
-    swept(extract=Exhaustive, faces="largest")
+    swept(extract=exhaustive("largest"))
     [largest] = of_pair()
     assert {**largest, "recipe": ""} == {**first, "recipe": ""}
 
 
-Exhaustive = FAST.model_copy(
-    update={"crop": FAST.crop.model_copy(update={"search": "exhaustive", "min_face_share": 0.2})}
-)
+def exhaustive(faces: Faces) -> ExtractSettings:
+    """Settings of a search that covers every position and size of large faces."""
+    update = {"search": "exhaustive", "min_face_share": 0.2, "faces": faces}
+    return FAST.model_copy(update={"crop": FAST.crop.model_copy(update=update)})
 
 
 def test_store_is_readable_by_pandas_duckdb_polars(swept: Swept, store: Path) -> None:
