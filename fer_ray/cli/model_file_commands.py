@@ -48,7 +48,7 @@ def fetch(name: str) -> None:
 
 def _list_files() -> list[dict[str, Any]]:
     from fer_ray.faces.model_files import stored_file
-    from fer_ray.networks.weights import cached_file
+    from fer_ray.networks.weights import cached_file, known_hash
     from fer_ray.settings.backbones import BACKBONES
     from fer_ray.settings.model_files import MODEL_FILES
 
@@ -66,7 +66,6 @@ def _list_files() -> list[dict[str, Any]]:
     ]
     for spec in BACKBONES.values():
         if spec.url:
-            algorithm = "md5" if len(spec.file_hash) == 32 else "sha256"
             rows.append(
                 {
                     "name": spec.name,
@@ -74,7 +73,7 @@ def _list_files() -> list[dict[str, Any]]:
                     "licence": spec.licence,
                     "commercial_use": True,
                     "bytes": None,
-                    "hash": f"{algorithm}:{spec.file_hash}",
+                    "hash": known_hash(spec),
                     "path": _text(cached_file(spec)),
                 }
             )

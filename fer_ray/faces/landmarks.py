@@ -14,7 +14,6 @@ from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Landmarks
 from fer_ray.vocabulary import N_LANDMARKS
 
-PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
 DETECTOR_PX = 80  # side of the smallest face that dlib's detector finds
 MIN_WINDOW_PX = 70  # between the edges of dlib's window; its largest window is less than 6/5 of it
 

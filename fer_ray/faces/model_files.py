@@ -12,6 +12,7 @@ from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
 from fer_ray.settings.model_files import MODEL_FILES, ModelFile
 from fer_ray.storage.downloads import (
     UnreachableError,
+    cache_folder,
     download,
     file_digest,
     is_offline,
@@ -28,8 +29,7 @@ def models_folder() -> Path:
     """The folder of downloaded model files: `FER_RAY_MODELS`, or one in the user's cache."""
     if folder := os.environ.get(MODELS_FOLDER):
         return Path(folder).expanduser()
-    cache_folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache_folder) / "fer_ray" / "models"
+    return cache_folder() / "models"
 
 
 def stored_file(spec: ModelFile) -> Path | None:

@@ -14,11 +14,12 @@ from typing import Any
 from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import packaged_model_file
 from fer_ray.settings.backbones import EMBEDDED, IMAGENET, BackboneSpec
+from fer_ray.settings.model_files import MODEL_FILES
 from fer_ray.storage.downloads import download, file_digest, has_hash, local_copy
 from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import Origin
 
-DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+DLIB_FILE = MODEL_FILES["dlib_resnet"].file
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def bundled_dlib_file() -> Path:
 def cached_file(spec: BackboneSpec) -> Path | None:
     """The published file in Keras's cache on this node; None if it is not there."""
     file = _cache_file(spec)
-    return file if has_hash(file, _known_hash(spec)) else None
+    return file if has_hash(file, known_hash(spec)) else None
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def published_file(spec: BackboneSpec) -> Path:
     """
     file = _cache_file(spec)
     try:
-        return download(f"the ImageNet weights of {spec.name}", spec.url, _known_hash(spec), file)
+        return download(f"the ImageNet weights of {spec.name}", spec.url, known_hash(spec), file)
     except OSError as problem:
         raise UserError(
             f"Cannot store the weights of {spec.name} in {file.parent}: {problem}. Set KERAS_HOME "
@@ -126,7 +127,8 @@ def _cache_file(spec: BackboneSpec) -> Path:
     return home / "models" / spec.url.rpartition("/")[2]
 
 
-def _known_hash(spec: BackboneSpec) -> str:
+def known_hash(spec: BackboneSpec) -> str:
+    """The published hash of a backbone's weights: `md5:HEX` or `sha256:HEX`."""
     return f"{'sha256' if len(spec.file_hash) == 64 else 'md5'}:{spec.file_hash}"
 
 
@@ -135,7 +137,7 @@ def _origin(spec: BackboneSpec, file: Path) -> Origin:
     if not spec.application:
         is_bundled = file_digest(file, "sha256") == file_digest(bundled_dlib_file(), "sha256")
         return Origin.EMBEDDED if is_bundled else Origin.FILE
-    if has_hash(file, _known_hash(spec)):
+    if has_hash(file, known_hash(spec)):
         return Origin.IMAGENET
     return Origin.FILE if _is_trained(spec, file) else Origin.UNTRAINED
 

@@ -116,6 +116,11 @@ def _unreachable(name: str, url: str, reason: str) -> UnreachableError:
     )
 
 
+def cache_folder() -> Path:
+    """The folder of fer_ray in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer_ray"
+
+
 def local_copy(file: Path) -> Path:
     """A file on this node with the content of `file`, downloaded once per version of an object.
 
@@ -128,8 +133,7 @@ def local_copy(file: Path) -> Path:
         return file.resolve()
     info = file.stat()
     version = f"{file} {info.st_size} {info.st_mtime_ns}"
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fer_ray"
-    copy = folder / hashlib.sha256(version.encode()).hexdigest()[:32] / file.name
+    copy = cache_folder() / hashlib.sha256(version.encode()).hexdigest()[:32] / file.name
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file.read_bytes(), copy)

@@ -167,9 +167,9 @@ UNION ALL BY NAME SELECT * EXCLUDE (replaced) FROM puts ORDER BY path
 
 STATUSES = "SELECT status, count(*) FROM {table} GROUP BY ALL ORDER BY ALL"
 MAX_KINDS = 1_000  # kinds of failures per partition that are counted
-FAILURES = """
+FAILURES = f"""
 SELECT status, coalesce(error, '') AS why, count(*) AS n, min(path, 5)
-FROM {table} WHERE status IN $errors GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT 1000
+FROM {{table}} WHERE status IN $errors GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT {MAX_KINDS}
 """
 
 # Results without an image, for a partition by content.
