@@ -45,7 +45,7 @@ class Archive:
 
     def manifests(self) -> Iterator[dict[str, Any]]:
         """Yield the manifests of sweeps, the newest first."""
-        for name in sorted(self._names(".json"), reverse=True):
+        for name in reversed(self._manifest_names()):
             text = self._read(f"{SWEEPS}/{name}")
             if text is not None:  # another sweep may have removed it
                 yield json.loads(text)
@@ -68,7 +68,7 @@ class Archive:
         Returns:
             Number of sweeps whose files were removed.
         """
-        names = sorted(name.removesuffix(".json") for name in self._names(".json"))
+        names = [name.removesuffix(".json") for name in self._manifest_names()]
         expired = [name for name in names[:-MIN_SWEEPS] if name < before]
         with store_lost_on_error(self._uri):
             for name in (f"{sweep}{ending}" for sweep in expired for ending in (".html", ".json")):
@@ -85,18 +85,18 @@ class Archive:
 
     def prune_scratch(self, before: str) -> None:
         """Remove the scratch folders of killed sweeps whose names sort before `before`."""
-        folder = fs.FileSelector(f"{self._root}/{SCRATCH}", allow_not_found=True)
-        with store_lost_on_error(self._uri):
-            names = [info.base_name for info in self._fs.get_file_info(folder)]
-        for name in names:
+        for name in self._names(SCRATCH):
             if name < before:
                 self.remove_scratch(name)
 
-    def _names(self, ending: str) -> list[str]:
-        folder = fs.FileSelector(f"{self._root}/{SWEEPS}", allow_not_found=True)
+    def _manifest_names(self) -> list[str]:
+        names = sorted(self._names(SWEEPS))
+        return [name for name in names if name.endswith(".json") and not name.startswith(".")]
+
+    def _names(self, folder: str) -> list[str]:
+        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True)
         with store_lost_on_error(self._uri):
-            names = [info.base_name for info in self._fs.get_file_info(folder)]
-        return [name for name in names if name.endswith(ending) and not name.startswith(".")]
+            return [info.base_name for info in self._fs.get_file_info(selector)]
 
     def _read(self, name: str) -> bytes | None:
         with store_lost_on_error(self._uri):

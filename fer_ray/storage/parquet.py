@@ -7,7 +7,7 @@ that has one by its schema.
 
 import errno
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from fer_ray.storage.object_path import ObjectPath
 from fer_ray.vocabulary import SCHEMA_VERSION
 
 SUFFIX = ".parquet"
+ROW_GROUP = 4_096  # rows
 READ_AT_ONCE = 8_388_608  # bytes; of a larger object, only the necessary ranges are requested
 TABLE_METADATA = {"fer_ray.schema_version": str(SCHEMA_VERSION)}
 
@@ -108,6 +109,17 @@ def write_table(table: pa.Table, file: Path) -> None:
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **TABLE_METADATA})
     with parquet_writer(file, table.schema) as writer:
         writer.write_table(table)
+
+
+def row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Divide rows, in order, into tables of `ROW_GROUP`; one empty table if there are none."""
+    buffer = schema.empty_table()
+    for table in tables:
+        buffer = pa.concat_tables([buffer, table])
+        while buffer.num_rows > ROW_GROUP:
+            yield buffer.slice(0, ROW_GROUP)
+            buffer = buffer.slice(ROW_GROUP)
+    yield buffer
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from fer_ray.storage.parquet import (
     count_rows,
     parquet_writer,
     read_table,
+    row_groups,
     write_table,
 )
 
 ROWS_PER_FILE = 65_536  # of a finished table: about 250 MB with all feature sets
-ROWS_PER_GROUP = 4_096
 POSITION = "position"  # column of a staged row: position of its image in the listing
 Span = tuple[int, int, Path]  # first position, position after the last, file
 
@@ -169,18 +169,8 @@ class Merge:
         """Write the file; one row group is in memory at a time."""
         schema = self.schema.with_metadata(TABLE_METADATA)
         with parquet_writer(self.file, schema) as writer:
-            for group in self._groups(schema):
+            for group in row_groups(self._rows(schema), schema):
                 writer.write_table(group)
-
-    def _groups(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Yield the rows in order, in tables of equal size; one empty table if there are none."""
-        buffer = schema.empty_table()
-        for table in self._rows(schema):
-            buffer = pa.concat_tables([buffer, table])
-            while buffer.num_rows > ROWS_PER_GROUP:
-                yield buffer.slice(0, ROWS_PER_GROUP)
-                buffer = buffer.slice(ROWS_PER_GROUP)
-        yield buffer
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield the rows in order, those of each position once."""

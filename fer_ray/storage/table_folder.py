@@ -1,7 +1,6 @@
 """Parquet files in a folder of any file system, written by tasks and read by others."""
 
 import json
-import random
 import secrets
 import time
 from collections.abc import Iterator
@@ -15,12 +14,8 @@ import pyarrow.parquet as pq
 from pyarrow import dataset, fs
 
 from fer_ray.errors import UserError
-from fer_ray.storage.parquet import require_plain
-from fer_ray.storage.uris import error_text, store_lost_on_error
-
-ROW_GROUP = 4_096
-WRITE_ATTEMPTS = 4  # per file, if the storage answers with an error
-FIRST_PAUSE_S = 0.5  # doubled after each attempt
+from fer_ray.storage.parquet import ROW_GROUP, require_plain, row_groups
+from fer_ray.storage.uris import attempts, error_text, store_lost_on_error
 
 
 @dataclass(frozen=True)
@@ -83,18 +78,13 @@ class TableFolder:
     ) -> NewFile | None:
         """Write a stream of batches to a file, as `write`; None if it has no rows."""
         buffer = pa.BufferOutputStream()
-        rows, empty = schema.empty_table(), True
+        tables = (pa.Table.from_batches([batch], schema) for batch in batches)
+        rows = 0
         with _open_writer(buffer, schema) as writer:
-            for batch in batches:
-                rows = pa.concat_tables([rows, pa.Table.from_batches([batch], schema)])
-                while rows.num_rows >= ROW_GROUP:
-                    writer.write_table(rows.slice(0, ROW_GROUP))
-                    rows = rows.slice(ROW_GROUP)
-                    empty = False
-            if rows.num_rows:
-                writer.write_table(rows)
-                empty = False
-        return None if empty else self._finish(buffer, name, keys)
+            for group in row_groups(tables, schema):
+                writer.write_table(group)
+                rows += group.num_rows
+        return self._finish(buffer, name, keys) if rows else None
 
     def _finish(self, buffer: pa.BufferOutputStream, name: str, keys: tuple[str, ...]) -> NewFile:
         content = buffer.getvalue()
@@ -107,15 +97,15 @@ class TableFolder:
     def _write_bytes(self, content: pa.Buffer, file: str) -> None:
         if isinstance(self.filesystem, fs.LocalFileSystem):  # object stores need no folders
             self.filesystem.create_dir(self.root, recursive=True)
-        for attempt in range(WRITE_ATTEMPTS):
+        error: OSError
+        for _ in attempts():
             try:
                 with self.filesystem.open_output_stream(file) as stream:
                     stream.write(content)
                 return
-            except OSError:
-                if attempt == WRITE_ATTEMPTS - 1:
-                    raise
-                time.sleep(FIRST_PAUSE_S * 2**attempt * (0.5 + random.random()))
+            except OSError as problem:
+                error = problem
+        raise error
 
     def batches(
         self,

@@ -1,6 +1,8 @@
 """Paths and URIs of sources and stores: resolving, checking, and removing credentials."""
 
+import random
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ GCS_RETRY_S = 60  # without a network, Google's client would retry for 15 minute
 URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by pyarrow for a URI
 # With these in a path, delta-rs panics or writes to a folder with another name.
 _UNSUPPORTED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
+ATTEMPTS = 4  # per file, if the storage answers with an error
+FIRST_PAUSE_S = 0.5  # doubled after each attempt
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -39,6 +43,14 @@ def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         uri = urlunsplit(parts)
     filesystem, root = fs.FileSystem.from_uri(uri)
     return filesystem, root.rstrip("/")
+
+
+def attempts() -> Iterator[int]:
+    """Count attempts, with a growing pause of random length before each but the first."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + random.random()))
+        yield attempt
 
 
 def require_store_uri(uri: str) -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.storage import staging
+from fer_ray.storage import parquet
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.staging import Merge, StagedRows, remove_superseded
@@ -36,7 +36,7 @@ def test_missing_spans_follow_from_the_blocks(tmp_path: Path) -> None:
 def test_assembled_rows_do_not_depend_on_the_blocks(
     tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 10)
     staged = StagedRows(tmp_path / "partial" / "key")
     for start in reversed(range(0, 50, size)):
         stop = min(50, start + size)

@@ -10,7 +10,7 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from fer_ray.errors import StoreLostError, UserError
-from fer_ray.storage import table_folder
+from fer_ray.storage import uris
 from fer_ray.storage.planning.partitions import (
     MAX_ROWS,
     Partition,
@@ -110,7 +110,7 @@ def test_batches_are_joined_to_row_groups(folder: TableFolder) -> None:
 
 
 def test_unwritable_folder_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_folder, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(uris, "FIRST_PAUSE_S", 0.001)
     (tmp_path / "file").touch()
     rows, root = pa.table({"number": [1]}), str(tmp_path / "file")
     with pytest.raises(StoreLostError, match="cannot be read or written"):

@@ -3,9 +3,7 @@
 import errno
 import io
 import os
-import random
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +15,8 @@ from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.entries import BucketWalk, Entry, FolderWalk
 from fer_ray.storage.paths import without_credentials
-from fer_ray.storage.uris import URI_ERRORS, error_text, resolve_filesystem
+from fer_ray.storage.uris import URI_ERRORS, attempts, error_text, resolve_filesystem
 
-READ_ATTEMPTS = 4  # per object, if the store answers with an error
-FIRST_PAUSE_S = 0.5  # doubled after each attempt
 # Errors of an entire mount. EIO is not among them: a bad sector affects a single file.
 MOUNT_ERRNOS = frozenset(STORAGE_ERRNOS) - {errno.EIO}
 CHUNK_BYTES = 1 << 20  # per read of a file that has grown since it was opened
@@ -111,9 +107,7 @@ class Source:
 
     def _read_object(self, path: str, size: int | None) -> bytes:
         error: OSError
-        for attempt in range(READ_ATTEMPTS):
-            if attempt:
-                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + random.random()))
+        for _ in attempts():
             try:
                 with self.filesystem.open_input_file(f"{self.root}/{path}") as stream:
                     return bytes(stream.read(size))

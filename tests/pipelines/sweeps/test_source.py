@@ -31,6 +31,7 @@ from fer_ray.sources.streams.timed_reader import (
     ReadTimeoutError,
     with_probe,
 )
+from fer_ray.storage import uris
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.uris import require_store_uri, without_credentials
 from tests.pipelines.sweeps.blocks import process_block
@@ -150,7 +151,7 @@ class Denying(LocalFileSystem):  # type: ignore[misc]
 @pytest.fixture
 def denying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     """Object storage with three readable objects and three unreadable ones between them."""
-    monkeypatch.setattr(sources, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(uris, "FIRST_PAUSE_S", 0.001)
     for name in ("a", "denied1", "denied2", "denied3", "e", "f"):
         tiny_image(tmp_path / f"{name}.png", seed=1)
     filesystem = fs.PyFileSystem(fs.FSSpecHandler(Denying(skip_instance_cache=True)))
