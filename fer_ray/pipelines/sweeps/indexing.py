@@ -1,8 +1,8 @@
 """Copies of key columns of a table in scratch files that are sorted by hash."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,8 @@ from fer_ray.storage.table_folder import TableFolder
 MAX_ROWS = 262_144  # of a scratch file, and of the files that one task reads
 MAX_FILES = 256  # that one task reads
 FILE = "file"  # column: name of the file that a row is from
+
+T = TypeVar("T")
 
 RESULT_COLUMNS = ["sha256", "recipe", "sweep", "face_index", "status", "stage", "error"]
 
@@ -42,7 +44,8 @@ class IndexFiles:
             The names, and those of the scratch files.
         """
         scratch_files = []
-        for rows in _in_tables(self._rows(names)):
+        for tables in group_by_size(self._rows(names), lambda table: table.num_rows, MAX_ROWS):
+            rows = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
             scratch_files += write_sorted(self.scratch, "index", rows, hashes(rows, self.key))
         return names, scratch_files
 
@@ -61,16 +64,27 @@ def hashes(rows: pa.Table, key: str) -> NDArray[np.uint32]:
     return content_hashes(values) if key == "sha256" else path_hashes(values)
 
 
-def _in_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join tables until they have `MAX_ROWS`."""
-    buffer: list[pa.Table] = []
-    for table in tables:
-        if buffer and sum(part.num_rows for part in buffer) + table.num_rows > MAX_ROWS:
-            yield pa.concat_tables(buffer, promote_options="default").unify_dictionaries()
-            buffer = []
-        buffer.append(table)
-    if buffer:
-        yield pa.concat_tables(buffer, promote_options="default").unify_dictionaries()
+def group_by_size(
+    items: Iterable[T], size_of: Callable[[T], int], most: int, max_items: int | None = None
+) -> Iterator[list[T]]:
+    """Divide items, in order, into groups.
+
+    Args:
+        items: The items.
+        size_of: Size of an item.
+        most: Size of a group of several items.
+        max_items: Items in a group. None: any number.
+    """
+    group: list[T] = []
+    size = 0
+    for item in items:
+        if group and (size + size_of(item) > most or len(group) == max_items):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += size_of(item)
+    if group:
+        yield group
 
 
 def group_files(files: dict[str, Any]) -> Iterator[list[str]]:
@@ -79,16 +93,7 @@ def group_files(files: dict[str, Any]) -> Iterator[list[str]]:
     Args:
         files: By name; with their numbers of `rows`.
     """
-    group: list[str] = []
-    rows = 0
-    for name, file in files.items():
-        if group and (rows + file.rows > MAX_ROWS or len(group) == MAX_FILES):
-            yield group
-            group, rows = [], 0
-        group.append(name)
-        rows += file.rows
-    if group:
-        yield group
+    return group_by_size(files, lambda name: int(files[name].rows), MAX_ROWS, MAX_FILES)
 
 
 class TableIndex:

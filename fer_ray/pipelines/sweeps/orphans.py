@@ -68,8 +68,7 @@ class FindOrphans:
         Raises:
             UserError: The temporary folder is full, or a file cannot be read.
         """
-        with open_database() as database:
-            database.run(queries.USES)
+        with open_database(queries.USES) as database:
             database.insert("keys", read_partition(self.scratch, self.results, partition))
             for latest, names in ((True, self.images), (False, self.earlier)):
                 for batch in read_partition(self.scratch, names, partition):

@@ -174,9 +174,7 @@ class PlanImages:
         Raises:
             UserError: The temporary folder is full, or a file cannot be read.
         """
-        with open_database() as database:
-            database.run(queries.CONTEXT + queries.IMAGES + queries.LISTING)
-            database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?)", self.context)
+        with open_database(queries.IMAGES + queries.LISTING, self.context) as database:
             database.insert("images", self.images.batches(partition))
             sources = {"entries": self.listing, "labels": self.labels, "readings": self.readings}
             for table, names in sources.items():

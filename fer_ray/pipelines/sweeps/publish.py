@@ -67,9 +67,7 @@ class WritePartition:
         Raises:
             UserError: The temporary folder is full, or a file cannot be read or written.
         """
-        with open_database() as database:
-            database.run(queries.CONTEXT + queries.IMAGES + queries.OUTCOMES)
-            database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?)", self.context)
+        with open_database(queries.IMAGES + queries.OUTCOMES, self.context) as database:
             database.insert("images", self.images.batches(partition))
             database.insert("plan", read_partition(self.scratch, self.changes, partition))
             database.insert("settled", read_partition(self.scratch, self.settled, partition))
@@ -103,8 +101,7 @@ class SummarizeImages:
         Raises:
             UserError: The temporary folder is full, or a file cannot be read.
         """
-        with open_database() as database:
-            database.run(queries.IMAGES)
+        with open_database(queries.IMAGES) as database:
             database.insert("images", self.images.batches(partition))
             return partition.number, summarize(database, "images")
 

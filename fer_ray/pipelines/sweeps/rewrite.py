@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.pipelines.sweeps.block_files import RESULT_KEYS
-from fer_ray.pipelines.sweeps.indexing import FILE
+from fer_ray.pipelines.sweeps.indexing import FILE, group_by_size
 from fer_ray.storage.delta_store import ConflictError
 from fer_ray.storage.planning.partitions import path_hashes
 from fer_ray.storage.planning.sorted_files import HASH
@@ -95,16 +95,9 @@ def _small_groups(files: dict[str, TableFile]) -> Iterator[list[str]]:
     total = sum(file.size for file in files.values())
     if len(small) < JOIN_FROM or len(small) <= 2 * total / TARGET_FILE_BYTES:
         return
-    group: list[str] = []
-    size = 0
-    for name in sorted(small, key=lambda name: small[name]):
-        if group and size + small[name] > TARGET_FILE_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(name)
-        size += small[name]
-    if len(group) > 1:
-        yield group
+    smallest_first = sorted(small, key=lambda name: small[name])
+    groups = group_by_size(smallest_first, lambda name: small[name], TARGET_FILE_BYTES)
+    yield from (group for group in groups if len(group) > 1)
 
 
 def remove_contents(sweep: "SweepContext", orphans: list[str], files: Iterable[str]) -> bool:

@@ -67,9 +67,7 @@ class SettleContents:
         Raises:
             UserError: The temporary folder is full, or a file cannot be read.
         """
-        with open_database() as database:
-            database.run(queries.CONTEXT + queries.CONTENTS)
-            database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?)", self.context)
+        with open_database(queries.CONTENTS, self.context) as database:
             contents = read_partition(self.scratch, self.contents, partition)
             database.insert("with_content", contents)
             database.insert("result_rows", read_partition(self.scratch, self.results, partition))

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from fer_ray.errors import UserError
-from fer_ray.storage.planning.queries import with_statuses
+from fer_ray.storage.planning import queries
 
 MEMORY = "384MB"
 # The disk or the memory is full, and what follows from that. Errors in queries are bugs.
@@ -35,15 +35,15 @@ class Database:
 
     def run(self, query: str, values: Iterable[Any] = ()) -> None:
         """Run statements that return no rows."""
-        self._db.execute(with_statuses(query), list(values))
+        self._db.execute(queries.with_statuses(query), list(values))
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as tuples."""
-        return self._db.execute(with_statuses(query), list(values)).fetchall()
+        return self._db.execute(queries.with_statuses(query), list(values)).fetchall()
 
     def arrow(self, query: str) -> pa.Table:
         """All rows of a query, as a table."""
-        return self._db.sql(with_statuses(query)).to_arrow_table()
+        return self._db.sql(queries.with_statuses(query)).to_arrow_table()
 
     def insert(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Insert rows into a table.
@@ -65,8 +65,12 @@ class Database:
 
 
 @contextmanager
-def open_database() -> Iterator[Database]:
+def open_database(tables: str = "", context: tuple[Any, ...] | None = None) -> Iterator[Database]:
     """A database in a temporary folder.
+
+    Args:
+        tables: Statements that create its tables.
+        context: Values of the only row of the table `context`. None: no such table.
 
     Raises:
         UserError: The disk or the memory is full.
@@ -75,6 +79,10 @@ def open_database() -> Iterator[Database]:
         try:
             database = Database(Path(folder))
             try:
+                if context is not None:
+                    database.run(queries.CONTEXT)
+                    database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?)", context)
+                database.run(tables)
                 yield database
             finally:
                 database.close()
