@@ -12,12 +12,11 @@ import pyarrow.compute as pc
 from fer_ray import __version__
 from fer_ray.execution.block_sizes import LEAST_BLOCK_IMAGES, block_size, split_blocks
 from fer_ray.execution.chain import (
-    ExtractBlock,
     extract_in_process,
     extract_on_ray,
-    extraction_schema,
     runs_in_process,
 )
+from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
 from fer_ray.execution.guard import stop_ahead
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.session import ensure_ray, require_shared

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.execution.chain import ExtractBlock
+from fer_ray.execution.extract_block import ExtractBlock
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.progress import Progress
 from fer_ray.features.face_rows import one_row_per_image

@@ -13,7 +13,7 @@ from benchmarks.naive_study import (
     vectorise,
 )
 from fer_ray.errors import UserError
-from fer_ray.execution.chain import extraction_schema
+from fer_ray.execution.extract_block import extraction_schema
 from fer_ray.faces.crops import FaceFinder, crop_face
 from fer_ray.faces.landmarks import LandmarkLocator
 from fer_ray.faces.loading import load_locator, load_reader

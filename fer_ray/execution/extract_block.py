@@ -1,0 +1,112 @@
+"""The task of one block: a guarded child process extracts each image, and one file stores all rows.
+
+A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
+child process of its worker, which decodes it and runs all further steps. Pixels never leave that
+process, and a file that crashes a decoder loses only its own row.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded
+from fer_ray.execution.task_runner import WORKER_DIED
+from fer_ray.features.image_steps import ModelStep
+from fer_ray.schemas import complete_columns, frames_schema
+from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.sources.image_files import require_available
+from fer_ray.storage.paths import is_object
+from fer_ray.storage.staging import POSITION, StagedRows
+from fer_ray.vocabulary import Stage, Status
+
+
+@dataclass(frozen=True)
+class ExtractBlock:
+    """The task of one block: extracts its images and stores the rows.
+
+    Attributes:
+        extract: Extracts one listed image, given as root folder and row; runs in the guarded child
+            process.
+        root: Folder that the listed paths are relative to, the same on every node.
+        staged: Where rows are stored.
+        schema: Columns to store.
+        predict: Appends predictions to extracted rows, in this process.
+        constants: Values of columns that every row has, even a row without a result.
+    """
+
+    extract: Describe
+    root: Path
+    staged: StagedRows
+    schema: pa.Schema
+    predict: ModelStep | None = None
+    constants: tuple[tuple[str, str], ...] = ()
+
+    def rows(self, guard: Guard, block: pa.Table) -> pa.Table:
+        """Extract the images of a block of listed rows with their `POSITION`.
+
+        Returns:
+            One or more rows per image, in the order of the block: all columns of `schema`, and the
+            `POSITION` of the image.
+
+        Raises:
+            UserError: The child process cannot work, because a model is missing or memory is short.
+        """
+        schema = self.schema.append(block.schema.field(POSITION))
+        extracted, tables = [], []
+        for number in range(block.num_rows):
+            image = block.slice(number, 1)
+            listed = image.drop_columns([POSITION])
+            answer = describe_guarded(guard, (self.root, listed))
+            if is_object(self.root) and _was_not_read(answer):
+                require_available(self.root)
+            if isinstance(answer, Fault):
+                tables.append(complete_columns(self._failed_row(image, answer), schema))
+            else:
+                position = image[POSITION].take([0] * answer.num_rows)
+                extracted.append(answer.append_column(POSITION, position))
+        if extracted:
+            rows = pa.concat_tables(extracted)
+            rows = rows if self.predict is None else self.predict(rows)
+            tables.append(complete_columns(rows, schema))
+        return pa.concat_tables(tables).sort_by(POSITION)  # a stable sort
+
+    def write(self, rows: pa.Table) -> int:
+        """Store the rows of a block, and return the number of its images."""
+        positions = rows[POSITION].to_numpy()
+        self.staged.write_at(rows.drop_columns([POSITION]), positions)
+        return len(np.unique(positions))
+
+    def crashed_rows(self, block: pa.Table) -> pa.Table:
+        """Return the rows of images that no worker survives, like `rows`."""
+        fault = Fault(Status.CRASHED, Stage.DECODE, WORKER_DIED)
+        schema = self.schema.append(block.schema.field(POSITION))
+        images = (block.slice(number, 1) for number in range(block.num_rows))
+        rows = [complete_columns(self._failed_row(image, fault), schema) for image in images]
+        return pa.concat_tables(rows)
+
+    def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
+        failure = {
+            "face_index": 0,
+            "status": fault.status.value,
+            "stage": fault.stage or Stage.DECODE.value,
+            "error": fault.error,
+            **dict(self.constants),
+        }
+        for name, value in failure.items():
+            image = image.append_column(name, pa.array([value]))
+        return image
+
+
+def _was_not_read(answer: pa.Table | Fault) -> bool:
+    """Whether the bytes of an image did not arrive, in time or at all."""
+    if isinstance(answer, Fault):
+        return answer.status == Status.TIMED_OUT and answer.stage == Stage.DECODE
+    return answer["status"][0].as_py() == Status.UNREADABLE and not answer["sha256"][0].is_valid
+
+
+def extraction_schema(settings: ExtractSettings) -> pa.Schema:
+    """Schema of the rows that `settings` define."""
+    return frames_schema({name: FEATURE_SETS[name].width for name in settings.features.sets})
