@@ -60,6 +60,13 @@ def run_checks(out: Path, model: str | None, start_ray: bool) -> Iterator[Check]
         yield _check("Ray", _ray)
 
 
+def cluster_check(file: Path) -> Iterator[Check]:
+    """Check a file for `ray up` and yield the result."""
+    from fer_ray.execution.cluster_file import check_cluster_file
+
+    yield _check("cluster file", lambda: check_cluster_file(file))
+
+
 def _check(subject: str, describe: Callable[[], str]) -> Check:
     try:
         return Check(subject, True, describe())

@@ -202,13 +202,21 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
 )
 @LANDMARK_FILE
 @click.option("--ray/--no-ray", "start_ray", default=True, help="Whether to start Ray.")
+@click.option(
+    "--cluster",
+    type=PATH,
+    help="Check this file for `ray up` instead: its values, and the files that it mounts.",
+)
 @JSON
-def doctor(out: Path, landmark_file: str | None, start_ray: bool, as_json: bool) -> None:
+def doctor(
+    out: Path, landmark_file: str | None, start_ray: bool, cluster: Path | None, as_json: bool
+) -> None:
     """Check the installation, and say how to fix what is missing."""
-    from fer_ray.doctor import run_checks
+    from fer_ray.doctor import cluster_check, run_checks
 
     checks = []
-    for check in run_checks(out, landmark_file, start_ray):
+    everything = run_checks(out, landmark_file, start_ray)
+    for check in everything if cluster is None else cluster_check(cluster):
         checks.append(check)
         if not as_json:
             click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.subject}: {check.text}")
