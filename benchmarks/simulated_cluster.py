@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fer_ray.execution.authentication import prepare_token
+from tests.patience import raise_start_limits
 
 STORE_BYTES = 100_000_000  # of each node's object store
 
@@ -17,7 +18,8 @@ def start_cluster() -> Any:
         A `ray.cluster_utils.Cluster`; add nodes with `add_node`.
     """
     prepare_token()
-    os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it on import, here and in child processes
+    # Ray reads these on import, here and in child processes.
+    os.environ.update(raise_start_limits(), RAY_AUTH_MODE="token")
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
