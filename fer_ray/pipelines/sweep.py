@@ -20,7 +20,7 @@ from fer_ray.pipelines.sweeps.publish import publish
 from fer_ray.pipelines.sweeps.rewrite import join_small_files
 from fer_ray.report.sweep_page import render_sweep_page
 from fer_ray.schemas import READINGS_SCHEMA
-from fer_ray.storage.archive import SWEEPS
+from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
 from fer_ray.storage.delta_store import ConflictError
 from fer_ray.vocabulary import ExitCode
 
@@ -104,7 +104,8 @@ def _clean_up(sweep: SweepContext) -> None:
     record.tables = {name: store.vacuum(name) for name in ("images", "results")}
     store.vacuum("readings")
     store.archive.prune_scratch(sweep.retention_start)
-    store.archive.prune(sweep.retention_start)
+    keep = MIN_SWEEPS if sweep.settings.sweep.retention_hours else 0
+    store.archive.prune(sweep.retention_start, keep)
 
 
 def _check_error_share(sweep: SweepContext) -> ExitCode:

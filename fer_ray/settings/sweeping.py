@@ -51,7 +51,12 @@ class SweepSettings(StrictModel):
         gt=0,
         description="Commit after this time at the latest; a killed sweep loses no more work.",
     )
-    retention_hours: int = Field(168, ge=1, description="How long earlier versions stay readable.")
+    retention_hours: int = Field(
+        168,
+        ge=0,
+        description="How long earlier versions stay readable. 0: a sweep removes them, with all "
+        "earlier manifests and pages; nothing else may read or sweep the store in the meantime.",
+    )
     drift_alert: float = Field(
         0.1,
         gt=0,

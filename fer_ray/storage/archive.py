@@ -60,16 +60,18 @@ class Archive:
         if source != self.source():
             self.write(SOURCE, json.dumps({"source": source}, ensure_ascii=False) + "\n")
 
-    def prune(self, before: str) -> int:
+    def prune(self, before: str, keep: int = MIN_SWEEPS) -> int:
         """Remove manifests and pages of sweeps whose names sort before `before`.
 
-        The newest `MIN_SWEEPS` always remain.
+        Args:
+            before: A sweep name, or its beginning.
+            keep: Number of the newest sweeps whose files remain in any case.
 
         Returns:
             Number of sweeps whose files were removed.
         """
         names = [name.removesuffix(".json") for name in self._manifest_names()]
-        expired = [name for name in names[:-MIN_SWEEPS] if name < before]
+        expired = [name for name in names[: max(0, len(names) - keep)] if name < before]
         with store_lost_on_error(self._uri):
             for name in (f"{sweep}{ending}" for sweep in expired for ending in (".html", ".json")):
                 try:

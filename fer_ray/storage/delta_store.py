@@ -159,6 +159,9 @@ class Store:
             removed = table.vacuum(
                 self._hours, dry_run=False, enforce_retention_duration=False, full=True
             )
+            if not self._hours:  # log entries contain statistics of the rows
+                table.update_incremental()
+                table.create_checkpoint()
             table.cleanup_metadata()
         latest = self.snapshot(name)
         return {

@@ -95,7 +95,8 @@ def remove_orphans(sweep: "SweepContext", finished: list[str]) -> None:
     images = store.snapshot("images")
     index_results(sweep)
     earlier: dict[str, TableFile] = {}
-    for version in store.versions("images", datetime.now(UTC) - READER_GRACE):
+    grace = min(READER_GRACE, timedelta(hours=sweep.settings.sweep.retention_hours))
+    for version in store.versions("images", datetime.now(UTC) - grace):
         earlier |= store.snapshot("images", version).files()
     latest = images.files()
     earlier = {name: file for name, file in earlier.items() if name not in latest}
