@@ -26,10 +26,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3_server() -> Iterator[int]:
-    """Run a moto server with an empty bucket; yields its port."""
+def s3_server(host: str = "127.0.0.1") -> Iterator[int]:
+    """Run a moto server with an empty bucket on an address of this machine; yields its port."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
