@@ -274,7 +274,8 @@ class Head:
     def close(self) -> None:
         for driver in self._drivers:
             driver.kill()  # a failed test may have left it
-            driver.communicate()
+            driver.wait()
+            driver.stdout.close()
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
