@@ -37,7 +37,9 @@ OUTCOME_FIELDS = (
     pa.field("stage", pa.string(), nullable=False),  # Stage
     pa.field("error", pa.string()),  # why the image is not ok, null if it is
     pa.field("sha256", pa.string()),  # of the file's bytes, null if it could not be read
-    pa.field("mode", pa.string()),  # Pillow's name of the stored pixel format: L, RGB, I;16, …
+    # Pillow's name of the stored pixel format: L, RGB, I;16, … A note in brackets follows if the
+    # values use only part of the format's range.
+    pa.field("mode", pa.string()),
     pa.field(
         "width", pa.int32()
     ),  # pixels of the full-size image; from its header if it was not decoded

@@ -22,7 +22,8 @@ from fer_ray.cli.prediction_lines import prediction_lines
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.progress import Progress as ProgressDisplay
 from fer_ray.models.bundles.bundle_manifest import CARD
-from fer_ray.sources.quality import format_counts
+from fer_ray.settings.datasets import describe_dataset
+from fer_ray.sources.quality import describe_issue, format_counts, label_lines
 from fer_ray.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they load libraries that a run loads while its workers are busy
@@ -76,6 +77,10 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
     if data.get("sizes") and data.get("modes"):
         formats = f"sizes: {format_counts(data['sizes'])}; pixels: {format_counts(data['modes'])}"
         console.print(formats, markup=False)
+    if name := data.get("dataset"):
+        console.print(f"data set: {describe_dataset(name)}", markup=False)
+    for line in label_lines(data.get("selected_by_emotion", {}), data.get("class_folders", [])):
+        console.print(line, markup=False)
     _print_quality(data)
     _print_advice(record)
     console.print(f"rows: {RunFolder(out).frames}", markup=False)
@@ -90,7 +95,7 @@ def _counts(header: str, counts: dict[str, int], unit: str = "images") -> Table:
 
 def _print_quality(data: dict[str, Any]) -> None:
     for issue in data["quality"]:
-        _console().print(f"{issue['count']} × {issue['meaning']}", markup=False)
+        _console().print(describe_issue(issue), markup=False)
 
 
 def _print_advice(record: dict[str, Any]) -> None:

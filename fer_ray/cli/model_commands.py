@@ -8,8 +8,11 @@ import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on, start_child_ahead
 from fer_ray.cli.options import (
+    DATASET,
     FACES,
+    HIDDEN_FILES,
     JSON,
+    LABEL_CODES,
     LANDMARK_FILE,
     LAYOUT,
     OUT,
@@ -58,6 +61,9 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, required=True, help="Results folder.")
 @LAYOUT
+@DATASET
+@LABEL_CODES
+@HIDDEN_FILES
 @LANDMARK_FILE
 @WEIGHTS
 @FACES
@@ -83,7 +89,7 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], weights: tuple[str
     with locked_run_folder(out, create=True):
         record = run_predict(
             model, [*images], out, settings.execution, progress_on(as_json),
-            extract.selection.layout, extract.landmarks.file, parse_weights(weights),
+            extract.selection, extract.landmarks.file, parse_weights(weights),
             extract.crop.faces, fresh, sheet, show_faces,
         )  # fmt: skip
     if as_json:

@@ -58,6 +58,9 @@ WEIGHTS = click.option(
     help="Weights of a backbone of the bundle.  [default: the published ones]",
 )  # fmt: skip
 LAYOUT = setting_option("extract.selection.layout", "--layout")
+HIDDEN_FILES = setting_option("extract.selection.hidden_files", "--hidden-files/--no-hidden-files")
+DATASET = setting_option("extract.selection.dataset", "--dataset")
+LABEL_CODES = setting_option("extract.selection.label_codes", "--label-codes")
 LANDMARK_FILE = setting_option("extract.landmarks.file", "--landmark-file")
 LANDMARK_MODEL = setting_option("extract.landmarks.model", "--landmark-model")
 DETECTOR = setting_option("extract.crop.detector", "--detector")
@@ -86,6 +89,9 @@ EXTRACT = _combine(
     LANDMARK_FILE,
     FACES,
     LAYOUT,
+    DATASET,
+    LABEL_CODES,
+    HIDDEN_FILES,
     setting_option("extract.selection.frames", "--frames"),
     setting_option("extract.selection.neutral_seed", "--neutral-seed"),
     click.option("--fresh", is_flag=True, help="Replace the results of another run in --out."),
@@ -147,6 +153,10 @@ SWEEP = _combine(
     MODEL,
     WEIGHTS,
     FACES,
+    LAYOUT,
+    DATASET,
+    LABEL_CODES,
+    HIDDEN_FILES,
     setting_option("sweep.gone", "--gone"),
     setting_option("sweep.retry", "--retry"),
     setting_option("sweep.max_error_share", "--max-error-share"),

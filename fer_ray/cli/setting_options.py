@@ -62,10 +62,12 @@ def field_of(setting: str) -> FieldInfo:
 
 def _parameter_type(field: FieldInfo) -> Any:
     """Return the click type of a setting; the model checks ranges when it validates the value."""
-    if get_origin(field.annotation) is Literal:
-        return click.Choice(get_args(field.annotation))
     types = [part for part in get_args(field.annotation) if part is not NoneType]
-    base = types[0] if types else field.annotation
+    is_optional = NoneType in get_args(field.annotation)
+    is_choice = get_origin(field.annotation) is Literal
+    base = types[0] if types and not is_choice else field.annotation
+    if is_choice or (is_optional and get_origin(base) is Literal):
+        return click.Choice(get_args(base))
     return base if base in (bool, int, float) else str
 
 

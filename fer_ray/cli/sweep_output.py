@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_ray.errors import UserError
+from fer_ray.sources.quality import describe_issue, label_lines
 from fer_ray.vocabulary import PLAN_KINDS, ExitCode
 
 MAX_ERRORS = 5  # kinds of errors in a summary
@@ -100,9 +101,10 @@ def print_sweep(manifest: dict[str, Any]) -> None:
 
 
 def _print_issues(manifest: dict[str, Any], console: Console) -> None:
+    for line in label_lines(manifest["labels_by_emotion"], manifest["class_folders"]):
+        console.print(line, markup=False)
     for issue in manifest["quality"]:
-        console.print(f"{issue['count']} {issue['meaning']} ({issue['examples'][0]} …)",
-                      markup=False)  # fmt: skip
+        console.print(describe_issue(issue), markup=False)
     for error in manifest["errors"][:MAX_ERRORS]:
         console.print(
             f"{error['images']} {error['status']}: {error['error']} ({error['examples'][0]} …)",

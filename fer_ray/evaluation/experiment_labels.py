@@ -16,7 +16,7 @@ _DIGEST = re.compile("[0-9a-f]{12}")
 # Settings that define the splits; all others belong to the method. Folds need no seed, so the seed
 # of a network head under a fold protocol belongs to the method too.
 SPLIT_SETTINGS = {"classes", "n_trials", "train_share", "test_share", "seed"}
-FOLD_PROTOCOLS = ("subject-10fold", "loso", "given-")
+FOLD_PROTOCOLS = ("subject-10fold", "loso", "official", "given-")
 # Subject-disjoint protocols first: their figures hold for people whom the model has never seen.
 PROTOCOL_ORDER = ("subject-10fold", "loso", "random")
 
@@ -43,6 +43,7 @@ def describe_splits(summary: ExperimentSummary) -> str:
         "random": f"{n} random split{'' if n == 1 else 's'}",
         "loso": f"leave one subject out, {n} folds",
         "subject-10fold": f"{n} folds by subject",
+        "official": "the official split",
         "another-source": "another source",
     }
     name = names.get(protocol) or _describe_given(protocol, n)

@@ -50,7 +50,8 @@ def folds_for(settings: TrialSettings, samples: Samples, known_ids: set[str]) ->
     """
     if settings.folds is not None:
         return read_folds(to_path(settings.folds), samples, known_ids)
-    return Folds(settings.protocol, make_splits(settings, samples.labels, samples.subjects))
+    splits = make_splits(settings, samples.labels, samples.subjects, samples.image_ids)
+    return Folds(settings.protocol, splits)
 
 
 def write_folds(folds: Folds, samples: Samples, file: Path) -> None:

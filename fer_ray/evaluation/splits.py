@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import Samples
+from fer_ray.settings.datasets import PARTS
 from fer_ray.settings.training import TrialSettings
 
 N_SUBJECT_FOLDS = 10
@@ -22,7 +23,10 @@ class Split:
 
 
 def make_splits(
-    settings: TrialSettings, labels: NDArray[np.int8], subjects: list[str | None]
+    settings: TrialSettings,
+    labels: NDArray[np.int8],
+    subjects: list[str | None],
+    image_ids: list[str] | None = None,
 ) -> list[Split]:
     """Create all splits of a protocol.
 
@@ -30,6 +34,7 @@ def make_splits(
         settings: Protocol, shares, number of trials and seed.
         labels: Class codes (n,).
         subjects: Subject of each image (n,), None where unknown.
+        image_ids: (n,), which the protocol `official` needs.
 
     Raises:
         UserError: There are too few images or subjects, or the protocol needs subjects that are
@@ -45,6 +50,8 @@ def make_splits(
             random_split(labels, settings.train_share, settings.test_share, settings.seed, trial)
             for trial in range(settings.n_trials)
         ]
+    elif settings.protocol == "official":
+        splits = [official_split(image_ids or [])]
     else:
         known = _require_known(subjects, settings.protocol)
         n_folds = N_SUBJECT_FOLDS if settings.protocol == "subject-10fold" else len(set(known))
@@ -87,6 +94,45 @@ def random_split(
         train.append(images[: int(train_share * len(images))])
         test.append(images[len(images) - n_test :])
     return Split(np.concatenate(train), np.concatenate(test))
+
+
+def official_split(image_ids: list[str]) -> Split:
+    """The split that a data set prescribes, from the names of its folders or files.
+
+    Training uses the part `train`, and testing the part `test` or, if there is none, the part
+    `validation`; other images are left out.
+
+    Args:
+        image_ids: Paths of the images (n,).
+
+    Raises:
+        UserError: There is no such part.
+    """
+    parts = np.array([official_part(image_id) or "" for image_id in image_ids], dtype=object)
+    train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
+    if not len(test):
+        test = np.flatnonzero(parts == "validation")
+    if not len(train) or not len(test):
+        raise UserError(
+            "The protocol official needs images in folders such as train and test, or of a data "
+            "set with an official split, and features of both parts. Use another --protocol."
+        )
+    return Split(train, test)
+
+
+def official_part(image_id: str) -> str | None:
+    """The part of the official split that an image belongs to.
+
+    It is named by the first of the image's folders that names a part; otherwise by the beginning of
+    the file name (`test_0001.jpg`), or by the row of a table of pixels.
+
+    Returns:
+        `train`, `validation` or `test`; None if the path names no part.
+    """
+    *folders, name = image_id.lower().split("/")
+    row = name.rpartition("#")[2]
+    beginnings = (row.partition("-")[0] if row != name else "", name.partition("_")[0])
+    return next((PARTS[part] for part in (*folders, *beginnings) if part in PARTS), None)
 
 
 def subject_folds(subjects: list[str], n_folds: int) -> list[Split]:

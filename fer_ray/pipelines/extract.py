@@ -25,9 +25,12 @@ from fer_ray.faces.model_files import describe_models, model_hashes
 from fer_ray.features.image_steps import ExtractImage
 from fer_ray.pipelines.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.face_advice import advise_on_faces, count_small_squares
+from fer_ray.pipelines.range_advice import advise_on_ranges
 from fer_ray.pipelines.reuse_rows import reuse_rows
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution
+from fer_ray.sources import label_conflicts
+from fer_ray.sources.quality import Quality
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table, write_table
 from fer_ray.storage.run_folder import RunFolder
@@ -36,7 +39,8 @@ from fer_ray.vocabulary import SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
-RECORD_COLUMNS = ["status", "detector", "mode", "width", "height"]  # that a record summarises
+# That a record summarises.
+RECORD_COLUMNS = ["status", "detector", "mode", "width", "height", *label_conflicts.COLUMNS]
 
 
 def extract(
@@ -166,6 +170,8 @@ def build_record(
     decoded = images.filter(pc.invert(pc.is_in(images["status"], rejected)))
     sides = (decoded[side].cast(pa.string()) for side in ("width", "height"))
     sizes = count_values(pc.binary_join_element_wise(*sides, "×"))
+    modes, quality = count_values(decoded["mode"]), Quality()
+    label_conflicts.note_conflicts(images.to_batches, quality)
     return {
         "schema_version": SCHEMA_VERSION,
         "fer_ray_version": __version__,
@@ -174,13 +180,17 @@ def build_record(
         "settings": plan.settings.model_dump(mode="json"),
         "data": {
             **plan.listing.summary,
+            "quality": [*plan.listing.summary["quality"], *quality.records()],
             "sizes": dict(sizes.most_common(10)),
-            "modes": dict(count_values(decoded["mode"]).most_common()),
+            "modes": dict(modes.most_common()),
         },
         "counts": {status.value: statuses[status] for status in Status if statuses[status]},
         "detectors": dict(detectors.most_common()),
         "models": describe_models(model_hashes(plan.settings)),
-        "advice": advise_on_faces(statuses, count_small_squares(images), plan.settings, has_bundle),
+        "advice": [
+            *advise_on_faces(statuses, count_small_squares(images), plan.settings, has_bundle),
+            *advise_on_ranges(modes, plan.settings.decode),
+        ],
         "timings": {
             "list_seconds": round(plan.list_seconds, 3),
             "extract_seconds": round(seconds, 3),

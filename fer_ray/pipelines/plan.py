@@ -7,7 +7,7 @@ from typing import Any
 
 from fer_ray.execution.guard import Guard
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
-from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.settings.root import Execution

@@ -24,7 +24,7 @@ from fer_ray.pipelines.extract import (
 )
 from fer_ray.pipelines.prediction_plan import PredictionPlan, plan_prediction
 from fer_ray.schemas import predicted_images_schema
-from fer_ray.settings.extraction import Faces, Layout
+from fer_ray.settings.extraction import ALL_IMAGES, Faces, Selection
 from fer_ray.settings.root import Execution
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table
@@ -132,7 +132,7 @@ def run_predict(
     out: Path,
     execution: Execution,
     progress: Progress,
-    layout: Layout = "auto",
+    selection: Selection = ALL_IMAGES,
     landmark_file: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
@@ -148,7 +148,7 @@ def run_predict(
         out: Folder of the results, locked by the caller.
         execution: Workers and block size.
         progress: Displays the progress.
-        layout: Layout of the folders.
+        selection: Layout and labels of the folders; all images are selected.
         landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
@@ -160,7 +160,7 @@ def run_predict(
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    plan = plan_prediction(bundle, images, out, layout, landmark_file, weights, faces, fresh)
+    plan = plan_prediction(bundle, images, out, selection, landmark_file, weights, faces, fresh)
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
     if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:

@@ -11,7 +11,7 @@ from fer_ray.models.bundles.backbone_features import WeightOverrides, require_we
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.settings.base import fingerprint
-from fer_ray.settings.extraction import Faces, Layout, Selection, extract_fingerprint
+from fer_ray.settings.extraction import ALL_IMAGES, Faces, Selection, extract_fingerprint
 from fer_ray.sources.datasets.listing import require_output_outside
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json
@@ -41,7 +41,7 @@ def plan_prediction(
     bundle: Path,
     images: list[Path],
     out: Path,
-    layout: Layout = "auto",
+    selection: Selection = ALL_IMAGES,
     landmark_file: str | None = None,
     weights: WeightOverrides = (),
     faces: Faces = "one",
@@ -53,7 +53,7 @@ def plan_prediction(
         bundle: Folder of the bundle.
         images: Image files and folders.
         out: Folder of the results.
-        layout: Layout of the folders.
+        selection: Layout and labels of the folders; all images are selected.
         landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
@@ -71,7 +71,7 @@ def plan_prediction(
     if RunFolder(out).extract_record.exists():
         raise UserError(f"{out} is the run folder of an extraction. Pass another --out.")
     started = time.monotonic()
-    selection = Selection(layout=layout, frames="all")
+    selection = selection.model_copy(update={"frames": "all"})
     crop = settings.crop.model_copy(update={"faces": faces})
     settings = settings.model_copy(update={"selection": selection, "crop": crop})
     listing = list_images(images, settings.selection)

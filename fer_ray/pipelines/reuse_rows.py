@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fer_ray.schemas import LISTING_FIELDS
 from fer_ray.sources.datasets.listing import Listing
+from fer_ray.sources.pixel_tables import is_entry, read_entry
 from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.parquet import read_table, table_files
 from fer_ray.storage.paths import is_object
@@ -116,6 +117,8 @@ def _sha256_of_file(file: Path) -> str | None:
     try:
         if is_object(file):
             return hashlib.sha256(file.read_bytes()).hexdigest()
+        if is_entry(file):
+            return hashlib.sha256(read_entry(file)).hexdigest()
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:

@@ -10,7 +10,7 @@ from fer_ray.errors import StoreLostError
 from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest, raise_if_stopped
-from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.manifest import build_manifest, measure_drift
 from fer_ray.pipelines.sweeps.orphans import remove_orphans
 from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
@@ -20,6 +20,7 @@ from fer_ray.pipelines.sweeps.publish import publish
 from fer_ray.pipelines.sweeps.rewrite import join_small_files
 from fer_ray.report.sweep_page import render_sweep_page
 from fer_ray.schemas import READINGS_SCHEMA
+from fer_ray.sources import label_conflicts
 from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
 from fer_ray.storage.delta_store import ConflictError
 from fer_ray.vocabulary import ExitCode
@@ -80,11 +81,19 @@ def _run_steps(sweep: SweepContext) -> None:
     raise_if_stopped(sweep)
     with record.timed("publish"):
         record.published = publish(sweep)
+        _note_label_conflicts(sweep)
         sweep.store.archive.write_source(sweep.source.uri)
     with record.timed("tidy"):
         _clean_up(sweep)
     record.statuses = dict(sorted(sweep.files.summary.statuses.items()))
     record.exit_code = int(_check_error_share(sweep))
+
+
+def _note_label_conflicts(sweep: SweepContext) -> None:
+    if sweep.files.summary.labelled:
+        images, names = sweep.store.folder("images"), [*sweep.store.snapshot("images").files()]
+        columns = label_conflicts.COLUMNS
+        label_conflicts.note_conflicts(lambda: images.batches(names, columns), sweep.quality)
 
 
 def _clean_up(sweep: SweepContext) -> None:

@@ -5,8 +5,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from fer_ray.settings.base import PathText, StrictModel, fingerprint
+from fer_ray.settings.datasets import DATASETS, DatasetName
 from fer_ray.settings.face_models import DETECTORS, FACE_MESH, LANDMARK_MODELS, FaceModelSpec
 from fer_ray.settings.feature_sets import DEFAULT_SETS, FEATURE_SETS
+from fer_ray.settings.label_codes import LabelCodes
 from fer_ray.vocabulary import CASCADES, SCHEMA_VERSION
 
 Frames = Literal["study", "first-and-peak", "all"]
@@ -32,6 +34,28 @@ class Selection(StrictModel):
         "sequence; all: every image.",
     )
     neutral_seed: int = Field(123, description="Seed that selects each subject's neutral frame.")
+    hidden_files: bool = Field(
+        False, description="Include files and folders whose names start with a dot."
+    )
+    dataset: DatasetName | None = Field(
+        None,
+        description="Published data set whose layout, labels and codes the source has; by default "
+        "recognised by its files.",
+    )
+    label_codes: LabelCodes | None = Field(
+        None,
+        description="Data set whose codes numeric labels are; by default those of --dataset, else "
+        "those of CK+ with a note. Folders that are named by numbers are labels only if one of "
+        "them is set.",
+    )
+
+    @property
+    def codes(self) -> LabelCodes | None:
+        """The codes of numeric labels; None if they are not known."""
+        return self.label_codes or (DATASETS[self.dataset].codes if self.dataset else None)
+
+
+ALL_IMAGES = Selection(frames="all")
 
 
 class Decode(StrictModel):
@@ -46,6 +70,11 @@ class Decode(StrictModel):
         ge=0,
         description="Decode a JPEG at 1/2, 1/4 or 1/8 of its size if its shorter side keeps at "
         "least this many pixels; 0: never. Boxes are always in pixels of the full image.",
+    )
+    stretch: bool = Field(
+        False,
+        description="Stretch images whose values use few bits of their type, such as 12 of 16, and "
+        "decode 32-bit images whose values are from 0 to 1, 255 or 65,535.",
     )
 
 
@@ -168,7 +197,7 @@ def extract_fingerprint(settings: ExtractSettings, model_hashes: dict[str, str])
     """Compute the fingerprint of an extraction.
 
     Args:
-        settings: The extraction settings. Paths of model files do not count.
+        settings: The extraction settings. Paths of model files, and what labels mean, do not count.
         model_hashes: Hex SHA-256 of the content of each model file, by its name.
 
     Returns:
@@ -177,4 +206,7 @@ def extract_fingerprint(settings: ExtractSettings, model_hashes: dict[str, str])
     content = settings.model_dump(mode="json")
     for section in ("crop", "landmarks"):
         del content[section]["file"]
+    # These define the listing, which is compared row by row.
+    for name in ("hidden_files", "dataset", "label_codes"):
+        del content["selection"][name]
     return fingerprint({"schema": SCHEMA_VERSION, "extract": content, "models": model_hashes})

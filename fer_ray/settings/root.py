@@ -21,7 +21,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "fast": {
         "extract": {
             # Crops have 350 px; a face of half the frame still fills them.
-            "decode": {"reduce_to_px": 720},
+            "decode": {"reduce_to_px": 720, "stretch": True},
             # A face smaller than 1/16 of the frame is too small to read an expression from.
             "crop": {"search": "coarse-to-fine", "min_face_share": 0.0625},
             # The face fills the cascade's box: dlib finds it at 2/3 to 1 of the crop's side.
@@ -30,7 +30,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "mesh": {
         "extract": {
-            "decode": {"reduce_to_px": 720},
+            "decode": {"reduce_to_px": 720, "stretch": True},
             # The boxes of faces of 32 px vary in size.
             "crop": {"detector": "blazeface", "min_size_px": 24},
             "landmarks": {"model": "face-mesh"},

@@ -8,7 +8,7 @@ from fer_ray.settings.base import PathText, StrictModel
 from fer_ray.settings.feature_sets import sets_of
 
 Kernel = Literal["linear", "poly", "rbf"]
-Protocol = Literal["random", "subject-10fold", "loso"]
+Protocol = Literal["random", "subject-10fold", "loso", "official"]
 Classes = Literal["8", "7", "7n", "6"]
 Classifier = Literal["svm-linear", "svm-rbf", "logistic", "lda", "boosting"]
 Metric = Literal["accuracy", "macro_recall"]

@@ -1,27 +1,24 @@
 """Decode image files to gray pixels, or to the reason why they cannot be decoded."""
 
-import errno
 import hashlib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fer_ray.errors import StoreLostError
 from fer_ray.settings.extraction import Decode
+from fer_ray.sources.image_files import STORAGE_ERRNOS
+from fer_ray.sources.pixel_range import Gray, decode_wide, inspect_range
+from fer_ray.sources.pixel_tables import is_entry, read_entry
 from fer_ray.storage.object_path import ObjectPath
 from fer_ray.vocabulary import Status
 
-Gray = NDArray[np.uint8]
-
-# Errors of the storage, not of the file: calling the file unreadable would be wrong.
-STORAGE_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 NOT_A_FILE = "not a regular file"
 
 REDUCED_MODES = {
@@ -31,7 +28,10 @@ REDUCED_MODES = {
 }
 MAX_COLUMN_VALUE = 2**31 - 1  # of the int32 columns width and height
 MAX_DECODED_SIDE = 2**20  # CV_IO_MAX_IMAGE_WIDTH and CV_IO_MAX_IMAGE_HEIGHT of OpenCV
-_CONVERT = "is not supported; save the image with 8 or 16 bits per channel"
+_CONVERT = (
+    "is not supported; save the image with 8 or 16 bits per channel, or pass --set "
+    "extract.decode.stretch=true if its values are from 0 to 1, 255 or 65535"
+)
 # Pixel formats, by Pillow's names, that OpenCV cannot decode although the file is intact.
 UNSUPPORTED = {
     "F": f"32-bit floating point {_CONVERT}",
@@ -50,7 +50,8 @@ class Decoded:
         status: ok, unreadable or too_large.
         error: Why the file was not decoded, None if it was.
         sha256: Hex digest of the file's bytes, None if they could not be read.
-        mode: Pillow's name of the stored pixel format (L, RGB, I;16, …), None if unknown.
+        mode: Pillow's name of the stored pixel format (L, RGB, I;16, …), with a note if the values
+            use only part of its range (`I;16 (12 of 16 bits used)`); None if unknown.
         width: Width in pixels of the full-size image with its EXIF orientation applied; the width
             in the header if the image was not decoded; None if unknown.
         height: Height in pixels, in the same way.
@@ -87,6 +88,8 @@ def decode_file(path: Path, limits: Decode) -> Decoded:
     if isinstance(path, ObjectPath):
         return _decode_object(path, limits)
     try:
+        if is_entry(path):
+            return decode_bytes(read_entry(path), limits)
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
             return Decoded(None, Status.UNREADABLE, NOT_A_FILE)
@@ -128,11 +131,21 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
         return Decoded(None, Status.UNREADABLE, "not an image in a known format", sha256)
     except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
-    return (
-        _reject_large(header, limits, sha256)
-        or _decode_reduced(content, header, limits, sha256)
-        or _decode_full(content, header, sha256)
+    rejected = _reject_large(header, limits, sha256)
+    if rejected:
+        return rejected
+    decoded = _decode_reduced(content, header, limits, sha256) or _decode_full(
+        content, header, limits, sha256
     )
+    return _with_range(decoded, content, limits)
+
+
+def _with_range(decoded: Decoded, content: bytes, limits: Decode) -> Decoded:
+    """Note in `mode` that an image does not use the range of its type, and stretch it if wanted."""
+    if decoded.gray is None or (found := inspect_range(decoded.gray, content)) is None:
+        return decoded
+    gray = found.stretched if limits.stretch and found.stretched is not None else decoded.gray
+    return replace(decoded, gray=gray, mode=f"{decoded.mode} ({found.note})")
 
 
 def _read_header(content: bytes) -> _Header:
@@ -164,9 +177,11 @@ def _decode_reduced(content: bytes, header: _Header, limits: Decode, sha256: str
     return Decoded(gray, Status.OK, None, sha256, header.mode, *size, reduction)
 
 
-def _decode_full(content: bytes, header: _Header, sha256: str) -> Decoded:
+def _decode_full(content: bytes, header: _Header, limits: Decode, sha256: str) -> Decoded:
     mode, width, height, _ = header
     gray = _to_gray(content, mode)
+    if gray is None and mode in UNSUPPORTED and limits.stretch:
+        gray = decode_wide(content)
     if gray is None:
         reason = UNSUPPORTED.get(mode, "truncated or damaged image data")
         return Decoded(None, Status.UNREADABLE, reason, sha256, mode, width, height)

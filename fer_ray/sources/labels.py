@@ -1,35 +1,17 @@
-"""Emotion labels: codes, names, folder names, and CSV files of labels."""
+"""The label of an image, and labels from the names of folders."""
 
-import csv
-import io
-import os
-import posixpath
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+import re
+from collections import Counter
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
-from fer_ray.errors import UserError
+from fer_ray.settings.datasets import DATASETS, DatasetName
+from fer_ray.settings.label_codes import LabelCodes
+from fer_ray.sources.emotion_words import parse_code, parse_word, suggest_emotion
 from fer_ray.sources.quality import Quality
-from fer_ray.storage.paths import is_object
 from fer_ray.vocabulary import EMOTIONS
 
-LABELS_FILE = "labels.csv"
-
-# Names that other data sets use for the same eight classes.
-SYNONYMS = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "disgusted": "disgust",
-    "afraid": "fear",
-    "fearful": "fear",
-    "happiness": "happy",
-    "joy": "happy",
-    "sad": "sadness",
-    "surprised": "surprise",
-}
-PATH_COLUMNS = ("path", "file", "filename", "image")
-LABEL_COLUMNS = ("emotion", "label", "expression", "class")
-SUBJECT_COLUMNS = ("subject", "person", "participant", "identity")
+MAX_FOLDERS = 50  # names of folders in a record
 
 
 class Label(NamedTuple):
@@ -45,160 +27,134 @@ def make_label(code: int | None, subject: str | None = None) -> Label:
     return Label(subject, None if code is None else EMOTIONS[code], code)
 
 
-def parse_code(text: str) -> int | None:
-    """The class code in a text such as `   3.0000000e+00`, or None if it is not a valid code."""
-    try:
-        value = float(text)
-    except ValueError:
+class NameParts(NamedTuple):
+    """What the name of a file says in the naming scheme of a data set; None where it says nothing.
+
+    Attributes:
+        subject: The person.
+        session: The sequence or session of the person.
+        frame: The number of the frame in its sequence.
+        label: The label as it stands in the name.
+        code: Its class code.
+    """
+
+    subject: str | None = None
+    session: str | None = None
+    frame: int | None = None
+    label: str | None = None
+    code: int | None = None
+
+
+def parse_file_name(path: str, dataset: DatasetName | None) -> NameParts | None:
+    """Parse the name of an image of a published data set, or None if it has another form."""
+    spec = DATASETS[dataset] if dataset else None
+    if spec is None or spec.file_name is None:
         return None
-    return int(value) if value in range(len(EMOTIONS)) else None
-
-
-def parse_emotion(text: str) -> int | None:
-    """The class code of a name (`happy`, `Happiness`) or a code (`5`), or None if it is neither."""
-    name = text.strip().lower()
-    name = SYNONYMS.get(name, name)
-    return EMOTIONS.index(name) if name in EMOTIONS else parse_code(name)
-
-
-def folder_label(path: str) -> int | None:
-    """The class code of the innermost folder of `path` that is named after an emotion, or None."""
-    names = reversed(path.split("/")[:-1])
-    codes = (parse_emotion(name) for name in names if not name.isdigit())
-    return next((code for code in codes if code is not None), None)
-
-
-def read_label_file(file: Path, quality: Quality, require_labels: bool = True) -> dict[str, Label]:
-    """Read a CSV file of labels.
-
-    Args:
-        file: CSV file. Paths in it are relative to its folder, and links out of that folder are
-            not followed.
-        quality: Counts invalid, duplicate and missing entries.
-        require_labels: Whether a file without a label column is an error.
-
-    Returns:
-        The label of each image by its path, in the order of the file.
-
-    Raises:
-        UserError: The file cannot be read, has no path or label column, or lists only files outside
-            its folder.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as problem:
-        raise _unreadable(str(file), problem) from None
-    folder = None if is_object(file) else file.parent
-    return parse_label_file(content, str(file), quality, require_labels, folder)
-
-
-def parse_label_file(
-    content: bytes,
-    name: str,
-    quality: Quality,
-    require_labels: bool = True,
-    root: Path | None = None,
-) -> dict[str, Label]:
-    """Parse the content of a CSV file of labels.
-
-    Args:
-        content: UTF-8, with or without a byte order mark.
-        name: Name of the file in messages.
-        quality: Counts invalid, duplicate and missing entries.
-        require_labels: Whether a file without a label column is an error.
-        root: Folder of the file, to check where links lead. None: paths are checked by name only.
-
-    Returns:
-        The label of each image by its path, in the order of the file.
-
-    Raises:
-        UserError: The content is not CSV, has no path or label column, or lists only files outside
-            the folder of the file.
-    """
-    try:
-        text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-        records = list(_records(csv.DictReader(text), name, require_labels))
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise _unreadable(name, problem) from None
-    labels: dict[str, Label] = {}
-    for number, record in enumerate(records, start=2):
-        path = _relative_path(record.path, root)
-        if not record.path:
-            quality.note("missing_path", f"line {number}")
-        elif path is None:
-            quality.note("path_outside", f"line {number}: {record.path}")
-        elif path in labels:
-            quality.note("duplicate_path", f"line {number}: {path}")
-        else:
-            code = _parse_label(record.label, path, number, quality)
-            labels[path] = make_label(code, record.subject or None)
-    if records and not labels:
-        raise UserError(
-            f"{name} lists no file in its own folder or below, and paths that lead out of that "
-            "folder are not followed. Move it to the folder that contains the images, or pass the "
-            "images themselves."
-        )
-    return labels
-
-
-class _Record(NamedTuple):
-    """Cells of one line, stripped; `label` is None if the file has no label column."""
-
-    path: str
-    label: str | None
-    subject: str
-
-
-def _records(reader: "csv.DictReader[str]", name: str, require_labels: bool) -> Iterator[_Record]:
-    columns = {column.strip().lower(): column for column in reader.fieldnames or ()}
-    path = _find_column(name, columns, PATH_COLUMNS)
-    label = subject = None
-    if require_labels or not columns.keys().isdisjoint(LABEL_COLUMNS):
-        label = _find_column(name, columns, LABEL_COLUMNS)
-    if not columns.keys().isdisjoint(SUBJECT_COLUMNS):
-        subject = _find_column(name, columns, SUBJECT_COLUMNS)
-    for row in reader:
-        yield _Record(
-            (row[path] or "").strip(),
-            None if label is None else (row[label] or "").strip(),
-            "" if subject is None else (row[subject] or "").strip(),
-        )
-
-
-def _find_column(name: str, columns: dict[str, str], accepted: tuple[str, ...]) -> str:
-    for column in accepted:
-        if column in columns:
-            return columns[column]
-    header = ", ".join(columns) or "no columns"
-    raise UserError(
-        f"{name} has no column {' or '.join(accepted)}. Its header has: {header}. Rename a column."
+    match = re.fullmatch(spec.file_name, PurePosixPath(path).stem, re.IGNORECASE)
+    if match is None:
+        return None
+    parts = match.groupdict()
+    label, frame = parts.get("label"), parts.get("frame")
+    word = None if label is None else spec.words.get(label.upper(), label)
+    code = None if word is None else parse_word(word)
+    return NameParts(
+        parts.get("subject"), parts.get("session"), int(frame) if frame else None, label, code
     )
 
 
-def _parse_label(text: str | None, path: str, line: int, quality: Quality) -> int | None:
-    if text is None:
-        return None
-    code = parse_emotion(text)
-    if not text:
-        quality.note("no_label", f"line {line}: {path}")
-    elif code is None:
-        quality.note("invalid_label", f"line {line}: {text[:40]!r}")
-    return code
+class FolderLabels:
+    """Labels from the names of folders, and what each name was read as.
 
+    The innermost folder that is named after an emotion counts. In some published data sets, the
+    names of files contain the label or the subject.
 
-def _relative_path(path: str, root: Path | None) -> str | None:
-    """`path` in its shortest form, or None if it leads out of `root` by name or through a link."""
-    if root is not None:
-        path = os.path.relpath(root / path, root)
-    relative = posixpath.normpath(path)
-    if relative.startswith("/") or relative == ".." or relative.startswith("../") or "\0" in path:
-        return None
-    if root is not None:
-        target = Path(os.path.realpath(root / relative))
-        if not target.is_relative_to(os.path.realpath(root)):
-            return None
-    return relative
+    Args:
+        codes: Codes of folders that are named by numbers. None: such folders are not labels.
+        dataset: Published data set whose file names are read.
+    """
 
+    def __init__(self, codes: LabelCodes | None = None, dataset: DatasetName | None = None) -> None:
+        self._quality, self._codes, self._dataset = Quality(), codes, dataset
+        self._images: Counter[tuple[str, int]] = Counter()  # by folder name and class code
+        self.unlabelled = 0
 
-def _unreadable(name: str, problem: Exception) -> UserError:
-    return UserError(f"{name} cannot be read: {problem}. Use a readable CSV file in UTF-8.")
+    def __call__(self, path: str) -> Label:
+        """The label of an image by its path; empty for an image outside all such folders."""
+        parts = parse_file_name(path, self._dataset) or NameParts()
+        if parts.label is not None and parts.code is not None:
+            self._images[parts.label.upper(), parts.code] += 1
+            return make_label(parts.code, parts.subject)
+        named = [
+            (name, code)
+            for name in path.split("/")[-2::-1]
+            if (code := self._parse(name)) is not None
+        ]
+        if not named:
+            self._note_unlabelled(path)
+            return Label(parts.subject)
+        if len({code for _, code in named}) > 1:
+            self._quality.note("nested_emotions", path)
+        self._images[named[0]] += 1
+        return make_label(named[0][1], parts.subject)
+
+    def _parse(self, name: str) -> int | None:
+        if name.isdigit():
+            return parse_code(name, self._codes) if self._codes else None
+        return parse_word(name)
+
+    def _note_unlabelled(self, path: str) -> None:
+        self.unlabelled += 1
+        folder, slash, _ = path.rpartition("/")
+        self._quality.note("no_emotion_folder", f"{folder}{slash}" if folder else path)
+        for name in folder.split("/"):
+            if word := suggest_emotion(name):
+                self._quality.note("near_emotion_folder", f"{name}/: {word}?")
+
+    def add(self, other: "FolderLabels") -> None:
+        """Add the counts of another part of the source."""
+        self._quality.add(other._quality)
+        self._images += other._images
+        self.unlabelled += other.unlabelled
+
+    @property
+    def codes_found(self) -> set[int]:
+        """The class codes of the images so far."""
+        return {code for _, code in self._images}
+
+    @property
+    def are_plausible(self) -> bool:
+        """Whether the folders look like classes.
+
+        If there is one class, and images outside its folders, its name may be another word: a
+        folder `Joy` next to `Peter` and `Anna` is a person.
+        """
+        return len(self.codes_found) > 1 or (bool(self.codes_found) and not self.unlabelled)
+
+    def are_used(self, required: bool, quality: Quality) -> bool:
+        """Decide whether folders are labels, and report irregularities.
+
+        Args:
+            required: Whether the user chose folders as labels.
+            quality: Counts images outside folders named after emotions, or labels not used.
+        """
+        if required or self.are_plausible:
+            quality.add(self._quality)
+            return True
+        for (name, _), count in self._images.items():
+            quality.note("single_class", f"{name}/", count)
+        quality.take(self._quality, "near_emotion_folder")
+        return False
+
+    def records(self) -> list[dict[str, Any]]:
+        """What folders were read as: `folder`, `emotion` and `images`, most images first."""
+        return [
+            {"folder": name, "emotion": EMOTIONS[code], "images": count}
+            for (name, code), count in self._images.most_common(MAX_FOLDERS)
+        ]
+
+    def by_emotion(self) -> dict[str, int]:
+        """Number of images of each class, in the order of `EMOTIONS`."""
+        totals: Counter[int] = Counter()
+        for (_, code), count in self._images.items():
+            totals[code] += count
+        return {EMOTIONS[code]: totals[code] for code in sorted(totals)}

@@ -1,21 +1,37 @@
 """Data quality: irregularities of a source, counted by kind with examples."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from pathlib import PurePosixPath
 from typing import Any
 
+from fer_ray.settings.label_codes import DEFAULT_CODES, describe_codes
+
 MAX_EXAMPLES = 5
+MAX_EXTENSIONS = 8  # in the meaning of a record
+NO_EXTENSION = "no extension"
 
 IRREGULARITIES = {
-    "junk_file": "files created by operating systems (.DS_Store, ._*, Thumbs.db, __MACOSX, …): "
-    "ignored",
-    "not_an_image": "files without an image extension: ignored",
+    "junk_file": "files and folders that are not yours but the system's (.DS_Store, Thumbs.db, "
+    "__MACOSX, @eaDir, .thumbnails, trash, …): ignored",
+    "hidden_file": "hidden files and folders, whose names start with a dot: ignored; pass "
+    "--hidden-files to include them",
+    "not_an_image": "files without an image extension{extensions}: ignored",
     "undecodable_name": "files and folders whose names are not valid UTF-8: skipped; rename them "
     "to include them",
     "unaddressable": "bucket folders with an empty name, . or .. (as in a//b.jpg), whose objects "
     "cannot be requested: skipped",
     "linked_folder": "links to folders that are listed under another path: not followed",
     "unreadable_label": "label files that cannot be read: treated as unlabelled",
-    "no_emotion_folder": "images outside all folders named after emotions: skipped",
+    "no_emotion_folder": "images outside all folders named after emotions: unlabelled",
+    "near_emotion_folder": "images in folders whose names resemble an emotion: unlabelled; rename "
+    "the folders to use them",
+    "nested_emotions": "images in folders named after several emotions: the innermost is used",
+    "single_class": "images in the only folder named after an emotion, next to other folders: "
+    "unlabelled; pass --layout folders if the name is a label",
+    "other_labels_file": "labels.csv without a path or label column: ignored, since folders have "
+    "labels; pass --layout csv to require it",
+    "assumed_codes": "numeric labels: read with the codes of CK+ ({codes}); pass --label-codes if "
+    "they are those of another data set",
     "no_label": "rows without a label: treated as unlabelled",
     "misnamed_image": "images without a frame number in their names: skipped",
     "name_disagrees": "images named after another subject or session than their folder: the folder "
@@ -25,10 +41,17 @@ IRREGULARITIES = {
     "frame_gap": "sequences with gaps in their frame numbers",
     "session_gap": "subjects with gaps in their session numbers",
     "no_images": "sequence folders without images, or labels without a sequence",
+    "other_class": "labels for other classes, such as none, uncertain or no face: treated as "
+    "unlabelled",
+    "no_majority": "images without more than half of the votes for one emotion: treated as "
+    "unlabelled",
     "single_frame": "sequences of a single frame: a peak without a neutral frame",
     "no_label_folder": "sequences without a label folder: treated as unlabelled",
     "empty_label_folder": "sequences with an empty label folder: treated as unlabelled",
+    "empty_label_file": "label files without a value: treated as unlabelled",
     "several_label_files": "sequences with several label files: the last one by name is used",
+    "label_conflict": "pictures, equal byte for byte, with several labels: correct the labels, or "
+    "remove the copies",
     "invalid_label": "labels that are neither a code from 0 to 7 nor a known emotion: treated as "
     "unlabelled",
     "label_not_last_frame": "label files named after a frame other than the last: the last frame "
@@ -36,6 +59,10 @@ IRREGULARITIES = {
     "path_outside": "paths that lead out of the source folder: skipped",
     "duplicate_path": "rows that repeat a path: only the first is used",
     "missing_path": "rows without a path: skipped",
+    "respelled_path": "paths that differ from the file's in separators, Unicode form, case or "
+    "extension: matched to the only such file",
+    "missing_file": "rows of files that do not exist: unreadable; correct the paths, which are "
+    "relative to the CSV file",
     "unknown_path": "labels of images that the source does not contain: ignored",
 }
 
@@ -44,34 +71,74 @@ class Quality:
     """Counts of each kind of irregularity, with the first few examples."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = defaultdict(int)
+        self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
+        self._extensions: Counter[str] = Counter()
 
-    def note(self, kind: str, example: str) -> None:
-        """Count one case of `kind`, a key of `IRREGULARITIES`."""
-        self._counts[kind] += 1
-        if len(self._examples[kind]) < MAX_EXAMPLES:
-            self._examples[kind].append(example)
+    def note(self, kind: str, example: str, count: int = 1) -> None:
+        """Count one case, or several, of `kind`, a key of `IRREGULARITIES`."""
+        self._counts[kind] += count
+        examples = self._examples[kind]
+        if len(examples) < MAX_EXAMPLES and example not in examples:
+            examples.append(example)
+
+    def note_other_file(self, path: str) -> None:
+        """Count a file that is not an image, by its extension in lower case."""
+        self.note("not_an_image", path)
+        self._extensions[PurePosixPath(path).suffix.lower() or NO_EXTENSION] += 1
 
     def add(self, other: "Quality") -> None:
         """Add the counts and examples of another part of the source."""
-        for kind, count in other._counts.items():
-            self._counts[kind] += count
-            examples = [*self._examples[kind], *other._examples[kind]]
-            self._examples[kind] = examples[:MAX_EXAMPLES]
+        self._counts += other._counts
+        self._extensions += other._extensions
+        for kind, found in other._examples.items():
+            examples = dict.fromkeys([*self._examples[kind], *found])
+            self._examples[kind] = [*examples][:MAX_EXAMPLES]
+
+    def take(self, other: "Quality", kind: str) -> None:
+        """Add the count and the examples of one kind of another part of the source."""
+        for example in other._examples[kind]:
+            self.note(kind, example, 0)
+        self._counts[kind] += other._counts[kind]
 
     def records(self) -> list[dict[str, Any]]:
         """One record per kind that occurred: kind, meaning, count, examples."""
+        extensions, codes = _format_extensions(self._extensions), describe_codes(DEFAULT_CODES)
         return [
             {
                 "kind": kind,
-                "meaning": meaning,
+                "meaning": meaning.format(extensions=extensions, codes=codes),
                 "count": self._counts[kind],
                 "examples": self._examples[kind],
             }
             for kind, meaning in IRREGULARITIES.items()
             if self._counts.get(kind)
         ]
+
+
+def describe_issue(record: dict[str, Any]) -> str:
+    """A record of `Quality.records` as one line, with its first examples."""
+    examples = ", ".join(record["examples"][:3])
+    more = " …" if record["count"] > 3 else ""
+    return f"{record['count']} × {record['meaning']} ({examples}{more})"
+
+
+def label_lines(by_emotion: dict[str, int], class_folders: list[dict[str, Any]]) -> list[str]:
+    """The numbers of labels by class, and what folders were read as, as lines of a summary."""
+    lines = [f"images by label: {format_counts(by_emotion)}"] if by_emotion else []
+    others = [entry for entry in class_folders if entry["folder"].lower() != entry["emotion"]]
+    if others:
+        named = ", ".join(f"{entry['folder']} as {entry['emotion']}" for entry in others)
+        lines.append(f"names read as labels: {named}")
+    return lines
+
+
+def _format_extensions(counts: Counter[str]) -> str:
+    """The commonest extensions with their counts, in brackets."""
+    common = dict(counts.most_common(MAX_EXTENSIONS))
+    if rest := counts.total() - sum(common.values()):
+        common["others"] = rest
+    return f" [{format_counts(common)}]" if common else ""
 
 
 def format_counts(counts: dict[str, int]) -> str:

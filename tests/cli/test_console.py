@@ -73,7 +73,8 @@ def test_comparison_without_interval(printed):
 
 
 def record(**data):
-    quality = [{"kind": "no_label", "meaning": "sequences without a label", "count": 1}]
+    quality = [{"kind": "no_label", "meaning": "sequences without a label", "count": 5,
+                "examples": ["a", "b", "c", "d"]}]  # fmt: skip
     data = {"images_found": 9, "selected": 9, "synthetic": False, "quality": quality, **data}
     return {"data": data, "counts": {"ok": 9}}
 
@@ -81,7 +82,7 @@ def record(**data):
 def test_quality_issues_are_counted(printed):
     text = printed(80)
     console.print_extract(record(), Path("out"))
-    assert "1 × sequences without a label" in text()
+    assert "5 × sequences without a label (a, b, c …)" in text()
     assert "sizes" not in text()  # not in the record
 
 

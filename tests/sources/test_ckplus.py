@@ -133,7 +133,7 @@ IRREGULARITIES: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     ),
     "empty label": (
         lambda root: label(root / "Emotion", "S010", "001", 2, ""),
-        {"invalid_label": 1},
+        {"empty_label_file": 1},
     ),
     "label of another frame": (
         lambda root: (root / "Emotion/S010/001/S010_001_00000002_emotion.txt").rename(

@@ -5,7 +5,8 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.listing import list_source
-from fer_ray.sources.labels import parse_emotion
+from fer_ray.sources.emotion_words import parse_emotion
+from fer_ray.sources.labels import FolderLabels
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -61,7 +62,7 @@ def test_csv_of_paths_labels_and_subjects(tmp_path: Path) -> None:
     counts = {oddity["kind"]: oddity["count"] for oddity in listing.summary["quality"]}
     assert counts == {
         "invalid_label": 1, "path_outside": 2, "duplicate_path": 1, "missing_path": 1,
-        "no_label": 1,
+        "no_label": 1, "missing_file": 3,
     }  # fmt: skip
     assert list_source(tmp_path / "labels.csv", Selection()).table.equals(listing.table)
 
@@ -89,8 +90,8 @@ def test_csv_links_out_of_folder_are_skipped(tmp_path: Path) -> None:
     for data in (root, linked):
         listing = list_source(data, Selection())
         assert listing.table["path"].to_pylist() == ["in/a.jpg", "link/a.jpg", "loop/a.jpg"]
-        [outside] = listing.summary["quality"]
-        assert (outside["kind"], outside["count"]) == ("path_outside", 4)
+        counts = {record["kind"]: record["count"] for record in listing.summary["quality"]}
+        assert counts == {"path_outside": 4, "missing_file": 1}
 
 
 def test_csv_without_columns_is_rejected(tmp_path: Path) -> None:
@@ -103,3 +104,127 @@ def test_link_loop_ends(tmp_path: Path) -> None:
     touch(tmp_path, "happy/a.jpg")
     (tmp_path / "happy" / "again").symlink_to(tmp_path)
     assert list_source(tmp_path, Selection()).table["path"].to_pylist() == ["happy/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "emotion"),
+    [
+        ("01_fear", "fear"), ("Anger (1)", "anger"), ("neutrality", "neutral"),
+        ("Joyful", "happy"), ("happy - Copy", "happy"), ("sad faces", "sadness"),
+        ("suprise", None), ("happily surprised", None), ("sad-happy", None), ("Peter", None),
+        ("7", None),
+    ],
+)  # fmt: skip
+def test_plain_folder_names_are_read(folder: str, emotion: str | None) -> None:
+    assert FolderLabels()(f"train/{folder}/a.jpg").emotion == emotion
+
+
+def test_folder_names_are_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "Joyful/a.jpg", "Joyful/b.jpg", "Anger (1)/c.jpg", "suprise/d.jpg", "x/e.jpg")
+    listing = list_source(tmp_path, Selection())
+    assert listing.summary["class_folders"] == [
+        {"folder": "Joyful", "emotion": "happy", "images": 2},
+        {"folder": "Anger (1)", "emotion": "anger", "images": 1},
+    ]
+    examples = {record["kind"]: record["examples"] for record in listing.summary["quality"]}
+    assert examples == {
+        "no_emotion_folder": ["suprise/", "x/"],
+        "near_emotion_folder": ["suprise/: surprise?"],
+    }
+
+
+def test_numbered_folders_need_codes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/4/a.jpg", "train/1/b.jpg")
+    assert list_source(tmp_path, Selection()).summary["layout"] == "images"
+    listing = list_source(tmp_path, Selection(label_codes="rafdb"))
+    assert listing.table["emotion"].to_pylist() == ["surprise", "happy"]
+
+
+def test_person_named_like_an_emotion_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "Joy/a.jpg", "Peter/b.jpg", "Anna/c.jpg")
+    listing = list_source(tmp_path, Selection())
+    assert (listing.summary["layout"], listing.table.num_rows) == ("images", 3)
+    [record] = listing.summary["quality"]
+    assert (record["kind"], record["count"], record["examples"]) == ("single_class", 1, ["Joy/"])
+    forced = list_source(tmp_path, Selection(layout="folders"))
+    assert forced.table["emotion"].to_pylist() == ["happy"]
+
+
+def test_single_class_alone_is_a_class(tmp_path: Path) -> None:
+    touch(tmp_path, "happy/a.jpg", "happy/b.jpg")
+    assert list_source(tmp_path, Selection()).summary["layout"] == "folders"
+
+
+def test_labels_file_about_something_else(tmp_path: Path) -> None:
+    touch(tmp_path, "happy/a.jpg", "sad/b.jpg")
+    (tmp_path / "labels.csv").write_text("id,name\n1,Ann\n")
+    listing = list_source(tmp_path, Selection())
+    assert listing.table["emotion"].to_pylist() == ["happy", "sadness"]
+    assert "other_labels_file" in {record["kind"] for record in listing.summary["quality"]}
+    with pytest.raises(UserError, match="--layout folders"):
+        list_source(tmp_path, Selection(layout="csv"))
+
+
+def test_paths_in_another_spelling_are_matched(tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    touch(tmp_path, "a/1.jpg", f"{decomposed}/2.jpg", "b/3.JPG", "c/4.png", "d.jpg", "D.jpg")
+    lines = ("a\\1.jpg", f"{composed}/2.jpg", "B/3.jpg", "c/4", "d", "gone.jpg")
+    (tmp_path / "labels.csv").write_text("path,emotion\n" + "".join(f"{x},happy\n" for x in lines))
+    listing = list_source(tmp_path, Selection())
+    assert listing.table["path"].to_pylist() == [
+        f"{decomposed}/2.jpg", "a/1.jpg", "b/3.JPG", "c/4.png", "d", "gone.jpg"
+    ]  # fmt: skip
+    by_kind = {record["kind"]: record for record in listing.summary["quality"]}
+    assert by_kind["respelled_path"]["count"] == 4
+    assert by_kind["missing_file"]["examples"] == ["d", "gone.jpg"]
+
+
+def test_matched_paths_do_not_lead_out(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "in.jpg").resolve()
+    touch(tmp_path / "secret", "b.jpg")
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "labels.csv").write_text("path,emotion\nin.jpg,sad\nout\\b.jpg,happy\n")
+    listing = list_source(root, Selection())
+    assert listing.table["path"].to_pylist() == ["in.jpg", "out\\b.jpg"]
+
+
+def test_labels_of_no_file_are_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg")
+    (tmp_path / "labels.csv").write_text("path,emotion\na.jpg,happy\nb.jpg,sad\n")
+    with pytest.raises(UserError, match=r"None of the 2 files .* a\.jpg, b\.jpg.*relative to"):
+        list_source(tmp_path, Selection())
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_other_spellings_of_label_files(tmp_path: Path, delimiter: str) -> None:
+    touch(tmp_path, *(f"{name}.jpg" for name in "abcdef"))
+    table = [
+        ("Image Path", "Facial_Expression", "Subject ID"),
+        ("a.jpg", "Happiness!", "Zo\u00eb"), ("b.jpg", " '+5' ", "Zoe\u0308"),
+        ("c.jpg", "7.0", "NaN"), ("d.jpg", "N/A", "-"), ("e.jpg", "null", "unknown"),
+        ("f.jpg", "bored", "#N/A"),
+    ]  # fmt: skip
+    text = "".join(f"{delimiter.join(cells)}\r\n" for cells in table)
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+        listing = list_source(tmp_path, Selection(frames="all"))
+        rows = [(row["emotion"], row["subject"]) for row in listing.table.to_pylist()]
+        assert rows == [
+            ("happy", "Zo\u00eb"), ("happy", "Zo\u00eb"), ("surprise", None), (None, None),
+            (None, None), (None, None),
+        ]  # fmt: skip
+        counts = {record["kind"]: record["count"] for record in listing.summary["quality"]}
+        assert counts == {"assumed_codes": 2, "no_label": 2, "invalid_label": 1}
+
+
+def test_label_codes_of_another_data_set(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,4\nb.jpg,7\n")
+    assumed = list_source(tmp_path, Selection())
+    assert assumed.summary["selected_by_emotion"] == {"fear": 1, "surprise": 1}
+    [record] = assumed.summary["quality"]
+    assert record["kind"] == "assumed_codes"
+    assert "0 neutral, 1 anger" in record["meaning"]
+    named = list_source(tmp_path, Selection(label_codes="rafdb"))
+    assert named.summary["selected_by_emotion"] == {"neutral": 1, "happy": 1}
+    assert named.summary["quality"] == []

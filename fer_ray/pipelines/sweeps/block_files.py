@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.pipelines.face_advice import count_small_squares
+from fer_ray.pipelines.range_advice import count_ranges
 from fer_ray.pipelines.sweeps.describe import complete_rows
 from fer_ray.pipelines.sweeps.fuse import FAULTS
 from fer_ray.schemas import READINGS_SCHEMA
@@ -60,6 +61,7 @@ class BlockResult:
         statuses: Number of described contents by status.
         classes: Number of described contents by predicted class.
         small_squares: Number of described contents that are small squares without a face.
+        ranges: Number of described contents with an unusual range of values, by mode.
         first: Status and error of the first results, except those that failed again.
         missing: Paths of some images that do not exist.
     """
@@ -73,6 +75,7 @@ class BlockResult:
     statuses: Counter[str]
     classes: Counter[str]
     small_squares: int
+    ranges: Counter[str]
     first: list[tuple[str, str | None]]
     missing: list[str]
 
@@ -132,6 +135,7 @@ class BlockWriter:
             statuses=Counter(contents["status"].to_pylist()),
             classes=Counter(predicted),
             small_squares=count_small_squares(contents),
+            ranges=count_ranges(contents["mode"].to_pylist()),
             first=self._first(new, replacing),
             missing=[row["path"] for row in self._outcomes if row.get("missing")][:MAX_MISSING],
         )

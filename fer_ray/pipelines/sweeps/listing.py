@@ -12,10 +12,11 @@ from fer_ray.errors import UserError
 from fer_ray.execution.session import not_shared_message
 from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.schemas import IMAGES_SCHEMA
-from fer_ray.sources.labels import Label
+from fer_ray.settings.datasets import DatasetName
+from fer_ray.settings.label_codes import LabelCodes
+from fer_ray.sources.labels import FolderLabels, Label
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source
-from fer_ray.sources.streams.stream_labels import find_labels, label_by_folder
 from fer_ray.storage.planning.partitions import path_hashes
 from fer_ray.storage.planning.sorted_files import write_sorted
 from fer_ray.storage.table_folder import TableFolder
@@ -57,6 +58,7 @@ class Listed:
         links: Links to folders outside the source, by their paths.
         vanished: Folders that did not exist any more.
         quality: Irregularities.
+        folder_labels: What folders were read as.
     """
 
     images: int
@@ -65,6 +67,7 @@ class Listed:
     links: dict[str, str]
     vanished: list[str]
     quality: Quality
+    folder_labels: FolderLabels
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,15 @@ class ListFolders:
         source: The source.
         scratch: Scratch folder.
         label_by_folder: Whether labels follow from the names of folders.
+        codes: Codes of folders that are named by numbers.
+        dataset: Published data set whose file names are read.
     """
 
     source: Source
     scratch: TableFolder
     label_by_folder: bool
+    codes: LabelCodes | None = None
+    dataset: DatasetName | None = None
 
     def __call__(self, folders: Folders) -> Listed:
         """List folders until there are `TASK_IMAGES` images; links are followed to their end.
@@ -88,13 +95,14 @@ class ListFolders:
             SourceLostError: A folder cannot be listed.
         """
         quality, files, images = Quality(), list[str](), 0
+        folder_labels = FolderLabels(self.codes, self.dataset)
         walk = self.source.walk(quality, folders.pending)
         walk.links.update(folders.links)
         following = bool(folders.links)
         rows: list[tuple[Any, ...]] = []
         while walk.pending or (following and walk.next_link()):
             for entry in self.source.entries_of(walk):
-                label = label_by_folder(entry.path) if self.label_by_folder else Label()
+                label = folder_labels(entry.path) if self.label_by_folder else Label()
                 rows.append((*entry, *label))
                 if len(rows) == FILE_IMAGES:
                     files += write_rows(self.scratch, "listing", rows, LISTING)
@@ -102,7 +110,10 @@ class ListFolders:
             if images + len(rows) >= TASK_IMAGES and not following:
                 break
         files += write_rows(self.scratch, "listing", rows, LISTING)
-        return Listed(images + len(rows), files, walk.pending, walk.links, walk.vanished, quality)
+        return Listed(
+            images + len(rows), files, walk.pending, walk.links, walk.vanished, quality,
+            folder_labels,
+        )  # fmt: skip
 
 
 def write_rows(
@@ -141,23 +152,28 @@ class _Queue:
         return Folders([self.folders.popleft() for _ in range(share)])
 
 
-def list_source(sweep: SweepContext) -> None:
-    """List the images of the source and their labels into scratch files.
+def list_folders(sweep: SweepContext, by_folder: bool) -> FolderLabels:
+    """List the images of the source into scratch files.
+
+    Args:
+        sweep: The sweep.
+        by_folder: Whether labels follow from the names of folders and files.
+
+    Returns:
+        What the names were read as.
 
     Raises:
         SourceLostError: A folder cannot be listed.
-        UserError: A node sees other folders than the driver, or labels.csv is not a table.
+        UserError: A node sees other folders than the driver.
     """
-    labels = find_labels(sweep.source, sweep.quality)
-    if labels is not None:
-        rows = [(path, *label) for path, label in labels.items()]
-        sweep.files.labels = write_rows(sweep.scratch, "labels", rows, LABELS)
-    task = ListFolders(sweep.source, sweep.scratch, labels is None)
-    queue, links = _Queue(sweep.runner.workers), dict[str, str]()
+    selection = sweep.settings.extract.selection
+    task = ListFolders(sweep.source, sweep.scratch, by_folder, selection.codes, selection.dataset)
+    queue, links, folder_labels = _Queue(sweep.runner.workers), dict[str, str](), FolderLabels()
     with sweep.progress("list", "images", 0) as advance:
         while queue:
             for listed in sweep.run(task, queue):
                 _add(sweep, listed)
+                folder_labels.add(listed.folder_labels)
                 queue.folders.extend(listed.pending)
                 links.update(listed.links)
                 advance(listed.images)
@@ -166,7 +182,9 @@ def list_source(sweep: SweepContext) -> None:
         if links:
             for listed in sweep.run(task, iter([Folders([], links)])):
                 _add(sweep, listed)
+                folder_labels.add(listed.folder_labels)
                 advance(listed.images)
+    return folder_labels
 
 
 def _add(sweep: SweepContext, listed: Listed) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fer_ray import __version__
 from fer_ray.faces.model_files import describe_models
 from fer_ray.pipelines.face_advice import advise_on_faces
+from fer_ray.pipelines.range_advice import advise_on_ranges
 from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.storage.environment import library_versions, machine
 from fer_ray.vocabulary import ERROR_STATUSES, SCHEMA_VERSION, USABLE_STATUSES
@@ -49,6 +50,8 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
             kind: {"images": count, "bytes": size} for kind, (count, size) in record.planned.items()
         },
         "quality": sweep.quality.records(),
+        "labels_by_emotion": record.by_emotion,
+        "class_folders": record.class_folders,
         "read": record.read,
         "described": record.described,
         "outcomes": dict(record.outcomes),
@@ -62,12 +65,15 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "classes": dict(record.classes),
         "errors": _failures(sweep) if finished else [],
         "models": describe_models(record.recipe.content["models"]),
-        "advice": advise_on_faces(
-            record.outcomes,
-            record.small_squares,
-            sweep.settings.extract,
-            record.recipe.content["bundle"] is not None,
-        ),
+        "advice": [
+            *advise_on_faces(
+                record.outcomes,
+                record.small_squares,
+                sweep.settings.extract,
+                record.recipe.content["bundle"] is not None,
+            ),
+            *advise_on_ranges(record.ranges, sweep.settings.extract.decode),
+        ],
         "tables": record.tables,
         "course": record.throughput,
         "timings": {**record.timings, "total": round(time.monotonic() - record.clock, 3)},

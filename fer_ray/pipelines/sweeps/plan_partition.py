@@ -40,6 +40,7 @@ class PlanContext(NamedTuple):
         retry: Which failed images to retry: `none`, `unread` or `all`.
         max_bytes: Larger files are not read.
         reread: Share of the seemingly unchanged images that are read again.
+        folder_labels: Whether labels of the listing, which come from folders, are used.
     """
 
     recipe: str
@@ -49,6 +50,7 @@ class PlanContext(NamedTuple):
     retry: str
     max_bytes: int
     reread: float
+    folder_labels: bool = True
 
 
 @dataclass

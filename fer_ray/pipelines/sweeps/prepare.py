@@ -51,7 +51,7 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     predictor = _load_predictor(request.model) if request.model else None
     settings = _effective_settings(request.settings, predictor)
     describer = build_describer(settings, predictor, request.weights)
-    source = open_source(request.source)
+    source = open_source(request.source, settings.extract.selection.hidden_files)
     store = Store(request.store, settings.sweep.retention_hours)
     record = SweepRecord(_sweep_name(), source.uri, store.uri, describer.recipe)
     policy, stop = settings.sweep, request.stop or StopFlag()
@@ -90,7 +90,8 @@ def _effective_settings(settings: Settings, predictor: "Predictor | None") -> Se
     _refuse_extraction_settings(settings)
     extract = predictor.bundle.settings(settings.extract.landmarks.file)
     crop = extract.crop.model_copy(update={"faces": settings.extract.crop.faces})
-    return settings.model_copy(update={"extract": extract.model_copy(update={"crop": crop})})
+    update = {"crop": crop, "selection": settings.extract.selection}
+    return settings.model_copy(update={"extract": extract.model_copy(update=update)})
 
 
 def _refuse_extraction_settings(settings: Settings) -> None:

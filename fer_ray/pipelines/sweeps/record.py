@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from fer_ray.pipelines.sweeps.block_files import BlockResult
 from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe
@@ -27,6 +28,9 @@ class SweepRecord:
         outcomes: Contents described, by status.
         classes: Contents described, by the class predicted for the largest face.
         small_squares: Contents described that are small squares without a face.
+        ranges: Contents described with an unusual range of values, by mode.
+        by_emotion: Labels of each class.
+        class_folders: What folders were read as.
         results_removed: Contents whose results were removed because no image used them.
         results_waiting: Contents whose unused results a later sweep removes, since a reader may
             still need them.
@@ -47,6 +51,9 @@ class SweepRecord:
     outcomes: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     small_squares: int = 0
+    ranges: Counter[str] = field(default_factory=Counter)
+    by_emotion: dict[str, int] = field(default_factory=dict)
+    class_folders: list[dict[str, Any]] = field(default_factory=list)
     read: int = 0
     described: int = 0
     result_commits: int = 0
@@ -69,6 +76,7 @@ class SweepRecord:
         """Add the contents that a task has described to the figures."""
         self.classes += result.classes
         self.small_squares += result.small_squares
+        self.ranges += result.ranges
         self.described += result.statuses.total()
         self.outcomes += result.statuses
         self.sample_throughput()

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_ray.sources.image_files import folders_and_files, is_image, is_junk, scan_folder
-from fer_ray.sources.labels import parse_code
+from fer_ray.sources.emotion_words import clean_text, is_missing, parse_emotion
+from fer_ray.sources.image_files import folders_and_files, is_hidden, is_image, is_junk, scan_folder
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.files import read_each
 
@@ -85,7 +85,8 @@ def _searchable_folders(parent: Path) -> list[Path]:
     return [
         parent / entry.name
         for entry in scan_folder(parent)
-        if not is_junk(entry.name) and not is_subject(entry.name) and entry.is_dir()
+        if not (is_junk(entry.name) or is_hidden(entry.name) or is_subject(entry.name))
+        and entry.is_dir()
     ]
 
 
@@ -144,7 +145,7 @@ def _read_frames(
         relative = path.relative_to(root).as_posix()
         number = _LAST_NUMBER.search(path.stem)
         if not is_image(file.name):
-            quality.note("not_an_image", relative)
+            quality.note_other_file(relative)
         elif number is None or int(number[1]) > MAX_FRAME_NUMBER:
             quality.note("misnamed_image", relative)
         elif int(number[1]) in frames:
@@ -204,8 +205,11 @@ def _parse_label_file(path: Path, content: bytes | OSError, quality: Quality) ->
     if isinstance(content, OSError):
         quality.note("unreadable_label", f"{path.name}: {content.strerror}")
         return None
-    text = content.decode("utf-8", errors="replace").strip()
-    label = parse_code(text)
+    text = clean_text(content.decode("utf-8-sig", errors="replace"))
+    if is_missing(text):
+        quality.note("empty_label_file", path.name)
+        return None
+    label = parse_emotion(text)
     if label is None:
         quality.note("invalid_label", f"{path.name}: {text[:40]!r}")
     return label

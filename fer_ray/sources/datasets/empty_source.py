@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_ray.sources.datasets import ckplus
 from fer_ray.sources.image_files import IMAGE_SUFFIXES, scan_folder
-from fer_ray.sources.labels import LABEL_COLUMNS, LABELS_FILE, PATH_COLUMNS
+from fer_ray.sources.label_files import LABEL_COLUMNS, LABELS_FILE, NAMED, PATH_COLUMNS
 from fer_ray.vocabulary import EMOTIONS
 
 MAX_NAMED = 8  # folders, and file extensions
@@ -31,8 +31,8 @@ def describe_empty_source(data: Path, summary: dict[str, Any]) -> str:
 
 def _expected(data: Path) -> list[str]:
     columns = (
-        f"a column {' or '.join(PATH_COLUMNS)} with paths relative to the CSV file, and a column "
-        f"{' or '.join(LABEL_COLUMNS)}"
+        f"a column {' or '.join(PATH_COLUMNS[:NAMED])} with paths relative to the CSV file, "
+        f"and a column {' or '.join(LABEL_COLUMNS[:NAMED])}"
     )
     if data.is_file():
         return [columns]

@@ -18,11 +18,15 @@ from fer_ray.sources.datasets.ckplus import find_roots
 from fer_ray.sources.datasets.ckplus_selection import list_ckplus
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
+from fer_ray.sources.datasets.published import find_dataset, list_published
 from fer_ray.sources.image_files import source_lost_on_error
-from fer_ray.sources.labels import LABELS_FILE
+from fer_ray.sources.label_files import LABELS_FILE, is_label_file
+from fer_ray.sources.pixel_tables import is_entry, table_of
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.paths import listed_once
 from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
+
+PUBLISHED = "published"  # the layout of a published data set other than CK+
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,15 @@ def list_source(data: Path, selection: Selection) -> Listing:
 
 def _list_source(data: Path, selection: Selection) -> Listing:
     layout, quality, root = detect_layout(data, selection), Quality(), source_root(data)
+    dataset = find_dataset(data, selection) if layout == PUBLISHED else None
     if layout == "ckplus":
         rows, figures = list_ckplus(root, selection, quality)
+    elif dataset is not None:
+        rows, figures = list_published(data, dataset, selection, quality)
     else:
-        rows, figures = list_photographs(data, layout, selection.frames == "all", quality)
+        rows, figures = list_photographs(data, layout, selection, quality)
+        if layout != "csv" and selection.layout == "auto" and (data / LABELS_FILE).is_file():
+            quality.note("other_labels_file", LABELS_FILE)
     records = quality.records()
     if not rows:
         raise UserError(
@@ -124,11 +133,23 @@ def detect_layout(data: Path, selection: Selection) -> str:
     """The layout of a source: the selected one, or the one that its files show."""
     if selection.layout != "auto":
         return selection.layout
-    if data.is_file() or (data / LABELS_FILE).is_file():
+    if selection.dataset == "ckplus":
+        return "ckplus"
+    if selection.dataset is not None:
+        return PUBLISHED
+    labels_file = data / LABELS_FILE
+    has_labels_file = not data.is_file() and labels_file.is_file()
+    if not data.is_file() and not has_labels_file and find_roots(data):
+        return "ckplus"
+    if find_dataset(data, selection):
+        return PUBLISHED
+    if data.is_file() or (has_labels_file and is_label_file(labels_file)):
         return "csv"
     if find_roots(data):
         return "ckplus"
-    return detect_photograph_layout(data)
+    layout = detect_photograph_layout(data, selection)
+    # Without labelled folders, the file is the only source of labels: reading it names its problem.
+    return "csv" if has_labels_file and layout == "images" else layout
 
 
 def require_output_outside(target: Path, root: Path, layout: str) -> None:
@@ -142,7 +163,9 @@ def require_output_outside(target: Path, root: Path, layout: str) -> None:
     Raises:
         UserError: `target` is inside a source whose images are all listed, at any depth.
     """
-    if layout in ("folders", "images") and target.resolve().is_relative_to(root.resolve()):
+    if layout in ("folders", "images", PUBLISHED) and target.resolve().is_relative_to(
+        root.resolve()
+    ):
         raise UserError(
             f"{target} is inside the source {root}, so the next run would treat the files written "
             "to it as images. Choose a folder outside the source."
@@ -165,7 +188,7 @@ def require_labels(data: Path, listing: Listing) -> None:
 def _file_stat(file: Path) -> tuple[int, int]:
     """Size in bytes and modification time in nanoseconds; (-1, -1) if the file is missing."""
     try:
-        info = file.stat()
+        info = (table_of(file) if is_entry(file) else file).stat()
     except (OSError, ValueError):  # ValueError: a path with a null character
         return -1, -1
     return info.st_size, info.st_mtime_ns

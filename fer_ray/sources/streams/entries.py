@@ -9,9 +9,9 @@ from typing import NamedTuple
 from pyarrow import fs
 
 from fer_ray.errors import SourceLostError
-from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
-from fer_ray.sources.image_files import is_image, is_junk, is_listable
-from fer_ray.sources.labels import LABELS_FILE
+from fer_ray.sources.decoding import NOT_A_FILE
+from fer_ray.sources.image_files import STORAGE_ERRNOS, is_folder, is_image, is_listable
+from fer_ray.sources.label_files import LABELS_FILE
 from fer_ray.sources.quality import Quality
 
 BROKEN_LINK = "broken link"
@@ -45,6 +45,7 @@ class FolderWalk:
         quality: Counts files that are left out.
         pending: Folders to list: paths relative to the root, empty or with a trailing slash, and
             their real paths. None: all.
+        hidden_files: Whether to list hidden files and folders.
 
     Attributes:
         pending: Folders that are still to be listed.
@@ -56,9 +57,11 @@ class FolderWalk:
     """
 
     def __init__(
-        self, root: str, quality: Quality, pending: list[tuple[str, str]] | None = None
-    ) -> None:
+        self, root: str, quality: Quality, pending: list[tuple[str, str]] | None = None,
+        hidden_files: bool = False,
+    ) -> None:  # fmt: skip
         self._root, self._real_root, self._quality = root, os.path.realpath(root), quality
+        self._hidden_files = hidden_files
         self._visited_outside: set[str] = set()  # real folders
         self.pending = [("", self._real_root)] if pending is None else pending
         self.links: dict[str, str] = {}
@@ -70,7 +73,7 @@ class FolderWalk:
         if relative and self._is_listed_elsewhere(relative, real):
             return
         for entry in self._scan(relative):
-            if _is_folder(entry):
+            if is_folder(entry):
                 inner = f"{relative}{entry.name}/"
                 if entry.is_symlink():
                     self.links[inner] = os.path.realpath(entry.path)
@@ -80,7 +83,7 @@ class FolderWalk:
                 if image := self._image(entry, f"{relative}{entry.name}"):
                     yield image
             elif relative or entry.name != LABELS_FILE:
-                self._quality.note("not_an_image", f"{relative}{entry.name}")
+                self._quality.note_other_file(f"{relative}{entry.name}")
 
     def next_link(self) -> bool:
         """Make the folder of the first link pending; whether there was one."""
@@ -118,7 +121,7 @@ class FolderWalk:
         return Entry(path, info.st_size, info.st_mtime_ns, problem)
 
     def _scan(self, relative: str) -> Iterator["os.DirEntry[str]"]:
-        """The entries of a folder, without junk and undecodable names."""
+        """The entries of a folder that belong in the listing."""
         try:
             entries = os.scandir(f"{self._root}/{relative}")
         except (FileNotFoundError, NotADirectoryError) as problem:
@@ -131,7 +134,7 @@ class FolderWalk:
         with entries:
             try:
                 for entry in entries:
-                    if is_listable(entry.name, relative, self._quality):
+                    if is_listable(entry.name, relative, self._quality, self._hidden_files):
                         yield entry
             except OSError as problem:
                 raise _unlistable(self._root, relative, problem) from None
@@ -141,16 +144,6 @@ def _unlistable(root: str, relative: str, problem: OSError) -> SourceLostError:
     return SourceLostError(
         f"Cannot list {root}/{relative}".rstrip("/") + f": {problem.strerror}. Nothing was changed."
     )
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Return whether the entry is a folder or a link to one; broken and circular links are not."""
-    try:
-        return entry.is_dir()
-    except OSError as problem:
-        if problem.errno in STORAGE_ERRNOS:
-            raise
-        return False
 
 
 class BucketWalk:
@@ -164,6 +157,7 @@ class BucketWalk:
         root: Bucket and prefix.
         quality: Counts objects that are left out.
         pending: Folders to list. None: all.
+        hidden_files: Whether to list objects and folders whose names start with a dot.
 
     Attributes:
         pending: Folders that are still to be listed.
@@ -171,9 +165,10 @@ class BucketWalk:
 
     def __init__(
         self, filesystem: fs.FileSystem, root: str, quality: Quality,
-        pending: list[str] | None = None,
+        pending: list[str] | None = None, hidden_files: bool = False,
     ) -> None:  # fmt: skip
         self._filesystem, self._root, self._quality = filesystem, root, quality
+        self._hidden_files = hidden_files
         self.pending = [root] if pending is None else pending
         self.links: dict[str, str] = {}  # as of `FolderWalk`; a bucket has none
         self.vanished: list[str] = []
@@ -183,43 +178,55 @@ class BucketWalk:
         folder, root = self.pending.pop(), self._root
         # pyarrow lists a folder in Google Cloud Storage only if an object exists for it.
         if self._filesystem.type_name == "gcs":
-            yield from _list_flat(self._filesystem, root, self._quality)
+            yield from self._list_flat()
             return
+        parent = f"{folder[len(root) :].lstrip('/')}/".lstrip("/")
         for info in self._filesystem.get_file_info(fs.FileSelector(folder)):
             if info.type != fs.FileType.Directory:
-                yield from _image_object(info, info.path[len(root) :].lstrip("/"), self._quality)
+                yield from self._image(info, parent)
             elif info.path.rstrip("/") == folder or info.base_name in UNADDRESSABLE:
-                parent = folder[len(root) :].lstrip("/")
                 name = "" if info.path.rstrip("/") == folder else info.base_name
-                self._quality.note("unaddressable", f"{parent}/{name}/".lstrip("/") or "/")
-            elif not is_junk(info.base_name):
+                self._quality.note("unaddressable", f"{parent}{name}/")
+            elif self._is_listable(info.base_name, parent):
                 self.pending.append(info.path)
+
+    def _is_listable(self, name: str, parent: str) -> bool:
+        return is_listable(name, parent, self._quality, self._hidden_files)
+
+    def _image(self, info: fs.FileInfo, parent: str) -> Iterator[Entry]:
+        """The entry of an object, if it is an image."""
+        path = f"{parent}{info.base_name}"
+        if not self._is_listable(info.base_name, parent):
+            return
+        if is_image(info.base_name):
+            yield Entry(path, info.size, info.mtime_ns or 0)
+        elif path != LABELS_FILE:
+            self._quality.note_other_file(path)
+
+    def _list_flat(self) -> Iterator[Entry]:
+        """List all objects from one recursive listing in memory."""
+        listable: dict[str, bool] = {}  # by folder
+        for info in self._filesystem.get_file_info(fs.FileSelector(self._root, recursive=True)):
+            if info.type == fs.FileType.Directory:
+                continue
+            *folders, _ = info.path[len(self._root) + 1 :].split("/")
+            if self._are_listable(folders, listable):
+                yield from self._image(info, "".join(f"{name}/" for name in folders))
+
+    def _are_listable(self, folders: list[str], listable: dict[str, bool]) -> bool:
+        """Return whether objects in nested folders can be listed; counts each folder once."""
+        parent = ""
+        for name in folders:
+            folder = f"{parent}{name}/"
+            if folder not in listable:
+                listable[folder] = name not in UNADDRESSABLE and self._is_listable(name, parent)
+                if name in UNADDRESSABLE:
+                    self._quality.note("unaddressable", folder)
+            if not listable[folder]:
+                return False
+            parent = folder
+        return True
 
     def next_link(self) -> bool:
         """A bucket has no links."""
         return False
-
-
-def _list_flat(filesystem: fs.FileSystem, root: str, quality: Quality) -> Iterator[Entry]:
-    """List like `BucketWalk`, from one recursive listing in memory."""
-    unaddressable = set()
-    for info in filesystem.get_file_info(fs.FileSelector(root, recursive=True)):
-        relative = info.path[len(root) + 1 :]
-        folders = relative.split("/")[:-1]
-        if info.type == fs.FileType.Directory or any(is_junk(name) for name in folders):
-            continue
-        if UNADDRESSABLE.isdisjoint(folders):
-            yield from _image_object(info, relative, quality)
-        else:
-            unaddressable.add("/".join([*folders, ""]))
-    for folder in sorted(unaddressable):
-        quality.note("unaddressable", folder)
-
-
-def _image_object(info: fs.FileInfo, relative: str, quality: Quality) -> Iterator[Entry]:
-    if is_junk(info.base_name):
-        quality.note("junk_file", relative)
-    elif is_image(info.base_name):
-        yield Entry(relative, info.size, info.mtime_ns or 0)
-    elif relative != LABELS_FILE:
-        quality.note("not_an_image", relative)

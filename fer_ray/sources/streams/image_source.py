@@ -11,7 +11,8 @@ from typing import Any
 from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.sources.decoding import NOT_A_FILE, STORAGE_ERRNOS
+from fer_ray.sources.decoding import NOT_A_FILE
+from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.entries import BucketWalk, Entry, FolderWalk
 from fer_ray.storage.paths import without_credentials
@@ -32,12 +33,14 @@ class Source:
         root: Folder, or bucket and prefix, within the file system.
         probe: Path of an image that has been read before. If it can no longer be read, the source
             is unavailable.
+        hidden_files: Whether to list files and folders whose names start with a dot.
     """
 
     uri: str
     filesystem: fs.FileSystem
     root: str
     probe: str | None = None
+    hidden_files: bool = False
 
     @property
     def local(self) -> bool:
@@ -57,8 +60,8 @@ class Source:
             pending: Folders to list, from another walk. None: all.
         """
         if self.local:
-            return FolderWalk(self.root, quality, pending)
-        return BucketWalk(self.filesystem, self.root, quality, pending)
+            return FolderWalk(self.root, quality, pending, self.hidden_files)
+        return BucketWalk(self.filesystem, self.root, quality, pending, self.hidden_files)
 
     def entries_of(self, walk: FolderWalk | BucketWalk) -> Iterator[Entry]:
         """List the images of the next folder of a walk.
@@ -131,8 +134,12 @@ class Source:
         return SourceLostError(f"{self.uri} is unavailable: {error_text(problem)}.")
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str, hidden_files: bool = False) -> Source:
     """Open the source at a path or URI (`s3://bucket/prefix`, `gs://…`, `file:///…`).
+
+    Args:
+        uri: The path or URI.
+        hidden_files: Whether to list files and folders whose names start with a dot.
 
     Raises:
         SourceLostError: The source does not exist or does not respond.
@@ -143,7 +150,8 @@ def open_source(uri: str) -> Source:
     except URI_ERRORS as problem:
         raise UserError(f"--source {without_credentials(uri)}: {error_text(problem)}.") from None
     is_local = isinstance(filesystem, fs.LocalFileSystem)
-    source = Source(root if is_local else without_credentials(uri).rstrip("/"), filesystem, root)
+    shown = root if is_local else without_credentials(uri).rstrip("/")
+    source = Source(shown, filesystem, root, hidden_files=hidden_files)
     _require_folder(source)
     return source
 

@@ -4,11 +4,12 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from fer_ray.errors import SourceLostError
+from fer_ray.errors import SourceLostError, UserError
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets import ckplus
 from fer_ray.sources.datasets.ckplus_selection import select_frames
-from fer_ray.sources.labels import LABELS_FILE, Label, folder_label, make_label, parse_label_file
+from fer_ray.sources.label_files import LABELS_FILE, parse_label_file
+from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.storage.uris import error_text
@@ -16,39 +17,49 @@ from fer_ray.storage.uris import error_text
 MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files
 
 
-def find_labels(source: Source, quality: Quality) -> dict[str, Label] | None:
+def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[str, Label] | None:
     """Find the labels of a source that do not come from the names of its folders.
 
     Args:
         source: Source of the images.
         quality: Counts irregular labels.
+        selection: Layout, and codes of numeric labels.
 
     Returns:
-        The labels of a labels.csv or a CK+ layout, by path. None: `label_by_folder` applies.
+        The labels of a labels.csv or a CK+ layout, by path. None: folders may be labels.
 
     Raises:
         SourceLostError: labels.csv exists but cannot be read.
-        UserError: labels.csv is not a table of labels.
+        LabelTableError: labels.csv is not a table of labels.
+        UserError: The selected layout has labels, and the source does not have it.
     """
-    if source.empty:  # listing the source reports that
+    if source.empty or selection.layout in ("folders", "images"):  # listing reports an empty one
         return None
-    name = f"{source.uri}/{LABELS_FILE}"
+    if selection.layout != "ckplus" and (content := _read_labels_file(source)) is not None:
+        name = f"{source.uri}/{LABELS_FILE}"
+        return parse_label_file(content, name, quality, codes=selection.codes)
+    if selection.layout == "csv":
+        raise UserError(f"{source.uri} has no {LABELS_FILE}. Add it, or pass another --layout.")
+    if source.local and _looks_like_ckplus(source.root):
+        return _read_ckplus(Path(source.root), quality)
+    if selection.layout == "ckplus":
+        raise UserError(
+            f"{source.uri} does not have the CK+ layout, or is not a local folder. Pass another "
+            "--layout."
+        )
+    return None
+
+
+def _read_labels_file(source: Source) -> bytes | None:
     try:
-        content = source.read(LABELS_FILE)
+        return source.read(LABELS_FILE)
     except FileNotFoundError:
-        if source.local and _looks_like_ckplus(source.root):
-            return _read_ckplus(Path(source.root), quality)
         return None
     except OSError as problem:
         raise SourceLostError(
-            f"{name} cannot be read: {error_text(problem)}. Nothing was changed."
+            f"{source.uri}/{LABELS_FILE} cannot be read: {error_text(problem)}. Nothing was "
+            "changed."
         ) from None
-    return parse_label_file(content, name, quality)
-
-
-def label_by_folder(path: str) -> Label:
-    """The label of an image in a folder named after an emotion; empty for other images."""
-    return make_label(folder_label(path))
 
 
 def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label]:

@@ -81,7 +81,7 @@ def open_database(tables: str = "", context: tuple[Any, ...] | None = None) -> I
             try:
                 if context is not None:
                     database.run(queries.CONTEXT)
-                    database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?)", context)
+                    database.run("INSERT INTO context VALUES (?, ?, ?, ?, ?, ?, ?, ?)", context)
                 database.run(tables)
                 yield database
             finally:

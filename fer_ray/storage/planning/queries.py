@@ -4,7 +4,7 @@ from fer_ray.vocabulary import ERROR_STATUSES, USABLE_STATUSES
 
 CONTEXT = """
 CREATE TABLE context (recipe VARCHAR, sweep VARCHAR, listed_ns BIGINT, gone VARCHAR, retry VARCHAR,
-    max_bytes BIGINT, reread DOUBLE);
+    max_bytes BIGINT, reread DOUBLE, folder_labels BOOLEAN);
 """
 
 # Of a partition by path: the listing, the labels of labels.csv, the images of the store, and what
@@ -25,9 +25,10 @@ CREATE TABLE readings (path VARCHAR, size BIGINT, mtime_ns BIGINT, sha256 VARCHA
 # content, or why it cannot be read.
 PLAN = """
 CREATE VIEW listing AS SELECT e.path, e.size, e.mtime_ns, e.problem,
-    coalesce(b.subject, e.subject) AS subject, coalesce(b.emotion, e.emotion) AS emotion,
-    coalesce(b.label, e.label) AS label
-    FROM entries e LEFT JOIN labels b ON b.path = e.path;
+    coalesce(b.subject, CASE WHEN folder_labels THEN e.subject END) AS subject,
+    coalesce(b.emotion, CASE WHEN folder_labels THEN e.emotion END) AS emotion,
+    coalesce(b.label, CASE WHEN folder_labels THEN e.label END) AS label
+    FROM entries e LEFT JOIN labels b ON b.path = e.path CROSS JOIN context;
 CREATE TABLE plan AS
 WITH joined AS (
     SELECT coalesce(l.path, i.path) AS path, coalesce(l.size, i.size) AS size,

@@ -19,7 +19,7 @@ from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps import context, orphans, prepare
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.fuse import FuseError
-from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.plan_partition import summarize
 from fer_ray.pipelines.sweeps.planning import plan_work
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep

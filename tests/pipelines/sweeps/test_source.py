@@ -17,9 +17,10 @@ from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.listing import list_source
+from fer_ray.pipelines.sweeps.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning import plan_work
 from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.settings.extraction import Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams import image_source as sources
@@ -220,17 +221,17 @@ def test_unreadable_labels_raise(tmp_path: Path) -> None:
     tiny_image(tmp_path / "a.png", seed=1)
     (tmp_path / "labels.csv").mkdir()
     with pytest.raises(SourceLostError, match=r"labels\.csv cannot be read"):
-        find_labels(open_source(str(tmp_path)), Quality())
+        find_labels(open_source(str(tmp_path)), Quality(), Selection())
     (tmp_path / "labels.csv").rmdir()
     (tmp_path / "labels.csv").write_text("what,ever\n")
     with pytest.raises(UserError, match=r"labels\.csv"):
-        find_labels(open_source(str(tmp_path)), Quality())
+        find_labels(open_source(str(tmp_path)), Quality(), Selection())
 
 
 def test_labels_of_missing_images_are_counted(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,emotion\na.png,happy\nb.png,fear\n")
     tiny_image(tmp_path / "a.png", seed=1)
-    labels = find_labels(open_source(str(tmp_path)), Quality())
+    labels = find_labels(open_source(str(tmp_path)), Quality(), Selection())
     assert labels is not None
     assert labels["a.png"] == (None, "happy", 5)
     request = SweepRequest(str(tmp_path), str(tmp_path / "store"), Settings(extract=FAST))
@@ -243,7 +244,7 @@ def test_labels_of_missing_images_are_counted(tmp_path: Path) -> None:
 
 def test_ckplus_labels(tiny_corpus: Path) -> None:
     source = open_source(str(next(tiny_corpus.rglob("cohn-kanade-images")).parent))
-    labels = find_labels(source, Quality())
+    labels = find_labels(source, Quality(), Selection())
     assert labels is not None
     assert labels.keys() <= {entry.path for entry in source.entries(Quality())}
     emotions = {label.emotion for label in labels.values() if label.emotion}

@@ -1,0 +1,125 @@
+"""Images in the rows of a CSV file, as FER2013 publishes them: `emotion,pixels,Usage`.
+
+Each row is an entry with the path `fer2013.csv#Training-123`: the part of the official split, and
+the number of the row from 0. Its bytes are those of a PGM file.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ray.errors import UserError
+from fer_ray.storage.paths import is_object
+
+NO_PART = "row"  # in the path of a row without a part
+HEADER_BYTES = 4096
+CHUNK_BYTES = 1 << 24
+NEWLINE = ord("\n")
+_ENTRY = re.compile(r"(?P<file>.+\.csv)#(?P<part>\w+)-(?P<row>\d+)", re.IGNORECASE)
+_PIXELS = re.compile(rb"\d+(?: +\d+){3,}")
+
+
+class PixelRow(NamedTuple):
+    """A row of a table of pixels.
+
+    Attributes:
+        name: Last part of the entry's path.
+        emotion: Content of the column emotion, empty if there is none.
+        part: Content of the column Usage, empty if there is none.
+    """
+
+    name: str
+    emotion: str
+    part: str
+
+
+def is_pixel_table(file: Path) -> bool:
+    """Return whether a file is a CSV file with a column of pixels."""
+    if file.suffix.lower() != ".csv" or is_object(file) or not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return "pixels" in _columns(stream.read(HEADER_BYTES))
+
+
+def is_entry(path: Path) -> bool:
+    """Return whether a path is that of a row of a table of pixels."""
+    return "#" in path.name and _ENTRY.fullmatch(path.name) is not None
+
+
+def table_of(path: Path) -> Path:
+    """The file that contains an entry."""
+    return path.with_name(_match(path)["file"])
+
+
+def list_rows(file: Path) -> Iterator[PixelRow]:
+    """List the rows of a table of pixels.
+
+    Raises:
+        UserError: The file is not a table of pixels.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            columns = {
+                name.strip().lower(): name for name in csv.DictReader(stream).fieldnames or ()
+            }
+            stream.seek(0)
+            for number, row in enumerate(csv.DictReader(stream)):
+                part = (row.get(columns.get("usage", "")) or "").strip()
+                name = f"{file.name}#{re.sub(r'[^A-Za-z]', '', part) or NO_PART}-{number:05}"
+                yield PixelRow(name, (row.get(columns.get("emotion", "")) or "").strip(), part)
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise UserError(f"{file} cannot be read: {problem}. Use a CSV file in UTF-8.") from None
+
+
+def read_entry(path: Path) -> bytes:
+    """Read an entry as the bytes of a PGM file.
+
+    Raises:
+        OSError: The file or the row does not exist, or the row does not contain the pixels of a
+            square image.
+    """
+    file, number = table_of(path), int(_match(path)["row"])
+    info = file.stat()
+    starts = _line_starts(str(file), info.st_mtime_ns, info.st_size)
+    if number + 2 >= len(starts):
+        raise FileNotFoundError(2, f"{file.name} has no row {number}")
+    with file.open("rb") as stream:
+        stream.seek(int(starts[number + 1]))  # after the header
+        line = stream.read(int(starts[number + 2] - starts[number + 1]))
+    found = _PIXELS.search(line)
+    values = np.array(found[0].split() if found else [], dtype=np.int64)
+    side = math.isqrt(len(values))
+    if not side or side * side != len(values) or values.max() > 255:
+        raise OSError(22, f"row {number} of {file.name} is not a square image of 8-bit pixels")
+    return b"P5\n%d %d\n255\n" % (side, side) + values.astype(np.uint8).tobytes()
+
+
+def _match(path: Path) -> "re.Match[str]":
+    match = _ENTRY.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path} is not a row of a table of pixels")
+    return match
+
+
+def _columns(header: bytes) -> set[str]:
+    line = header.decode("utf-8-sig", "replace").partition("\n")[0]
+    return {name.strip(' \t\r"').lower() for name in line.split(",")}
+
+
+@lru_cache(maxsize=2)
+def _line_starts(file: str, mtime_ns: int, size: int) -> NDArray[np.int64]:
+    """Where each line of a file starts, and its end. The other arguments detect changes."""
+    starts, offset = [np.zeros(1, np.int64)], 0
+    with Path(file).open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            starts.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == NEWLINE) + offset + 1)
+            offset += len(chunk)
+    lines = np.concatenate(starts)
+    return lines if lines[-1] == offset else np.append(lines, offset)

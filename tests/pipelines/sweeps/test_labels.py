@@ -1,0 +1,97 @@
+"""Labels of a sweep: from a labels.csv, from folders, or from neither."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_ray.errors import UserError
+from fer_ray.execution.progress import silent
+from fer_ray.pipelines.sweep import run_sweep
+from fer_ray.pipelines.sweeps.context import SweepRequest
+from fer_ray.settings.extraction import Selection
+from fer_ray.settings.root import Settings
+from tests.pipelines.sweeps.conftest import FAST, IN_PROCESS, rows, tiny_image
+
+
+def images(root: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        tiny_image(root / name, seed)
+    return root
+
+
+def sweep_labels(root: Path, **selection: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """The emotion of each image after a sweep, and the manifest."""
+    store = root.with_name("store")
+    extract = FAST.model_copy(update={"selection": Selection(**selection)})
+    settings = Settings(extract=extract, execution=IN_PROCESS)
+    manifest = run_sweep(SweepRequest(str(root), str(store), settings, silent))
+    return {row["path"]: row["emotion"] for row in rows(store, "images")}, manifest
+
+
+def kinds(manifest: dict[str, Any]) -> dict[str, int]:
+    return {record["kind"]: record["count"] for record in manifest["quality"]}
+
+
+def test_paths_in_another_spelling_are_matched(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "a/1.png", "b/2.png", "c/3.png", "D.png")
+    lines = "a\\1.png,happy\nB/2.PNG,sad\nc/3,4\nd,fear\nx.png,fear\n"
+    (root / "labels.csv").write_text(f"path,emotion\n{lines}")
+    labels, manifest = sweep_labels(root)
+    assert labels == {"D.png": "fear", "a/1.png": "happy", "b/2.png": "sadness", "c/3.png": "fear"}
+    assert kinds(manifest) == {"respelled_path": 4, "unknown_path": 1, "assumed_codes": 1}
+    assert manifest["labels_by_emotion"] == {"fear": 3, "happy": 1, "sadness": 1}
+
+
+def test_labels_file_about_something_else(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "01_fear/1.png", "Joyful/2.png", "suprise/3.png")
+    (root / "labels.csv").write_text("id,name\n1,Ann\n")
+    labels, manifest = sweep_labels(root)
+    assert labels == {"01_fear/1.png": "fear", "Joyful/2.png": "happy", "suprise/3.png": None}
+    assert kinds(manifest) == {
+        "other_labels_file": 1, "no_emotion_folder": 1, "near_emotion_folder": 1
+    }  # fmt: skip
+    folders = {entry["folder"]: entry["emotion"] for entry in manifest["class_folders"]}
+    assert folders == {"01_fear": "fear", "Joyful": "happy"}
+    with pytest.raises(UserError, match="no column path"):
+        sweep_labels(root, layout="csv")
+
+
+def test_person_named_like_an_emotion_is_no_class(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "Joy/1.png", "Peter/2.png")
+    labels, manifest = sweep_labels(root)
+    assert labels == {"Joy/1.png": None, "Peter/2.png": None}
+    assert kinds(manifest) == {"single_class": 1}
+    labels, manifest = sweep_labels(root, layout="folders")
+    assert labels == {"Joy/1.png": "happy", "Peter/2.png": None}
+    assert manifest["planned"]["relabelled"]["images"] == 1
+
+
+def test_moved_to_trash_is_deleted(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "a.png", "b.png", "c.png", "d.png")
+    sweep_labels(root)
+    (root / "#recycle").mkdir()
+    (root / "a.png").rename(root / "#recycle/a.png")
+    (root / "b.png").rename(root / ".b.png")
+    labels, manifest = sweep_labels(root, hidden_files=True)
+    assert labels.keys() == {".b.png", "c.png", "d.png"}
+    assert kinds(manifest) == {"junk_file": 1}
+
+
+def test_picture_with_two_labels_is_a_conflict(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "happy/1.png", "sad/2.png", "sad/3.png")
+    (root / "sad/copy.png").write_bytes((root / "happy/1.png").read_bytes())
+    (root / "sad/twin.png").write_bytes((root / "sad/2.png").read_bytes())
+    _, manifest = sweep_labels(root)
+    [record] = manifest["quality"]
+    assert (record["kind"], record["count"]) == ("label_conflict", 1)
+    assert record["examples"] == ["happy/1.png (happy) = sad/copy.png (sadness)"]
+
+
+def test_labels_in_names_of_a_published_data_set(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "KA.AN1.39.png", "KL.HA2.40.png")
+    labels, manifest = sweep_labels(root, dataset="jaffe")
+    assert labels == {"KA.AN1.39.png": "anger", "KL.HA2.40.png": "happy"}
+    assert {row["subject"] for row in rows(root.with_name("store"), "images")} == {"KA", "KL"}
+    with pytest.raises(UserError, match=r"labels\.csv"):
+        sweep_labels(root, dataset="rafdb")
