@@ -25,6 +25,7 @@ from fer_ray.faces.model_files import describe_models, model_hashes
 from fer_ray.features.image_steps import ExtractImage
 from fer_ray.pipelines.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.face_advice import advise_on_faces, count_small_squares
+from fer_ray.pipelines.negative_advice import advise_on_negatives
 from fer_ray.pipelines.range_advice import advise_on_ranges
 from fer_ray.pipelines.reuse_rows import reuse_rows
 from fer_ray.settings.extraction import ExtractSettings, Selection
@@ -190,6 +191,7 @@ def build_record(
         "advice": [
             *advise_on_faces(statuses, count_small_squares(images), plan.settings, has_bundle),
             *advise_on_ranges(modes, plan.settings.decode),
+            *advise_on_negatives(images, plan.listing.root, plan.settings),
         ],
         "timings": {
             "list_seconds": round(plan.list_seconds, 3),

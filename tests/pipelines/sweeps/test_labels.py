@@ -90,7 +90,7 @@ def test_picture_with_two_labels_is_a_conflict(tmp_path: Path) -> None:
 
 def test_labels_in_names_of_a_published_data_set(tmp_path: Path) -> None:
     root = images(tmp_path / "source", "KA.AN1.39.png", "KL.HA2.40.png")
-    labels, manifest = sweep_labels(root, dataset="jaffe")
+    labels, _ = sweep_labels(root, dataset="jaffe")
     assert labels == {"KA.AN1.39.png": "anger", "KL.HA2.40.png": "happy"}
     assert {row["subject"] for row in rows(root.with_name("store"), "images")} == {"KA", "KL"}
     with pytest.raises(UserError, match=r"labels\.csv"):
