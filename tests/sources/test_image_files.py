@@ -55,6 +55,7 @@ def test_trash_thumbnails_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     assert counts == {"junk_file": len(JUNK)}
 
 
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated")
 def test_every_format_that_can_be_decoded_is_listed() -> None:
     Image.init()
     gray = Image.fromarray(PIXELS)
