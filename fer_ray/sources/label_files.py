@@ -37,6 +37,7 @@ NAMED = 4  # names of a column in a message
 DELIMITERS = ",;\t|"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _IGNORED = re.compile(r"[\W_]+")
+_PREAMBLE = re.compile(r"\A[\r\n]*(sep=.\s*[\r\n]+)?", re.IGNORECASE)  # Excel may write `sep=;`
 
 
 class LabelTableError(UserError):
@@ -121,11 +122,13 @@ def parse_label_file(
             quality.note("missing_path", f"line {number}")
         elif path is None:
             quality.note("path_outside", f"line {number}: {record.path}")
-        elif path in labels:
-            quality.note("duplicate_path", f"line {number}: {path}")
-        else:
+        elif path not in labels:
             code = _parse_label(record.label, f"line {number}: {path}", codes, quality)
             labels[path] = make_label(code, record.subject)
+        elif _parse_label(record.label, "", codes, Quality()) in (None, labels[path].code):
+            quality.note("duplicate_path", f"line {number}: {path}")
+        else:
+            quality.note("conflicting_rows", f"line {number}: {path}: {record.label}")
     if records and not labels:
         raise UserError(
             f"{name} lists no file in its own folder or below, and paths that lead out of that "
@@ -147,12 +150,12 @@ def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
     """A reader of the lines below the header, separated as the header is."""
     encoding = "utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig"
     try:
-        header = content.decode(encoding).lstrip("\r\n").partition("\n")[0]
+        text = _PREAMBLE.sub("", content.decode(encoding), count=1)
     except UnicodeDecodeError as problem:
         raise _unreadable(name, problem) from None
+    header = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=lambda mark: _known_columns(header, mark))
-    text = io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="")
-    return csv.DictReader(text, delimiter=delimiter)
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
 
 
 def _known_columns(header: str, delimiter: str) -> int:

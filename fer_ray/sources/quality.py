@@ -58,6 +58,8 @@ IRREGULARITIES = {
     "is still the peak",
     "path_outside": "paths that lead out of the source folder: skipped",
     "duplicate_path": "rows that repeat a path: only the first is used",
+    "conflicting_rows": "rows that repeat a path with another label: only the first is used; "
+    "correct the labels",
     "missing_path": "rows without a path: skipped",
     "respelled_path": "paths that differ from the file's in separators, Unicode form, case or "
     "extension: matched to the only such file",

@@ -61,7 +61,7 @@ def test_csv_of_paths_labels_and_subjects(tmp_path: Path) -> None:
     assert rows == [("d/a.jpg", 5, "Ann"), ("d/b.jpg", 0, None), ("d/c.jpg", 6, "Bob")]
     counts = {oddity["kind"]: oddity["count"] for oddity in listing.summary["quality"]}
     assert counts == {
-        "invalid_label": 1, "path_outside": 2, "duplicate_path": 1, "missing_path": 1,
+        "invalid_label": 1, "path_outside": 2, "conflicting_rows": 1, "missing_path": 1,
         "no_label": 1, "missing_file": 3,
     }  # fmt: skip
     assert list_source(tmp_path / "labels.csv", Selection()).table.equals(listing.table)
@@ -206,7 +206,8 @@ def test_other_spellings_of_label_files(tmp_path: Path, delimiter: str) -> None:
     ]  # fmt: skip
     text = "".join(f"{delimiter.join(cells)}\r\n" for cells in table)
     for encoding in ("utf-8-sig", "utf-16"):
-        (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+        preamble = f"sep={delimiter}\r\n" if encoding == "utf-16" else "\r\n"
+        (tmp_path / "labels.csv").write_bytes(f"{preamble}{text}".encode(encoding))
         listing = list_source(tmp_path, Selection(frames="all"))
         rows = [(row["emotion"], row["subject"]) for row in listing.table.to_pylist()]
         assert rows == [
