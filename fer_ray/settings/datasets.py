@@ -68,7 +68,7 @@ DATASETS: dict[DatasetName, DatasetSpec] = {
     "fer2013": DatasetSpec(
         "FER2013",
         "folders",
-        "Open Database License for the labels; the images are from the web",
+        "not stated by its authors; the images are from the web",
         "Goodfellow et al., Challenges in representation learning, ICONIP 2013",
         "fer2013",
         official="Training; tested on PrivateTest, or on the folder test",

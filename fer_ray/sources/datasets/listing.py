@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from fer_ray.errors import UserError
 from fer_ray.schemas import LISTING_SCHEMA
+from fer_ray.settings.datasets import DatasetName
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.ckplus import find_roots
 from fer_ray.sources.datasets.ckplus_selection import list_ckplus
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
-from fer_ray.sources.datasets.published import find_dataset, list_published
+from fer_ray.sources.datasets.published import find_dataset, list_published, pixel_tables
 from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.label_files import LABELS_FILE, is_label_file
 from fer_ray.sources.pixel_tables import is_entry, table_of
@@ -27,6 +28,7 @@ from fer_ray.storage.paths import listed_once
 from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
 
 PUBLISHED = "published"  # the layout of a published data set other than CK+
+PIXELS = "pixels"  # that of tables of pixels, next to which files may be written
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def list_source(data: Path, selection: Selection) -> Listing:
 
 def _list_source(data: Path, selection: Selection) -> Listing:
     layout, quality, root = detect_layout(data, selection), Quality(), source_root(data)
-    dataset = find_dataset(data, selection) if layout == PUBLISHED else None
+    dataset = find_dataset(data, selection) if layout in (PUBLISHED, PIXELS) else None
     if layout == "ckplus":
         rows, figures = list_ckplus(root, selection, quality)
     elif dataset is not None:
@@ -136,13 +138,13 @@ def detect_layout(data: Path, selection: Selection) -> str:
     if selection.dataset == "ckplus":
         return "ckplus"
     if selection.dataset is not None:
-        return PUBLISHED
+        return _published_layout(data, selection.dataset)
     labels_file = data / LABELS_FILE
     has_labels_file = not data.is_file() and labels_file.is_file()
     if not data.is_file() and not has_labels_file and find_roots(data):
         return "ckplus"
-    if find_dataset(data, selection):
-        return PUBLISHED
+    if dataset := find_dataset(data, selection):
+        return _published_layout(data, dataset)
     if data.is_file() or (has_labels_file and is_label_file(labels_file)):
         return "csv"
     if find_roots(data):
@@ -150,6 +152,10 @@ def detect_layout(data: Path, selection: Selection) -> str:
     layout = detect_photograph_layout(data, selection)
     # Without labelled folders, the file is the only source of labels: reading it names its problem.
     return "csv" if has_labels_file and layout == "images" else layout
+
+
+def _published_layout(data: Path, dataset: DatasetName) -> str:
+    return PIXELS if dataset == "fer2013" and pixel_tables(data) else PUBLISHED
 
 
 def require_output_outside(target: Path, root: Path, layout: str) -> None:
