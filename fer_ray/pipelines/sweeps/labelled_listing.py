@@ -60,7 +60,7 @@ def _write_labels(sweep: SweepContext, labels: dict[str, Label]) -> None:
         missing.discard(path)
     if missing:
         labels = match_labels(labels, missing, _listed_paths(sweep), sweep.quality)
-    rows = [(path, *label) for path, label in labels.items()]
+    rows = [(path, one.subject, one.emotion, one.code) for path, one in labels.items()]
     sweep.files.labels = write_rows(sweep.scratch, "labels", rows, LABELS)
     sweep.record.by_emotion = count_emotions(label._asdict() for label in labels.values())
 

@@ -103,7 +103,7 @@ class ListFolders:
         while walk.pending or (following and walk.next_link()):
             for entry in self.source.entries_of(walk):
                 label = folder_labels(entry.path) if self.label_by_folder else Label()
-                rows.append((*entry, *label))
+                rows.append((*entry, label.subject, label.emotion, label.code))
                 if len(rows) == FILE_IMAGES:
                     files += write_rows(self.scratch, "listing", rows, LISTING)
                     images, rows = images + len(rows), []
