@@ -11,8 +11,8 @@ MAX_EXTENSIONS = 8  # in the meaning of a record
 NO_EXTENSION = "no extension"
 
 IRREGULARITIES = {
-    "junk_file": "files and folders that are not yours but the system's (.DS_Store, Thumbs.db, "
-    "__MACOSX, @eaDir, .thumbnails, trash, …): ignored",
+    "junk_file": "system files, previews and deleted files (.DS_Store, Thumbs.db, __MACOSX, "
+    "@eaDir, .thumbnails, #recycle, …), or folders of them: ignored",
     "hidden_file": "hidden files and folders, whose names start with a dot: ignored; pass "
     "--hidden-files to include them",
     "not_an_image": "files without an image extension{extensions}: ignored",
