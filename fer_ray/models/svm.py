@@ -49,7 +49,7 @@ class CalibratedSvm:
             degree=settings.degree,
             tol=settings.tol,
         )
-        scaler = _scaler(settings)
+        scaler = feature_scaler(settings)
         self._estimator = svc if scaler is None else make_pipeline(scaler, svc)
 
     @classmethod
@@ -107,7 +107,8 @@ class CalibratedSvm:
         return probabilities
 
 
-def _scaler(settings: TrialSettings) -> StandardScaler | None:
+def feature_scaler(settings: TrialSettings) -> StandardScaler | None:
+    """Create the scaler of an SVM's features; None without scaling."""
     if settings.scale == "equal":
         return SetScaler(widths_of(settings.feature_set))
     return StandardScaler() if settings.scale == "standard" else None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ MAX_CURVES = 4
 
 HEADS = ("Model", "Accuracy", "95% interval", "Macro recall", "Log loss", "Training time",
          "Wrong", "Uniquely correct", "Uniquely wrong")  # fmt: skip
+PAIR_HEADS = ("Models", "Difference, points", "95% interval", "p-value",
+              "Correct only by the first / second")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,23 @@ def model_rows(comparison: ModelComparison) -> list[tuple[str, ...]]:
         )
         for row, item in enumerate(comparison.group.models)
     ]
+
+
+def pair_rows(comparison: ModelComparison) -> list[tuple[tuple[str, str], tuple[str, ...]]]:
+    """The paired test of each pair of the best models: the names of both, and a row of text."""
+    return [
+        ((first.name, second.name), _pair_row(first, second))
+        for first, second in combinations(comparison.in_figures, 2)
+    ]
+
+
+def _pair_row(first: ExperimentResults, second: ExperimentResults) -> tuple[str, ...]:
+    test = compare((first.trials, first.predictions), (second.trials, second.predictions))
+    p = "–" if np.isnan(test.p_value) else f"{test.p_value:.2g}"
+    ends = formatting.signed_interval(test.interval)
+    labels = f"{first.label} − {formatting.mid_sentence(second.label)}"
+    only = f"{test.only_first} / {test.only_second}"
+    return labels, formatting.signed(100 * test.difference), ends, p, only
 
 
 def describe_consensus(comparison: ModelComparison) -> str:

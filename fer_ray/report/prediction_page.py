@@ -13,6 +13,7 @@ from fer_ray.evaluation.summary import summarise
 from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.models.bundles.bundle_manifest import Evidence
 from fer_ray.report import data_tables, experiment_tables, run_figures
+from fer_ray.report.confusion_tables import Faces, confusion_table, describe_confusion
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture, draw_picture
 from fer_ray.report.figures.transfer_plot import MetricPair, transfer_plot
@@ -56,18 +57,21 @@ def write_prediction_report(
     faces = FaceSource(
         root if root.is_dir() else None, show_faces or run.synthetic, run.crop_size_px
     )
-    pictures = _pictures(transfer)
+    carry_over = _carry_over_picture(transfer)
+    confusion = confusion_table(transfer.item, run.frames, Faces(run.frames, faces), 0)
     context = {
-        **{"transfer": transfer, "run": run, "faces": faces, "fig": pictures},
+        **{"transfer": transfer, "run": run, "faces": faces, "carry_over": carry_over},
         **{"wrong": find_misclassified(transfer.item, run.usable, faces)},
         **{"headline": headline(transfer), "sentence": sentence(transfer)},
         **{"notes": notes(transfer), "bundle": record["bundle"], "emotions": EMOTIONS},
         **{"metrics": metric_rows(transfer), "classes": class_rows(transfer)},
-        **{"settings": setting_rows(record["settings"])},
+        **{"settings": setting_rows(record["settings"]), "confusion": confusion},
+        **{"describe_confusion": describe_confusion},
         **{"tables": experiment_tables, "data_tables": data_tables, "formatting": formatting},
     }
     page = render("prediction.html", context)
-    return write_report_folder(out, page, list(pictures.values()))
+    figures = {carry_over.name: carry_over.light} | run_figures.confusion_files(run)
+    return write_report_folder(out, page, figures)
 
 
 def _read_transfer(out: Path, record: dict[str, Any], trained_on: frozenset[str]) -> Transfer:
@@ -85,21 +89,19 @@ def _read_transfer(out: Path, record: dict[str, Any], trained_on: frozenset[str]
     return Transfer(run, item, evidence, record["evaluation"])
 
 
-def _pictures(transfer: Transfer) -> dict[str, Picture]:
+def _carry_over_picture(transfer: Transfer) -> Picture:
     target, trained = transfer.run.data_name, transfer.evidence.data
     pairs = _metric_pairs(transfer)
     facts = "; ".join(
         f"{pair.name} {formatting.percent(pair.target)} versus {formatting.percent(pair.trained)}"
         for pair in pairs
     )
-    comparison = draw_picture(
+    return draw_picture(
         "carry-over",
         f"Accuracy, macro recall and recall by class on {target}, versus the training protocol on "
         f"{trained}. {facts}.",
         lambda theme: transfer_plot(pairs, target, trained, theme),
     )
-    confusion = run_figures.confusion_picture(transfer.run, transfer.item)
-    return {"carry-over": comparison, "confusion": confusion}
 
 
 def _metric_pairs(transfer: Transfer) -> list[MetricPair]:

@@ -5,12 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiment_groups import ExperimentGroup
-from fer_ray.evaluation.experiment_labels import describe_splits
 from fer_ray.evaluation.results import ExperimentResults, RunResults
 from fer_ray.evaluation.summary import is_folds
 from fer_ray.report.figures import class_charts
@@ -22,15 +17,26 @@ from fer_ray.report.figures.landmark_plots import (
     landmarks_xy,
     misclassified_figure,
 )
-from fer_ray.report.figures.themed_picture import Picture, draw_picture
+from fer_ray.report.figures.themed_picture import Picture, draw_picture, draw_png
 from fer_ray.report.text import formatting
 from fer_ray.vocabulary import EMOTIONS
 
 SHOWCASE = ("happy", "surprise")  # expressions that move landmarks most, in order of preference
+MAX_LEADING = 6  # experiments at the top of the page
 
 
 def experiments_picture(run: RunResults, groups: Sequence[ExperimentGroup]) -> Picture:
     """The forest plot of all experiments, for narrow and wide screens."""
+    alt = _accuracies(run, groups)
+    narrow, wide = (
+        draw_picture("comparison", alt, partial(forest_plot, groups, run.data_name, layout))
+        for layout in (NARROW, WIDE)
+    )
+    return replace(narrow, wide=wide)
+
+
+def _accuracies(run: RunResults, groups: Sequence[ExperimentGroup]) -> str:
+    """The accuracies that a forest plot shows, as a text alternative."""
     facts = [
         f"{item.label}: accuracy {formatting.percent(item.summary.test_accuracy)} "
         f"({formatting.provenance(item.summary, run.data_name)}), "
@@ -38,12 +44,7 @@ def experiments_picture(run: RunResults, groups: Sequence[ExperimentGroup]) -> P
         for group in groups
         for item in group.models
     ]
-    alt = f"Accuracy with interval by experiment. {'; '.join(facts)}."
-    narrow, wide = (
-        draw_picture("comparison", alt, partial(forest_plot, groups, run.data_name, layout))
-        for layout in (NARROW, WIDE)
-    )
-    return replace(narrow, wide=wide)
+    return f"Accuracy with interval by experiment. {'; '.join(facts)}."
 
 
 def class_counts_picture(run: RunResults) -> Picture:
@@ -59,29 +60,24 @@ def class_counts_picture(run: RunResults) -> Picture:
     return draw_picture("class-counts", alt, partial(class_charts.class_counts, selected, usable))
 
 
-def confusion_picture(run: RunResults, experiment: ExperimentResults) -> Picture:
-    """The row-normalised confusion matrix of an experiment."""
-    summary = experiment.summary
-    facts = ", ".join(
-        f"{name} {formatting.whole_percent(recall)}"
-        for name, recall in zip(EMOTIONS, metrics.class_recalls(summary.confusion), strict=True)
-        if not np.isnan(recall)
-    )
-    alt = (
-        f"Confusion matrix of {experiment.label} "
-        f"({run.data_name}; {describe_splits(summary)}). Recall by class: {facts}. "
-        f"{_most_frequent_confusion(summary.confusion)}"
-    )
-    name = "confusion-" + re.sub(r"[^A-Za-z0-9.]+", "-", summary.experiment)
-    return draw_picture(name, alt, partial(class_charts.confusion, experiment, run.data_name))
+def leading_models_picture(run: RunResults, group: ExperimentGroup) -> Picture:
+    """The forest plot of the best experiments of a group, for the top of the page."""
+    leading = replace(group, models=group.models[:MAX_LEADING])
+    draw = partial(forest_plot, [leading], run.data_name, NARROW)
+    return draw_picture("leading-models", _accuracies(run, [leading]), draw)
 
 
-def _most_frequent_confusion(counts: NDArray[np.int64]) -> str:
-    errors = counts - np.diag(np.diagonal(counts))
-    if not errors.any():
-        return "All predictions are correct."
-    actual, predicted = np.unravel_index(int(np.argmax(errors)), errors.shape)
-    return f"Most frequent confusion: {EMOTIONS[actual]} predicted as {EMOTIONS[predicted]}."
+def confusion_files(run: RunResults) -> dict[str, bytes]:
+    """The confusion matrix of each experiment as PNG, by file name; the page has tables instead."""
+    return {
+        confusion_name(item): draw_png(partial(class_charts.confusion, item, run.data_name))
+        for item in run.experiments
+    }
+
+
+def confusion_name(experiment: ExperimentResults) -> str:
+    """The file name of an experiment's confusion matrix, without its extension."""
+    return "confusion-" + re.sub(r"[^A-Za-z0-9.]+", "-", experiment.name)
 
 
 def test_labels_picture(experiment: ExperimentResults) -> Picture:

@@ -8,10 +8,24 @@ from fer_ray.evaluation.experiment_groups import ExperimentGroup, group_experime
 from fer_ray.evaluation.experiment_labels import describe_splits
 from fer_ray.evaluation.results import ExperimentResults, RunResults, late_cohorts, read_results
 from fer_ray.evaluation.summary import is_folds
-from fer_ray.report import data_tables, experiment_tables, model_comparison, run_figures
+from fer_ray.report import (
+    data_tables,
+    experiment_tables,
+    first_screen,
+    model_comparison,
+    run_figures,
+)
+from fer_ray.report.class_examples import class_examples
+from fer_ray.report.confusion_tables import (
+    ConfusionTable,
+    Faces,
+    confusion_table,
+    describe_confusion,
+)
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture
 from fer_ray.report.misclassified import Misclassified, find_misclassified
+from fer_ray.report.model_evidence import model_evidence
 from fer_ray.report.rendering import render, write_report_folder
 from fer_ray.report.text import formatting, method_settings, published_results
 from fer_ray.report.text.verdict import Verdict, judge
@@ -34,27 +48,31 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     """
     run = read_results(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
-    context, pictures = _build_context(run, faces, late_cohorts(run.data, run.experiments))
-    return write_report_folder(run_dir, render("report.html", context), pictures)
+    context, pictures = _build_context(run_dir, run, faces)
+    files = {picture.name: picture.light for picture in pictures}
+    page = render("report.html", context)
+    return write_report_folder(run_dir, page, files | run_figures.confusion_files(run))
 
 
 def _build_context(
-    run: RunResults, faces: FaceSource, late: dict[str, Any]
+    run_dir: Path, run: RunResults, faces: FaceSource
 ) -> tuple[dict[str, Any], list[Picture]]:
     """The variables of the template, and all figures among them."""
     groups, verdict = group_experiments(run.experiments), judge(run)
     wrong = find_misclassified(verdict.lead, run.usable, faces, 1) if verdict.lead else None
     landmarks = run_figures.landmarks_pictures(run, faces)
-    confusions = {
-        item.summary.experiment: run_figures.confusion_picture(run, item)
-        for item in run.experiments
-    }
+    small = Faces(run.usable, faces)
+    confusions = _confusion_tables(run, groups, small)
+    evidence = model_evidence(run_dir, run, groups, faces)
+    examples = class_examples(verdict.lead, run.usable, small) if verdict.lead else []
+    screen = first_screen.first_screen(run, groups, confusions)
     single = _single_pictures(run, faces, groups, wrong)
     comparisons = [
         _comparison_context(run, comparison, number)
         for number, comparison in enumerate(model_comparison.compare_groups(groups))
     ]
     learning = model_comparison.learning_pictures(run)
+    late = late_cohorts(run.data, run.experiments)
     context = {
         **{"run": run, "verdict": verdict, "lead": verdict.lead, "faces": faces, "wrong": wrong},
         **{"warnings": _warnings(run, verdict), "fig": single, "confusions": confusions},
@@ -63,14 +81,30 @@ def _build_context(
         **{"last_trial": _last_trial_experiment(groups), "emotions": EMOTIONS},
         **{"backbones": experiment_tables.backbone_rows(run)},
         **{"late_cohort": experiment_tables.late_cohort_rows(groups, late)},
+        **{"evidence": evidence, "examples": examples},
         **{"frame_settings": method_settings.setting_rows(run.extract["settings"])},
         **{"experiment_settings": method_settings.experiment_setting_rows(groups)},
         **{"tables": experiment_tables, "data_tables": data_tables, "formatting": formatting},
         **{"published": published_results, "is_folds": is_folds},
-        **{"describe_splits": describe_splits},
+        **{"describe_splits": describe_splits, "describe_confusion": describe_confusion},
+        **{"screen": screen, "coverage": first_screen.class_coverage(run)},
+        **{"failures": first_screen.failure_counts(run)},
     }
     more = [*(picture for item in comparisons for picture in item["pictures"]), *learning]
-    return context, [*single.values(), *landmarks, *confusions.values(), *more]
+    leading = [screen.forest] if screen else []
+    leading += [] if isinstance(evidence, str) else [evidence.picture]
+    return context, [*leading, *single.values(), *landmarks, *more]
+
+
+def _confusion_tables(
+    run: RunResults, groups: Sequence[ExperimentGroup], faces: Faces
+) -> dict[str, ConfusionTable]:
+    """The confusion matrix of each experiment; those of the first screen may show faces."""
+    shown = {item.name for _, item in first_screen.select_matrices(groups[0])} if groups else set()
+    return {
+        item.name: confusion_table(item, run.usable, faces if item.name in shown else None, number)
+        for number, item in enumerate(item for group in groups for item in group.models)
+    }
 
 
 def _single_pictures(
@@ -106,6 +140,9 @@ def _comparison_context(
         "title": group.title,
         "line": f"On {run.data_name}; {_interval_method(group)}. {overlap}",
         "best_two": model_comparison.describe_best_two(comparison),
+        "pairs": model_comparison.pair_rows(comparison),
+        "pair_heads": model_comparison.PAIR_HEADS,
+        "in_figures": len(comparison.in_figures),
         "consensus": model_comparison.describe_consensus(comparison),
         "heads": model_comparison.HEADS,
         "rows": model_comparison.model_rows(comparison),
@@ -136,6 +173,7 @@ def _group_context(run: RunResults, group: ExperimentGroup) -> dict[str, Any]:
         ),
         "overlap": formatting.explain_overlap(summary),
         "leakage": formatting.leakage_summary(audited) if audited else "",
+        "names": [item.name for item in group.models],
         "rows": experiment_tables.experiment_rows(group),
         "recall_heads": ["Class", *(item.label for item in recalled)],
         "recalls": experiment_tables.recall_rows(recalled),

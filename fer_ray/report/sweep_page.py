@@ -1,5 +1,6 @@
-"""The page of a sweep: coverage, failures, throughput and drift."""
+"""The page of a sweep, and the page of a store: coverage, failures, throughput and drift."""
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,25 +12,94 @@ WIDTH, HEIGHT = 640, 180  # of the throughput curve, in SVG units
 
 def render_sweep_page(manifest: dict[str, Any]) -> str:
     """Render the manifest of a sweep, finished or not, as self-contained HTML."""
-    total = sum(manifest["statuses"].values())
     context = {
         "manifest": manifest,
-        "total": total,
         "planned": [
             (meaning, manifest["planned"][kind])
             for kind, meaning in PLAN_KINDS.items()
             if kind in manifest["planned"]
         ],
-        "statuses": [
-            (status, count, count / total, status in set(ERROR_STATUSES))
-            for status, count in manifest["statuses"].items()
-        ],
+        "statuses": _status_rows(manifest),
         "alerts": [drift for drift in manifest["drift"] if drift["alert"]],
         "throughput": throughput_curve(manifest["course"]),
         "width": WIDTH,
         "height": HEIGHT,
     }
     return render("sweep.html", context)
+
+
+def render_store_page(manifests: Sequence[dict[str, Any]]) -> str:
+    """Render the page of a store, which links its sweeps, as self-contained HTML.
+
+    Args:
+        manifests: Manifests of its latest sweeps, the newest first; at least one.
+    """
+    finished = [manifest for manifest in manifests if manifest["finished"]]
+    context = {
+        "newest": manifests[0],
+        "published": finished[0] if finished else None,
+        "statuses": _status_rows(finished[0]) if finished else [],
+        "sweeps": [(manifest, images_per_second(manifest)) for manifest in manifests],
+        "trends": [
+            trend
+            for name, unit, value in TRENDS
+            if (trend := _trend(name, unit, value, finished[::-1])) is not None
+        ],
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+    return render("store.html", context)
+
+
+def _status_rows(manifest: dict[str, Any]) -> list[tuple[str, int, float, bool]]:
+    """Each status with its images, their share, and whether it is an error."""
+    total = sum(manifest["statuses"].values())
+    return [
+        (status, count, count / total, status in set(ERROR_STATUSES))
+        for status, count in manifest["statuses"].items()
+    ]
+
+
+def images_per_second(manifest: dict[str, Any]) -> float | None:
+    """Images that a sweep processed per second of processing; None if it processed none."""
+    seconds = manifest["timings"].get("process")
+    return manifest["described"] / seconds if seconds and manifest["described"] else None
+
+
+def _error_percent(manifest: dict[str, Any]) -> float:
+    return 100 * float(manifest["error_share"])
+
+
+def _face_percent(manifest: dict[str, Any]) -> float | None:
+    share = manifest["face_share"]
+    return None if share is None else 100 * float(share)
+
+
+Value = Callable[[dict[str, Any]], float | None]
+TRENDS: tuple[tuple[str, str, Value], ...] = (
+    ("Images per second", "/s", images_per_second),
+    ("Images with a face", "%", _face_percent),
+    ("Images that failed", "%", _error_percent),
+)
+
+
+def _trend(
+    name: str, unit: str, value: Value, manifests: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The curve of a figure over sweeps, the oldest first; None for fewer than two values."""
+    known = [(manifest, value(manifest)) for manifest in manifests]
+    values = [(manifest["started"], figure) for manifest, figure in known if figure is not None]
+    if len(values) < 2:
+        return None
+    highest = max(figure for _, figure in values)
+    step = WIDTH / (len(values) - 1)
+    points = " ".join(
+        f"{number * step:.1f},{HEIGHT - figure / (highest or 1) * HEIGHT:.1f}"
+        for number, (_, figure) in enumerate(values)
+    )
+    ends = {"start": values[0][0][:10], "end": values[-1][0][:10]}
+    figures = {"highest": highest, "last": values[-1][1], "count": len(values)}
+    return {"name": name, "unit": unit, "points": points, **ends, **figures}
 
 
 def throughput_curve(samples: list[list[float]]) -> dict[str, Any] | None:

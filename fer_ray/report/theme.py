@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+
+SHADES = 10  # of cells in tables, from 0 to this number
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Theme:
             self.on_full,
             key=lambda colour: contrast(luminance(to_rgb(colour)), background),
         )
+
+    @cached_property
+    def shades(self) -> list[tuple[str, str]]:
+        """The background and the text colour of each shade, from 0 to `SHADES`."""
+        shares = [shade / SHADES for shade in range(SHADES + 1)]
+        return [(to_hex(self.scale(share)), self.text_on_scale(share)) for share in shares]
 
 
 def contrast(first: float, second: float) -> float:

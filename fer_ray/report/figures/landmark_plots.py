@@ -84,7 +84,7 @@ def stroke_points(xy: LandmarksXY) -> list[str]:
     low, high = xy.min(axis=0), xy.max(axis=0)
     scale = 90 / max(float((high - low).max()), 1.0)
     centred = (xy - (low + high) / 2) * scale + 50
-    return [" ".join(f"{x:.1f},{y:.1f}" for x, y in line) for line in _strokes(centred)]
+    return [" ".join(f"{x:.1f},{y:.1f}" for x, y in line) for line in face_strokes(centred)]
 
 
 def landmarks_figure(xy: LandmarksXY, face: Gray | None, theme: Theme) -> Figure:
@@ -111,7 +111,8 @@ def misclassified_figure(
     return figure
 
 
-def _strokes(xy: LandmarksXY) -> list[LandmarksXY]:
+def face_strokes(xy: LandmarksXY) -> list[LandmarksXY]:
+    """The lines of a face through its landmarks (68, 2), each (n, 2)."""
     lines = [(xy[first : last + 1], closed) for first, last, closed in STROKES]
     return [np.vstack([line, line[:1]]) if closed else line for line, closed in lines]
 
@@ -124,7 +125,7 @@ def _draw_landmarks(
     if face is not None:
         axes.imshow(face, cmap="gray", vmin=0, vmax=255)
         colour = ON_FACE
-    for line in _strokes(xy):
+    for line in face_strokes(xy):
         axes.plot(*line.T, color=colour, linewidth=size / 3, alpha=0.6)
     axes.plot(*xy[1:].T, "o", color=colour, markersize=size, markeredgewidth=0)
     # Point 0 is hollow: the reference features leave it out.

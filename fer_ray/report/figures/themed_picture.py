@@ -62,6 +62,11 @@ def draw_picture(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Pictur
     return Picture(name, alt, _to_png(figure), _to_png(draw(DARK)), width, height)
 
 
+def draw_png(draw: Callable[[Theme], Figure]) -> bytes:
+    """Draw a figure in the light theme as PNG, for a file that the page does not embed."""
+    return _to_png(draw(LIGHT))
+
+
 def new_figure(theme: Theme, height_in: float, width_in: float = WIDTH_IN) -> Figure:
     """Create an empty figure with the theme's background."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
