@@ -18,7 +18,7 @@ from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.process import process_images
 from fer_ray.pipelines.sweeps.publish import publish
 from fer_ray.pipelines.sweeps.rewrite import join_small_files
-from fer_ray.report.sweep_page import render_sweep_page
+from fer_ray.report.sweep_page import render_store_page, render_sweep_page
 from fer_ray.schemas import READINGS_SCHEMA
 from fer_ray.sources import label_conflicts
 from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
@@ -28,6 +28,7 @@ from fer_ray.vocabulary import ExitCode
 # The fields of the manifest in the last line of the log.
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
 
+MAX_LISTED = 50  # latest sweeps on the page of the store
 MOST_IN_PROCESS = 48  # images; in this process, a sweep has a single worker
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _exit_code_of(problem: BaseException) -> int:
 
 
 def _write_manifest(sweep: SweepContext, finished: bool) -> dict[str, Any]:
-    """Write the manifest and the page of the sweep into the store; return the manifest."""
+    """Write manifest and page of the sweep, and the page of the store; return the manifest."""
     manifest = build_manifest(sweep, finished)
     manifest["drift"] = []
     if finished:
@@ -152,6 +153,8 @@ def _write_manifest(sweep: SweepContext, finished: bool) -> dict[str, Any]:
     sweep.store.archive.write(f"{name}.html", render_sweep_page(manifest))
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     sweep.store.archive.write(f"{name}.json", text)
+    latest = list(islice(sweep.store.archive.manifests(), MAX_LISTED))
+    sweep.store.archive.write(f"{SWEEPS}/index.html", render_store_page(latest))
     figures = {field: manifest[field] for field in LOGGED}
     logger.info("sweep %s ended", manifest["sweep"], extra={"figures": figures})
     return manifest
