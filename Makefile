@@ -11,8 +11,7 @@ STAMP := $(VENV)/.installed
 .PHONY: run test test-thorough test-all lint docs docs-serve wheel bench clean
 
 run: $(STAMP)
-	$(BIN)/fer-ray synth corpus
-	$(BIN)/fer-ray run --data corpus --out runs/corpus --beyond --backbone dlib_resnet
+	@$(BIN)/fer-ray quickstart
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -45,6 +44,7 @@ clean:
 	rm -rf $(VENV) build corpus dist runs
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	touch $@
+	@echo "Installing into $(VENV). This takes a few minutes the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

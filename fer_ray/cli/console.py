@@ -211,10 +211,13 @@ def print_run(result: "RunOutcome") -> None:
     """Print the closing tables of a complete run."""
     if result.already_finished:
         _console().print("This run was already finished; nothing was recomputed.")
-    assert result.report is not None
     print_extract(result.record["extract"], result.report.parent.parent)
     print_trials(result.summaries, result.record["warnings"])
     print_late_cohorts(result.record["late_cohorts"])
+    for audit in result.record.get("leakage", ()):
+        print_leakage(audit)
+    if verdict := result.record.get("verdict"):  # records of earlier versions have none
+        _console().print(f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False)
     _console().print(f"report: {result.report}", markup=False)
 
 

@@ -36,6 +36,7 @@ from fer_ray.cli.options import (
     STRICT,
     TRIALS,
 )
+from fer_ray.cli.quickstart_command import quickstart
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
@@ -79,8 +80,6 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
         click.echo(json.dumps(result.record, ensure_ascii=False))
     else:
         console.print_run(result)
-        for audit in result.record.get("leakage", ()):
-            console.print_leakage(audit)
 
 
 @cli.command()
@@ -106,7 +105,7 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
 
 EXPERIMENTS = (bottleneck, heads, search_heads, trials, search, compare, bundle, predict)
 SWEEPS = (sweep, plan, retry_failed, diff, verify)
-TOOLS = (models,)
+TOOLS = (models, quickstart)
 for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):
     cli.add_command(command)
 

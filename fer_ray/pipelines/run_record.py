@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+import pandas as pd
+
 from fer_ray import __version__
-from fer_ray.evaluation.results import ExperimentResults, late_cohorts
+from fer_ray.evaluation.results import ExperimentResults, RunResults, late_cohorts
 from fer_ray.evaluation.summary import ExperimentSummary, summary_record
+from fer_ray.report.text.verdict import judge
 from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions, machine
 from fer_ray.vocabulary import SCHEMA_VERSION
@@ -40,12 +43,21 @@ def describe_run(
         },
         "counts": extraction["counts"],
         "experiments": [summary_record(item.summary) for item in experiments],
+        "verdict": _verdict(extraction, experiments),
         "late_cohorts": late_cohorts(extraction["data"], experiments),
         "warnings": _warnings(trials, unavailable),
         "leakage": _audits(trials),
         "extract": extraction,
         "machine": machine(),
     }
+
+
+def _verdict(
+    extraction: dict[str, Any], experiments: tuple[ExperimentResults, ...]
+) -> dict[str, str]:
+    """The headline and the first sentence of the report."""
+    verdict = judge(RunResults(pd.DataFrame(), extraction, experiments, {}))
+    return {"headline": verdict.headline, "sentence": verdict.sentence}
 
 
 def _warnings(trials: list[dict[str, Any]], unavailable: dict[str, str]) -> list[str]:
