@@ -1,7 +1,7 @@
 """Confusion matrices as tables of the page, and the images behind each of their cells."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -169,12 +169,12 @@ def _cell_images(
     table = predictions[["image_id", "label", "predicted"]].assign(
         confidence=chances[np.arange(len(guessed)), guessed]
     )
-    cells = sorted(
-        table.groupby(["label", "predicted"]),
-        key=lambda cell: (cell[0][0] == cell[0][1], -len(cell[1]), cell[0]),
-    )
+    counts = experiment.summary.confusion
+    cells: list[tuple[int, int]] = [(int(a), int(b)) for a, b in np.argwhere(counts > 0)]
+    cells.sort(key=lambda cell: (cell[0] == cell[1], -counts[cell], cell))
     paths = dict(zip(frames["image_id"], frames["path"], strict=True))
-    for (true, guess), rows in cells:
+    for true, guess in cells:
+        rows = table[(table["label"] == true) & (table["predicted"] == guess)]
         ordered = rows.sort_values(["confidence", "image_id"], ascending=[False, True])
         distinct = ordered.drop_duplicates("image_id")
         shown = distinct.head(MAX_IMAGES)
@@ -198,7 +198,7 @@ def describe_confusion(table: ConfusionTable) -> str:
         for name, total, cells in table.rows
         if total
     ]
-    wrong: Sequence[CellImages] = [item for item in table.images if item.actual != item.guess]
+    wrong = [item for item in table.images if item.actual != item.guess]
     if not wrong:
         return f"Recall by class: {', '.join(recalls)}. All predictions are correct."
     confusion = f"{wrong[0].actual} predicted as {wrong[0].guess}"

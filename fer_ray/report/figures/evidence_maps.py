@@ -73,7 +73,8 @@ def _draw_panel(
         shares = panel.points / points
         for colour, sign in ((theme.accent, 1), (theme.second, -1)):
             sizes = (MAX_MARK * np.sqrt(np.clip(sign * shares, 0, 1))) ** 2
-            axes.scatter(*panel.landmarks_xy.T, s=sizes, color=colour, alpha=0.75, linewidth=0)
+            x, y = panel.landmarks_xy.T
+            axes.scatter(x, y, s=sizes, color=colour, alpha=0.75, linewidth=0)
 
 
 def _overlay(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
