@@ -34,6 +34,7 @@ from fer_ray.cli.options import (
     PATH,
     SHOW_FACES,
     STRICT,
+    TRACK,
     TRIALS,
 )
 from fer_ray.cli.quickstart_command import quickstart
@@ -41,6 +42,7 @@ from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
+from fer_ray.pipelines.tracking import log_run, require_mlflow
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import ExitCode
 
@@ -65,17 +67,22 @@ def cli(verbose: bool) -> None:
 @BACKBONES
 @SHOW_FACES
 @STRICT
+@TRACK
 @COMMON
-def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool,
+def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool, track: str | None,
         export_crops: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
     """Run the complete job: extract, trials, report."""
     settings = settings_from(options)
+    if track:
+        require_mlflow()
     start_child_ahead(RunFolder(out).extract_record)
     from fer_ray.cli import console
     from fer_ray.pipelines import run
 
     with locked_run_folder(out, create=True), exporting_crops(export_crops, data, out, settings):
         result = run.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
+        if track:
+            log_run(out, result.record)
     if as_json:
         click.echo(json.dumps(result.record, ensure_ascii=False))
     else:

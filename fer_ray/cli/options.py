@@ -45,6 +45,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print only the resu
 SHOW_FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ permits few)."
 )
+TRACK = click.option(
+    "--track", type=click.Choice(["mlflow"]),
+    help="Log the finished run to MLflow, at MLFLOW_TRACKING_URI.",
+)  # fmt: skip
 STRICT = click.option(
     "--strict", is_flag=True,
     help="Reject splits that share a subject, sequence or picture between training and test.",
