@@ -130,11 +130,20 @@ def extract_on_ray(
             yield from run_tasks(
                 extract, iter(blocks), execution.workers, stop.is_set,
                 split=lambda block: [block.slice(row, 1) for row in range(block.num_rows)],
-                lost=lambda block: task.write(task.crashed_rows(block)), stopping=terminate,
+                lost=partial(_write_crashed, task), stopping=terminate,
             )  # fmt: skip
     except OSError:
         require_shared(task.staged.folder, task.root)
         raise
+
+
+def _write_crashed(task: ExtractBlock, block: pa.Table) -> int:
+    """Store the rows of images that no worker survives, in the driver."""
+    from fer_ray.execution.prometheus import count_extracted
+
+    rows = task.crashed_rows(block)
+    count_extracted(task.statuses(rows))
+    return task.write(rows)
 
 
 def _extract_on_node(
@@ -149,10 +158,13 @@ def _extract_on_node(
     Raises:
         UserError: The node has no access, so its rows would be wrong or lost.
     """
+    from fer_ray.execution.prometheus import count_extracted
     from fer_ray.execution.session import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
     rows = task.rows(shared_guard(describe, image_seconds), block)
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
     require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
-    return task.write(rows)
+    count = task.write(rows)
+    count_extracted(task.statuses(rows))
+    return count

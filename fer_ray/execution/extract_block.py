@@ -5,6 +5,7 @@ child process of its worker, which decodes it and runs all further steps. Pixels
 process, and a file that crashes a decoder loses only its own row.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,11 @@ class ExtractBlock:
         positions = rows[POSITION].to_numpy()
         self.staged.write_at(rows.drop_columns([POSITION]), positions)
         return len(np.unique(positions))
+
+    def statuses(self, rows: pa.Table) -> Counter[str]:
+        """Count the images of a block by status, that of the first face if there are several."""
+        _, first = np.unique(rows[POSITION].to_numpy(), return_index=True)
+        return Counter(rows["status"].take(first).to_pylist())
 
     def crashed_rows(self, block: pa.Table) -> pa.Table:
         """Return the rows of images that no worker survives, like `rows`."""

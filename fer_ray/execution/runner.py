@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance
+from fer_ray.execution.prometheus import TrialMetrics
 from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, cpu_share
 from fer_ray.execution.session import not_shared_message
 from fer_ray.storage.paths import is_object
@@ -58,9 +59,9 @@ def run_items(
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
-    remaining = list(enumerate(items))
+    remaining, metrics = list(enumerate(items)), TrialMetrics(len(items))
     for _ in range(ROUNDS):
-        problems = _run_round(work, remaining, out, workers, advance)
+        problems = _run_round(work, remaining, out, workers, advance, metrics)
         if failed := [problem for problem in problems.values() if problem]:
             raise RuntimeError(f"{len(failed)} work items failed; the first:\n{failed[0]}")
         remaining = [(number, item) for number, item in remaining if number not in problems]
@@ -76,12 +77,13 @@ def _run_round(
     out: Path,
     workers: int | None,
     advance: Advance,
+    metrics: TrialMetrics,
 ) -> dict[int, str | None]:
     """Run numbered items; return those that ended, by number, with a traceback or None."""
     driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": driver})
     queue.put_nowait_batch(items)
-    outcomes = _Outcomes(len(items), advance)
+    outcomes = _Outcomes(len(items), advance, metrics)
     # Tune requires a folder, although nothing is stored in it. In a run folder on a disk, it also
     # shows whether a node can access the run folder.
     local = None if is_object(out) else out
@@ -148,11 +150,12 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
 class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
     """Collects the outcome of each item, and stops the workers when all items have one."""
 
-    def __init__(self, items: int, advance: Advance) -> None:
+    def __init__(self, items: int, advance: Advance, metrics: TrialMetrics) -> None:
         self.problems: dict[int, str | None] = {}
         self.user_error: UserError | None = None
         self._items = items
         self._advance = advance
+        self._metrics = metrics
         self._wait = ResourceWait()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,6 +172,7 @@ class _Outcomes(tune.Callback, tune.Stopper):  # type: ignore[misc]
             self.problems[result["number"]] = result["problem"]
             self.user_error = result.get("user_error") or self.user_error
             self._advance(1)
+            self._metrics.ended(failed=result["problem"] is not None)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

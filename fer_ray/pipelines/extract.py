@@ -137,8 +137,14 @@ def extract_missing(
     stop_ahead()  # workers of Ray start their own child processes
     workers = ensure_ray(execution)
     require_shared(staged.folder, root, *sources)
+    from fer_ray.execution.prometheus import set_extraction_left
+
+    remaining = left
+    set_extraction_left(remaining)
     for images in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):
         advance(images)
+        remaining -= images
+        set_extraction_left(remaining)
     staged.require_all(table.num_rows)
     return left
 

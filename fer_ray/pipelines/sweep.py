@@ -18,6 +18,7 @@ from fer_ray.pipelines.sweeps.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.process import process_images
 from fer_ray.pipelines.sweeps.publish import publish
 from fer_ray.pipelines.sweeps.rewrite import join_small_files
+from fer_ray.report.sweep_metrics import render_metrics
 from fer_ray.report.sweep_page import render_store_page, render_sweep_page
 from fer_ray.schemas import READINGS_SCHEMA
 from fer_ray.sources import label_conflicts
@@ -138,7 +139,7 @@ def _exit_code_of(problem: BaseException) -> int:
 
 
 def _write_manifest(sweep: SweepContext, finished: bool) -> dict[str, Any]:
-    """Write manifest and page of the sweep, and the page of the store; return the manifest."""
+    """Write manifest and page of the sweep, page and metrics of the store; return the manifest."""
     manifest = build_manifest(sweep, finished)
     manifest["drift"] = []
     if finished:
@@ -155,6 +156,7 @@ def _write_manifest(sweep: SweepContext, finished: bool) -> dict[str, Any]:
     sweep.store.archive.write(f"{name}.json", text)
     latest = list(islice(sweep.store.archive.manifests(), MAX_LISTED))
     sweep.store.archive.write(f"{SWEEPS}/index.html", render_store_page(latest))
+    sweep.store.archive.write(f"{SWEEPS}/metrics.prom", render_metrics(latest))
     figures = {field: manifest[field] for field in LOGGED}
     logger.info("sweep %s ended", manifest["sweep"], extra={"figures": figures})
     return manifest

@@ -189,8 +189,9 @@ def test_dashboard_metrics_exist() -> None:
     board = json.loads(document["data"]["fer-ray.json"])
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     shown = {name for query in queries for name in re.findall(r"ray_\w+", query)}
-    counters = {f"ray_{name}_total" for name in (prometheus.IMAGES, prometheus.COMMITS)}
-    own = {*counters, f"ray_{prometheus.LEFT}"}
+    counters = (prometheus.IMAGES, prometheus.COMMITS, prometheus.EXTRACTED, prometheus.TRIALS)
+    gauges = (prometheus.LEFT, prometheus.EXTRACT_LEFT, prometheus.TRIALS_LEFT)
+    own = {*(f"ray_{name}_total" for name in counters), *(f"ray_{name}" for name in gauges)}
     assert own <= shown
     source = Path(reporter_agent.__file__).read_text(encoding="utf-8")
     for name in shown - own - {"ray_tasks"}:  # which Ray's core exports
