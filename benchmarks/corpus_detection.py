@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.faces.crops import crop_face, load_cascade
-from fer_ray.faces.loading import load_locator
+from fer_ray.faces.loaded_models import load_locator
 from fer_ray.settings.extraction import Crop, Landmarks
 from fer_ray.synthetic.sequences import SequencePlan, SubjectPlan, render_sequence
 from fer_ray.vocabulary import CASCADES

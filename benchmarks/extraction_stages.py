@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Settings

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.face_profiles import sample_files
 from benchmarks.report import Table, write_result
-from fer_ray.faces.loading import load_reader
+from fer_ray.faces.loaded_models import load_reader
 from fer_ray.faces.reader import FaceReader
 from fer_ray.settings.loading import load_settings
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation.results import read_experiments
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.make_bundle import make_bundle

@@ -38,7 +38,7 @@ from benchmarks.scale_driver import (
 from benchmarks.simulated_cluster import simulated_nodes
 from fer_ray.execution.extract_block import extraction_schema
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction

@@ -25,7 +25,7 @@ import pyarrow as pa
 from benchmarks.report import Table, write_result
 from fer_ray.execution.progress import Advance, silent
 from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import predict as prediction

@@ -129,8 +129,8 @@ def _cascades() -> str:
 
 
 def _landmark_model(file: str | None) -> str:
-    from fer_ray.faces.loading import load_locator
-    from fer_ray.faces.model_files import landmark_file
+    from fer_ray.faces.loaded_models import load_locator
+    from fer_ray.faces.model_paths import landmark_file
     from fer_ray.settings.extraction import Landmarks
 
     settings = Landmarks(file=file)
@@ -140,7 +140,7 @@ def _landmark_model(file: str | None) -> str:
 
 def _face_models() -> str:
     """List the model files for faces on this machine; others are fetched when first used."""
-    from fer_ray.faces.model_files import stored_file
+    from fer_ray.faces.model_paths import stored_file
     from fer_ray.settings.model_files import MODEL_FILES
 
     present = [name for name, spec in MODEL_FILES.items() if stored_file(spec) is not None]

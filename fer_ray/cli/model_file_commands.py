@@ -32,7 +32,7 @@ def fetch(name: str) -> None:
 
     A download that was interrupted is resumed.
     """
-    from fer_ray.faces.model_files import fetch as fetch_file
+    from fer_ray.faces.model_paths import fetch as fetch_file
     from fer_ray.networks.weights import published_file
     from fer_ray.settings.backbones import BACKBONES
     from fer_ray.settings.model_files import MODEL_FILES
@@ -47,7 +47,7 @@ def fetch(name: str) -> None:
 
 
 def _list_files() -> list[dict[str, Any]]:
-    from fer_ray.faces.model_files import stored_file
+    from fer_ray.faces.model_paths import stored_file
     from fer_ray.networks.weights import cached_file, known_hash
     from fer_ray.settings.backbones import BACKBONES
     from fer_ray.settings.model_files import MODEL_FILES

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.faces.landmarker_file import read_network
+from fer_ray.faces.landmarker_file import read_network, to_confidence, to_rgb
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -84,7 +84,7 @@ class BlazeFace:
         frame, scale, offset = _fit(image, side)
         self._network.setInput(frame)
         values, logits = self._network.forward(self._outputs)
-        scores = 1 / (1 + np.exp(-np.clip(logits.ravel().astype(np.float64), -100, 100)))
+        scores = to_confidence(logits.ravel())
         chosen = scores >= MIN_SCORE
         values = values.reshape(-1, 16)[chosen].astype(np.float64)
         centres = anchors(frame.shape[2:])[chosen]
@@ -179,11 +179,9 @@ def _fit(image: Image, side: int) -> tuple[NDArray[np.float32], float, Floats]:
     size = np.array([max(1, round(width * scale)), max(1, round(height * scale))])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(image, size.tolist(), interpolation=interpolation)
-    if small.ndim == 2:
-        small = np.repeat(small[:, :, None], 3, axis=2)
     shape = np.maximum(FRAME_PX, -(-size // FRAME_PX) * FRAME_PX) if side > FRAME_PX else [side] * 2
     frame = np.full((shape[1], shape[0], 3), -1, np.float32)
     offset = (np.array(shape) - size) // 2
     x, y = offset
-    frame[y : y + size[1], x : x + size[0]] = small / np.float32(127.5) - 1
+    frame[y : y + size[1], x : x + size[0]] = to_rgb(small) / np.float32(127.5) - 1
     return np.ascontiguousarray(frame.transpose(2, 0, 1)[None]), scale, offset.astype(np.float64)

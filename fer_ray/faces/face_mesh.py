@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.faces.landmarker_file import read_network
+from fer_ray.faces.landmarker_file import read_network, to_confidence, to_rgb
 from fer_ray.faces.mesh_topology import (
     BLENDSHAPE_POINTS,
     LEFT_EYE_CORNERS,
@@ -65,17 +65,14 @@ class FaceMesh:
             image: Gray (height, width) or RGB (height, width, 3) uint8.
             region: The face with a margin; see `REGION_SCALE`.
         """
-        pixels = region.cut(image, INPUT_PX)
-        if pixels.ndim == 2:
-            pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+        pixels = to_rgb(region.cut(image, INPUT_PX))
         self._mesh.setInput((pixels.astype(np.float32) / 255).transpose(2, 0, 1)[None].copy())
         values, presence = self._mesh.forward(("Identity", "Identity_1"))
         points = values.astype(np.float64).reshape(N_MESH_POINTS, 3)
         to_image = region.to_image(INPUT_PX)
         located = points[:, :2] @ to_image[:, :2].T + to_image[:, 2]
         depth = points[:, 2:] * (region.side / INPUT_PX)
-        confidence = 1 / (1 + np.exp(-float(np.clip(presence.item(), -100, 100))))
-        return Mesh(np.column_stack([located, depth]), confidence)
+        return Mesh(np.column_stack([located, depth]), to_confidence(presence).item())
 
     def blendshapes(self, points: Floats) -> NDArray[np.float32]:
         """Estimate the 52 blendshapes, between 0 and 1, from a mesh (478, 3) in pixels."""

@@ -1,4 +1,7 @@
-"""The networks in Google's `face_landmarker.task`, a ZIP archive of TensorFlow Lite files."""
+"""The networks in Google's `face_landmarker.task`, a ZIP archive of TensorFlow Lite files.
+
+They take RGB images and return logits.
+"""
 
 import zipfile
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fer_ray.errors import UserError
 
@@ -37,3 +41,13 @@ def read_network(file: Path, name: str) -> Any:
         return cv2.dnn.readNetFromTFLite(np.frombuffer(content, np.uint8))
     except cv2.error as problem:
         raise UserError(f"OpenCV cannot read {name} in {file}: {problem}") from None
+
+
+def to_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image (height, width, 3) from a gray one (height, width); RGB images are unchanged."""
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def to_confidence(logits: ArrayLike) -> NDArray[np.float64]:
+    """The logistic function of logits: values between 0 and 1."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float64), -100, 100))))

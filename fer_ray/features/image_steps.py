@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.features.face_rows import number_faces
 from fer_ray.settings.extraction import ExtractSettings

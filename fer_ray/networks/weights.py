@@ -15,7 +15,7 @@ from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import packaged_model_file
 from fer_ray.settings.backbones import EMBEDDED, IMAGENET, BackboneSpec
 from fer_ray.settings.model_files import MODEL_FILES
-from fer_ray.storage.downloads import download, file_digest, has_hash, local_copy
+from fer_ray.storage.downloads import PublishedFile, download, file_digest, has_hash, local_copy
 from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import Origin
 
@@ -112,14 +112,10 @@ def published_file(spec: BackboneSpec) -> Path:
     Raises:
         UserError: The file cannot be downloaded or stored.
     """
-    file = _cache_file(spec)
-    try:
-        return download(f"the ImageNet weights of {spec.name}", spec.url, known_hash(spec), file)
-    except OSError as problem:
-        raise UserError(
-            f"Cannot store the weights of {spec.name} in {file.parent}: {problem}. Set KERAS_HOME "
-            "to another folder, or pass the file."
-        ) from None
+    name, file = f"the ImageNet weights of {spec.name}", _cache_file(spec)
+    return download(
+        PublishedFile(name, spec.url, known_hash(spec), file, "KERAS_HOME", "--weights")
+    )
 
 
 def _cache_file(spec: BackboneSpec) -> Path:

@@ -21,7 +21,7 @@ from fer_ray.execution.guard import stop_ahead
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
-from fer_ray.faces.model_files import describe_models, model_hashes
+from fer_ray.faces.model_paths import describe_models, model_hashes
 from fer_ray.features.image_steps import ExtractImage
 from fer_ray.pipelines.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.face_advice import advise_on_faces, count_small_squares

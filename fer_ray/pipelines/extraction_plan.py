@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.faces.loading import require_face_models
-from fer_ray.faces.model_files import model_hashes
+from fer_ray.faces.loaded_models import require_face_models
+from fer_ray.faces.model_paths import model_hashes
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.sources.datasets.listing import Listing, list_source, require_output_outside
 from fer_ray.storage.run_folder import extraction_record, finished_extraction

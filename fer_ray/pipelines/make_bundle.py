@@ -23,7 +23,7 @@ from fer_ray.evaluation.results import (
 )
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.summary import summary_record
-from fer_ray.faces.model_files import model_hashes
+from fer_ray.faces.model_paths import model_hashes
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.models.bundles.bundle import sha256_of
 from fer_ray.models.bundles.bundle_manifest import (

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.faces.loading import load_reader
+from fer_ray.faces.loaded_models import load_reader
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import PROFILES
 from fer_ray.sources.decoding import decode_file

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.faces.loading import require_face_models
+from fer_ray.faces.loaded_models import require_face_models
 from fer_ray.models.bundles.backbone_features import WeightOverrides, require_weights
 from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,53 +23,80 @@ class UnreachableError(UserError):
     """A published file cannot be downloaded."""
 
 
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file on a server, and where it is stored on this node.
+
+    Attributes:
+        name: What it is, for messages, such as "the ImageNet weights of vgg16".
+        url: Where it is published.
+        known_hash: `md5:HEX` or `sha256:HEX`.
+        destination: Its path in the cache.
+        variable: Environment variable that sets the folder of the cache.
+        option: Option of the command line that takes another file instead.
+    """
+
+    name: str
+    url: str
+    known_hash: str
+    destination: Path
+    variable: str
+    option: str
+
+
 def is_offline() -> bool:
     """Whether `FER_RAY_OFFLINE` forbids downloads."""
     return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
-def download(name: str, url: str, known_hash: str, destination: Path) -> Path:
+def download(file: PublishedFile) -> Path:
     """Download a file unless its destination already has the content.
 
     One process of a node downloads while the others wait for its lock. The file appears under its
     name only if its content has the known hash. A destination that already has that content is not
     written to: it may be read-only.
 
-    Args:
-        name: What the file is, for messages, such as "the ImageNet weights of vgg16".
-        url: Where it is published.
-        known_hash: `md5:HEX` or `sha256:HEX`.
-        destination: Path of the file in the cache.
-
     Returns:
-        `destination`.
+        The destination.
 
     Raises:
         UnreachableError: The server cannot be reached, or sends another file.
-        OSError: The destination cannot be written.
+        UserError: The destination cannot be written.
     """
-    if has_hash(destination, known_hash):
-        return destination
+    if not has_hash(file.destination, file.known_hash):
+        try:
+            _download_once(file)
+        except OSError as problem:
+            raise UserError(
+                f"Cannot store {file.name} in {file.destination.parent}: {problem}. Set "
+                f"{file.variable} to a folder that can be written, or pass {file.option} FILE."
+            ) from None
+    return file.destination
+
+
+def _download_once(file: PublishedFile) -> None:
+    """Download the file, or wait for another process that does."""
+    destination = file.destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     with destination.with_name(f".{destination.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not has_hash(destination, known_hash):
+        if not has_hash(destination, file.known_hash):
             if is_offline():
-                raise _unreachable(name, url, f"{OFFLINE} forbids it")
-            _fetch(name, url, known_hash, destination)
-    return destination
+                raise _unreachable(file, f"{OFFLINE} forbids it")
+            _fetch(file)
 
 
-def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
+def _fetch(file: PublishedFile) -> None:
     import pooch
     import requests
 
+    destination = file.destination
     pooch.get_logger().setLevel("ERROR")
     source = pooch.create(
         path=destination.parent,
         base_url="",
-        registry={destination.name: known_hash},
-        urls={destination.name: url},
+        registry={destination.name: file.known_hash},
+        urls={destination.name: file.url},
         retry_if_failed=RETRIES,
     )
     partial = destination.with_name(f".{destination.name}.part")
@@ -81,15 +109,15 @@ def _fetch(name: str, url: str, known_hash: str, destination: Path) -> None:
         source.fetch(destination.name, downloader=resume)
     except requests.ConnectionError as problem:  # its text is long and names objects in memory
         reason = str(problem).rpartition(": ")[2].rstrip("\"')")
-        raise _unreachable(name, url, reason) from None
+        raise _unreachable(file, reason) from None
     except requests.exceptions.ChunkedEncodingError:
         reason = "the connection was interrupted; run the command again to resume"
-        raise _unreachable(name, url, reason) from None
+        raise _unreachable(file, reason) from None
     except requests.RequestException as problem:
-        raise _unreachable(name, url, str(problem)) from None
+        raise _unreachable(file, str(problem)) from None
     except ValueError:
         reason = "the server sends a different file"
-        raise _unreachable(name, url, reason) from None
+        raise _unreachable(file, reason) from None
     destination.chmod(0o644)  # pooch's temporary files are private
 
 
@@ -109,10 +137,10 @@ def _download_rest(url: str, partial: Path) -> None:
                 file.write(chunk)
 
 
-def _unreachable(name: str, url: str, reason: str) -> UnreachableError:
+def _unreachable(file: PublishedFile, reason: str) -> UnreachableError:
     return UnreachableError(
-        f"Cannot download {name} ({reason}). Download\n  {url}\non a machine that can reach it, "
-        "and pass the file."
+        f"Cannot download {file.name} ({reason}). Download\n  {file.url}\non a machine that can "
+        f"reach it. Copy it to {file.destination}, or pass its path with {file.option} FILE."
     )
 
 

@@ -17,7 +17,7 @@ from fer_ray.evaluation.leakage import (
 )
 from fer_ray.evaluation.splits import Split
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.loading import load_locator
+from fer_ray.faces.loaded_models import load_locator
 from fer_ray.features.appearance import hog, mirrored_hog
 from fer_ray.settings.extraction import ExtractSettings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_ray.faces.crops import FaceDetection, FaceFinder, crop_face
-from fer_ray.faces.loading import load_locator
+from fer_ray.faces.loaded_models import load_locator
 from fer_ray.settings.extraction import Crop, ExtractSettings, Landmarks, extract_fingerprint
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Settings

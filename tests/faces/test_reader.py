@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fer_ray.faces.crops import crop_face
-from fer_ray.faces.loading import load_locator, load_reader
+from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.faces.reader import FaceReader, Reading
 from fer_ray.settings.extraction import Crop, Faces, Landmarks
 from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS

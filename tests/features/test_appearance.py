@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fer_ray.faces.crops import FaceFinder, crop_face
-from fer_ray.faces.loading import load_locator
+from fer_ray.faces.loaded_models import load_locator
 from fer_ray.features.appearance import FACE_PX, HOG_WIDTH, align, hog, similarity
 from fer_ray.features.geometry import LEFT_EYE, RIGHT_EYE
 from fer_ray.settings.extraction import Crop, Landmarks

@@ -16,8 +16,8 @@ from fer_ray.errors import UserError
 from fer_ray.execution.extract_block import extraction_schema
 from fer_ray.faces.crops import FaceFinder, crop_face
 from fer_ray.faces.landmarks import LandmarkLocator
-from fer_ray.faces.loading import load_locator, load_reader
-from fer_ray.faces.model_files import landmark_file
+from fer_ray.faces.loaded_models import load_locator, load_reader
+from fer_ray.faces.model_paths import landmark_file
 from fer_ray.features import steps
 from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
 from fer_ray.settings.root import Settings

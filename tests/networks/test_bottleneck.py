@@ -16,7 +16,7 @@ from fer_ray.evaluation.samples import read_samples
 from fer_ray.evaluation.trial_store import FIT_SETTINGS
 from fer_ray.execution.progress import silent
 from fer_ray.faces.crops import crop_face
-from fer_ray.faces.loading import load_reader
+from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
 from fer_ray.networks import augmentation
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, crop_source, plan_bottleneck

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.faces.loading import load_reader
+from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
 from fer_ray.pipelines.export_crops import export_crops
 from fer_ray.settings.root import Settings

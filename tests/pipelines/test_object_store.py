@@ -20,7 +20,7 @@ import pytest
 
 from fer_ray.errors import SourceLostError
 from fer_ray.execution.progress import silent
-from fer_ray.faces.model_files import landmark_file
+from fer_ray.faces.model_paths import landmark_file
 from fer_ray.pipelines.run import run_extract
 from fer_ray.settings.extraction import Landmarks, Selection
 from fer_ray.settings.loading import load_settings

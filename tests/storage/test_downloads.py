@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_ray.storage import downloads
-from fer_ray.storage.downloads import UnreachableError, download
+from fer_ray.storage.downloads import PublishedFile, UnreachableError, download
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 KNOWN_HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -69,7 +69,10 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(server: FileServer, folder: Path) -> Path:
-    return download("the model", server.url, KNOWN_HASH, folder / "model.bin")
+    file = folder / "model.bin"
+    return download(
+        PublishedFile("the model", server.url, KNOWN_HASH, file, "FER_RAY_MODELS", "--file")
+    )
 
 
 @pytest.mark.parametrize("with_ranges", [True, False])

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from fer_ray.errors import UserError
-from fer_ray.faces.model_files import model_hashes
+from fer_ray.faces.model_paths import model_hashes
 from fer_ray.models.bundles.bundle_manifest import (
     BUNDLE_SCHEMA_VERSION,
     CARD,

@@ -1,6 +1,6 @@
 """The model card of a bundle, as Markdown (Mitchell et al., Model cards, FAT* 2019)."""
 
-from fer_ray.faces.model_files import describe_models
+from fer_ray.faces.model_paths import describe_models
 from fer_ray.models.bundles.bundle_manifest import Evidence, Manifest, ModelRecipe
 
 NOT_COMMERCIAL = (

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from fer_ray.errors import UserError
 from fer_ray.pipelines.sweeps.context import SweepContext
-from fer_ray.pipelines.sweeps.listing import LABEL_FIELDS, list_folders, write_rows
+from fer_ray.pipelines.sweeps.list_folders import LABEL_FIELDS, list_folders, write_rows
 from fer_ray.schemas import IMAGES_SCHEMA
 from fer_ray.settings.datasets import DATASETS
 from fer_ray.settings.extraction import Selection

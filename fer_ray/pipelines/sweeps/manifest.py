@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from fer_ray import __version__
-from fer_ray.faces.model_files import describe_models
+from fer_ray.faces.model_paths import describe_models
 from fer_ray.pipelines.face_advice import advise_on_faces
 from fer_ray.pipelines.range_advice import advise_on_ranges
 from fer_ray.pipelines.sweeps.context import SweepContext

@@ -7,7 +7,7 @@ from typing import Any
 
 from fer_ray import __version__
 from fer_ray.errors import UserError
-from fer_ray.faces.model_files import model_hashes
+from fer_ray.faces.model_paths import model_hashes
 from fer_ray.models.bundles.bundle import Bundle
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.base import fingerprint

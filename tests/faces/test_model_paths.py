@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.faces.model_files import (
+from fer_ray.faces.model_paths import (
     describe_models,
     detector_file,
     fetch,

@@ -11,7 +11,7 @@ from fer_ray.settings.extraction import WHOLE, Crop, ExtractSettings, Landmarks
 from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
 from fer_ray.settings.model_files import MODEL_FILES, ModelFile
 from fer_ray.storage.downloads import (
-    UnreachableError,
+    PublishedFile,
     cache_folder,
     download,
     file_digest,
@@ -53,20 +53,14 @@ def fetch(spec: ModelFile) -> Path:
         return packaged_model_file(spec.file)
     if (file := stored_file(spec)) is not None:
         return file
-    destination = models_folder() / spec.file
     if not is_offline():
         logger.warning("downloading %s (%s) from %s", spec.file, spec.licence, spec.url)
-    try:
-        return download(spec.file, spec.url, f"sha256:{spec.sha256}", destination)
-    except UnreachableError as problem:
-        raise UserError(
-            f"{problem} Copy it to {destination}, or pass its path with --landmark-file FILE."
-        ) from None
-    except OSError as problem:
-        raise UserError(
-            f"{spec.file} cannot be stored in {models_folder()}: {problem.strerror}. Set "
-            f"{MODELS_FOLDER} to a folder that can be written."
-        ) from None
+    file = models_folder() / spec.file
+    return download(
+        PublishedFile(
+            spec.file, spec.url, f"sha256:{spec.sha256}", file, MODELS_FOLDER, "--landmark-file"
+        )
+    )
 
 
 def landmark_file(settings: Landmarks) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 from fer_ray.faces.crops import cascade_file
 from fer_ray.faces.detectors import WholeImage
 from fer_ray.faces.landmarks import import_dlib
-from fer_ray.faces.model_files import detector_file, landmark_file
+from fer_ray.faces.model_paths import detector_file, landmark_file
 from fer_ray.faces.reader import FaceReader
 from fer_ray.settings.extraction import WHOLE, Crop, ExtractSettings, Landmarks
 from fer_ray.settings.face_models import DETECTORS, DLIB, LANDMARK_MODELS
