@@ -13,6 +13,7 @@ from fer_ray.cli.options import (
     HEAD_FEATURES,
     HEAD_SEARCH,
     IMAGES_MOVED,
+    INTERFACE,
     OUT,
     SPLITS,
     STRICT,
@@ -27,13 +28,18 @@ from fer_ray.storage.run_folder import RunFolder
 @click.command()
 @OUT
 @click.option(
-    "--backbone", type=click.Choice(list(BACKBONES)), required=True, help="Pretrained network."
+    "--backbone",
+    metavar="NAME[=FILE]",
+    required=True,
+    help=f"Pretrained network: {', '.join(BACKBONES)}; or NAME=FILE, a network of your own in an "
+    "ONNX or Keras file, which you name.",
 )
 @click.option(
     "--weights",
     metavar="imagenet|embedded|FILE",
     help="Weights of the network.  [default: imagenet; dlib_resnet: embedded]",
 )
+@INTERFACE
 @click.option("--maps", is_flag=True, help="Store feature maps instead of pooled features.")
 @click.option(
     "--draws",
@@ -63,8 +69,13 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
                **options: Any) -> None:  # fmt: skip
     """Compute the features of a pretrained network for every usable image, as Parquet."""
     _check_split_options(fitted_only, draws, options)
+    name, _, file = backbone.partition("=")
+    if file and weights:
+        raise click.UsageError("Specify a file with --backbone or with --weights, not with both.")
+    weights = weights or file or None
     settings = settings_from(options)
     from fer_ray.networks.bottleneck_plan import plan_bottleneck
+    from fer_ray.networks.describe_network import find_backbone
     from fer_ray.pipelines.bottleneck import run_bottleneck
     from fer_ray.pipelines.heads import fitted_images
     from fer_ray.storage.run_folder import frames_record
@@ -72,7 +83,8 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
     with locked_run_folder(out):
         frames = frames_record(out)
         bottleneck_plan = plan_bottleneck(
-            frames, backbone, weights, maps, draws, settings.deep.augmentation,
+            frames, find_backbone(name, weights, settings.deep), weights, maps, draws,
+            settings.deep.augmentation,
             fitted_images(out, settings.trials) if fitted_only else None,
         )  # fmt: skip
         root = data or to_path(frames["data"]["root"])
@@ -99,7 +111,8 @@ def _print_features(record: dict[str, Any], table: Path) -> None:
         done = "all computed before"
     click.echo(
         f"{record['rows']} rows of {record['numbers']} features in {table} ({done}); weights: "
-        f"{record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…"
+        f"{record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…; input: "
+        f"{record['input_px']} px, {record['preprocessing']}"
     )
 
 

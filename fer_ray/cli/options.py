@@ -129,10 +129,18 @@ SEARCH = _combine(
     setting_option("search.voters", "--voters"),
     setting_option("search.metric", "--metric"),
 )
+INTERFACE = _combine(
+    setting_option("deep.interface.input_px", "--input-px"),
+    setting_option("deep.interface.colours", "--colours"),
+    setting_option("deep.interface.mean", "--mean", metavar="NUMBERS"),
+    setting_option("deep.interface.std", "--std", metavar="NUMBERS"),
+    setting_option("deep.interface.output", "--output", metavar="NAME"),
+)
 BACKBONES = _combine(
     setting_option(
-        "deep.backbones", "--backbone", "backbones", multiple=True, metavar="NAME[=WEIGHTS]"
+        "deep.backbones", "--backbone", "backbones", multiple=True, metavar="NAME[=FILE]"
     ),
+    INTERFACE,
     GPUS,
 )
 HEAD_FEATURES = setting_option(

@@ -62,6 +62,8 @@ def field_of(setting: str) -> FieldInfo:
 
 def _parameter_type(field: FieldInfo) -> Any:
     """Return the click type of a setting; the model checks ranges when it validates the value."""
+    if get_origin(field.annotation) is tuple:
+        return str
     types = [part for part in get_args(field.annotation) if part is not NoneType]
     is_optional = NoneType in get_args(field.annotation)
     is_choice = get_origin(field.annotation) is Literal
@@ -85,7 +87,7 @@ def _default_text(default: Any) -> str:
     if default is None or isinstance(default, bool):
         return ""
     if isinstance(default, tuple):
-        return ",".join(default)
+        return ",".join(_default_text(value) for value in default)
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -19,7 +19,8 @@ from fer_ray.execution.resources import cpu_share
 from fer_ray.execution.session import require_reachable, require_same, require_shared
 from fer_ray.execution.task_results import count_written, task_result
 from fer_ray.features.steps import pixels
-from fer_ray.networks.bottleneck_plan import BottleneckPlan, compute_rows, load_backbone
+from fer_ray.networks.bottleneck_plan import BottleneckPlan
+from fer_ray.networks.bottleneck_rows import compute_rows, load_backbone
 from fer_ray.networks.crop_cache import CropSource
 from fer_ray.networks.library_messages import filter_stderr
 from fer_ray.networks.network import Backbone

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
+from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.feature_sets import KNOWN_SETS
 from fer_ray.storage.files import read_json
 from fer_ray.storage.parquet import is_complete, read_table
 from fer_ray.storage.run_folder import RunFolder
@@ -43,6 +45,7 @@ def trained_record(out: Path, backbone: str, draws: int = 0) -> dict[str, Any]:
     table = table_name(backbone, augmented=draws > 0)
     record = read_json(folder.bottleneck_record(table))
     if record is None or not is_complete(folder.bottleneck_table(table), record):
+        _require_possible(out, backbone, read_records(out))
         related = read_json(folder.bottleneck_record(table_name(backbone, augmented=draws == 0)))
         raise UserError(
             f"{out} has no features of {table}. Compute them with: "
@@ -71,8 +74,33 @@ def bottleneck_command(
     words = ["fer-ray", "bottleneck", "--out", str(out), "--backbone", backbone]
     if related is not None and related["weights"]["origin"] != Origin.EMBEDDED:
         words += ["--weights", related["weights"]["file"]]
+    if related is not None and related.get("network"):
+        words += _interface_options(related["network"])
     words += ["--draws", str(draws)] if draws else []
     return shlex.join(words)
+
+
+def _require_possible(out: Path, backbone: str, records: dict[str, dict[str, Any]]) -> None:
+    """Require that a backbone is in the table, or that the run folder has features of it.
+
+    Raises:
+        UserError: It is neither, so it may be a misspelt feature set.
+    """
+    if backbone not in BACKBONES and not any(
+        record["backbone"] == backbone for record in records.values()
+    ):
+        raise UserError(
+            f"{backbone} is not a feature set, nor does {out} have features of a network of that "
+            f"name. Specify {KNOWN_SETS}, or compute the features of your network with: fer-ray "
+            f"bottleneck --out {shlex.quote(str(out))} --backbone {backbone}=FILE"
+        )
+
+
+def _interface_options(network: dict[str, Any]) -> list[str]:
+    words = ["--input-px", str(network["input_px"]), "--colours", network["colours"]]
+    for name in ("mean", "std"):
+        words += [f"--{name}", ",".join(f"{value:.9g}" for value in network[name])]
+    return words + (["--output", network["output"]] if network["output"] else [])
 
 
 def read_features(out: Path, backbone: str, image_ids: list[str]) -> NDArray[np.float32]:

@@ -61,7 +61,9 @@ def evaluate_candidates(
     """
     features, labels = samples.features[train], samples.labels[train]
     scores = np.full((len(configurations), len(train), len(EMOTIONS)), -np.inf)
-    widths = widths_of(configurations[0].feature_set) if configurations else None
+    widths = None
+    if configurations:
+        widths = widths_of(configurations[0].feature_set, features.shape[1])
     for fold in inner:
         if len(set(labels[fold.train])) < 2:
             continue  # a single class: the test images of the fold remain without scores
@@ -155,7 +157,8 @@ def _probabilities(
 ) -> Floats:
     name = member.configuration.feature_set
     samples = by_set[name]
-    prepared = PreparedFeatures(samples.features[train], samples.features[rows], widths_of(name))
+    widths = widths_of(name, samples.features.shape[1])
+    prepared = PreparedFeatures(samples.features[train], samples.features[rows], widths)
     labels = samples.labels[train]
     scores = class_scores(member.configuration, prepared, labels)
     factor = fit_inverse_temperature(labels, member.scores)

@@ -36,7 +36,7 @@ def linear_evidence(
     """
     rows = _select_rows(labels)
     features, labels = features[rows], labels[rows]
-    scaler = feature_scaler(settings)
+    scaler = feature_scaler(settings, features.shape[1])
     scaled = features if scaler is None else scaler.fit_transform(features)
     svc = SVC(kernel="linear", C=settings.C, tol=settings.tol).fit(scaled, labels)
     means = np.stack([scaled[labels == code].mean(axis=0) for code in svc.classes_])

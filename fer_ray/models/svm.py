@@ -42,15 +42,14 @@ class CalibratedSvm:
     """
 
     def __init__(self, kernel: Kernel, settings: TrialSettings) -> None:
-        svc = SVC(
+        self._settings = settings
+        self._svc = SVC(
             kernel=kernel,
             C=settings.C,
             gamma=settings.gamma,
             degree=settings.degree,
             tol=settings.tol,
         )
-        scaler = feature_scaler(settings)
-        self._estimator = svc if scaler is None else make_pipeline(scaler, svc)
 
     @classmethod
     def from_fitted(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
@@ -83,7 +82,9 @@ class CalibratedSvm:
         cv = calibration_folds(labels, n_folds, n_copies) if n_copies else n_folds
         if copies is not None:
             features = np.concatenate([features, *copies[:, usable]])
-        calibrated = CalibratedClassifierCV(self._estimator, ensemble=False, cv=cv)
+        scaler = feature_scaler(self._settings, features.shape[1])
+        estimator = self._svc if scaler is None else make_pipeline(scaler, self._svc)
+        calibrated = CalibratedClassifierCV(estimator, ensemble=False, cv=cv)
         return self._set_fitted(calibrated.fit(features, np.tile(labels, 1 + n_copies)))
 
     def _set_fitted(self, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
@@ -107,10 +108,10 @@ class CalibratedSvm:
         return probabilities
 
 
-def feature_scaler(settings: TrialSettings) -> StandardScaler | None:
+def feature_scaler(settings: TrialSettings, n_features: int) -> StandardScaler | None:
     """Create the scaler of an SVM's features; None without scaling."""
     if settings.scale == "equal":
-        return SetScaler(widths_of(settings.feature_set))
+        return SetScaler(widths_of(settings.feature_set, n_features))
     return StandardScaler() if settings.scale == "standard" else None
 
 

@@ -1,4 +1,4 @@
-"""Bottleneck features to compute: their identity, and their input and output rows.
+"""Bottleneck features to compute, and their identity.
 
 Each backbone has a separate table, so a further one is computed alone, on the crops that the first
 one cached (`crop_cache`). Finished blocks are stored and resumed as in extraction.
@@ -10,28 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from fer_ray.errors import MismatchError, UserError
 from fer_ray.features.bottleneck_features import table_name
-from fer_ray.networks import augmentation
-from fer_ray.networks.crop_cache import IMAGE_NUMBER, CropSource
 from fer_ray.networks.keras_backend import require_backend
-from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import Weights, find_weights
 from fer_ray.schemas import bottleneck_schema
-from fer_ray.settings.backbones import BACKBONES, BackboneSpec
+from fer_ray.settings.backbones import BackboneSpec, backbone_spec
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Decode
 from fer_ray.settings.networks import Augmentation
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import is_complete, read_table
+from fer_ray.storage.parquet import is_complete
 from fer_ray.storage.run_folder import RunFolder
-from fer_ray.storage.staging import StagedRows
-from fer_ray.vocabulary import N_LANDMARKS, SCHEMA_VERSION, USABLE_STATUSES
+from fer_ray.vocabulary import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +34,7 @@ class BottleneckPlan:
     """One table of bottleneck features of a run folder.
 
     Attributes:
-        name: Name of the backbone.
+        spec: The backbone.
         weights_source: Weights as the user specified them. None: the backbone's default.
         weights: These weights on the driver.
         maps: Whether feature maps are computed instead of pooled features.
@@ -53,7 +46,7 @@ class BottleneckPlan:
         decode: Decoding limits.
     """
 
-    name: str
+    spec: BackboneSpec
     weights_source: str | None
     weights: Weights
     maps: bool
@@ -65,9 +58,9 @@ class BottleneckPlan:
     decode: Decode
 
     @property
-    def spec(self) -> BackboneSpec:
-        """The backbone."""
-        return BACKBONES[self.name]
+    def name(self) -> str:
+        """Name of the backbone."""
+        return self.spec.name
 
     @property
     def table_name(self) -> str:
@@ -82,11 +75,9 @@ class BottleneckPlan:
     @cached_property
     def key(self) -> str:
         """Fingerprint of everything that defines the rows; weights enter by their content."""
-        spec = self.spec
         content = {
             "schema": SCHEMA_VERSION,
-            "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
-            "weights": self.weights.sha256,
+            **self._backbone_content,
             "draws": [self.draws, self.augmentation.model_dump()] if self.draws else None,
             "frames": self.frames_key,
         }
@@ -94,14 +85,24 @@ class BottleneckPlan:
             content["drawn"] = sorted(self.drawn_ids)
         return fingerprint(content)
 
+    @property
+    def _backbone_content(self) -> dict[str, Any]:
+        """Everything that defines the network."""
+        spec = self.spec
+        content: dict[str, Any] = {
+            "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
+            "weights": self.weights.sha256,
+        }
+        if spec.file_network is not None:
+            content["network"] = spec.file_network.model_dump(mode="json")
+        return content
+
     @cached_property
     def features_key(self) -> str:
         """Fingerprint of everything that defines the features of an image with a given content."""
-        spec = self.spec
         content = {
             "schema": SCHEMA_VERSION,
-            "backbone": [self.name, spec.input_px, spec.preprocessing, self.maps],
-            "weights": self.weights.sha256,
+            **self._backbone_content,
             "augmentation": self.augmentation.model_dump() if self.draws else None,
             "extraction": self.frames_key.partition("-")[0],
         }
@@ -110,7 +111,7 @@ class BottleneckPlan:
 
 def plan_bottleneck(
     record: dict[str, Any],
-    name: str,
+    backbone: BackboneSpec | str,
     weights_source: str | None,
     maps: bool = False,
     draws: int = 0,
@@ -121,7 +122,7 @@ def plan_bottleneck(
 
     Args:
         record: Record of the extraction.
-        name: One of `BACKBONES`.
+        backbone: The backbone, or its name in `BACKBONES`.
         weights_source: `imagenet`, `embedded` or a file. None: the backbone's default.
         maps: Compute feature maps.
         draws: Augmented draws per image. 0: none.
@@ -131,13 +132,13 @@ def plan_bottleneck(
     Raises:
         UserError: The weights or Keras's backend are not available, or the backbone has no maps.
     """
-    spec, settings = BACKBONES[name], record["settings"]
-    if spec.application:
+    spec, settings = backbone_spec(backbone), record["settings"]
+    if spec.needs_keras:
         require_backend()
     if maps and spec.map_shape is None:
-        raise UserError(f"{name} has no feature maps: omit --maps.")
+        raise UserError(f"{spec.name} has no feature maps: omit --maps.")
     return BottleneckPlan(
-        name, weights_source, find_weights(spec, weights_source), maps, draws, drawn_ids,
+        spec, weights_source, find_weights(spec, weights_source), maps, draws, drawn_ids,
         augmentation or Augmentation(),
         f"{record['fingerprint']}-{record['source_digest']}",
         settings["crop"]["size_px"], Decode.model_validate(settings["decode"]),
@@ -156,111 +157,18 @@ def finished_record(out: Path, plan: BottleneckPlan, fresh: bool) -> dict[str, A
         return None
     if record["key"] == plan.key:
         return record
-    old, new = record["weights"]["sha256"][:12], plan.weights.sha256[:12]
-    what = f"the weights {old}…, not {new}…" if old != new else "other draws or images"
     raise MismatchError(
-        f"{out} has features of {plan.table_name} from {what}.\n"
+        f"{out} has features of {plan.table_name} from {_difference(record, plan)}.\n"
         "Pass another --out to preserve them, or --fresh to replace them and the experiments "
         "trained on them."
     )
 
 
-def usable_rows(frames: Path, plan: BottleneckPlan) -> pa.Table:
-    """The columns that a worker needs of each usable image, one row per image or draw.
-
-    Rows are in the order of `frames`; `IMAGE_NUMBER` counts the images.
-    """
-    columns = ["image_id", "path", "sha256", "box_xywh", "crop_angle"]
-    columns += ["landmarks_xy"] if not plan.spec.application else []
-    usable = ("status", "in", [status.value for status in USABLE_STATUSES])
-    table = read_table(frames, columns=columns, filters=[usable]).combine_chunks()
-    table = table.append_column(IMAGE_NUMBER, pa.array(np.arange(table.num_rows), pa.int64()))
-    if not plan.draws:
-        return table.append_column("draw", pa.nulls(table.num_rows, pa.int16()))
-    if plan.drawn_ids is not None:
-        table = table.filter(pc.is_in(table["image_id"], pa.array(sorted(plan.drawn_ids))))
-    repeated = table.take(np.repeat(np.arange(table.num_rows), plan.draws))
-    numbers = np.tile(np.arange(plan.draws, dtype=np.int16), table.num_rows)
-    return repeated.append_column("draw", pa.array(numbers))
-
-
-def crop_source(
-    out: Path, root: Path, plan: BottleneckPlan, rows: pa.Table, gib: float
-) -> CropSource:
-    """Crops of a run folder, from its cache or from the images.
-
-    Args:
-        out: Run folder.
-        root: Folder of the images.
-        plan: The features to compute.
-        rows: From `usable_rows`.
-        gib: Space for cached crops in GiB. Nothing is cached if all crops need more.
-    """
-    required = len(rows[IMAGE_NUMBER].unique()) * plan.crop_px**2 / 2**30
-    if required > gib:
-        logger.info("%.1f GiB of crops are not cached: execution.crops_gib is %g", required, gib)
-    writes = required <= gib and not plan.draws  # a block of draws has only a few images
-    cache = StagedRows(RunFolder(out).crops / fingerprint(plan.frames_key)[:16])
-    return CropSource(
-        root, plan.decode, plan.crop_px, plan.augmentation, cache, tuple(cache.spans()), writes
-    )
-
-
-def compute_rows(
-    table: pa.Table, crops: NDArray[np.uint8], plan: BottleneckPlan, network: Backbone
-) -> pa.Table:
-    """The finished rows of some images.
-
-    Args:
-        table: Rows of `usable_rows`, (n,).
-        crops: Their crops (n, crop_px, crop_px) uint8, already changed by their draws.
-        plan: The features to compute.
-        network: The backbone.
-    """
-    features = network(crops, _landmarks(table, plan))
-    flat = pa.array(features.ravel())
-    values = pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
-    return feature_rows(table, values, plan)
-
-
-def feature_rows(table: pa.Table, features: pa.Array, plan: BottleneckPlan) -> pa.Table:
-    """The finished rows of some images with their features (n, width), known or computed."""
-    n = table.num_rows
-    columns = {
-        "image_id": table["image_id"],
-        "sha256": table["sha256"],
-        "draw": table["draw"],
-        "backbone": [plan.name] * n,
-        "weights_sha256": [plan.weights.sha256] * n,
-        "preprocessing": [plan.spec.preprocessing] * n,
-        "features": features,
-    }
-    return pa.table(columns).cast(plan.schema)
-
-
-def _landmarks(table: pa.Table, plan: BottleneckPlan) -> NDArray[np.float32] | None:
-    """Landmarks (n, 68, 2) float32, changed by their draws; None where they are not needed."""
-    if "landmarks_xy" not in table.column_names:
-        return None
-    flat = table["landmarks_xy"].combine_chunks().flatten().to_numpy()
-    points: NDArray[np.float32] = flat.reshape(-1, N_LANDMARKS, 2).copy()
-    for index, row in enumerate(table.select(["image_id", "draw"]).to_pylist()):
-        if row["draw"] is not None:
-            change = augmentation.draw(plan.augmentation, row["image_id"], row["draw"])
-            points[index] = augmentation.apply_to_landmarks(change, points[index], plan.crop_px)
-    return points
-
-
-def load_backbone(plan: BottleneckPlan, threads: int | None, gpu_share: float) -> Backbone:
-    """Load the backbone on this node, with exactly the planned weights.
-
-    Raises:
-        UserError: This node has other weights, or none.
-    """
-    weights = find_weights(plan.spec, plan.weights_source)
-    if weights.sha256 != plan.weights.sha256:
-        raise UserError(
-            f"{weights.source} differs between the nodes of the cluster. Pass a file on shared "
-            "storage as the weights."
-        )
-    return Backbone(plan.name, weights.file, plan.maps, threads, gpu_share)
+def _difference(record: dict[str, Any], plan: BottleneckPlan) -> str:
+    """What differs between computed features and the planned ones, in words."""
+    old, new = record["weights"]["sha256"][:12], plan.weights.sha256[:12]
+    if old != new:
+        return f"the weights {old}…, not {new}…"
+    before = f"{record['input_px']} px, {record['preprocessing']}"
+    now = f"{plan.spec.input_px} px, {plan.spec.preprocessing}"
+    return f"an input of {before} (not {now})" if before != now else "other draws or images"

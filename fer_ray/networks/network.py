@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +10,10 @@ from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import import_dlib
 from fer_ray.networks.inference import build_application, compile_forward, optimise_for_inference
 from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.network_arrays import resize_crop
+from fer_ray.networks.network_files import KerasNetwork, OnnxNetwork
 from fer_ray.networks.weights import keras_named_link, wrong_weights_error
-from fer_ray.settings.backbones import BACKBONES, BackboneSpec
+from fer_ray.settings.backbones import BackboneSpec, backbone_spec
 from fer_ray.vocabulary import N_LANDMARKS
 
 Crops = NDArray[np.uint8]
@@ -26,7 +27,7 @@ class Backbone:
     """A pretrained network without its top. Call it with crops to get their features.
 
     Attributes:
-        spec: Its line in the table of backbones.
+        spec: Its description, as in the table of backbones.
         batch_images: Crops per forward pass. Results depend on it only by the rounding of float32.
 
     Raises:
@@ -42,7 +43,7 @@ class Backbone:
 
     def __init__(
         self,
-        name: str,
+        backbone: BackboneSpec | str,
         weights: Path | str,
         maps: bool = False,
         threads: int | None = None,
@@ -52,24 +53,29 @@ class Backbone:
         """Load the network.
 
         Args:
-            name: One of `BACKBONES`.
+            backbone: Its description, or its name in `BACKBONES`.
             weights: File of its weights, see `weights.find_weights`.
             maps: Return feature maps instead of pooled features.
             threads: CPUs that Keras may use. None: all.
             gpu_share: Share of a GPU that this process may use. 0: none.
             batch_images: Crops per forward pass. None: a default for the CPUs or the GPU.
         """
-        self.spec = spec = BACKBONES[name]
+        self.spec = spec = backbone_spec(backbone)
         self.batch_images = batch_images or (
             max(1, round(GPU_BATCH_IMAGES * min(gpu_share, 1))) if gpu_share else spec.batch_images
         )
         self._numbers, self._file = spec.n_features(maps), Path(weights)
+        self._network: Any
         if spec.application:
-            self._network: Any = _KerasNetwork(
+            self._network = _KerasApplication(
                 spec, self._file, maps, threads, gpu_share, self.batch_images
             )
-        else:
+        elif spec.file_network is None:
             self._network = _DlibNetwork(spec, self._file)
+        elif spec.needs_keras:
+            self._network = KerasNetwork(self._file, spec.file_network, maps, threads, gpu_share)
+        else:
+            self._network = OnnxNetwork(self._file, spec.file_network, maps)
 
     def __call__(self, crops: Crops, landmarks_xy: NDArray[np.float32] | None = None) -> Features:
         """Compute the features of gray crops.
@@ -106,7 +112,7 @@ def _not_finite(spec: BackboneSpec, file: Path) -> UserError:
     )
 
 
-class _KerasNetwork:
+class _KerasApplication:
     def __init__(
         self,
         spec: BackboneSpec,
@@ -141,18 +147,10 @@ class _KerasNetwork:
         self._forward = compile_forward(keras, model)
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
-        gray = np.stack([self._resize(crop) for crop in crops])
+        gray = np.stack([resize_crop(crop, self._px) for crop in crops])
         missing = max(0, self._least - len(gray))
         gray = np.pad(gray, ((0, missing), (0, 0), (0, 0)))
         return np.asarray(self._forward(gray[..., None]), dtype=np.float32)[: len(crops)]
-
-    def _resize(self, crop: Crops) -> NDArray[np.float32]:
-        """The crop in the network's size; shrinking averages over areas."""
-        if len(crop) != self._px:
-            method = cv2.INTER_AREA if len(crop) > self._px else cv2.INTER_LINEAR
-            size = (self._px, self._px)
-            crop = np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
-        return crop.astype(np.float32)
 
 
 class _DlibNetwork:

@@ -48,7 +48,8 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
 
     Args:
         spec: The backbone.
-        source: `imagenet`, `embedded`, or the path or URI of a file. None: the backbone's default.
+        source: `imagenet`, `embedded`, or the path or URI of a file. None: the backbone's default,
+            which a network from the user's file does not have.
 
     Raises:
         UnreachableError: The published weights cannot be downloaded.
@@ -56,6 +57,8 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
             written.
     """
     source = source or spec.weights
+    if not source:
+        raise UserError(f"The network {spec.name} needs its file: pass {spec.name}=FILE.")
     if source == spec.weights == EMBEDDED:
         return _weights(bundled_dlib_file(), Origin.EMBEDDED)
     if source == spec.weights == IMAGENET:
@@ -66,11 +69,15 @@ def find_weights(spec: BackboneSpec, source: str | None) -> Weights:
     try:
         file = local_copy(path)
     except FileNotFoundError:
-        raise UserError(
-            f"The weights file {source} does not exist. Pass a file, or {spec.weights} for the "
-            f"published weights of {spec.name}."
-        ) from None
+        raise _missing(spec, source) from None
     return _weights(file, _origin(spec, file), path)
+
+
+def _missing(spec: BackboneSpec, source: str) -> UserError:
+    published = f", or {spec.weights} for the published weights of {spec.name}"
+    return UserError(
+        f"The weights file {source} does not exist. Pass a file{published * bool(spec.weights)}."
+    )
 
 
 def bundled_dlib_file() -> Path:
@@ -130,6 +137,8 @@ def known_hash(spec: BackboneSpec) -> str:
 
 def _origin(spec: BackboneSpec, file: Path) -> Origin:
     """The origin of a user's file, by its content alone."""
+    if spec.file_network is not None:
+        return Origin.FILE
     if not spec.application:
         is_bundled = file_digest(file, "sha256") == file_digest(bundled_dlib_file(), "sha256")
         return Origin.EMBEDDED if is_bundled else Origin.FILE

@@ -16,11 +16,10 @@ from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
 from fer_ray.execution.session import ensure_ray, require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
-from fer_ray.networks.bottleneck_plan import (
-    BottleneckPlan,
+from fer_ray.networks.bottleneck_plan import BottleneckPlan, finished_record
+from fer_ray.networks.bottleneck_rows import (
     compute_rows,
     crop_source,
-    finished_record,
     load_backbone,
     usable_rows,
 )
@@ -103,6 +102,10 @@ def _compute_missing(
     if not left:
         return
     gpus = execution.gpus_per_worker
+    if gpus and plan.spec.file_network is not None and not plan.spec.needs_keras:
+        raise UserError(
+            f"{plan.name} is an ONNX network, which runs on CPUs. Omit --gpus-per-worker."
+        )
     if plan.spec.precision == "bfloat16" and not gpus and is_slow_in_bfloat16():
         logger.warning(
             "the CPUs of this machine have no bfloat16 instructions: %s is slower than %s",

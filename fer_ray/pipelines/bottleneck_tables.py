@@ -76,6 +76,7 @@ def _describe(plan: BottleneckPlan) -> dict[str, Any]:
         "draws": plan.draws,
         "drawn": None if plan.drawn_ids is None else len(plan.drawn_ids),
         "augmentation": plan.augmentation.model_dump() if plan.draws else None,
+        "network": spec.file_network and spec.file_network.model_dump(mode="json"),
     }
 
 

@@ -201,6 +201,7 @@ def _feature_recipe(
                 preprocessing=record["preprocessing"],
                 input_px=record["input_px"],
                 licence=record["weights"]["licence"],
+                network=record.get("network"),
             )
             for name, record in records.items()
         },

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.features.bottleneck_features import read_records
-from fer_ray.networks.bottleneck_plan import BottleneckPlan, feature_rows
+from fer_ray.networks.bottleneck_plan import BottleneckPlan
+from fer_ray.networks.bottleneck_rows import feature_rows
 from fer_ray.pipelines.reuse_rows import match_rows
 from fer_ray.storage.files import move, read_json, remove
 from fer_ray.storage.parquet import read_table, table_files

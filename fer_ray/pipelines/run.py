@@ -14,7 +14,8 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance, Progress
 from fer_ray.pipelines.extract import extract
 from fer_ray.pipelines.extraction_plan import plan_extraction, require_one_row_per_image
-from fer_ray.settings.feature_sets import stored_sets
+from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.feature_sets import KNOWN_SETS, backbones_of, stored_sets
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
@@ -118,6 +119,12 @@ def _require_features_of_trials(settings: Settings) -> None:
                 f"The trials need {trials.feature_set}, which extract.features.sets does not "
                 "include. Add it (mesh, blendshapes and pose: --profile mesh), or change "
                 "trials.feature_set."
+            )
+        networks = {*backbones_of(trials.feature_set)} - {*BACKBONES, *settings.deep.weights()}
+        if networks:
+            raise UserError(
+                f"{trials.feature_set} is not a feature set. Specify {KNOWN_SETS}, or pass your "
+                f"own network as --backbone {min(networks)}=FILE."
             )
 
 

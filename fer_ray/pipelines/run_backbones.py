@@ -6,12 +6,12 @@ from typing import Any
 
 from fer_ray.execution.progress import Progress
 from fer_ray.networks.bottleneck_plan import plan_bottleneck
+from fer_ray.networks.describe_network import find_backbone
 from fer_ray.networks.keras_backend import require_backend
 from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.trials import run_trials
-from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.root import Settings
 from fer_ray.storage.downloads import UnreachableError
 from fer_ray.storage.files import write_json
@@ -28,12 +28,13 @@ def find_unavailable_weights(settings: Settings) -> dict[str, str]:
         UserError: A weights file does not exist or belongs to another network, or Keras's backend
             is not installed.
     """
-    if settings.deep.backbones:
-        require_backend()
     unavailable = {}
     for name, source in settings.deep.weights().items():
+        spec = find_backbone(name, source, settings.deep)
+        if spec.needs_keras:
+            require_backend()
         try:
-            weights = find_weights(BACKBONES[name], source)
+            weights = find_weights(spec, source)
         except UnreachableError as problem:
             unavailable[name] = str(problem)
         else:
@@ -68,7 +69,8 @@ def run_backbones(
         if name in unavailable:
             logger.warning("%s: weights not available: %s", name, unavailable[name])
             continue
-        plan = plan_bottleneck(frames_record(out), name, source)
+        spec = find_backbone(name, source, settings.deep)
+        plan = plan_bottleneck(frames_record(out), spec, source)
         record = run_bottleneck(out, root, plan, settings.execution, progress)
         card = _run_trials_on(name, out, settings, progress, strict)
         backbones[name] = {"seconds": record["seconds"], "head": card["experiment"]}

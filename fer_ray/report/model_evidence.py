@@ -87,7 +87,8 @@ def _locate(
     cells: NDArray[np.float64] | None = None
     points: NDArray[np.float64] | None = None
     start = 0
-    for name, width in zip(sets_of(feature_set), widths_of(feature_set), strict=True):
+    widths = widths_of(feature_set, len(evidence))
+    for name, width in zip(sets_of(feature_set), widths, strict=True):
         part, start = evidence[start : start + width], start + width
         if name == "hog":
             cells = sum_by_cell(part)

@@ -1,11 +1,15 @@
 """The table of backbones. To add a Keras application, add one line here.
 
+A network from a file of the user has the same description, without a line in the table.
+
 Weights files and their hashes are those that Keras downloads and verifies. The parameter counts
 are those of the networks without their top.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from fer_ray.settings.network_interface import FileNetwork
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
 IMAGENET, EMBEDDED = "imagenet", "embedded"
@@ -24,7 +28,7 @@ class BackboneSpec:
         preprocessing: What is applied to the grayscale crop (0 – 255) repeated in three channels.
         weights: Default origin of the weights: `imagenet` or `embedded`.
         licence: Licence of the weights.
-        application: Class in `keras.applications`; empty for dlib's network.
+        application: Class in `keras.applications`; empty for other networks.
         module: Module of `keras.applications` with `preprocess_input`; empty: no preprocessing.
         parameters: Number of parameters in a weights file.
         url: The file that `imagenet` stands for.
@@ -33,6 +37,7 @@ class BackboneSpec:
         options: Further arguments of the application.
         precision: In which its layers compute: `float32` or `bfloat16`. Weights and features are
             float32 in both cases.
+        file_network: How to call a network from the user's file; None for those of the table.
     """
 
     name: str
@@ -48,8 +53,20 @@ class BackboneSpec:
     url: str = ""
     file_hash: str = ""
     batch_images: int = 8
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
     precision: str = "float32"
+    file_network: FileNetwork | None = None
+
+    @property
+    def needs_keras(self) -> bool:
+        """Whether Keras runs it."""
+        network = self.file_network
+        return bool(self.application) if network is None else network.format == "keras"
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether it aligns faces by their landmarks."""
+        return not self.application and self.file_network is None
 
     def n_features(self, maps: bool) -> int:
         """Count the features per image: of the feature map if `maps`, else pooled.
@@ -115,3 +132,30 @@ _SPECS = (
 )  # fmt: skip
 
 BACKBONES = {spec.name: spec for spec in _SPECS}
+
+
+def backbone_spec(backbone: BackboneSpec | str) -> BackboneSpec:
+    """The description of a backbone that is given by its name in the table, or by itself."""
+    return BACKBONES[backbone] if isinstance(backbone, str) else backbone
+
+
+def file_backbone(name: str, network: FileNetwork) -> BackboneSpec:
+    """Describe a network from the user's file as a backbone.
+
+    It computes one image at a time on CPUs, so that its features do not depend on other images.
+
+    Args:
+        name: The name that the user gives it.
+        network: How to call it.
+    """
+    return BackboneSpec(
+        name,
+        network.input_px,
+        network.map_shape,
+        network.width,
+        network.preprocessing,
+        weights="",
+        licence="that of the file's owner",
+        batch_images=1,
+        file_network=network,
+    )

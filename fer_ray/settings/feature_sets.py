@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.network_interface import NAME
 from fer_ray.vocabulary import BLENDSHAPES, N_LANDMARKS, N_MESH_POINTS
 
 UNION = "+"  # joins the names of sets that are used together, as in hog+landmarks
@@ -110,9 +111,11 @@ def sets_of(name: str) -> tuple[str, ...]:
     """Split a name into its sets: itself, or the parts of a union.
 
     A set is one of `FEATURE_SETS`, a backbone (its bottleneck features), or the delta of either.
+    Another name is that of a network from the user's file; whether it exists is known only to the
+    run folder with its features.
 
     Raises:
-        ValueError: A set does not exist, or occurs twice.
+        ValueError: A set cannot exist or occurs twice, or several are networks from files.
 
     Examples:
         >>> from fer_ray.settings.feature_sets import sets_of
@@ -120,15 +123,30 @@ def sets_of(name: str) -> tuple[str, ...]:
         ('hog', 'landmarks')
     """
     parts = tuple(name.split(UNION))
-    bases = {base_of(part) for part in parts}
+    others = {base_of(part) for part in parts} - {*FEATURE_SETS, *BACKBONES}
     if len(set(parts)) < len(parts):
         raise ValueError(f"{name} contains a set twice")
-    if not bases <= {*FEATURE_SETS, *BACKBONES}:
-        known = ", ".join([*FEATURE_SETS, *BACKBONES])
+    if not all(is_file_network(other) for other in others):
+        raise ValueError(f"{name} is not a feature set: specify {KNOWN_SETS}")
+    if len(others) > 1:
         raise ValueError(
-            f"specify one of {known}, {DELTA} or {DELTA}-NAME, or several joined by {UNION}"
+            f"{' and '.join(sorted(others))} are no feature sets of fer_ray, and a union can "
+            f"contain only one network of your own: specify {KNOWN_SETS}"
         )
     return parts
+
+
+# For messages.
+KNOWN_SETS = (
+    f"one of {', '.join([*FEATURE_SETS, *BACKBONES])}, {DELTA} or {DELTA}-NAME, or several joined "
+    f"by {UNION}"
+)
+
+
+def is_file_network(name: str) -> bool:
+    """Return whether a name can be that of a network from the user's file."""
+    known = {*FEATURE_SETS, *BACKBONES, DELTA}
+    return name not in known and NAME.fullmatch(name) is not None
 
 
 def is_delta(part: str) -> bool:
@@ -146,11 +164,19 @@ def base_of(part: str) -> str:
     return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")
 
 
-def widths_of(name: str) -> tuple[int, ...]:
-    """Features per image of each set in a name."""
+def widths_of(name: str, total: int) -> tuple[int, ...]:
+    """Features per image of each set in a name.
+
+    Args:
+        name: Name of a feature set or union.
+        total: Sum of the widths, from which that of a network from the user's file follows.
+    """
     widths = {key: feature_set.width for key, feature_set in FEATURE_SETS.items()}
     widths |= {key: spec.width for key, spec in BACKBONES.items()}
-    return tuple(widths[base_of(part)] for part in sets_of(name))
+    bases = [base_of(part) for part in sets_of(name)]
+    rest = total - sum(widths.get(base, 0) for base in bases)
+    others = sum(base not in widths for base in bases)  # a network, and perhaps its delta
+    return tuple(widths.get(base) or rest // others for base in bases)
 
 
 def stored_sets(name: str) -> tuple[str, ...]:
@@ -159,8 +185,8 @@ def stored_sets(name: str) -> tuple[str, ...]:
 
 
 def backbones_of(name: str) -> tuple[str, ...]:
-    """The backbones whose features a name requires."""
-    return tuple(base for base in _bases(name) if base in BACKBONES)
+    """The backbones whose features a name requires, including networks from the user's files."""
+    return tuple(base for base in _bases(name) if base not in FEATURE_SETS)
 
 
 def _bases(name: str) -> dict[str, None]:

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.base import StrictModel
+from fer_ray.settings.feature_sets import is_file_network
+from fer_ray.settings.network_interface import FORMATS, NetworkInterface
 
 Optimizer = Literal["adam", "sgd", "rmsprop"]
 Searcher = Literal["optuna", "random"]
@@ -33,7 +35,11 @@ class NetworkSettings(StrictModel):
     backbones: tuple[str, ...] = Field(
         (),
         description="A pretrained network: compute its features, and train a head and SVMs on "
-        "them. WEIGHTS is a file.",
+        "them. FILE contains its weights, or a network of your own, which you name.",
+    )
+    interface: NetworkInterface = NetworkInterface()  # of all networks from the user's files
+    interfaces: dict[str, NetworkInterface] = Field(
+        default_factory=dict, description="Those that differ, by name of the network."
     )
     augmentation: Augmentation = Augmentation()
 
@@ -41,13 +47,39 @@ class NetworkSettings(StrictModel):
     @classmethod
     def _require_known_backbones(cls, backbones: tuple[str, ...]) -> tuple[str, ...]:
         names = [backbone.partition("=")[0] for backbone in backbones]
-        if not set(names) <= set(BACKBONES) or len(set(names)) < len(names):
-            raise ValueError(f"specify one or more of {', '.join(BACKBONES)}, each once")
+        if len(set(names)) < len(names):
+            raise ValueError("a backbone is specified twice")
+        for backbone in backbones:
+            require_backbone(*backbone.partition("=")[::2])
         return backbones
+
+    def interface_of(self, name: str) -> NetworkInterface:
+        """How the network of this name from the user's file is called."""
+        return self.interfaces.get(name, self.interface)
 
     def weights(self) -> dict[str, str | None]:
         """The weights specified for each backbone; None: its default weights."""
         return {name.partition("=")[0]: name.partition("=")[2] or None for name in self.backbones}
+
+
+def require_backbone(name: str, source: str | None) -> None:
+    """Check that a backbone is in the table, or is a network from the user's file.
+
+    Args:
+        name: Name of the backbone.
+        source: Its weights, or the file of the network; empty or None for its default weights.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if name in BACKBONES:
+        return
+    if not is_file_network(name) or not source:
+        raise ValueError(
+            f"{name} is not a backbone: specify one of {', '.join(BACKBONES)}, or a network of "
+            "your own as NAME=FILE, with a new name of letters, digits and _ and a file that ends "
+            f"in {', '.join(FORMATS)}"
+        )
 
 
 class HeadSettings(StrictModel):

@@ -57,7 +57,7 @@ def test_duplicate_set_is_rejected() -> None:
         sets_of("hog+hog")
 
 
-@pytest.mark.parametrize("name", ["", "eigenfaces", "hog+", "hog landmarks"])
+@pytest.mark.parametrize("name", ["", "eigen-faces", "hog+", "hog landmarks"])
 def test_unknown_set_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="specify one of reference"):
         sets_of(name)

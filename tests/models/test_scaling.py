@@ -29,4 +29,5 @@ def test_search_and_trials_weight_sets_equally() -> None:
 
 
 def test_widths_of_a_union() -> None:
-    assert widths_of("hog+delta+dlib_resnet") == (1764, 136, 128)
+    assert widths_of("hog+delta+dlib_resnet", 2028) == (1764, 136, 128)
+    assert widths_of("hog+mine", 1774) == (1764, 10)

@@ -19,7 +19,8 @@ from fer_ray.faces.crops import crop_face
 from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
 from fer_ray.networks import augmentation
-from fer_ray.networks.bottleneck_plan import BottleneckPlan, crop_source, plan_bottleneck
+from fer_ray.networks.bottleneck_plan import BottleneckPlan, plan_bottleneck
+from fer_ray.networks.bottleneck_rows import crop_source
 from fer_ray.networks.crop_cache import IMAGE_NUMBER
 from fer_ray.networks.head_data import validation_split
 from fer_ray.networks.network import Backbone
@@ -70,9 +71,10 @@ def test_crops_of_reduced_photographs_match_extraction(corpus: Path, tmp_path: P
     table = steps.read_faces(table, load_reader(fast.crop, fast.landmarks), "one")
     assert table["status"].to_pylist() == ["ok"] * 3
     expected = steps.pixels(table[steps.CROP], fast.crop.size_px)
+    spec = BACKBONES["dlib_resnet"]
     plan = BottleneckPlan(
-        "dlib_resnet", None, find_weights(BACKBONES["dlib_resnet"], None), False, 0, None,
-        Augmentation(), "", fast.crop.size_px, fast.decode,
+        spec, None, find_weights(spec, None), False, 0, None, Augmentation(), "",
+        fast.crop.size_px, fast.decode,
     )  # fmt: skip
     rows = table.append_column("image_id", table["path"])
     rows = rows.append_column("draw", pa.nulls(3, pa.int16()))

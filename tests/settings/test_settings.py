@@ -41,7 +41,7 @@ def test_overrides_take_precedence_over_the_file(tmp_path: Path) -> None:
         ("trials.C=-1", "trials.C: Input should be greater than 0"),
         ("trials.C", "write it as section.name=value"),
         ("trials.C.x=1", "trials.C: Input should be"),
-        ("trials.feature_set=eigenfaces", "specify one of reference"),
+        ("trials.feature_set=eigen-faces", "specify one of reference"),
         ("extract.crop.cascades=[profile]", "specify one or more of default"),
         ("trials.train_share=0.9", "add up to more than 1"),
         ("trials.kernels=[]", "trials.kernels"),

@@ -14,7 +14,7 @@ from fer_ray.models.bundles.bundle import Bundle
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import find_weights
 from fer_ray.schemas import feature_column, vector
-from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.backbones import BackboneSpec
 from fer_ray.storage.downloads import UnreachableError
 from fer_ray.vocabulary import N_LANDMARKS, USABLE_STATUSES
 
@@ -52,7 +52,7 @@ def _weights_file(bundle: Bundle, name: str, override: str | None) -> Path:
     if override is None and recipe.weights_origin == "file":
         raise UserError(needed)
     try:
-        weights = find_weights(BACKBONES[name], override)
+        weights = find_weights(recipe.spec(name), override)
     except UnreachableError as problem:
         raise UserError(f"{needed}\n{problem}") from None
     if weights.sha256 != expected:
@@ -70,17 +70,15 @@ def load_backbones(bundle: Bundle, overrides: WeightOverrides) -> Backbones:
     Raises:
         UserError: As for `require_weights`.
     """
-    files = {
-        name: _weights_file(bundle, name, dict(overrides).get(name))
-        for name in bundle.manifest.recipe.backbones
-    }
-    return {name: _load_backbone(name, str(file)) for name, file in files.items()}
+    recipes = bundle.manifest.recipe.backbones
+    files = {name: _weights_file(bundle, name, dict(overrides).get(name)) for name in recipes}
+    return {name: _load_backbone(recipes[name].spec(name), str(files[name])) for name in recipes}
 
 
 @cache
-def _load_backbone(name: str, file: str) -> Backbone:
+def _load_backbone(spec: BackboneSpec, file: str) -> Backbone:
     """Load a backbone for single crops with one thread, since a worker has one CPU."""
-    return Backbone(name, file, threads=1, batch_images=1)
+    return Backbone(spec, file, threads=1, batch_images=1)
 
 
 def append_features_of_crops(table: pa.Table, backbones: Backbones, size_px: int) -> pa.Table:
@@ -102,7 +100,7 @@ def append_features_of_crops(table: pa.Table, backbones: Backbones, size_px: int
             # One image at a time, so that no row depends on the others.
             columns[name].append(None if crop is None else _features(backbone, crop, row))
     for name, vectors in columns.items():
-        values = pa.array(vectors, vector(BACKBONES[name].width))
+        values = pa.array(vectors, vector(backbones[name].spec.width))
         table = table.append_column(feature_column(name), values)
     return table
 

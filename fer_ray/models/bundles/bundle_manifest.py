@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.backbones import BACKBONES, BackboneSpec, file_backbone
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import (
     Crop,
@@ -15,7 +15,14 @@ from fer_ray.settings.extraction import (
     Landmarks,
     Selection,
 )
-from fer_ray.settings.feature_sets import backbones_of, needs_sequence, sets_of, stored_sets
+from fer_ray.settings.feature_sets import (
+    backbones_of,
+    is_file_network,
+    needs_sequence,
+    sets_of,
+    stored_sets,
+)
+from fer_ray.settings.network_interface import FileNetwork
 from fer_ray.vocabulary import EMOTIONS
 
 BUNDLE_SCHEMA_VERSION = 2
@@ -37,6 +44,11 @@ class BackboneRecipe(StrictModel):
     preprocessing: str
     input_px: int
     licence: str
+    network: FileNetwork | None = None  # of the user's file; None for those of the table
+
+    def spec(self, name: str) -> BackboneSpec:
+        """Description of the backbone of this name."""
+        return BACKBONES[name] if self.network is None else file_backbone(name, self.network)
 
 
 class ModelRecipe(StrictModel):
@@ -53,7 +65,8 @@ class ModelRecipe(StrictModel):
     @classmethod
     def _known_backbones(cls, backbones: dict[str, BackboneRecipe]) -> dict[str, BackboneRecipe]:
         for name, backbone in backbones.items():
-            spec = BACKBONES.get(name)
+            known = name in BACKBONES or (is_file_network(name) and backbone.network)
+            spec = backbone.spec(name) if known else None
             expected = spec and (spec.preprocessing, spec.input_px)
             if expected != (backbone.preprocessing, backbone.input_px):
                 raise ValueError(f"no backbone {name} with this preprocessing in this version")

@@ -9,7 +9,6 @@ from fer_ray import __version__
 from fer_ray.errors import UserError
 from fer_ray.faces.model_paths import model_hashes
 from fer_ray.models.bundles.bundle import Bundle
-from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Settings
@@ -71,7 +70,8 @@ def build_store_recipe(settings: Settings, bundle: Bundle | None = None) -> Stor
 
 def _model_libraries(bundle: Bundle) -> tuple[str, ...]:
     """The libraries that compute a bundle's predictions and the features of its backbones."""
-    keras = any(BACKBONES[name].application for name in bundle.manifest.recipe.backbones)
+    backbones = bundle.manifest.recipe.backbones
+    keras = any(backbone.spec(name).needs_keras for name, backbone in backbones.items())
     networks = NETWORK_LIBRARIES if keras or bundle.manifest.kind == "head" else ()
     return networks + (SVM_LIBRARIES if bundle.manifest.kind == "svm" else ())
 

@@ -176,7 +176,7 @@ def test_manifest_that_differs_from_its_card(
         ("landmarks", "does not compute the features of the model, landmarks"),
         ("reference+mobilenet", "does not compute the features"),
         ("delta", "a single image has no delta"),
-        ("nonsense", "specify one of"),
+        ("non-sense", "specify one of"),
     ],
 )
 def test_recipe_of_other_features(bundle: Path, feature_set: str, reason: str) -> None:

@@ -17,7 +17,7 @@ from fer_ray.models.svm import CalibratedSvm
 from fer_ray.pipelines.make_bundle import choose_experiment, make_bundle
 from fer_ray.pipelines.search import run_search
 from fer_ray.pipelines.trials import run_trials
-from fer_ray.settings.feature_sets import widths_of
+from fer_ray.settings.feature_sets import FEATURE_SETS, sets_of, widths_of
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import Kernel, SearchSettings, TrialSettings
 
@@ -31,13 +31,13 @@ UNION = "geometry+landmarks"
 def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -> None:
     random = np.random.default_rng(4)
     labels = random.integers(0, 4, 90).astype(np.int8)
-    width = sum(widths_of(UNION))
+    width = sum(FEATURE_SETS[name].width for name in sets_of(UNION))
     features = random.normal(size=(90, width)) * np.arange(1, width + 1) + labels[:, None]
     scored = random.normal(size=(15, width)) * np.arange(1, width + 1) + 2
     classifier: Any = f"svm-{kernel}"
     searched = class_scores(
         Configuration(0, classifier, UNION, parameters),
-        PreparedFeatures(features, scored, widths_of(UNION)),
+        PreparedFeatures(features, scored, widths_of(UNION, width)),
         labels,
     )
     settings = equivalent_svm_settings({"feature_set": UNION, "parameters": parameters}, width)
