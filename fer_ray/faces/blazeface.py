@@ -125,7 +125,9 @@ def merge(faces: list[BlazeDetection]) -> list[BlazeDetection]:
     remaining = sorted(faces, key=lambda face: -face.score)
     while remaining:
         best = remaining[0]
-        same = [face for face in remaining if _overlap(best, face) > MAX_OVERLAP]
+        overlaps = _overlaps(best, remaining)
+        same = [face for face, shared in zip(remaining, overlaps, strict=True)
+                if face is best or shared > MAX_OVERLAP]  # fmt: skip
         weights = np.array([face.score for face in same])
         weights /= weights.sum()
         merged.append(
@@ -157,13 +159,14 @@ def drop_nested(faces: list[BlazeDetection]) -> list[BlazeDetection]:
     return chosen
 
 
-def _overlap(one: BlazeDetection, other: BlazeDetection) -> float:
-    """Intersection over union of two boxes."""
-    if one is other:
-        return 1.0
-    shared = _shared_area(one, other)
-    areas = float(np.prod(one.box_xywh[2:]) + np.prod(other.box_xywh[2:]))
-    return shared / (areas - shared + 1e-9)
+def _overlaps(one: BlazeDetection, others: list[BlazeDetection]) -> Floats:
+    """Intersection over union (n,) of a box with each of the others."""
+    box, boxes = one.box_xywh, np.array([other.box_xywh for other in others])
+    sides = np.minimum(box[:2] + box[2:], boxes[:, :2] + boxes[:, 2:])
+    sides -= np.maximum(box[:2], boxes[:, :2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    areas = np.prod(box[2:]) + np.prod(boxes[:, 2:], axis=1)
+    return np.asarray(shared / (areas - shared + 1e-9))
 
 
 def _shared_area(one: BlazeDetection, other: BlazeDetection) -> float:

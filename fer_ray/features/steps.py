@@ -206,8 +206,15 @@ class _FeatureInputs:
 
     def __init__(self, table: pa.Table, rows: list[int], size_px: int) -> None:
         self._table, self._rows, self._size = table, rows, size_px
+        self._arrays: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
+        """An array, which several feature sets may read."""
+        if name not in self._arrays:
+            self._arrays[name] = self._read(name)
+        return self._arrays[name]
+
+    def _read(self, name: str) -> Any:
         if name == "crops":
             return [_crop(self._table, row, self._size) for row in self._rows]
         if name == "pose":
