@@ -7,7 +7,6 @@ size, and placed on a plain ground of 1280 × 960 px at a random position. A fac
 image has exactly one, with its centre within half a face of the true one.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.face_profiles import sample_files
+from benchmarks.photographs import mesh_settings, parse_options, read_photographs
 from benchmarks.report import Table, write_result
 from fer_ray.faces.loaded_models import load_reader
 from fer_ray.faces.reader import FaceReader
-from fer_ray.settings.loading import load_settings
 
 Gray = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-FACE_PX = (32, 48, 64, 96, 160)
+FACE_PX = (24, 32, 48, 64, 96, 160)
 GROUND = (1280, 960)
 GROUND_GRAY = 128
 SEED = 0
@@ -32,16 +30,11 @@ SEED = 0
 
 def main() -> None:
     """Place each photograph on the ground at each size, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of photographs")
-    parser.add_argument("--landmark-file", type=Path, required=True, help="face_landmarker.task")
-    parser.add_argument("--images", type=int, default=100, help="photographs to sample")
-    options = parser.parse_args()
+    options = parse_options(__doc__, images=100)
     cv2.setNumThreads(1)
-    overrides = ("profile=mesh", f"extract.landmarks.file={options.landmark_file}")
-    extract = load_settings(None, overrides).extract
+    extract = mesh_settings(options.landmark_file)
     reader = load_reader(extract.crop, extract.landmarks)
-    photographs = list(read_photographs(reader, options.data, options.images))
+    photographs = list(find_faces(reader, options.data, options.images))
     table, random = Table("face, px", "photographs", "recall"), np.random.default_rng(SEED)
     for side in FACE_PX:
         found = [is_found(reader, *one, side, random) for one in photographs]
@@ -54,10 +47,9 @@ def main() -> None:
     write_result("face-sizes", protocol, table)
 
 
-def read_photographs(reader: FaceReader, folder: Path, count: int) -> Iterator[tuple[Gray, Floats]]:
+def find_faces(reader: FaceReader, folder: Path, count: int) -> Iterator[tuple[Gray, Floats]]:
     """Photographs with exactly one face, and its box xywh, as detected."""
-    for file in sample_files(folder, count):
-        photo = np.asarray(cv2.imread(str(folder / file), cv2.IMREAD_GRAYSCALE), np.uint8)
+    for photo in read_photographs(folder, count):
         faces = reader(photo, "one", 1, (photo.shape[1], photo.shape[0])).faces
         if faces:
             yield photo, np.array(faces[0].face.box_xywh, np.float64)
