@@ -34,7 +34,7 @@ from fer_ray.pipelines.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings, Selection
-from fer_ray.settings.root import Execution, Settings
+from fer_ray.settings.root import PROFILES, Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.locks import lock_folder
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--frames", choices=["study", "first-and-peak", "all"], default="all")
-    parser.add_argument("--profile", choices=["reference", "fast"], default="reference")
+    parser.add_argument("--profile", choices=list(PROFILES), default="reference")
     parser.add_argument("--model", type=Path, help="a bundle; its extraction settings apply")
     parser.add_argument("--sweep", action="store_true", help="sweep the images")
     options = parser.parse_args()
