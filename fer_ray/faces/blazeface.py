@@ -8,6 +8,7 @@ number of pixels.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,7 @@ def frame_sides(longer_px: int, min_px: float) -> Iterator[int]:
         yield side
 
 
+@cache
 def anchors(shape: tuple[int, int]) -> Floats:
     """Centres (n, 2) of the anchors of a frame of this height and width, in pixels."""
     centres = []
