@@ -24,6 +24,9 @@ NETWORK = "face_detector"
 FRAME_PX = 128  # longer side of the smallest frame
 STRIDES = ((8, 2), (16, 6))  # pixels between the anchors of each output, and anchors per position
 MIN_SCORE = 0.5
+# A face that fills the image has a low score, or none: BlazeFace needs some margin around it.
+SURE_SCORE = 0.75
+MARGIN_SHARE = 0.625  # longer side of the image, relative to a frame with margin
 MAX_OVERLAP = 0.3  # intersection over union, above which two boxes show the same face
 MAX_NESTED = 0.7  # share of a box in a larger one, above which it is a part of that face
 SMALLEST_FACE_PX = 32.0  # in the frame
@@ -62,7 +65,9 @@ class BlazeFace:
     def __call__(self, image: Image, min_px: float, every_size: bool) -> list[BlazeDetection]:
         """Find faces, large ones first.
 
-        Frames of increasing size are searched until one shows a face.
+        Frames of increasing size are searched until one shows a face. If the smallest frame shows
+        none, or an uncertain one, the image is also searched with a margin around it: a face that
+        fills the image is found only in this way.
 
         Args:
             image: Gray (height, width) or RGB (height, width, 3) uint8.
@@ -74,15 +79,19 @@ class BlazeFace:
         """
         found: list[BlazeDetection] = []
         for side in frame_sides(max(image.shape[:2]), min_px):
-            found = merge(found + self._find(image, side))
+            faces = merge(self._find(image, side))
+            if side == FRAME_PX and len(faces) <= 1 and _best_score(faces) < SURE_SCORE:
+                with_margin = merge(self._find(image, side, MARGIN_SHARE))
+                faces = max(faces, with_margin, key=_best_score)
+            found = merge(found + faces)
             if found and not every_size:
                 break
         found = [face for face in found if max(face.box_xywh[2:]) >= min_px]
         return drop_nested(sorted(found, key=lambda face: -float(np.prod(face.box_xywh[2:]))))
 
-    def _find(self, image: Image, side: int) -> list[BlazeDetection]:
-        """Faces in a copy of the image whose longer side has `side` pixels."""
-        frame, scale, offset = _fit(image, side)
+    def _find(self, image: Image, side: int, share: float = 1) -> list[BlazeDetection]:
+        """Faces in a frame of `side` pixels, of which the image takes a share."""
+        frame, scale, offset = _fit(image, side, share)
         self._network.setInput(frame)
         values, logits = self._network.forward(self._outputs)
         scores = to_confidence(logits.ravel())
@@ -177,10 +186,14 @@ def _shared_area(one: BlazeDetection, other: BlazeDetection) -> float:
     return float(np.prod(np.maximum(sides, 0)))
 
 
-def _fit(image: Image, side: int) -> tuple[NDArray[np.float32], float, Floats]:
+def _best_score(faces: list[BlazeDetection]) -> float:
+    return max((face.score for face in faces), default=0.0)
+
+
+def _fit(image: Image, side: int, share: float = 1) -> tuple[NDArray[np.float32], float, Floats]:
     """A frame with the image in its middle, the scale of the copy, and its corner in the frame."""
     height, width = image.shape[:2]
-    scale = side / max(height, width)
+    scale = side * share / max(height, width)
     size = np.array([max(1, round(width * scale)), max(1, round(height * scale))])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(image, size.tolist(), interpolation=interpolation)

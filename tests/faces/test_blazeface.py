@@ -12,6 +12,8 @@ from fer_ray.faces.blazeface import BlazeDetection, BlazeFace, frame_sides, merg
 
 Gray = NDArray[np.uint8]
 
+TIGHT = np.array([0.1, 0.1, -0.2, -0.2])  # of a box xywh, for the eight tenths in its middle
+
 
 @pytest.fixture(scope="module")
 def detector(landmarker_file: Path) -> BlazeFace:
@@ -43,6 +45,19 @@ def test_finds_small_faces_in_large_frames(detector: BlazeFace, portraits: list[
         total += 1
         found += len(small) == 1 and bool(np.abs(small[0].box_xywh - expected).max() < 16)
     assert found >= 0.8 * total
+
+
+def test_finds_faces_that_fill_the_image(detector: BlazeFace, portraits: list[Gray]) -> None:
+    scores = []
+    for photo in portraits:
+        faces = detector(photo, 32, every_size=False)
+        if len(faces) != 1:
+            continue
+        x, y, w, h = (faces[0].box_xywh + np.tile(faces[0].box_xywh[2:], 2) * TIGHT).astype(int)
+        tight = photo[max(0, y) : y + h, max(0, x) : x + w].copy()
+        found = detector(tight, 16, every_size=False)
+        scores.append(found[0].score if len(found) == 1 else 0)
+    assert np.mean(np.array(scores) > 0.6) >= 0.9
 
 
 def test_smaller_faces_only_count_if_wanted(detector: BlazeFace, portraits: list[Gray]) -> None:
