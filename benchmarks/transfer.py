@@ -1,10 +1,8 @@
-"""Accuracy of models on images of another source than the one they were trained on.
+"""Accuracy of models on images of other sources, as `fer-ray transfer` computed it.
 
-    python -m benchmarks.transfer PREDICTION... --name NAME [--known FILE]
+    python -m benchmarks.transfer TRANSFER... --name NAME
 
-Each PREDICTION is a folder that `fer-ray predict` wrote for labelled images. FILE lists subjects of
-these images, one per line, that the models may know from other images. The table then also has
-figures without them.
+Each TRANSFER is a folder that `fer-ray transfer` wrote, one per feature set.
 """
 
 import argparse
@@ -12,76 +10,57 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.labelled_predictions import evaluate_predictions
+from fer_ray.report.transfer_page import (
+    EXCLUDED_HEADS,
+    HEADS,
+    excluded_cells,
+    figure_cells,
+)
 from fer_ray.storage.files import read_json
-from fer_ray.storage.parquet import read_table
+from fer_ray.storage.run_folder import TransferFolder
 
 
 def main() -> None:
-    """Write the table."""
+    """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTION")
+    parser.add_argument("transfers", type=Path, nargs="+", metavar="TRANSFER")
     parser.add_argument("--name", required=True, help="name of the result")
-    parser.add_argument("--known", type=Path, metavar="FILE")
     options = parser.parse_args()
-    known = set(options.known.read_text(encoding="utf-8").split()) if options.known else set()
-    table = Table("model", "trained on", "accuracy in training", "macro recall in training",
-                  "images", "accuracy", "macro recall", "macro F1", "log loss",
-                  "majority class")  # fmt: skip
-    for folder in options.predictions:
-        record = read_json(folder / "predict.json")
-        if record is None or not (record["evaluation"] or {}).get("figures"):
-            parser.error(f"{folder} contains no complete predictions of labelled images.")
-        table.add(*training_cells(record["bundle"]), *test_cells(record["evaluation"]["figures"]))
-        if known:
-            figures = evaluate_unknown(known, folder, record)
-            table.add("without subjects it may know", "", "", "", *test_cells(figures))
-        data = record["data"]
-    protocol = (
-        f"Tested on {Path(data['root']).name}: {data['selected']} images. Figures cover those with "
-        "a label, a face and landmarks. 95% intervals on them: bootstrap over subjects. Models may "
-        f"know {len(known)} subjects from other images."
+    figures, excluded = Table("features", *HEADS), Table("features", *EXCLUDED_HEADS)
+    records = []
+    for folder in options.transfers:
+        record = read_json(TransferFolder(folder).record)
+        if record is None:
+            parser.error(f"{folder} contains no complete result of fer-ray transfer.")
+        records.append(record)
+        features = f"`{record['settings']['feature_set']}`"
+        for row in record["matrix"]:
+            figures.add(features, *figure_cells(row))
+            excluded.add(features, *excluded_cells(row))
+    write_result(options.name, protocol(records), figures, excluded)
+
+
+def protocol(records: list[dict[str, Any]]) -> str:
+    """The models and sources of all transfers, in words."""
+    models = "; ".join(dict.fromkeys(describe_model(record["settings"]) for record in records))
+    sources = "; ".join(
+        f"{source['name']}{' (synthetic)' if source['synthetic'] else ''}: {source['images']} of "
+        f"{source['selected']} selected images have a label, a face and landmarks, of "
+        f"{source['subjects']} subjects"
+        for source in records[0]["sources"]
     )
-    write_result(options.name, protocol, table)
-
-
-def evaluate_unknown(known: set[str], folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Figures of a prediction on the subjects that are not in `known`."""
-    rows = read_table(folder / "predictions").to_pandas()
-    rows = rows[rows["emotion"].notna() & ~rows["subject"].isin(known)]
-    labels = tuple(record["bundle"]["labels"])
-    evaluation = evaluate_predictions(rows, labels, set(), ("", "", ""))
-    assert evaluation is not None
-    figures: dict[str, Any] = evaluation["figures"]
-    return figures
-
-
-def training_cells(bundle: dict[str, Any]) -> tuple[str, ...]:
-    """Cells about the model and its figures on the source that it was trained on."""
-    evidence = bundle["evidence"]
-    synthetic = " (synthetic)" if evidence["synthetic"] else ""
+    shared = ", ".join(records[0]["shared_classes"])
     return (
-        f"`{evidence['experiment']}`",
-        f"{evidence['data']}{synthetic}: {bundle['trained_images']} images",
-        f"{evidence['test_accuracy']:.3f} ({format_interval(evidence['interval_95'])}; "
-        f"{evidence['protocol']})",
-        f"{evidence['macro_recall']:.3f}",
+        f"{models}. Sources: {sources}. Folds of a source: 10, by subject. Training images that "
+        "show a person of the test images, or are the same picture as one of them, are excluded. "
+        f"Macro recall over the classes that all cells test: {shared}. 95% intervals: bootstrap "
+        "over subjects. Difference to own folds: in points of accuracy, on the same images."
     )
 
 
-def test_cells(figures: dict[str, Any]) -> tuple[str, ...]:
-    """Cells about the figures on the tested images."""
-    intervals = figures["intervals_95"]
-    cells = (f"{figures[name]:.3f} ({format_interval(intervals[name])})"
-             for name in ("accuracy", "macro_recall", "macro_f1", "log_loss"))  # fmt: skip
-    images = f"{figures['images']} of {figures['subjects']} subjects"
-    return images, *cells, f"{figures['commonest_class_share']:.3f}"
-
-
-def format_interval(bounds: list[float | None]) -> str:
-    """Both bounds of an interval as text."""
-    low, high = bounds
-    return "none" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+def describe_model(settings: dict[str, Any]) -> str:
+    """The SVM that was trained."""
+    return f"{settings['kernels'][0]} SVM, C {settings['C']:g}, scale {settings['scale']}"
 
 
 if __name__ == "__main__":

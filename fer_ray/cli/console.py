@@ -68,7 +68,7 @@ def progress_display(silent: bool) -> ProgressDisplay:
 
 def print_extract(record: dict[str, Any], out: Path) -> None:
     """Print the counts by status, the data quality, and the path of the rows."""
-    data, console = record["data"], _console()
+    data, console = record["data"], output_console()
     kind = " (synthetic)" if data["synthetic"] else ""
     console.print(f"{data['images_found']} images found{kind}, {data['selected']} selected")
     counts = _counts("status", record["counts"])
@@ -95,17 +95,17 @@ def _counts(header: str, counts: dict[str, int], unit: str = "images") -> Table:
 
 def _print_quality(data: dict[str, Any]) -> None:
     for issue in data["quality"]:
-        _console().print(describe_issue(issue), markup=False)
+        output_console().print(describe_issue(issue), markup=False)
 
 
 def _print_advice(record: dict[str, Any]) -> None:
     for advice in record.get("advice", []):
-        _console().print(f"Note: {advice}", markup=False)
+        output_console().print(f"Note: {advice}", markup=False)
 
 
 def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> None:
     """Print the figures of each experiment: each accuracy with its protocol and interval."""
-    console = _console()
+    console = output_console()
     for line in experiment_table.table_lines(summaries, console.width):
         console.print(line, markup=False)
     console.print(experiment_table.MEANINGS, markup=False, soft_wrap=False)
@@ -115,7 +115,7 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
 
 def print_leakage(audit: dict[str, Any]) -> None:
     """Print what the test images of some splits share with training images."""
-    console = _console()
+    console = output_console()
     from fer_ray.evaluation import leakage
 
     unknown = leakage.unknown_kinds(audit)
@@ -134,13 +134,13 @@ def print_chosen(chosen: list[dict[str, Any]]) -> None:
         settings = ", ".join(f"{name}={value:.3g}" for name, value in row["parameters"].items())
         accuracy = f"{row['inner_accuracy']:.4f}"
         table.add_row(str(row["trial"]), row["classifier"], row["feature_set"], settings, accuracy)
-    _console().print(table)
+    output_console().print(table)
 
 
 def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
     """Print one line per experiment about contempt in the late cohort of CK+."""
     for name, late in cohorts.items():
-        _console().print(
+        output_console().print(
             f"{name}: contempt among subjects S138 and later: recall "
             f"{format_share(late['recall'])}, precision {format_share(late['precision'])}; other "
             f"faces predicted as contempt: {format_share(late['called_within'])} of theirs, "
@@ -151,7 +151,7 @@ def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
 
 def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
     """Print the paired difference of two experiments."""
-    console = _console()
+    console = output_console()
     console.print(f"{first} − {second}", markup=False)
     interval = format_known("95% interval {:+.3f} – {:+.3f} ", *comparison.interval)
     p_value = format_known("p = {:.3g}", comparison.p_value)
@@ -165,7 +165,7 @@ def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
 
 def print_bundle(bundle: "Bundle") -> None:
     """Print what was saved, and the accuracy of its experiment."""
-    console, evidence = _console(), bundle.manifest.evidence
+    console, evidence = output_console(), bundle.manifest.evidence
     interval = format_known("95% interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
     console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
     console.print(
@@ -178,7 +178,7 @@ def print_bundle(bundle: "Bundle") -> None:
 
 def print_predictions(record: dict[str, Any], out: Path) -> None:
     """Print the counts by status and emotion, the evaluation, and the files written."""
-    console = _console()
+    console = output_console()
     if record.get("already_finished"):
         console.print("These predictions were already finished; nothing was recomputed.")
     console.print(_counts("status", record["counts"]))
@@ -204,24 +204,25 @@ def print_outcomes(outcomes: "list[Outcome]") -> None:
             f"{outcome.seconds:.1f}",
             f"differs: {', '.join(outcome.differing)}" if outcome.differing else "identical",
         )
-    _console().print(table)
+    output_console().print(table)
 
 
 def print_run(result: "RunOutcome") -> None:
     """Print the closing tables of a complete run."""
     if result.already_finished:
-        _console().print("This run was already finished; nothing was recomputed.")
+        output_console().print("This run was already finished; nothing was recomputed.")
     print_extract(result.record["extract"], result.report.parent.parent)
     print_trials(result.summaries, result.record["warnings"])
     print_late_cohorts(result.record["late_cohorts"])
     for audit in result.record.get("leakage", ()):
         print_leakage(audit)
     if verdict := result.record.get("verdict"):  # records of earlier versions have none
-        _console().print(f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False)
-    _console().print(f"report: {result.report}", markup=False)
+        output_console().print(f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False)
+    output_console().print(f"report: {result.report}", markup=False)
 
 
-def _console() -> Console:
+def output_console() -> Console:
+    """Create a console for results on standard output; lines in a pipe are not cut."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, highlight=False, soft_wrap=True)
 
@@ -234,6 +235,6 @@ def print_model_files(rows: list[dict[str, Any]]) -> None:
         allowed = "yes" if row["commercial_use"] else "no"
         path = row["path"] or "not on this machine"
         table.add_row(row["name"], row["purpose"], row["licence"], allowed, size, path)
-    console = _console()
+    console = output_console()
     console.print(table)
     console.print("Hashes: fer-ray models --json. Download: fer-ray models fetch NAME")

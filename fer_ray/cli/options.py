@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fer_ray.cli.setting_options import Command, setting_option
+from fer_ray.settings.training import BEYOND as RECOMMENDED
 from fer_ray.storage.paths import to_path
 
 
@@ -120,6 +121,15 @@ TRIALS = _combine(
     setting_option("trials.augment", "--augment"),
     setting_option("trials.gamma", "--gamma"),
 )
+MODEL_RECIPE = _combine(
+    setting_option("trials.feature_set", "--feature-set", help="Features to train on; + joins sets."
+                   f"  [default: {RECOMMENDED['feature_set']}]"),
+    setting_option("trials.kernels", "--kernel", "kernels", metavar="KERNEL",
+                   help="Kernel of the SVM.  [default: linear]"),
+    setting_option("trials.scale", "--scale", help="Scaling of the features.  [default: equal]"),
+    setting_option("trials.C", "--C", "c"),
+    setting_option("trials.classes", "--classes"),
+)  # fmt: skip
 SEARCH = _combine(
     SPLITS,
     setting_option("search.configurations", "--configurations"),

@@ -5,20 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.summary import (
-    BOOTSTRAP_SEED,
-    ExperimentSummary,
-    independent_groups,
-    summarise,
-)
+from fer_ray.evaluation.bootstrap import figures_with_intervals
+from fer_ray.evaluation.summary import ExperimentSummary, summarise
 from fer_ray.vocabulary import EMOTIONS
 
 PROTOCOL = "another-source"
-RESAMPLES = 2000
-LEVEL = 0.95
 
 
 def evaluate_predictions(
@@ -124,6 +117,7 @@ def _figures(
 ) -> dict[str, Any]:
     summary = summarise(to_trial_row(predictions, *experiment, n_train=0), predictions)
     totals = summary.confusion.sum(axis=1)
+    _, intervals = figures_with_intervals(predictions)
     return {
         "images": summary.n_images,
         "subjects": summary.n_subjects,
@@ -136,7 +130,7 @@ def _figures(
         "commonest_class_share": float(totals.max() / totals.sum()),
         "intervals_95": {
             "accuracy": list(summary.interval),
-            **_bootstrap_intervals(predictions),
+            **{name: list(intervals[name]) for name in ("macro_recall", "macro_f1", "log_loss")},
         },
         "interval_method": summary.interval_method,
         "recall_by_class": _recall_by_class(summary),
@@ -155,48 +149,3 @@ def _recall_by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
         for code, name in enumerate(EMOTIONS)
         if name in summary.classes
     }
-
-
-def _bootstrap_intervals(predictions: pd.DataFrame) -> dict[str, list[float]]:
-    """Percentile intervals over bootstrap samples of subjects (of images if one is unknown)."""
-    n_classes = len(EMOTIONS)
-    groups, group = np.unique(
-        independent_groups(predictions)[0].to_numpy().astype(str), return_inverse=True
-    )
-    labels, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    losses = metrics.image_log_losses(labels, np.stack(predictions["probabilities"].to_list()))
-    # Of each group: its confusion counts, flattened, and its summed loss.
-    sums = np.zeros((len(groups), n_classes * n_classes + 1))
-    np.add.at(sums, (group, labels * n_classes + predicted), 1)
-    sums[:, -1] = np.bincount(group, weights=losses)
-    generator = np.random.default_rng(BOOTSTRAP_SEED)
-    overall = _class_recall_and_f1(sums.sum(axis=0))
-    samples = np.array([_bootstrap_sample(sums, overall, generator) for _ in range(RESAMPLES)])
-    ends = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
-    names = ("macro_recall", "macro_f1", "log_loss")
-    return {name: ends[:, column].tolist() for column, name in enumerate(names)}
-
-
-def _bootstrap_sample(
-    sums: NDArray[np.float64], overall: NDArray[np.float64], generator: np.random.Generator
-) -> tuple[float, float, float]:
-    """Mean recall, macro F1 and log loss of groups sampled with replacement.
-
-    A sample may contain no image of a small class. The class then takes its `overall` values:
-    leaving it out would raise the mean if the model never predicts it correctly.
-    """
-    counts = np.bincount(generator.integers(0, len(sums), len(sums)), minlength=len(sums))
-    total = counts @ sums
-    by_class = _class_recall_and_f1(total)
-    means = np.nanmean(np.where(np.isnan(by_class), overall, by_class), axis=1)
-    return float(means[0]), float(means[1]), float(total[-1] / total[:-1].sum())
-
-
-def _class_recall_and_f1(total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Recall and F1 of each class (2, 8) from summed counts; NaN for classes without images."""
-    counts = total[:-1].reshape(len(EMOTIONS), -1)
-    images, predictions = counts.sum(axis=1), counts.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recalls = np.diagonal(counts) / images
-        f1 = np.where(images > 0, 2 * np.diagonal(counts) / (images + predictions), np.nan)
-    return np.stack([recalls, f1])

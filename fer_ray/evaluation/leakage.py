@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
@@ -15,6 +16,7 @@ from fer_ray.schemas import feature_column
 from fer_ray.storage.parquet import read_schema, read_table, table_files
 
 HOG = feature_column("hog")
+IDENTITY_COLUMNS = ("image_id", "subject", "session", "sha256")
 # Two aligned faces count as the same picture if their HOG vectors, standardised over all images,
 # correlate more than this. docs/reference/protocols.md says how it was measured: pairs of different
 # people correlate by at most 0.68, and pairs of different synthetic people by at most 0.83.
@@ -57,19 +59,31 @@ def read_identities(frames: Path, image_ids: list[str]) -> Identities:
         frames: Folder of the table.
         image_ids: Images to read (n,), all of which are in the table.
     """
+    return identities_of(read_identity_columns(frames, image_ids))
+
+
+def read_identity_columns(frames: Path, image_ids: list[str]) -> pa.Table:
+    """Read the columns of `identities_of` for images, in their order."""
     stored = read_schema(table_files(frames)[0]).names
-    has_hog = HOG in stored
-    columns = ["image_id", "subject", "session", "sha256", *([HOG] if has_hog else [])]
+    columns = [*IDENTITY_COLUMNS, *([HOG] if HOG in stored else [])]
     table = read_table(frames, columns=columns)
     rows = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
-    table = table.take([rows[name] for name in image_ids])
-    subjects, sessions, contents = (table[name].to_pylist() for name in columns[1:4])
+    return table.take([rows[name] for name in image_ids])
+
+
+def identities_of(table: pa.Table) -> Identities:
+    """Group the images of a table by subject, sequence, content and appearance.
+
+    Args:
+        table: `IDENTITY_COLUMNS`, and `features_hog` if near-duplicates are to be found.
+    """
+    subjects, sessions, contents = (table[name].to_pylist() for name in IDENTITY_COLUMNS[1:])
     duplicates = None
-    if has_hog and not table[HOG].null_count:
+    if HOG in table.column_names and not table[HOG].null_count:
         flat = table[HOG].combine_chunks().flatten().to_numpy()
-        duplicates = find_near_duplicates(flat.reshape(len(image_ids), -1))
+        duplicates = find_near_duplicates(flat.reshape(table.num_rows, -1))
     return Identities(
-        image_ids,
+        table["image_id"].to_pylist(),
         {
             "subject": _group_numbers([(subject,) for subject in subjects]),
             "sequence": _group_numbers(list(zip(subjects, sessions, strict=True))),
@@ -155,13 +169,13 @@ def count_leaks(identities: Identities, split: Split) -> dict[str, int | None]:
         shared = np.isin(tested, groups[split.train]) & (tested >= 0)
         counts[kind] = int(shared.sum()) if (tested >= 0).any() else None
     for kind, pairs in identities.pairs.items():
-        across = None if pairs is None else _pairs_across(pairs, split)
+        across = None if pairs is None else pairs_across(pairs, split)
         counts[kind] = None if across is None else len(np.unique(across[:, 0]))
     return counts
 
 
-def _pairs_across(pairs: Indices, split: Split) -> Indices:
-    """The pairs of a test image, first, and a training image."""
+def pairs_across(pairs: Indices, split: Split) -> Indices:
+    """The pairs of a test image, first, and a training image of a split."""
     tested, trained = np.isin(pairs[:, 0], split.test), np.isin(pairs[:, 1], split.train)
     across: Indices = pairs[tested & trained]
     return across
@@ -169,7 +183,7 @@ def _pairs_across(pairs: Indices, split: Split) -> Indices:
 
 def _examples(names: list[str], pairs: Indices | None, splits: list[Split]) -> list[list[str]]:
     assert pairs is not None
-    across = np.concatenate([_pairs_across(pairs, split) for split in splits])
+    across = np.concatenate([pairs_across(pairs, split) for split in splits])
     distinct = dict.fromkeys(tuple(sorted(pair)) for pair in across.tolist())
     return [[names[row] for row in pair] for pair in list(distinct)[:MAX_EXAMPLES]]
 

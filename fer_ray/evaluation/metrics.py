@@ -11,6 +11,8 @@ from scipy import special  # its module `stats` takes ten times as long to impor
 
 Labels = NDArray[np.integer]
 
+CALIBRATION_BINS = 15  # of confidence
+
 
 def accuracy(labels: Labels, predicted: Labels) -> float:
     """Compute the share of correct predictions.
@@ -92,8 +94,24 @@ def log_loss(labels: Labels, probabilities: NDArray[np.floating]) -> float:
     return float(image_log_losses(labels, probabilities).mean())
 
 
+def calibration_gaps(
+    labels: Labels, probabilities: NDArray[np.floating], n_bins: int = CALIBRATION_BINS
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the bin of confidence of each image, and its correctness (0 or 1) minus confidence.
+
+    Args:
+        labels: True class codes (n,).
+        probabilities: (n, n_classes).
+        n_bins: Number of bins of equal width, closed above.
+    """
+    confidence = np.max(probabilities, axis=1).astype(float)
+    correct = np.argmax(probabilities, axis=1) == np.asarray(labels)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+    return bins, correct - confidence
+
+
 def expected_calibration_error(
-    labels: Labels, probabilities: NDArray[np.floating], n_bins: int = 15
+    labels: Labels, probabilities: NDArray[np.floating], n_bins: int = CALIBRATION_BINS
 ) -> float:
     """Compute the mean gap between confidence and accuracy over bins of confidence.
 
@@ -102,11 +120,8 @@ def expected_calibration_error(
     neural networks, ICML 2017). With few images per bin, the error exceeds 0 even for a perfectly
     calibrated model.
     """
-    confidence = np.max(probabilities, axis=1).astype(float)
-    correct = np.argmax(probabilities, axis=1) == np.asarray(labels)
-    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+    bins, gaps = calibration_gaps(labels, probabilities, n_bins)
+    return float(np.abs(np.bincount(bins, weights=gaps, minlength=n_bins)).sum() / len(gaps))
 
 
 def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -137,7 +137,7 @@ def _recall_intervals(predictions: pd.DataFrame) -> NDArray[np.float64]:
 def _interval(trials: pd.DataFrame, predictions: pd.DataFrame) -> tuple[Interval, str]:
     """The 95% interval of accuracy, and how it was computed."""
     if is_folds(trials.iloc[0]["protocol"]):
-        return _folds_interval(predictions)
+        return accuracy_interval(predictions)
     if len(trials) < 2:
         return (float("nan"), float("nan")), "none: a single trial"
     if trials["test_accuracy"].nunique() == 1:
@@ -147,7 +147,16 @@ def _interval(trials: pd.DataFrame, predictions: pd.DataFrame) -> tuple[Interval
     return interval, "corrected resampled t over trials"
 
 
-def _folds_interval(predictions: pd.DataFrame) -> tuple[Interval, str]:
+def accuracy_interval(predictions: pd.DataFrame) -> tuple[Interval, str]:
+    """Compute the 95% interval of the accuracy of predictions, one per image.
+
+    Args:
+        predictions: `schemas.PREDICTIONS_SCHEMA` plus `subject`.
+
+    Returns:
+        The interval by bootstrap over subjects, and its description. Wilson's if all predictions
+        are correct, or none.
+    """
     correct = (predictions["label"] == predictions["predicted"]).to_numpy()
     groups, name = independent_groups(predictions)
     units = groups.to_numpy(dtype=object)

@@ -44,19 +44,22 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
 
 
-def write_report_folder(out: Path, page: str, figures: Mapping[str, bytes]) -> Path:
+def write_report_folder(
+    out: Path, page: str, figures: Mapping[str, bytes], further: Mapping[str, bytes] | None = None
+) -> Path:
     """Write a page and its figures as `out/report`, replacing an earlier report.
 
     Args:
         out: The folder to contain the report.
         page: The HTML of the page.
         figures: The figures to write, as PNG by name; the page embeds its own copies.
+        further: Other files to write, by name with extension.
 
     Returns:
         The path of the page.
     """
     folder = out / "report"
     files = [(f"{name}.png", png) for name, png in figures.items()]
-    write_folder([*files, (PAGE, page.encode())], folder)
+    write_folder([*files, *(further or {}).items(), (PAGE, page.encode())], folder)
     logger.info("report: %s, %d figures", folder / PAGE, len(files))
     return folder / PAGE

@@ -110,6 +110,11 @@ class Settings(StrictModel):
         update = {"protocol": BEYOND_PROTOCOL, "folds": None}
         return [self.trials.model_copy(update=update), self.trials]
 
+    def recommended_trials(self) -> TrialSettings:
+        """The settings of `trials`, with those of `BEYOND` where they are not set."""
+        explicit = {name: getattr(self.trials, name) for name in self.trials.model_fields_set}
+        return TrialSettings.model_validate({**BEYOND, **explicit})
+
     def svm_trial_settings(self) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""
         updates = [BEYOND, {}] if self.beyond else [{}]

@@ -166,6 +166,27 @@ class PredictionFolder:
         self.sheet = root / "sheet.png"
 
 
+class TransferFolder:
+    """Paths of the folder that `fer-ray transfer` writes.
+
+    Attributes:
+        root: The folder itself.
+        matrix: Figures of each training and test source.
+        predictions: Test predictions of each cell of the matrix.
+        partial: Finished folds of a matrix that is still being computed.
+        record: Settings, sources and figures.
+        report: The HTML page and its figure.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.matrix = root / "transfer.parquet"
+        self.predictions = root / "predictions.parquet"
+        self.partial = root / "transfer.partial"
+        self.record = root / "transfer.json"
+        self.report = root / "report"
+
+
 def extraction_record(out: Path) -> dict[str, Any] | None:
     """Read the record of an extraction, finished or not; None if it is missing or damaged."""
     record = read_json(RunFolder(out).extract_record)

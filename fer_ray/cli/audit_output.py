@@ -1,0 +1,65 @@
+"""The output of transfer, label issues and groups on the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from fer_ray.cli.console import output_console
+from fer_ray.storage.run_folder import TransferFolder
+
+Row = dict[str, Any]
+
+
+def print_transfer(record: dict[str, Any], out: Path) -> None:
+    """Print the matrix, what was excluded, and the files written."""
+    console, rows = output_console(), record["matrix"]
+    if record.get("already_finished"):
+        console.print("This matrix was already finished; nothing was recomputed.")
+    table = Table("trained on", "tested on", "images", "subjects", "accuracy", "macro recall",
+                  "ECE", "to own folds", box=None, pad_edge=False)  # fmt: skip
+    for row in rows:
+        table.add_row(
+            row["train"],
+            f"{row['test']} (folds)" if row["train"] == row["test"] else row["test"],
+            str(row["images"]),
+            str(row["subjects"] or "unknown"),
+            *(_with_interval(row, name) for name in ("accuracy", "macro_recall")),
+            _format(row.get("calibration_error"), "{:.3f}"),
+            _with_interval(row, "difference_to_own", "{:+.3f}"),
+        )
+    console.print(table)
+    shared = ", ".join(record["shared_classes"]) or "none"
+    console.print(f"95% intervals by bootstrap over subjects. Shared classes: {shared}")
+    for line in [line for row in rows for line in _notes(row)]:
+        console.print(line, markup=False)
+    console.print(f"matrix: {TransferFolder(out).matrix}", markup=False)
+    console.print(f"page: {TransferFolder(out).report / 'index.html'}", markup=False)
+
+
+def _notes(row: Row) -> list[str]:
+    """What was left out of one cell, or why it has no figures."""
+    pair = f"{row['train']} → {row['test']}"
+    if row["problem"]:
+        return [f"{pair}: not computed, because {row['problem']}"]
+    kinds = {
+        "subject": "show a person of the test images",
+        "content": "are a test image",
+        "near_duplicate": "look the same as a test image",
+    }
+    counts = {meaning: row[f"excluded_{kind}"] for kind, meaning in kinds.items()}
+    found = [f"{count} {meaning}" for meaning, count in counts.items() if count]
+    notes = [f"{pair}: excluded training images: {', '.join(found)}"] if found else []
+    if row["unknown_class"]:
+        notes.append(f"{pair}: {row['unknown_class']} test images of untrained classes not tested")
+    return notes
+
+
+def _with_interval(row: Row, name: str, template: str = "{:.3f}") -> str:
+    ends = [_format(row.get(f"{name}_{end}"), template) for end in ("low", "high")]
+    value = _format(row.get(name), template)
+    return f"{value} ({' – '.join(ends)})" if all(ends) else value
+
+
+def _format(value: float | None, template: str) -> str:
+    return "" if value is None else template.format(value)
