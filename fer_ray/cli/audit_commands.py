@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on
-from fer_ray.cli.options import COMMON, MODEL_RECIPE, PATH
+from fer_ray.cli.options import (
+    COMMON,
+    IMAGES_MOVED,
+    JSON,
+    MODEL_RECIPE,
+    OUT,
+    PATH,
+    SHOW_FACES,
+)
 from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.setting_options import settings_from
 
@@ -45,3 +53,30 @@ def transfer(train: tuple[Path, ...], test: tuple[Path, ...], out: Path, subject
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         print_transfer(record, out)
+
+
+@click.command("label-issues")
+@OUT
+@click.option(
+    "--experiment", metavar="NAME",
+    help="Experiment whose test predictions judge the labels.  [default: the best one]",
+)  # fmt: skip
+@click.option(
+    "--csv", "csv_file", type=PATH, metavar="FILE.csv",
+    help="Write all labels to this file, the most suspicious first, to correct and train on.",
+)  # fmt: skip
+@IMAGES_MOVED
+@SHOW_FACES
+@JSON
+def label_issues(out: Path, experiment: str | None, csv_file: Path | None, data: Path | None,
+                 show_faces: bool, as_json: bool) -> None:  # fmt: skip
+    """Find labels that look wrong, and pictures that occur under two labels."""
+    from fer_ray.cli.audit_output import print_label_issues
+    from fer_ray.pipelines.find_label_issues import find_label_issues
+
+    with locked_run_folder(out):
+        record = find_label_issues(out, experiment, csv_file, data, show_faces)
+    if as_json:
+        click.echo(json.dumps(record, ensure_ascii=False))
+    else:
+        print_label_issues(record)

@@ -37,6 +37,30 @@ def print_transfer(record: dict[str, Any], out: Path) -> None:
     console.print(f"page: {TransferFolder(out).report / 'index.html'}", markup=False)
 
 
+def print_label_issues(record: dict[str, Any]) -> None:
+    """Print label issues by class, the first of them, conflicts, and the files written."""
+    console = output_console()
+    console.print(f"{record['issues']} of {record['predicted']} labels look wrong to "
+                  f"{record['experiment']}", markup=False)  # fmt: skip
+    pairs = Table("given", "suggested", "labels", "share of class", box=None, pad_edge=False)
+    for pair in record["pairs"]:
+        share = f"{pair['share']:.1%}"
+        pairs.add_row(pair["emotion"], pair["suggested"], str(pair["images"]), share)
+    top = Table("rank", "image", "given", "p", "suggested", "p", box=None, pad_edge=False)
+    for row in record["top"]:
+        top.add_row(str(row["rank"]), row["image_id"], row["emotion"], f"{row['p_emotion']:.2f}",
+                    row["suggested"], f"{row['p_suggested']:.2f}")  # fmt: skip
+    for table in (pairs, top) if record["issues"] else ():
+        console.print(table)
+    for conflict in record["conflicts"]:
+        meaning = "are the same file" if conflict["kind"] == "content" else "look the same"
+        images = ", ".join(f"{name} ({label})" for name, label in conflict["images"].items())
+        console.print(f"Conflict: {images} {meaning}", markup=False)
+    for name in ("table", "csv", "report"):
+        if record[name]:
+            console.print(f"{name}: {record[name]}", markup=False)
+
+
 def _notes(row: Row) -> list[str]:
     """What was left out of one cell, or why it has no figures."""
     pair = f"{row['train']} → {row['test']}"

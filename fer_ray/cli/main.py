@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from fer_ray import __version__
-from fer_ray.cli.audit_commands import transfer
+from fer_ray.cli.audit_commands import label_issues, transfer
 from fer_ray.cli.job_setup import (
     exporting_crops,
     locked_run_folder,
@@ -111,7 +111,18 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         console.print_extract(record, out)
 
 
-EXPERIMENTS = (bottleneck, heads, search_heads, trials, search, compare, bundle, predict, transfer)
+EXPERIMENTS = (
+    bottleneck,
+    heads,
+    search_heads,
+    trials,
+    search,
+    compare,
+    bundle,
+    predict,
+    transfer,
+    label_issues,
+)
 SWEEPS = (sweep, plan, retry_failed, diff, verify)
 TOOLS = (models, quickstart)
 for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):

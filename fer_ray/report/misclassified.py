@@ -91,7 +91,7 @@ def find_misclassified(
         n_predictions=len(predictions),
         n_wrong=len(rows),
         listed=rows[:MAX_LISTED],
-        cards=tuple(_card(row, faces) for row in rows[skip_cards : skip_cards + MAX_CARDS]),
+        cards=tuple(image_card(row, faces) for row in rows[skip_cards : skip_cards + MAX_CARDS]),
         full_list=str(Path("predictions") / f"{experiment.summary.experiment}.parquet"),
     )
 
@@ -106,21 +106,32 @@ def _select_predictions(experiment: ExperimentResults) -> tuple[pd.DataFrame, st
 
 
 def _wrong_rows(predictions: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:
-    wrong = predictions[predictions["label"] != predictions["predicted"]].copy()
-    wrong["actual"] = [EMOTIONS[code] for code in wrong["label"]]
-    wrong["guess"] = [EMOTIONS[code] for code in wrong["predicted"]]
-    codes = zip(wrong["probabilities"], wrong["label"], wrong["predicted"], strict=True)
+    return predicted_rows(predictions[predictions["label"] != predictions["predicted"]], frames)
+
+
+def predicted_rows(predictions: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:
+    """Predictions as rows with all that a card needs, the highest confidence first.
+
+    Args:
+        predictions: `schemas.PREDICTIONS_SCHEMA`.
+        frames: Rows with landmarks.
+    """
+    rows = predictions.copy()
+    rows["actual"] = [EMOTIONS[code] for code in rows["label"]]
+    rows["guess"] = [EMOTIONS[code] for code in rows["predicted"]]
+    codes = zip(rows["probabilities"], rows["label"], rows["predicted"], strict=True)
     pairs = [(float(values[guess]), float(values[label])) for values, label, guess in codes]
-    wrong["confidence"] = [confidence for confidence, _ in pairs]
-    wrong["p_actual"] = [p_actual for _, p_actual in pairs]
+    rows["confidence"] = [confidence for confidence, _ in pairs]
+    rows["p_actual"] = [p_actual for _, p_actual in pairs]
     columns = ["image_id", "path", "sha256", "box_xywh", "crop_angle", "landmarks_xy"]
-    ordered = wrong.merge(frames[columns], on="image_id").sort_values(
+    ordered = rows.merge(frames[columns], on="image_id").sort_values(
         ["confidence", "image_id"], ascending=[False, True]
     )
     return [{str(key): value for key, value in row.items()} for row in ordered.to_dict("records")]
 
 
-def _card(row: Row, faces: FaceSource) -> ImageCard:
+def image_card(row: Row, faces: FaceSource) -> ImageCard:
+    """The card of a row of `predicted_rows`."""
     face = faces.crop(row)
     description = f"{row['image_id']}: {row['actual']}, predicted as {row['guess']}"
     if face is not None:

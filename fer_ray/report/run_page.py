@@ -24,6 +24,7 @@ from fer_ray.report.confusion_tables import (
 )
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture
+from fer_ray.report.label_issue_section import read_label_issues
 from fer_ray.report.misclassified import Misclassified, find_misclassified
 from fer_ray.report.model_evidence import model_evidence
 from fer_ray.report.rendering import render, write_report_folder
@@ -49,6 +50,7 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     run = read_results(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
     context, pictures = _build_context(run_dir, run, faces)
+    context["label_issues"] = read_label_issues(run_dir, run, faces)
     files = {picture.name: picture.light for picture in pictures}
     page = render("report.html", context)
     return write_report_folder(run_dir, page, files | run_figures.confusion_files(run))

@@ -32,6 +32,7 @@ class RunFolder:
         bottleneck_previous: Features of earlier frames, reused for images with the same content.
         heads: Network heads: model, card, learning curves and logs.
         deep_record: Backbones of a run, and those whose weights are not available.
+        label_issues: The labels, the most suspicious first.
         report: The HTML page and its figures.
         run_record: Everything that a run did.
     """
@@ -54,13 +55,15 @@ class RunFolder:
         self.bottleneck_previous = root / "bottleneck.previous"
         self.heads = root / "heads"
         self.deep_record = root / "deep.json"
+        self.label_issues = root / "label_issues.parquet"
         self.report = root / "report"
         self.run_record = root / "run.json"
 
     def derived_from_frames(self) -> tuple[Path, ...]:
         """Everything that is invalid without the frames it was computed from."""
         return (
-            *(self.run_record, self.trials_record, self.deep_record, self.report),
+            *(self.run_record, self.trials_record, self.deep_record),
+            *(self.label_issues, self.report),
             *(self.trials, self.trials_partial, self.predictions),
             *(self.searches, self.searches_partial),
             *(self.crops, self.bottleneck, self.bottleneck_partial, self.heads),

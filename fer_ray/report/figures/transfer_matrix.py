@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from fer_ray.report.figures.themed_picture import new_figure, style_axes
 from fer_ray.report.theme import LIGHT, Theme
 
-PANELS = {"accuracy": "Accuracy", "macro_recall": "Macro recall over the shared classes"}
+PANELS = {"accuracy": "Accuracy", "macro_recall": "Macro recall"}
 ROW_IN, COLUMN_IN, MARGIN_IN = 0.75, 1.05, 1.6
 NAME_WIDTH = 14  # characters per line of a source's name
 
