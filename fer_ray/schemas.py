@@ -22,6 +22,8 @@ LISTING_FIELDS = (
     pa.field("role", pa.string(), nullable=False),  # Role
     pa.field("emotion", pa.string()),  # one of EMOTIONS, null if unlabelled
     pa.field("label", pa.int8()),  # its code, null if unlabelled
+    # The further columns of a labels file by their names; null if there are none.
+    pa.field("attributes", pa.map_(pa.string(), pa.string())),
 )
 
 LISTING_SCHEMA = pa.schema(LISTING_FIELDS)

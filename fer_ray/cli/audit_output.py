@@ -1,4 +1,4 @@
-"""The output of transfer, label issues and groups on the terminal."""
+"""The output of transfer and label issues on the terminal."""
 
 from pathlib import Path
 from typing import Any

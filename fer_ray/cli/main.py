@@ -28,6 +28,7 @@ from fer_ray.cli.options import (
     COMMON,
     DATA,
     EXTRACT,
+    GROUPS,
     IMAGES_MOVED,
     JSON,
     LANDMARK_FILE,
@@ -39,6 +40,7 @@ from fer_ray.cli.options import (
     TRIALS,
 )
 from fer_ray.cli.quickstart_command import quickstart
+from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
@@ -59,19 +61,21 @@ def cli(verbose: bool) -> None:
         warnings.simplefilter("ignore")  # of libraries; those of fer_ray are part of the result
 
 
-@cli.command()
+@cli.command(cls=RepeatedOptions)
 @DATA
 @OUT
 @EXTRACT
 @TRIALS
 @BEYOND
 @BACKBONES
+@GROUPS
 @SHOW_FACES
 @STRICT
 @TRACK
 @COMMON
 def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool, track: str | None,
-        export_crops: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
+        export_crops: Path | None, groups: tuple[str, ...], as_json: bool,
+        **options: Any) -> None:  # fmt: skip
     """Run the complete job: extract, trials, report."""
     settings = settings_from(options)
     if track:
@@ -81,7 +85,9 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool, trac
     from fer_ray.pipelines import run
 
     with locked_run_folder(out, create=True), exporting_crops(export_crops, data, out, settings):
-        result = run.run_all(data, out, settings, progress_on(as_json), show_faces, fresh, strict)
+        result = run.run_all(
+            data, out, settings, progress_on(as_json), show_faces, fresh, strict, groups
+        )
         if track:
             log_run(out, result.record)
     if as_json:
@@ -129,19 +135,21 @@ for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):
     cli.add_command(command)
 
 
-@cli.command()
+@cli.command(cls=RepeatedOptions)
 @OUT
 @IMAGES_MOVED
+@GROUPS
 @SHOW_FACES
 @JSON
-def report(out: Path, data: Path | None, show_faces: bool, as_json: bool) -> None:
+def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bool,
+           as_json: bool) -> None:  # fmt: skip
     """Write the report from the contents of a run folder."""
     from fer_ray.pipelines import run
 
     if data is not None and not data.exists():
         raise UserError(f"{data} does not exist. Correct --data, or omit it to use the old path.")
     with locked_run_folder(out), progress_on(as_json)("report", "pages", 1) as advance:
-        page = run.run_report(out, data, show_faces)
+        page = run.run_report(out, data, show_faces, groups)
         advance(1)
     click.echo(json.dumps({"report": str(page)}) if as_json else page)
 

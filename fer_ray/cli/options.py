@@ -50,6 +50,10 @@ TRACK = click.option(
     "--track", type=click.Choice(["mlflow"]),
     help="Log the finished run to MLflow, at MLFLOW_TRACKING_URI.",
 )  # fmt: skip
+GROUPS = click.option(
+    "--groups", multiple=True, metavar="COLUMN...",
+    help="Further columns of the labels file, such as age or site, to compare groups by.",
+)  # fmt: skip
 STRICT = click.option(
     "--strict", is_flag=True,
     help="Reject splits that share a subject, sequence or picture between training and test.",

@@ -4,9 +4,10 @@ import click
 
 
 class RepeatedOptions(click.Command):
-    """A command whose options with `multiple` take several values after one flag.
+    """A command in which options with a metavar such as `RUN...` take several values in a row.
 
-    `--train A B` then means the same as `--train A --train B`. Such a command takes no arguments.
+    These options have `multiple`, and `--train A B` then means the same as `--train A --train B`.
+    Such a command takes no arguments.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -14,7 +15,7 @@ class RepeatedOptions(click.Command):
         flags = {
             flag
             for option in self.params
-            if isinstance(option, click.Option) and option.multiple
+            if isinstance(option, click.Option) and (option.metavar or "").endswith("...")
             for flag in option.opts
         }
         return super().parse_args(ctx, repeat_flags(args, flags))

@@ -5,7 +5,7 @@ to another one, and which (Northcutt, Jiang and Chuang, Journal of Artificial In
 70, 2021). A conflict is one picture under two labels.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,9 @@ def judge_labels(predicted: pd.DataFrame) -> pd.DataFrame:
 def _normalised(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Let each row add up to 1; uniform where a model was trained on none of these classes."""
     totals = probabilities.sum(axis=1, keepdims=True)
-    uniform = np.full_like(probabilities, 1 / probabilities.shape[1])
-    return np.divide(probabilities, totals, out=uniform, where=totals > 0)
+    normalised = np.full_like(probabilities, 1 / probabilities.shape[1])
+    np.divide(probabilities, totals, out=normalised, where=totals > 0)
+    return normalised
 
 
 def find_conflicts(labelled: pd.DataFrame, frames: Path, with_faces: list[str]) -> Conflicts:
@@ -146,7 +147,8 @@ def find_conflicts(labelled: pd.DataFrame, frames: Path, with_faces: list[str]) 
         with_faces: Images that have features, to compare their appearance.
     """
     found: dict[str, dict[str, set[str]]] = {"content": defaultdict(set)}
-    for _, group in labelled.groupby("sha256"):
+    repeated = labelled[labelled["sha256"].duplicated(keep=False)]
+    for _, group in repeated.groupby("sha256"):
         for name, emotion in group["emotion"].items():
             found["content"][str(name)] |= set(group.index[group["emotion"] != emotion])
     pairs = identities_of(read_identity_columns(frames, with_faces)).pairs["near_duplicate"]
@@ -180,10 +182,10 @@ def count_pairs(issues: pd.DataFrame) -> list[tuple[str, str, int, float]]:
     Returns:
         Given class, suggested class, number of issues, and their share of the given class.
     """
-    totals = issues["emotion"].value_counts()
+    totals = Counter(issues["emotion"])
     ranked = issues[issues["rank"].notna()]
-    counts = ranked.groupby(["emotion", "suggested"]).size().sort_values(ascending=False)
+    pairs = Counter(zip(ranked["emotion"], ranked["suggested"], strict=True))
     return [
-        (given, suggested, int(count), count / totals[given])
-        for (given, suggested), count in counts.items()
+        (given, suggested, count, count / totals[given])
+        for (given, suggested), count in pairs.most_common()
     ]

@@ -3,7 +3,7 @@
 import importlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,6 +60,7 @@ def run_all(
     show_faces: bool = False,
     fresh: bool = False,
     strict: bool = False,
+    groups: Sequence[str] = (),
 ) -> RunOutcome:
     """Extract features, run all trials and write the report. Finished steps are not repeated.
 
@@ -71,6 +72,7 @@ def run_all(
         show_faces: Show faces in the report.
         fresh: Replace frames of other settings or images.
         strict: Refuse splits that leak.
+        groups: Further columns of the labels file to compare groups by in the report.
 
     Raises:
         UserError: Something is missing, there is nothing to train on, or the splits leak and
@@ -91,14 +93,18 @@ def run_all(
 
     experiments = read_experiments(out)
     summaries = [item.summary for item in experiments]
-    inputs = {"settings": settings.model_dump(mode="json"), "show_faces": show_faces}
+    inputs = {
+        "settings": settings.model_dump(mode="json"),
+        "show_faces": show_faces,
+        "groups": [*groups],
+    }
     page = run.report / "index.html"
     did_trials = any(record["trials_run"] for record in trials)
     if previous and page.is_file() and not did_trials and matches(previous, inputs, summaries):
         return RunOutcome(previous, summaries, page, already_finished=True)
     remove(run.run_record)
     with _timed(seconds, "report"), progress("report", "pages", 1) as advance:
-        page = run_report(out, root, show_faces)
+        page = run_report(out, root, show_faces, groups)
         advance(1)
     record = {
         **describe_run(settings, inputs, extraction, trials, experiments, unavailable),
@@ -163,22 +169,29 @@ def run_extract(
         return extract(plan, out, settings.execution, advance)
 
 
-def run_report(out: Path, source: Path | None, show_faces: bool) -> Path:
+def run_report(
+    out: Path, source: Path | None, show_faces: bool, groups: Sequence[str] = ()
+) -> Path:
     """Write `out/report` from the contents of the run folder, and return its page.
 
     Args:
         out: Run folder, locked by the caller.
         source: Folder of the images. None: the folder at the time of the extraction.
         show_faces: Show faces in the report.
+        groups: Further columns of the labels file to compare groups by. Without any, the report
+            shows the groups of an earlier comparison.
 
     Raises:
-        UserError: There are no finished frames or no trials.
+        UserError: There are no finished frames or no trials, or no such columns.
     """
     record = frames_record(out)
     if not RunFolder(out).experiments():
         raise UserError(f"{out} has no trials: run `fer-ray trials --out {out}` first.")
+    from fer_ray.pipelines.compare_groups import compare_groups
     from fer_ray.report.run_page import write_report
 
+    if groups:
+        compare_groups(out, groups)
     root = source if source is not None else to_path(record["data"]["root"])
     return write_report(out, root if root.is_dir() else None, show_faces)
 

@@ -24,6 +24,7 @@ from fer_ray.report.confusion_tables import (
 )
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture
+from fer_ray.report.group_section import read_groups
 from fer_ray.report.label_issue_section import read_label_issues
 from fer_ray.report.misclassified import Misclassified, find_misclassified
 from fer_ray.report.model_evidence import model_evidence
@@ -50,6 +51,7 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     run = read_results(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
     context, pictures = _build_context(run_dir, run, faces)
+    context["groups_section"] = read_groups(run_dir, run)
     context["label_issues"] = read_label_issues(run_dir, run, faces)
     files = {picture.name: picture.light for picture in pictures}
     page = render("report.html", context)

@@ -124,7 +124,8 @@ def parse_label_file(
             quality.note("path_outside", f"line {number}: {record.path}")
         elif path not in labels:
             code = _parse_label(record.label, f"line {number}: {path}", codes, quality)
-            labels[path] = make_label(code, record.subject)
+            label = make_label(code, record.subject)
+            labels[path] = label._replace(attributes=record.attributes)
         elif _parse_label(record.label, "", codes, Quality()) in (None, labels[path].code):
             quality.note("duplicate_path", f"line {number}: {path}")
         else:
@@ -144,6 +145,7 @@ class _Record(NamedTuple):
     path: str
     label: str | None
     subject: str | None
+    attributes: tuple[tuple[str, str], ...] | None
 
 
 def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
@@ -180,12 +182,20 @@ def _records(reader: "csv.DictReader[str]", name: str, require_labels: bool) -> 
         label = _find_column(name, reader, columns, LABEL_COLUMNS)
     if not columns.keys().isdisjoint(SUBJECT_COLUMNS):
         subject = _find_column(name, reader, columns, SUBJECT_COLUMNS)
+    further = [name for name in columns.values() if name not in (path, label, subject)]
     for row in reader:
         yield _Record(
             (row[path] or "").strip(),
             None if label is None else clean_text(row[label] or ""),
             None if subject is None else _parse_subject(row[subject] or ""),
+            _attributes(row, further),
         )
+
+
+def _attributes(row: dict[str, str], columns: list[str]) -> tuple[tuple[str, str], ...] | None:
+    """The columns that have a value, with it; None if there are none."""
+    values = ((name.strip(), clean_text(row[name] or "")) for name in columns if name)
+    return tuple(pair for pair in values if all(pair) and not is_missing(pair[1])) or None
 
 
 def _find_column(

@@ -15,11 +15,12 @@ MAX_FOLDERS = 50  # names of folders in a record
 
 
 class Label(NamedTuple):
-    """Subject, emotion and class code of one image; None where unknown."""
+    """Subject, emotion, class code and attributes of one image; None where unknown."""
 
     subject: str | None = None
     emotion: str | None = None
     code: int | None = None
+    attributes: tuple[tuple[str, str], ...] | None = None  # further columns, and their values
 
 
 def make_label(code: int | None, subject: str | None = None) -> Label:

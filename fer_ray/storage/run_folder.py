@@ -33,6 +33,8 @@ class RunFolder:
         heads: Network heads: model, card, learning curves and logs.
         deep_record: Backbones of a run, and those whose weights are not available.
         label_issues: The labels, the most suspicious first.
+        groups: Figures by group of people or images.
+        groups_record: The same with the gaps between groups.
         report: The HTML page and its figures.
         run_record: Everything that a run did.
     """
@@ -56,6 +58,8 @@ class RunFolder:
         self.heads = root / "heads"
         self.deep_record = root / "deep.json"
         self.label_issues = root / "label_issues.parquet"
+        self.groups = root / "groups.parquet"
+        self.groups_record = root / "groups.json"
         self.report = root / "report"
         self.run_record = root / "run.json"
 
@@ -63,7 +67,7 @@ class RunFolder:
         """Everything that is invalid without the frames it was computed from."""
         return (
             *(self.run_record, self.trials_record, self.deep_record),
-            *(self.label_issues, self.report),
+            *(self.label_issues, self.groups, self.groups_record, self.report),
             *(self.trials, self.trials_partial, self.predictions),
             *(self.searches, self.searches_partial),
             *(self.crops, self.bottleneck, self.bottleneck_partial, self.heads),

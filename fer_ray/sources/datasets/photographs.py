@@ -155,4 +155,5 @@ def photograph_row(path: str, label: Label) -> Row:
         "role": role.value,
         "emotion": label.emotion,
         "label": label.code,
+        "attributes": label.attributes,
     }
