@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from fer_ray import schemas
 from fer_ray.cli.main import cli
+from fer_ray.evaluation.label_issues import LABEL_ISSUES_SCHEMA
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.root import Settings
@@ -116,6 +117,7 @@ def test_emotions_are_listed_with_their_codes() -> None:
         ("run-folder.md", "search", schemas.SEARCH_SCHEMA),
         ("run-folder.md", "bottleneck", schemas.bottleneck_schema(1)),
         ("run-folder.md", "Learning curves", schemas.HISTORY_SCHEMA),
+        ("run-folder.md", "Label issues", LABEL_ISSUES_SCHEMA),
         ("store.md", "images", schemas.IMAGES_SCHEMA),
         ("store.md", "results", schemas.results_schema({"<name>": 1})),
     ],
