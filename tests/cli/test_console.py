@@ -24,7 +24,7 @@ def printed(monkeypatch):
     def on(width):
         out = StringIO()
         screen = Console(width=width, highlight=False, soft_wrap=True, file=out)
-        monkeypatch.setattr(console, "_console", lambda: screen)
+        monkeypatch.setattr(console, "output_console", lambda: screen)
         return out.getvalue
 
     return on

@@ -12,8 +12,9 @@ from fer_ray.settings.loading import load_settings
 
 
 def setting_options() -> Iterator[SettingOption]:
-    """One option of each setting that has one."""
-    options = [option for command in cli.commands.values() for option in command.params]
+    """One option of each setting that has one; those of `transfer` have other defaults."""
+    commands = [command for name, command in cli.commands.items() if name != "transfer"]
+    options = [option for command in commands for option in command.params]
     by_setting = {item.setting: item for item in options if isinstance(item, SettingOption)}
     yield from by_setting.values()
 

@@ -61,6 +61,7 @@ def test_all_root_names_are_found(tmp_path: Path, images: str, labels: str) -> N
         "role": "peak",
         "emotion": "disgust",
         "label": 3,
+        "attributes": None,
     }
     assert [(row["role"], row["emotion"]) for row in rows.values()] == [
         ("neutral", "neutral"),
