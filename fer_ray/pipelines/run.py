@@ -178,8 +178,7 @@ def run_report(
         out: Run folder, locked by the caller.
         source: Folder of the images. None: the folder at the time of the extraction.
         show_faces: Show faces in the report.
-        groups: Further columns of the labels file to compare groups by. Without any, the report
-            shows the groups of an earlier comparison.
+        groups: Further columns of the labels file to compare groups by; none: as compared before.
 
     Raises:
         UserError: There are no finished frames or no trials, or no such columns.
