@@ -217,7 +217,9 @@ def print_run(result: "RunOutcome") -> None:
     for audit in result.record.get("leakage", ()):
         print_leakage(audit)
     if verdict := result.record.get("verdict"):  # records of earlier versions have none
-        output_console().print(f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False)
+        output_console().print(
+            f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False
+        )
     output_console().print(f"report: {result.report}", markup=False)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_ray.sources.labels import read_label_file
+from fer_ray.sources.label_files import read_label_file
 from fer_ray.sources.quality import Quality
 from tests.conftest import run_in_process
 from tests.report.conftest import BuiltRun
