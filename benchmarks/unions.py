@@ -16,7 +16,7 @@ from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import N_SUBJECT_FOLDS, subject_folds
-from fer_ray.models.svm import run_trial
+from fer_ray.models.svm_trials import run_trial
 from fer_ray.settings.training import TrialSettings
 
 COMBINATIONS = (  # feature set and scale
@@ -70,7 +70,7 @@ def cross_validate(samples: Samples, settings: TrialSettings, seed: int) -> tupl
     folds = subject_folds([shuffled[name or ""] for name in samples.subjects], N_SUBJECT_FOLDS)
     predicted = np.zeros(len(samples.labels), np.int8)
     for fold in folds:
-        result = run_trial("linear", settings, samples.features, samples.labels, fold)
+        result = run_trial("linear", settings, "platt", samples, fold)
         predicted[fold.test] = result.predicted
     _, f1 = metrics.macro_recall_and_f1(samples.labels, predicted)
     return float(np.mean(samples.labels == predicted)), f1

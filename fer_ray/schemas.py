@@ -109,13 +109,23 @@ def bottleneck_schema(width: int) -> pa.Schema:
 def prediction_fields(labels: tuple[str, ...]) -> list[pa.Field]:
     """Fields that a model bundle appends to an extracted row; null if the row has no features.
 
+    The probabilities are calibrated, and the most probable class is predicted.
+
     Args:
         labels: Classes of the model, in the order of its probabilities.
     """
     probabilities = [pa.field(f"p_{name}", pa.float64()) for name in labels]
     return [
         pa.field("predicted", pa.string()),  # one of `labels`
+        pa.field("answer", pa.string()),  # `predicted`, or ABSTAINED
+        pa.field("probability", pa.float64()),  # of the predicted class
         *probabilities,  # with sum 1
+        # Classes that contain the true one with the coverage of the bundle, most probable first.
+        pa.field("prediction_set", pa.list_(pa.string())),
+        # How unusual the face is: distance from the nearest training faces (1: as the median one),
+        # and the share of training faces that are at least as far from other people's.
+        pa.field("ood_score", pa.float64()),
+        pa.field("ood_p_value", pa.float64()),
         pa.field("bundle_sha256", pa.string(), nullable=False),  # of bundle.json
     ]
 

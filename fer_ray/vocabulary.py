@@ -6,10 +6,12 @@ Imports nothing, so that every other module may use it.
 from enum import IntEnum, StrEnum
 
 # Increase it when a column of `fer_ray.schemas` changes its name, type or meaning.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Codes of CK+ (Lucey et al., CVPR 2010 workshops); 0 is the neutral first frame of a sequence.
 EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+
+ABSTAINED = "abstained"  # the answer of a model that is not sure enough
 
 # The four OpenCV Haar cascades of the reference study, in the order in which they run.
 CASCADES = ("default", "alt2", "alt", "alt_tree")

@@ -8,6 +8,7 @@ import click
 
 from fer_ray.cli.job_setup import locked_run_folder, progress_on, start_child_ahead
 from fer_ray.cli.options import (
+    ABSTAIN_BELOW,
     DATASET,
     FACES,
     HIDDEN_FILES,
@@ -67,6 +68,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @LANDMARK_FILE
 @WEIGHTS
 @FACES
+@ABSTAIN_BELOW
 @click.option(
     "--sheet",
     is_flag=True,
@@ -90,7 +92,7 @@ def predict(model: Path, out: Path, images: tuple[Path, ...], weights: tuple[str
         record = run_predict(
             model, [*images], out, settings.execution, progress_on(as_json),
             extract.selection, extract.landmarks.file, parse_weights(weights),
-            extract.crop.faces, fresh, sheet, show_faces,
+            extract.crop.faces, fresh, sheet, show_faces, settings.predict.abstain_below,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))

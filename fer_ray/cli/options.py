@@ -73,6 +73,7 @@ LABEL_CODES = setting_option("extract.selection.label_codes", "--label-codes")
 LANDMARK_FILE = setting_option("extract.landmarks.file", "--landmark-file")
 LANDMARK_MODEL = setting_option("extract.landmarks.model", "--landmark-model")
 DETECTOR = setting_option("extract.crop.detector", "--detector")
+ABSTAIN_BELOW = setting_option("predict.abstain_below", "--abstain-below", metavar="P")
 FACES = setting_option("extract.crop.faces", "--faces")
 WORKERS = setting_option("execution.workers", "--workers")
 GPUS = setting_option("execution.gpus_per_worker", "--gpus-per-worker")
@@ -124,6 +125,7 @@ TRIALS = _combine(
     setting_option("trials.C", "--C", "c"),
     setting_option("trials.augment", "--augment"),
     setting_option("trials.gamma", "--gamma"),
+    setting_option("trials.calibration", "--calibration"),
 )
 MODEL_RECIPE = _combine(
     setting_option("trials.feature_set", "--feature-set", help="Features to train on; + joins sets."
@@ -178,6 +180,7 @@ SWEEP = _combine(
     LANDMARK_FILE,
     MODEL,
     WEIGHTS,
+    ABSTAIN_BELOW,
     FACES,
     LAYOUT,
     DATASET,

@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.cli.experiment_table import format_known
+from fer_ray.evaluation.answers import (
+    ABSTAINED_SHARE,
+    SET_SIZE,
+    UNUSUAL_P,
+    UNUSUAL_SHARE,
+    answer_figures,
+)
 from fer_ray.storage.run_folder import PredictionFolder
 
 
 def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
     """Yield the evaluation next to the figures of training, then each file that exists."""
+    yield from _answer_lines(record)
     evaluation = record["evaluation"]
     if evaluation is None:
         yield "No image is labelled, so the predictions are not evaluated."
@@ -24,6 +32,16 @@ def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
     for name, path in files.items():
         if path.exists():
             yield f"{name}: {path}"
+
+
+def _answer_lines(record: dict[str, Any]) -> Iterator[str]:
+    """Yield how sure the model is, if it has predicted any face."""
+    if figures := answer_figures(record["answers"]):
+        yield (
+            f"Abstained: {figures[ABSTAINED_SHARE]:.0%} of the faces. Prediction sets: "
+            f"{figures[SET_SIZE]:.2f} classes on average. Unusual faces: "
+            f"{figures[UNUSUAL_SHARE]:.0%} ({UNUSUAL_P:.0%} of images like the training images)."
+        )
 
 
 def _evaluated_images(evaluation: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from fer_ray.evaluation.folds import Folds
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
 from fer_ray.settings.base import fingerprint
-from fer_ray.settings.training import Classes, Kernel, TrialSettings
+from fer_ray.settings.training import Calibration, Classes, Kernel, TrialSettings
 
 MAX_NAME_BYTES = 180  # of the 255 that a file name may have, suffixes included
 CUT_AT = MAX_NAME_BYTES - 60  # characters of a longer name that remain, before its digest
@@ -47,6 +47,7 @@ class SvmExperiment(Experiment):
 
     kernel: Kernel
     settings: TrialSettings
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _svm_experiment(
     kernel: Kernel, settings: TrialSettings, folds: Folds, frames_key: str
 ) -> SvmExperiment:
     names = _relevant_settings(kernel, settings, folds)
+    default = default_calibration(folds.protocol)
+    calibration = default if settings.calibration == "auto" else settings.calibration
     content = {
         "kernel": kernel,
         "feature_set": settings.feature_set,
@@ -91,10 +94,15 @@ def _svm_experiment(
         "settings": settings.model_dump(mode="json", include=names),
         "frames": frames_key,
     }
+    if calibration != "platt":
+        content["calibration"] = calibration
+    changed = changed_settings(settings, names)
+    if calibration != default:
+        changed.append(f"calibration={calibration}")
     parts = [f"svm-{kernel}", settings.feature_set, folds.protocol]
     key = fingerprint(content)
     return SvmExperiment(
-        name=experiment_name([*parts, *changed_settings(settings, names)], key),
+        name=experiment_name([*parts, *changed], key),
         fingerprint=key,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
@@ -108,7 +116,16 @@ def _svm_experiment(
         },
         kernel=kernel,
         settings=settings,
+        calibration=calibration,
     )
+
+
+def default_calibration(protocol: str) -> Calibration:
+    """Return how SVM scores become probabilities under a protocol, unless a setting says otherwise.
+
+    The random protocol is that of the reference study, which used Platt's method.
+    """
+    return "platt" if protocol == "random" else "temperature"
 
 
 def _relevant_settings(kernel: Kernel, settings: TrialSettings, folds: Folds) -> set[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fer_ray.evaluation import metrics
+from fer_ray.evaluation.answers import evaluate_answers
 from fer_ray.evaluation.bootstrap import figures_with_intervals
 from fer_ray.evaluation.summary import ExperimentSummary, summarise
 from fer_ray.vocabulary import EMOTIONS
@@ -54,7 +55,10 @@ def evaluate_predictions(
         "figures": None,
     }
     if len(predictions):
-        evaluation["figures"] = _figures(predictions, len(evaluable), experiment)
+        evaluation["figures"] = {
+            **_figures(predictions, len(evaluable), experiment),
+            "answers": evaluate_answers(evaluable),
+        }
     return evaluation
 
 

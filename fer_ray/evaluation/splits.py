@@ -1,7 +1,7 @@
 """Protocols: how images are split into training and test, as functions of labels and subjects."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from fer_ray.settings.datasets import PARTS
 from fer_ray.settings.training import TrialSettings
 
 N_SUBJECT_FOLDS = 10
+CALIBRATION_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -223,3 +224,26 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
         # scikit-learn warns of classes with fewer images than folds; `sample_warnings` does, too.
         warnings.simplefilter("ignore", UserWarning)
         return [Split(*pair) for pair in folds.split(train, samples.labels[train], subjects)]
+
+
+def calibration_folds(samples: Samples, train: NDArray[np.int64]) -> tuple[list[Split], bool]:
+    """Split a training part into folds, to score each of its images by a model without it.
+
+    The folds share no subject, so that the scores are those of new people. If that leaves a single
+    class to train on in every fold, the folds are of images instead.
+
+    Args:
+        samples: Labels and subjects.
+        train: Indices of the training part (n,), with two or more images of each class.
+
+    Returns:
+        Folds as positions within `train`, those with a single class to train on left out, and
+        whether they share no subject.
+    """
+    if len(set(_subjects(samples, train))) > 1:
+        by_subject = inner_folds(samples, train, CALIBRATION_FOLDS, seed=0)
+        labels = samples.labels[train]
+        if trainable := [fold for fold in by_subject if len(set(labels[fold.train])) > 1]:
+            return trainable, True
+    alone = replace(samples, subjects=[None] * len(samples.subjects))
+    return inner_folds(alone, train, CALIBRATION_FOLDS, seed=0), False

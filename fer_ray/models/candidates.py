@@ -5,20 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 
-from fer_ray.evaluation import metrics
 from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
 from fer_ray.evaluation.trial_store import TrialResult, score_trial
 from fer_ray.models.candidate_fits import Floats, PreparedFeatures, class_scores
+from fer_ray.models.confidence.temperature import fit_inverse_temperature, scaled_softmax
 from fer_ray.models.configurations import Configuration
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Metric
 from fer_ray.vocabulary import EMOTIONS
-
-LOG_FACTORS = (-5.0, 5.0)  # bounds of the logarithm of an inverse temperature
 
 
 @dataclass(frozen=True)
@@ -89,22 +85,6 @@ def accuracy_and_recall(labels: NDArray[np.int8], scores: Floats) -> tuple[float
     return float(correct.mean()), float(np.nanmean(recalls))
 
 
-def fit_inverse_temperature(labels: NDArray[np.int8], scores: Floats) -> float:
-    """Find the factor of the scores whose softmax has the lowest log loss.
-
-    It is the inverse of the temperature of Guo et al. (ICML 2017): one factor for all classes,
-    which does not change any prediction.
-    """
-    known = np.isfinite(scores).any(axis=1)
-
-    def loss(log_factor: float) -> float:
-        probabilities = softmax(np.exp(log_factor) * scores[known], axis=1)
-        return metrics.log_loss(labels[known], probabilities)
-
-    result = minimize_scalar(loss, bounds=LOG_FACTORS, method="bounded")
-    return float(np.exp(result.x))
-
-
 def select_voters(
     candidates: list[Candidate], labels: NDArray[np.int8], voters: int, metric: Metric
 ) -> list[Candidate]:
@@ -124,7 +104,7 @@ def select_voters(
     ranked = sorted(candidates, key=lambda candidate: candidate.rank(metric))[:voters]
     known = np.isfinite(ranked[0].scores).any(axis=1)
     votes = [
-        softmax(fit_inverse_temperature(labels, candidate.scores) * candidate.scores[known], axis=1)
+        scaled_softmax(candidate.scores[known], fit_inverse_temperature(labels, candidate.scores))
         for candidate in ranked
     ]
     position = 0 if metric == "accuracy" else 1
@@ -161,6 +141,4 @@ def _probabilities(
     prepared = PreparedFeatures(samples.features[train], samples.features[rows], widths)
     labels = samples.labels[train]
     scores = class_scores(member.configuration, prepared, labels)
-    factor = fit_inverse_temperature(labels, member.scores)
-    probabilities: Floats = softmax(factor * scores, axis=1)
-    return probabilities
+    return scaled_softmax(scores, fit_inverse_temperature(labels, member.scores))

@@ -1,17 +1,15 @@
-"""Support vector machines with calibrated probabilities, and trials of them."""
+"""Support vector machines, with probabilities as in the reference study."""
 
-import time
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from fer_ray.evaluation.splits import Split
-from fer_ray.evaluation.trial_store import TrialResult, score_trial
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Kernel, TrialSettings
@@ -32,9 +30,6 @@ class CalibratedSvm:
         kernel: The SVM's kernel.
         settings: Its parameters.
 
-    Attributes:
-        calibrated: The complete fitted model, as scikit-learn's `CalibratedClassifierCV`.
-
     Examples:
         >>> model = CalibratedSvm("linear", TrialSettings()).fit(samples.features, samples.labels)
         >>> model.probabilities(samples.features[:2]).shape
@@ -42,19 +37,7 @@ class CalibratedSvm:
     """
 
     def __init__(self, kernel: Kernel, settings: TrialSettings) -> None:
-        self._settings = settings
-        self._svc = SVC(
-            kernel=kernel,
-            C=settings.C,
-            gamma=settings.gamma,
-            degree=settings.degree,
-            tol=settings.tol,
-        )
-
-    @classmethod
-    def from_fitted(cls, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
-        """Create a model from the `calibrated` attribute of another."""
-        return cls.__new__(cls)._set_fitted(calibrated)
+        self._kernel, self._settings = kernel, settings
 
     def fit(
         self,
@@ -79,23 +62,14 @@ class CalibratedSvm:
         n_folds = int(min(CALIBRATION_FOLDS, counts[counts >= 2].min()))
         features, labels = features[usable], labels[usable]
         n_copies = 0 if copies is None else len(copies)
-        cv = calibration_folds(labels, n_folds, n_copies) if n_copies else n_folds
+        cv = stratified_folds(labels, n_folds, n_copies) if n_copies else n_folds
         if copies is not None:
             features = np.concatenate([features, *copies[:, usable]])
-        scaler = feature_scaler(self._settings, features.shape[1])
-        estimator = self._svc if scaler is None else make_pipeline(scaler, self._svc)
+        estimator = build_svm(self._kernel, self._settings, features.shape[1])
         calibrated = CalibratedClassifierCV(estimator, ensemble=False, cv=cv)
-        return self._set_fitted(calibrated.fit(features, np.tile(labels, 1 + n_copies)))
-
-    def _set_fitted(self, calibrated: CalibratedClassifierCV) -> "CalibratedSvm":
-        self.calibrated = calibrated
+        self._calibrated = calibrated.fit(features, np.tile(labels, 1 + n_copies))
         self._svm = calibrated.calibrated_classifiers_[0].estimator
         return self
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The emotions that the model was trained on."""
-        return tuple(EMOTIONS[code] for code in self.calibrated.classes_)
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
         """Predict class codes (n,) from features (n, width)."""
@@ -104,8 +78,35 @@ class CalibratedSvm:
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
         probabilities = np.zeros((len(features), len(EMOTIONS)))
-        probabilities[:, self.calibrated.classes_] = self.calibrated.predict_proba(features)
+        probabilities[:, self._calibrated.classes_] = self._calibrated.predict_proba(features)
         return probabilities
+
+
+def build_svm(
+    kernel: Kernel,
+    settings: TrialSettings,
+    n_features: int,
+    decisions: Literal["ovr", "ovo"] = "ovr",
+) -> SVC | Pipeline:
+    """Build an SVM that is not fitted yet, behind its scaler if it has one.
+
+    Args:
+        kernel: The SVM's kernel.
+        settings: Its parameters.
+        n_features: Number of features.
+        decisions: What its decision function returns: votes of each class (ovr) or the decision
+            value of each pair of classes (ovo). Both predict the same classes.
+    """
+    svc = SVC(
+        kernel=kernel,
+        C=settings.C,
+        gamma=settings.gamma,
+        degree=settings.degree,
+        tol=settings.tol,
+        decision_function_shape=decisions,
+    )
+    scaler = feature_scaler(settings, n_features)
+    return svc if scaler is None else make_pipeline(scaler, svc)
 
 
 def feature_scaler(settings: TrialSettings, n_features: int) -> StandardScaler | None:
@@ -115,7 +116,7 @@ def feature_scaler(settings: TrialSettings, n_features: int) -> StandardScaler |
     return StandardScaler() if settings.scale == "standard" else None
 
 
-def calibration_folds(
+def stratified_folds(
     labels: NDArray[np.int8], n_folds: int, n_copies: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Create calibration folds of n images followed by their augmented copies.
@@ -135,32 +136,3 @@ def calibration_folds(
         ((starts + train).ravel(), (starts + test).ravel())
         for train, test in StratifiedKFold(n_folds).split(labels, labels)
     ]
-
-
-def run_trial(
-    kernel: Kernel,
-    settings: TrialSettings,
-    features: NDArray[np.float64],
-    labels: NDArray[np.int8],
-    split: Split,
-    copies: NDArray[np.float64] | None = None,
-) -> TrialResult:
-    """Train on the training part of a split and score both parts.
-
-    Args:
-        kernel: The SVM's kernel.
-        settings: Its parameters.
-        features: (n, width).
-        labels: Class codes (n,).
-        split: Indices into both.
-        copies: Features of augmented copies (copies, n, width). Copies of training images are added
-            to the training part.
-    """
-    started = time.perf_counter()
-    train_copies = None if copies is None else copies[:, split.train]
-    model = CalibratedSvm(kernel, settings)
-    model.fit(features[split.train], labels[split.train], train_copies)
-    rows = np.concatenate([split.train, split.test])
-    predicted, probabilities = model.predict(features[rows]), model.probabilities(features[rows])
-    seconds = time.perf_counter() - started
-    return score_trial(labels[rows], probabilities, len(split.train), seconds, predicted)

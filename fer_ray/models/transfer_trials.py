@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import Split
 from fer_ray.evaluation.transfer_cells import TransferCell, TransferSource
 from fer_ray.evaluation.transfer_figures import TRANSFER_PREDICTIONS_SCHEMA
@@ -41,7 +42,7 @@ class TransferTrials:
 
     def __call__(self, item: WorkItem) -> None:
         """Run one fold of a cell, and store its predictions."""
-        from fer_ray.models.svm import run_trial
+        from fer_ray.models.svm_trials import run_trial
 
         cell, split = self.cells[item[0]], self.cells[item[0]].splits[item[1]]
         numbers = dict.fromkeys((cell.train, cell.test))  # once for folds of a source
@@ -49,8 +50,8 @@ class TransferTrials:
         result = run_trial(
             self.settings.kernels[0],
             self.settings,
-            np.concatenate([one.features for one in samples]),
-            np.concatenate([one.labels for one in samples]),
+            "temperature" if self.settings.calibration == "temperature" else "platt",
+            _join(samples),
             split,
             self.copies.get(cell.train),
         )
@@ -101,3 +102,13 @@ class TransferTrials:
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(EMOTIONS)),
         }
         return pa.table(columns).cast(TRANSFER_PREDICTIONS_SCHEMA)
+
+
+def _join(samples: list[Samples]) -> Samples:
+    """The samples of several sources, one source after another."""
+    return Samples(
+        [name for one in samples for name in one.image_ids],
+        [name for one in samples for name in one.subjects],
+        np.concatenate([one.labels for one in samples]),
+        np.concatenate([one.features for one in samples]),
+    )

@@ -7,10 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiment_groups import group_experiments
@@ -31,6 +29,7 @@ from fer_ray.models.bundles.bundle_manifest import (
     CHECK,
     MANIFEST,
     TRAINED_ON,
+    TRAINING_FACES,
     BackboneRecipe,
     Evidence,
     Manifest,
@@ -38,6 +37,8 @@ from fer_ray.models.bundles.bundle_manifest import (
     Training,
     sets_to_extract,
 )
+from fer_ray.models.bundles.check_rows import draw_check_rows
+from fer_ray.models.bundles.confidence_fitting import describe_samples
 from fer_ray.models.bundles.fitting import FittedModel, can_bundle, fit_model
 from fer_ray.models.bundles.model_card import model_card
 from fer_ray.models.bundles.predictor import Predictor
@@ -47,9 +48,6 @@ from fer_ray.storage.environment import library_versions
 from fer_ray.storage.files import format_json, write_folder
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
-
-CHECK_ROWS = 8  # random feature vectors whose predictions a bundle must reproduce
-CHECK_SEED = 68
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +75,12 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     run = read_results(out)
     chosen, among = choose_experiment(run, out, experiment)
     fitted = fit_model(out, chosen)
+    faces = describe_samples(fitted.samples, fitted.saved.feature_set)
     files = {
         fitted.saved.file: fitted.content,
-        CHECK: _check(fitted),
+        CHECK: _parquet(draw_check_rows(fitted, faces)),
         TRAINED_ON: _trained_on(run, fitted.samples),
+        TRAINING_FACES: faces.to_bytes(),
     }
     manifest = Manifest(
         kind=fitted.kind,
@@ -89,6 +89,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
         model=fitted.saved,
         evidence=_evidence(run, chosen, among),
         training=_training(record, fitted),
+        confidence=fitted.confidence,
         versions=library_versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         files={},
@@ -153,21 +154,6 @@ def _named_experiment(run: RunResults, out: Path, name: str) -> ExperimentResult
     return item
 
 
-def _check(fitted: FittedModel) -> bytes:
-    """Random feature vectors near the training images, and the model's predictions for them.
-
-    They belong to no person.
-    """
-    features = fitted.samples.features
-    noise = np.random.default_rng(CHECK_SEED).standard_normal((CHECK_ROWS, features.shape[1]))
-    rows = features.mean(axis=0) + noise * features.std(axis=0)
-    codes = [EMOTIONS.index(name) for name in fitted.labels]
-    probabilities = fitted.model.probabilities(rows)[:, codes]
-    return _parquet(
-        pa.table({"features": _vectors(rows), "probabilities": _vectors(probabilities)})
-    )
-
-
 def _trained_on(run: RunResults, samples: Samples) -> bytes:
     """Hashes of the training images, to exclude them from evaluations."""
     hashes = run.frames.set_index("image_id")["sha256"]
@@ -178,10 +164,6 @@ def _parquet(table: pa.Table) -> bytes:
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _vectors(values: NDArray[np.float64]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
 def _feature_recipe(

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_ray.evaluation.answers import count_answers
 from fer_ray.execution.extract_block import ExtractBlock
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.progress import Progress
@@ -30,6 +31,9 @@ from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import count_values, read_table
 from fer_ray.storage.run_folder import PredictionFolder
 from fer_ray.storage.staging import StagedRows, remove_superseded
+
+# What `predict.json` counts.
+ANSWER_COLUMNS = ("predicted", "answer", "prediction_set", "ood_p_value")
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +81,8 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
     backbones = None
     if manifest.recipe.backbones:
         backbones = BundleBackbones(folder, bundle.sha256, plan.weights)
-    model, is_head = BundleModel(folder, bundle.sha256), manifest.kind == "head"
+    model = BundleModel(folder, bundle.sha256, plan.abstain_below)
+    is_head = manifest.kind == "head"
     settings = step_settings(extraction)
     return ExtractBlock(
         ExtractImage(settings, backbones, model if is_head else None),
@@ -90,23 +95,26 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
 
 
 def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:
-    columns = ["face_index", "predicted", *RECORD_COLUMNS]
+    columns = ["face_index", *ANSWER_COLUMNS, *RECORD_COLUMNS]
     table = read_table(rows, columns=columns)
     predicted = count_values(table["predicted"])
     bundle = plan.bundle
     return {
         **build_record(plan.extraction, one_row_per_image(table), seconds, count, True),
         "faces": plan.faces,
+        "abstain_below": plan.abstain_below,
         "rows": table.num_rows,
         "bundle": {
             "sha256": bundle.sha256,
             "labels": list(bundle.manifest.labels),
             "model": bundle.manifest.model.model_dump(mode="json"),
+            "confidence": bundle.manifest.confidence.model_dump(mode="json"),
             "evidence": bundle.manifest.evidence.model_dump(mode="json"),
             "trained_images": bundle.manifest.training.images,
             "how": bundle.manifest.training.how,
         },
         "predicted": {name: predicted[name] for name in bundle.labels},
+        "answers": count_answers(table),
         "evaluation": _evaluation(plan, rows),
     }
 
@@ -115,8 +123,8 @@ def _evaluation(plan: PredictionPlan, rows: Path) -> dict[str, Any] | None:
     manifest = plan.bundle.manifest
     model = manifest.model
     experiment = (manifest.evidence.experiment, model.classifier, model.feature_set)
-    columns = ["image_id", "subject", "emotion", "face_index", "status", "sha256", "predicted"]
-    columns += [f"p_{name}" for name in manifest.labels]
+    columns = ["image_id", "subject", "emotion", "face_index", "status", "sha256"]
+    columns += [*ANSWER_COLUMNS, *(f"p_{name}" for name in manifest.labels)]
     table = read_table(rows, columns=columns, filters=pc.field("emotion").is_valid())
     if not table.num_rows:
         return None
@@ -139,6 +147,7 @@ def run_predict(
     fresh: bool = False,
     sheet: bool = False,
     show_faces: bool = False,
+    abstain_below: float | None = None,
 ) -> dict[str, Any]:
     """Predict images with a bundle, and write a report if images are labelled.
 
@@ -155,12 +164,15 @@ def run_predict(
         fresh: Replace predictions of other images, of other faces or by another bundle.
         sheet: Also write a contact sheet.
         show_faces: Show faces in the report.
+        abstain_below: As for `Predictor`.
 
     Returns:
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    plan = plan_prediction(bundle, images, out, selection, landmark_file, weights, faces, fresh)
+    plan = plan_prediction(
+        bundle, images, out, selection, landmark_file, weights, faces, fresh, abstain_below
+    )
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
     if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:

@@ -29,12 +29,14 @@ class PredictionPlan:
         bundle: The bundle; workers load its model.
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
+        abstain_below: As for `Predictor`.
     """
 
     extraction: ExtractionPlan
     bundle: Bundle
     weights: WeightOverrides = ()
     faces: Faces = "one"
+    abstain_below: float | None = None
 
 
 def plan_prediction(
@@ -46,6 +48,7 @@ def plan_prediction(
     weights: WeightOverrides = (),
     faces: Faces = "one",
     fresh: bool = False,
+    abstain_below: float | None = None,
 ) -> PredictionPlan:
     """Open the bundle, list the images and compare them with the contents of `out`.
 
@@ -58,6 +61,7 @@ def plan_prediction(
         weights: Files of weights by backbone, instead of the defaults.
         faces: Which faces of an image have rows.
         fresh: Replace predictions of other images, of other faces or by another bundle.
+        abstain_below: As for `Predictor`.
 
     Raises:
         UserError: The bundle cannot be used, or images or a model are missing.
@@ -80,12 +84,12 @@ def plan_prediction(
     extraction = ExtractionPlan(
         listing,
         settings,
-        fingerprint({"rows": rows, "bundle": opened.sha256}),
+        fingerprint({"rows": rows, "bundle": opened.sha256, "abstain_below": abstain_below}),
         listing.digest(),
         _finished_record(out),
         time.monotonic() - started,
     )
-    plan = PredictionPlan(extraction, opened, weights, faces)
+    plan = PredictionPlan(extraction, opened, weights, faces, abstain_below)
     return replace(plan, extraction=_compare_with_finished(plan, out, fresh))
 
 
@@ -104,6 +108,12 @@ def _compare_with_finished(plan: PredictionPlan, out: Path, fresh: bool) -> Extr
         changes = ["they come from another bundle"]
     elif changes and finished.get("faces") != plan.faces:
         changes = [f"--faces was {finished.get('faces')}, is {plan.faces}"]
+    elif changes and finished.get("abstain_below") != plan.abstain_below:
+        was, now = (
+            "not set" if value is None else value
+            for value in (finished.get("abstain_below"), plan.abstain_below)
+        )
+        changes = [f"--abstain-below was {was}, is {now}"]
     if changes:
         raise MismatchError(
             f"{out} has other predictions: {'; '.join(changes)}.\n"

@@ -39,14 +39,14 @@ class SvmTrials:
 
     def __call__(self, item: tuple[int, int]) -> None:
         """Run one trial, specified by the numbers of its experiment and of the trial."""
-        from fer_ray.models.svm import run_trial
+        from fer_ray.models.svm_trials import run_trial
 
         experiment, trial = self.experiments[item[0]], item[1]
         result = run_trial(
             experiment.kernel,
             experiment.settings,
-            self.samples.features,
-            self.samples.labels,
+            experiment.calibration,
+            self.samples,
             experiment.splits[trial],
             self.copies,
         )
@@ -104,7 +104,7 @@ def run_trials(
     trials = SvmTrials(experiments, ready.samples, copies, out)
     count = len(trials.missing())
     if count:  # loads scikit-learn, which a finished run does not need
-        importlib.import_module("fer_ray.models.svm")
+        importlib.import_module("fer_ray.models.svm_trials")
     rows = len(ready.samples.labels) * (1 if copies is None else 1 + len(copies))
     workers = run_missing(
         trials, trials.missing, out, execution, progress, "trials", "trials", rows

@@ -17,6 +17,7 @@ from fer_ray.pipelines.sweeps.describe import complete_rows
 from fer_ray.pipelines.sweeps.fuse import FAULTS
 from fer_ray.pipelines.sweeps.prepare import Describer, build_describer
 from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.prediction import PredictionSettings
 from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import Source, open_source
 from fer_ray.storage.delta_store import Store
@@ -101,7 +102,8 @@ def _describer_of(
     extract = ExtractSettings.model_validate(content["extract"])
     landmarks = extract.landmarks.model_copy(update={"file": landmark_file})
     extract = extract.model_copy(update={"landmarks": landmarks})
-    settings = Settings().model_copy(update={"extract": extract})
+    predict = PredictionSettings.model_validate(content.get("predict", {}))
+    settings = Settings().model_copy(update={"extract": extract, "predict": predict})
     predictor = Predictor(model) if model else None
     if predictor and predictor.sha256 != content["bundle"]:
         raise UserError(

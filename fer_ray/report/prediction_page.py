@@ -13,6 +13,7 @@ from fer_ray.evaluation.summary import summarise
 from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.models.bundles.bundle_manifest import Evidence
 from fer_ray.report import data_tables, experiment_tables, run_figures
+from fer_ray.report.answer_tables import confidence_rows
 from fer_ray.report.confusion_tables import Faces, confusion_table, describe_confusion
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture, draw_picture
@@ -65,6 +66,7 @@ def write_prediction_report(
         **{"headline": headline(transfer), "sentence": sentence(transfer)},
         **{"notes": notes(transfer), "bundle": record["bundle"], "emotions": EMOTIONS},
         **{"metrics": metric_rows(transfer), "classes": class_rows(transfer)},
+        **{"confidence": confidence_rows(record)},
         **{"settings": setting_rows(record["settings"]), "confusion": confusion},
         **{"describe_confusion": describe_confusion},
         **{"tables": experiment_tables, "data_tables": data_tables, "formatting": formatting},

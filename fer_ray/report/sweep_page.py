@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from fer_ray.evaluation.answers import SET_SIZE
 from fer_ray.report.rendering import render
 from fer_ray.vocabulary import ERROR_STATUSES, PLAN_KINDS
 
@@ -21,6 +22,7 @@ def render_sweep_page(manifest: dict[str, Any]) -> str:
         ],
         "statuses": _status_rows(manifest),
         "alerts": [drift for drift in manifest["drift"] if drift["alert"]],
+        "drift": [drift_row(drift) for drift in manifest["drift"]],
         "throughput": throughput_curve(manifest["course"]),
         "width": WIDTH,
         "height": HEIGHT,
@@ -37,6 +39,7 @@ def render_store_page(manifests: Sequence[dict[str, Any]]) -> str:
     finished = [manifest for manifest in manifests if manifest["finished"]]
     context = {
         "newest": manifests[0],
+        "drift": [drift_row(drift) for drift in manifests[0]["drift"]],
         "published": finished[0] if finished else None,
         "statuses": _status_rows(finished[0]) if finished else [],
         "sweeps": [(manifest, images_per_second(manifest)) for manifest in manifests],
@@ -100,6 +103,19 @@ def _trend(
     ends = {"start": values[0][0][:10], "end": values[-1][0][:10]}
     figures = {"highest": highest, "last": values[-1][1], "count": len(values)}
     return {"name": name, "unit": unit, "points": points, **ends, **figures}
+
+
+def drift_row(drift: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a figure's drift: shares in per cent, the mean size of a set in classes."""
+    scale, digits, unit = (1, 2, "") if drift["name"] == SET_SIZE else (100, 1, "%")
+    now, before = drift["share"], drift["before"]
+    return {
+        "name": drift["name"],
+        "alert": drift["alert"],
+        "now": f"{scale * now:.{digits}f}{unit}",
+        "before": "–" if before is None else f"{scale * before:.{digits}f}{unit}",
+        "change": "–" if before is None else f"{scale * (now - before):+.{digits}f}",
+    }
 
 
 def throughput_curve(samples: list[list[float]]) -> dict[str, Any] | None:

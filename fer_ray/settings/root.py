@@ -8,6 +8,7 @@ from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.settings.networks import HeadSearchSettings, NetworkSettings
+from fer_ray.settings.prediction import PredictionSettings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.settings.training import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
 
@@ -92,6 +93,7 @@ class Settings(StrictModel):
     search: SearchSettings = SearchSettings()
     deep: NetworkSettings = NetworkSettings()
     head_search: HeadSearchSettings = HeadSearchSettings()
+    predict: PredictionSettings = PredictionSettings()
     sweep: SweepSettings = SweepSettings()
     execution: Execution = Execution()
 

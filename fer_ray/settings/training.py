@@ -12,6 +12,7 @@ Protocol = Literal["random", "subject-10fold", "loso", "official"]
 Classes = Literal["8", "7", "7n", "6"]
 Classifier = Literal["svm-linear", "svm-rbf", "logistic", "lda", "boosting"]
 Metric = Literal["accuracy", "macro_recall"]
+Calibration = Literal["platt", "temperature"]
 
 # The emotions that each variant leaves out. 7: the peak classes of CK+, as in Lucey et al. (CVPR
 # 2010 workshops); 6: Ekman's basic emotions, those of CK; 7n: these and neutral.
@@ -62,6 +63,12 @@ class TrialSettings(StrictModel):
     )
     degree: int = Field(3, ge=1, le=20, description="Degree of the polynomial kernel.")
     tol: float = Field(1e-3, gt=0, description="Stopping tolerance of the SVM.")
+    calibration: Calibration | Literal["auto"] = Field(
+        "auto",
+        description="How SVM scores become probabilities. platt: as in the reference study; "
+        "temperature: fitted on folds without shared subjects; auto: platt for the random "
+        "protocol, else temperature.",
+    )
     augment: int = Field(
         0,
         ge=0,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from fer_ray.evaluation.labelled_predictions import evaluate_predictions
+from fer_ray.vocabulary import ABSTAINED
 
 LABELS = ("neutral", "happy", "surprise")
 EXPERIMENT = ("svm-linear-reference-random", "svm-linear", "reference")
@@ -22,6 +23,12 @@ def rows(*predictions: tuple[str | None, str | None, float]) -> pd.DataFrame:
     frame = pd.DataFrame(table)
     frame["image_id"], frame["subject"] = frame["sha256"], None
     frame["faces"] = frame["predicted"].notna().astype(int)
+    sure = frame[[f"p_{name}" for name in LABELS]].max(axis=1) > 0.7
+    frame["answer"] = frame["predicted"].where(sure, ABSTAINED)
+    frame["prediction_set"] = [
+        [name] if certain else ["neutral", "happy"]
+        for name, certain in zip(frame["predicted"], sure, strict=True)
+    ]
     return frame
 
 
@@ -51,6 +58,8 @@ def test_figures_and_coverage() -> None:
     for name, (low, high) in figures["intervals_95"].items():
         assert low <= figures[name] <= high
     assert figures["recall_by_class"]["happy"]["images"] == 2
+    answers = {"set_coverage": 1.0, "answered": 1, "answered_accuracy": 1.0}
+    assert figures["answers"] == answers
 
 
 def test_excluded_images_are_counted() -> None:

@@ -10,9 +10,10 @@ from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import make_splits
 from fer_ray.features.geometry import reference
 from fer_ray.models.augmented_copies import augment_samples
-from fer_ray.models.svm import calibration_folds, run_trial
+from fer_ray.models.svm import stratified_folds
+from fer_ray.models.svm_trials import run_trial
 from fer_ray.schemas import vector
-from fer_ray.settings.training import TrialSettings
+from fer_ray.settings.training import Calibration, TrialSettings
 
 SETTINGS = TrialSettings(augment=3, n_trials=1)
 
@@ -53,10 +54,13 @@ def test_copies_are_reproducible(frames: Path, samples: Samples) -> None:
     assert np.median(np.abs(np.sort(sizes, axis=2).mean(axis=2) - own.mean(axis=1))) < 2
 
 
-def test_copies_of_test_images_are_not_used(frames: Path, samples: Samples) -> None:
+@pytest.mark.parametrize("calibration", ["platt", "temperature"])
+def test_copies_of_test_images_are_not_used(
+    frames: Path, samples: Samples, calibration: Calibration
+) -> None:
     split = make_splits(SETTINGS, samples.labels, samples.subjects)[0]
     copies = augment_samples(frames, samples, SETTINGS, 350)
-    arguments = ("linear", SETTINGS, samples.features, samples.labels, split)
+    arguments = ("linear", SETTINGS, calibration, samples, split)
     result = run_trial(*arguments, copies)
     invalid = np.full_like(copies, np.nan)  # training on one of these would fail
     invalid[:, split.train] = copies[:, split.train]
@@ -69,7 +73,7 @@ def test_copies_of_test_images_are_not_used(frames: Path, samples: Samples) -> N
 
 def test_copies_share_the_calibration_fold() -> None:
     labels = np.repeat(np.array([1, 3], np.int8), 6)
-    folds = calibration_folds(labels, 3, 2)
+    folds = stratified_folds(labels, 3, 2)
     for train, test in folds:
         assert not set(train % 12) & set(test % 12)
     assert sorted(row for _, test in folds for row in test) == list(range(36))

@@ -20,7 +20,7 @@ from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import inner_folds
 from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
-from fer_ray.models.candidates import fit_inverse_temperature
+from fer_ray.models.confidence.temperature import fit_inverse_temperature
 from fer_ray.models.configurations import (
     FAMILIES,
     INTEGER_PARAMETERS,

@@ -23,6 +23,7 @@ from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.locks import lock_folder
+from fer_ray.vocabulary import ABSTAINED
 from tests.conftest import FerRay
 
 
@@ -189,6 +190,22 @@ def test_other_faces_require_fresh(
     done = fer_ray(*command)
     assert done.returncode == 3
     assert "--faces was all, is one" in done.stderr
+
+
+def test_abstain_below(groups: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path) -> None:
+    command = ("predict", kept_bundle, groups / "happy" / "single.png", "--out", tmp_path / "out")
+    answers = []
+    for threshold in ("0", "1"):
+        done = fer_ray(*command, "--abstain-below", threshold, "--fresh")
+        assert done.returncode == 0, done.stderr
+        assert "Abstained: " in done.stdout
+        (row,) = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
+        answers.append((row["answer"], row["answer"] == row["predicted"]))
+    assert answers[0][1]
+    assert answers[1] == (ABSTAINED, False)
+    done = fer_ray(*command)
+    assert done.returncode == 3
+    assert "--abstain-below was 1.0, is not set" in done.stderr
 
 
 def test_csv_of_files_elsewhere_is_refused(

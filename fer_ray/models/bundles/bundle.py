@@ -18,6 +18,7 @@ from fer_ray.models.bundles.bundle_manifest import (
     CHECK,
     MANIFEST,
     TRAINED_ON,
+    TRAINING_FACES,
     Manifest,
 )
 from fer_ray.settings.extraction import ExtractSettings
@@ -95,7 +96,7 @@ def read_bundle(folder: Path) -> Bundle:
         ) from None
     manifest = _parse(folder, text)
     content = {name: _read_file(folder, name, digest) for name, digest in manifest.files.items()}
-    needed = {CARD, CHECK, TRAINED_ON, manifest.model.file}
+    needed = {CARD, CHECK, TRAINED_ON, TRAINING_FACES, manifest.model.file}
     if missing := sorted(needed - content.keys()):
         raise UserError(
             f"Bundle {folder}: {MANIFEST} does not list {', '.join(missing)}. Create the bundle "

@@ -25,13 +25,14 @@ from fer_ray.settings.feature_sets import (
 from fer_ray.settings.network_interface import FileNetwork
 from fer_ray.vocabulary import EMOTIONS
 
-BUNDLE_SCHEMA_VERSION = 2
+BUNDLE_SCHEMA_VERSION = 3
 
 # Files of a bundle, in addition to the model.
 MANIFEST = "bundle.json"
 CARD = "CARD.md"
 CHECK = "check.parquet"
 TRAINED_ON = "trained_on.parquet"
+TRAINING_FACES = "training_faces.npz"
 
 SMALLEST_SET = "geometry"
 
@@ -164,6 +165,36 @@ class Training(StrictModel):
     source_digest: str
 
 
+class Confidence(StrictModel):
+    """How scores become probabilities and prediction sets.
+
+    Both were fitted on scores of images by models that were not trained on them.
+
+    Attributes:
+        sharpness: Factor of the pairwise decisions of an SVM; 1 for a head.
+        inverse_temperature: Factor of the scores; their softmax gives the probabilities.
+        set_coverage: Share of the prediction sets of such images that contain the true class.
+        set_threshold: Lowest probability of a class in a prediction set.
+        set_size: Mean number of classes in the prediction sets of these images.
+        abstained: Share of these images whose prediction set does not consist of one class.
+        images: Number of these images.
+        subjects: Number of their subjects; 0 if unknown.
+        new_people: Whether no model was trained on another image of the same person.
+        how: Which models gave the scores, in words.
+    """
+
+    sharpness: float = Field(gt=0)
+    inverse_temperature: float = Field(gt=0)
+    set_coverage: float = Field(gt=0, lt=1)
+    set_threshold: float = Field(ge=0, le=1)
+    set_size: float = Field(ge=0)
+    abstained: float = Field(ge=0, le=1)
+    images: int
+    subjects: int
+    new_people: bool
+    how: str
+
+
 class Manifest(StrictModel):
     """The complete `bundle.json`.
 
@@ -173,13 +204,14 @@ class Manifest(StrictModel):
         files: Hex SHA-256 of every other file of the bundle, by name.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Literal["svm", "head"]
     labels: tuple[str, ...] = Field(min_length=2)
     recipe: ModelRecipe
     model: SavedModel
     evidence: Evidence
     training: Training
+    confidence: Confidence
     versions: dict[str, str]
     made: str
     files: dict[str, str]

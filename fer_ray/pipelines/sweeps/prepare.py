@@ -86,6 +86,11 @@ def _load_predictor(model: Path) -> "Predictor":
 def _effective_settings(settings: Settings, predictor: "Predictor | None") -> Settings:
     """`settings`, with the extraction settings of the model bundle if there is one."""
     if predictor is None:
+        if settings.predict.abstain_below is not None:
+            raise UserError(
+                "--abstain-below applies to predictions, and the sweep makes none. Add --model, or "
+                "remove --abstain-below."
+            )
         return settings
     _refuse_extraction_settings(settings)
     extract = predictor.bundle.settings(settings.extract.landmarks.file)
@@ -141,7 +146,7 @@ def build_describer(
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
         folder = bundle.folder.resolve()
-        predict = BundleModel(folder, predictor.sha256)
+        predict = BundleModel(folder, predictor.sha256, settings.predict.abstain_below)
         if bundle.manifest.recipe.backbones:
             backbones = BundleBackbones(folder, predictor.sha256, weights)
     recipe = build_store_recipe(settings, bundle)

@@ -27,6 +27,7 @@ class SweepRecord:
         throughput: Seconds since the start and images described by then.
         outcomes: Contents described, by status.
         classes: Contents described, by the class predicted for the largest face.
+        answers: `answers.count_answers` of the largest face of each content described.
         small_squares: Contents described that are small squares without a face.
         ranges: Contents described with an unusual range of values, by mode.
         by_emotion: Labels of each class.
@@ -50,6 +51,7 @@ class SweepRecord:
     throughput: list[list[float]] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
     small_squares: int = 0
     ranges: Counter[str] = field(default_factory=Counter)
     by_emotion: dict[str, int] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class SweepRecord:
     def count_results(self, result: BlockResult) -> None:
         """Add the contents that a task has described to the figures."""
         self.classes += result.classes
+        self.answers.update(result.answers)
         self.small_squares += result.small_squares
         self.ranges += result.ranges
         self.described += result.statuses.total()

@@ -60,6 +60,8 @@ def build_store_recipe(settings: Settings, bundle: Bundle | None = None) -> Stor
         "models": model_hashes(settings.extract),
         "bundle": bundle.sha256 if bundle else None,
     }
+    if bundle:
+        content["predict"] = settings.predict.model_dump(mode="json")
     if bundle and bundle.manifest.recipe.backbones:
         content["backbones"] = {
             name: backbone.weights_sha256

@@ -20,7 +20,7 @@ from fer_ray.errors import UserError
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
-from fer_ray.models.svm import CalibratedSvm
+from fer_ray.models.svm import build_svm
 from fer_ray.settings.training import TrialSettings
 
 
@@ -119,7 +119,7 @@ def test_changed_file(bundle: Path) -> None:
 
 def test_different_predictions_are_detected(bundle: Path) -> None:
     other = load_estimator((bundle / "model.skops").read_bytes(), "model.skops")
-    other.calibrated_classifiers_[0].calibrators[0].a_ *= 1.01
+    other._intercept_ *= 1.01  # what libsvm reads
     forge(bundle, dump_estimator(other))
     with pytest.raises(UserError, match="does not reproduce its stored predictions"):
         Predictor(bundle)
@@ -128,8 +128,8 @@ def test_different_predictions_are_detected(bundle: Path) -> None:
 def test_model_of_another_width(bundle: Path) -> None:
     labels = np.repeat(np.arange(8), 4).astype(np.int8)
     features = np.random.default_rng(1).normal(size=(32, 3)) + labels[:, None]
-    narrow = CalibratedSvm("linear", TrialSettings()).fit(features, labels)
-    forge(bundle, dump_estimator(narrow.calibrated))
+    narrow = build_svm("linear", TrialSettings(), 3).fit(features, labels)
+    forge(bundle, dump_estimator(narrow))
     with pytest.raises(UserError, match=r"the model cannot predict the rows of check\.parquet"):
         Predictor(bundle)
 
@@ -137,13 +137,16 @@ def test_model_of_another_width(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"schema_version": 1}, "schema version 1; this version of fer_ray reads 2"),
+        ({"schema_version": 2}, "schema version 2; this version of fer_ray reads 3"),
         ({"kind": "oracle"}, "kind: Input should be"),
         ({"author": "x"}, "author: Extra inputs"),
         ({"labels": ["happy", "neutral"]}, "labels: .*in this order"),
         ({"files": {"../model.skops": "0" * 64}}, "not the name of a file next to"),
         ({"files": {"a\0": "0" * 64}}, "not the name of a file next to"),
-        ({"files": {}}, "does not list CARD.md, check.parquet, model.skops, trained_on.parquet"),
+        (
+            {"files": {}},
+            "does not list CARD.md, check.parquet, model.skops, trained_on.parquet, training_f",
+        ),
     ],
 )
 def test_invalid_manifest(bundle: Path, entries: dict[str, Any], reason: str) -> None:

@@ -13,7 +13,7 @@ from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.fitting import equivalent_svm_settings
 from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
 from fer_ray.models.configurations import Configuration
-from fer_ray.models.svm import CalibratedSvm
+from fer_ray.models.svm import build_svm
 from fer_ray.pipelines.make_bundle import choose_experiment, make_bundle
 from fer_ray.pipelines.search import run_search
 from fer_ray.pipelines.trials import run_trials
@@ -41,8 +41,7 @@ def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -
         labels,
     )
     settings = equivalent_svm_settings({"feature_set": UNION, "parameters": parameters}, width)
-    model = CalibratedSvm(kernel, settings).fit(features, labels)
-    decided = model.calibrated.calibrated_classifiers_[0].estimator.decision_function(scored)
+    decided = build_svm(kernel, settings, width).fit(features, labels).decision_function(scored)
     np.testing.assert_allclose(decided, searched[:, :4], atol=0.02)
 
 

@@ -18,6 +18,7 @@ from fer_ray.models.bundles.backbone_features import require_weights
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.fitting import fit_model
 from fer_ray.models.bundles.keras_heads import load_head
+from fer_ray.models.confidence.temperature import scaled_softmax
 from fer_ray.networks.bottleneck_plan import plan_bottleneck
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.pipelines.bottleneck import run_bottleneck
@@ -51,7 +52,7 @@ def test_saved_head_predicts_the_same(tmp_path: Path) -> None:
     features = np.random.default_rng(1).normal(size=(5, 4))
     expected = np.asarray(model(features.astype(np.float32), training=False))
     np.testing.assert_allclose(head.probabilities(features), expected, atol=1e-6)
-    assert head.predict(features).tolist() == expected.argmax(axis=1).tolist()
+    np.testing.assert_allclose(np.exp(head.scores(features)), expected, atol=1e-6)
 
 
 def test_head_of_some_emotions(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_head_of_some_emotions(tmp_path: Path) -> None:
     found = head.probabilities(features)
     np.testing.assert_allclose(found[:, known], all_labels / all_labels.sum(axis=1, keepdims=True))
     assert not np.delete(found, known, axis=1).any()
-    assert set(head.predict(features)) <= set(known)
+    assert np.isneginf(np.delete(head.scores(features), known, axis=1)).all()
 
 
 @pytest.mark.slow
@@ -136,6 +137,8 @@ def test_head_predicts_images_like_stored_features(
     predictor = make_bundle(head_run, tmp_path / "model", HEAD)
     manifest = predictor.bundle.manifest
     assert manifest.training.how.startswith("the head of trial ")
+    assert manifest.confidence.how.startswith("the heads of all trials")
+    assert manifest.confidence.new_people is False  # random trials share subjects
     assert json.loads((tmp_path / "model" / "bundle.json").read_text())["kind"] == "head"
     frames = pq.read_table(head_run / "frames").to_pandas().query("status == 'ok'")[:6]
     images = [corpus / path for path in frames["path"]]
@@ -150,7 +153,9 @@ def test_head_predicts_images_like_stored_features(
     assert tables[0].equals(tables[1])
     features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
     head = load_head((head_run / "heads" / f"{HEAD}.keras").read_bytes(), "kept", EMOTIONS)
-    expected = dict(zip(frames["path"], head.probabilities(features), strict=True))
+    factor = manifest.confidence.inverse_temperature
+    probabilities = scaled_softmax(head.scores(features), factor)
+    expected = dict(zip(frames["path"], probabilities, strict=True))
     rows = tables[0].to_pandas()
     for _, row in rows.iterrows():
         path = next(name for name in expected if name.endswith(row["path"]))

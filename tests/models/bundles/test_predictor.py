@@ -4,17 +4,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import read_samples
+from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
-from fer_ray.models.svm import CalibratedSvm
+from fer_ray.models.svm import build_svm
+from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.pipelines.make_bundle import make_bundle
 from fer_ray.settings.training import Kernel, TrialSettings
 from fer_ray.storage.files import read_json
-from fer_ray.vocabulary import EMOTIONS
+from fer_ray.vocabulary import ABSTAINED, EMOTIONS
 from tests.conftest import FerRay
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
+
+
+def fit(kernel: Kernel, settings: TrialSettings, features: Floats, labels: Codes) -> TemperatureSvm:
+    """Fit a model on images of ten people."""
+    numbers = range(len(labels))
+    subjects = [f"S{number % 10}" for number in numbers]
+    samples = Samples([f"I{number}" for number in numbers], subjects, labels, features)
+    return TemperatureSvm(kernel, settings).fit(samples, np.arange(len(labels)))
 
 
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
@@ -25,10 +38,9 @@ def test_saved_model_predicts_the_same(kernel: Kernel, scale: str) -> None:
     features = random.normal(size=(120, 44 + 136)) + labels[:, None]
     union = {"scale": scale, "feature_set": "geometry+landmarks"}
     settings = TrialSettings.model_validate(union)
-    model = CalibratedSvm(kernel, settings).fit(features, labels)
-    loaded = CalibratedSvm.from_fitted(
-        load_estimator(dump_estimator(model.calibrated), "model.skops")
-    )
+    model = fit(kernel, settings, features, labels)
+    estimator = load_estimator(dump_estimator(model.estimator), "model.skops")
+    loaded = TemperatureSvm.from_fitted(estimator, model.sharpness, model.inverse_temperature)
     assert np.array_equal(loaded.probabilities(features), model.probabilities(features))
     assert np.array_equal(loaded.predict(features), model.predict(features))
     assert loaded.classes == model.classes
@@ -40,8 +52,8 @@ def test_estimators_are_loaded_as_by_skops() -> None:
     random = np.random.default_rng(3)
     labels = random.integers(0, 5, 60).astype(np.int8)
     union = {"scale": "equal", "feature_set": "geometry+landmarks"}
-    model = CalibratedSvm("rbf", TrialSettings.model_validate(union))
-    content = dump_estimator(model.fit(random.normal(size=(60, 180)), labels).calibrated)
+    estimator = build_svm("rbf", TrialSettings.model_validate(union), 180)
+    content = dump_estimator(estimator.fit(random.normal(size=(60, 180)), labels))
     theirs = loads(content, trusted=get_untrusted_types(data=content))
     assert_same(load_estimator(content, "model.skops"), theirs)
 
@@ -72,7 +84,7 @@ def test_predictions_do_not_depend_on_other_rows(kernel: Kernel, scale: str) -> 
     labels = random.integers(0, 8, 160).astype(np.int8)
     features = random.normal(size=(160, 300)) + labels[:, None] / 4
     settings = TrialSettings.model_validate({"scale": scale})
-    model = CalibratedSvm(kernel, settings).fit(features, labels)
+    model = fit(kernel, settings, features, labels)
     alone = np.vstack([model.probabilities(row[None]) for row in features])
     for size in (2, 3, 7, 64, 159):
         rows = random.permutation(160)[:size]
@@ -82,13 +94,37 @@ def test_predictions_do_not_depend_on_other_rows(kernel: Kernel, scale: str) -> 
 
 def test_bundle_predicts_like_a_model_fitted_on_all_rows(run_dir: Path, kept_bundle: Path) -> None:
     samples = read_samples(run_dir / "frames", "reference")
-    model = CalibratedSvm("linear", TrialSettings()).fit(samples.features, samples.labels)
+    everything = np.arange(len(samples.labels))
+    model = TemperatureSvm("linear", TrialSettings()).fit(samples, everything)
     frames = pq.read_table(run_dir / "frames")
     predictions = Predictor(kept_bundle)(frames).to_pandas().set_index("image_id")
     own = predictions.loc[samples.image_ids]
     probabilities = own[[f"p_{name}" for name in EMOTIONS]].to_numpy()
     assert np.array_equal(probabilities, model.probabilities(samples.features))
     assert own["predicted"].tolist() == [EMOTIONS[code] for code in model.predict(samples.features)]
+
+
+def test_answers_of_a_bundle(run_dir: Path, kept_bundle: Path) -> None:
+    frames = pq.read_table(run_dir / "frames")
+    predictor = Predictor(kept_bundle)
+    rows = predictor(frames).to_pylist()
+    threshold = predictor.bundle.manifest.confidence.set_threshold
+    for row in rows:
+        probabilities = {name: row[f"p_{name}"] for name in predictor.labels}
+        best = max(probabilities, key=lambda name: probabilities[name])
+        assert (row["predicted"], row["probability"]) == (best, probabilities[best])
+        assert {*row["prediction_set"]} == {n for n, p in probabilities.items() if p >= threshold}
+        assert row["answer"] == (best if len(row["prediction_set"]) == 1 else ABSTAINED)
+        assert 0 < row["ood_p_value"] <= 1
+    sure = Predictor(kept_bundle, abstain_below=0.6)(frames).to_pylist()
+    assert {row["answer"] == ABSTAINED for row in sure if row["probability"] < 0.6} <= {True}
+    assert all(row["answer"] == row["predicted"] for row in sure if row["probability"] >= 0.6)
+
+
+def test_columns_do_not_depend_on_other_rows(run_dir: Path, kept_bundle: Path) -> None:
+    frames, predictor = pq.read_table(run_dir / "frames").slice(0, 12), Predictor(kept_bundle)
+    alone = pa.concat_tables(predictor(frames.slice(row, 1)) for row in range(frames.num_rows))
+    assert predictor(frames).equals(alone)
 
 
 def test_rows_without_features_have_no_prediction(run_dir: Path, kept_bundle: Path) -> None:

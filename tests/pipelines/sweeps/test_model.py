@@ -20,6 +20,7 @@ from fer_ray.pipelines.verify import verify_store
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.run_folder import frames_record
+from fer_ray.vocabulary import ABSTAINED
 from tests.pipelines.sweeps.conftest import rows
 
 
@@ -41,7 +42,11 @@ def test_sweep_with_model(
     unseen = [row for row in rows(store, "results") if not row["landmarks_xy"]]
     assert {row["predicted"] for row in unseen} == {None}
     assert sum(manifest["classes"].values()) == manifest["outcomes"]["ok"] == 4  # contents
-    assert {drift["name"] for drift in manifest["drift"]} == {"face found", *manifest["classes"]}
+    answers = {"abstained", "unusual face", "classes per set"}
+    names = {drift["name"] for drift in manifest["drift"]}
+    assert names == {"face found", *answers, *manifest["classes"]}
+    assert manifest["answers"]["faces"] == 4
+    assert all(row["answer"] in {row["predicted"], ABSTAINED} for row in described)
     assert verify_store(str(store), sample=10, seed=0, model=bundle)["same"] == 7
     again = run_sweep(SweepRequest(str(source), str(store), Settings(), silent))
     assert again["planned"].keys() == {"recipe"}  # another recipe without the model
