@@ -18,6 +18,7 @@ from rich.table import Table
 
 from fer_ray.cli import experiment_table
 from fer_ray.cli.experiment_table import format_known, format_share
+from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.prediction_lines import prediction_lines
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.progress import Progress as ProgressDisplay
@@ -83,7 +84,7 @@ def print_extract(record: dict[str, Any], out: Path) -> None:
         console.print(line, markup=False)
     _print_quality(data)
     _print_advice(record)
-    console.print(f"rows: {RunFolder(out).frames}", markup=False)
+    console.print(as_given(f"rows: {RunFolder(out).frames}"), markup=False)
 
 
 def _counts(header: str, counts: dict[str, int], unit: str = "images") -> Table:
@@ -167,13 +168,13 @@ def print_bundle(bundle: "Bundle") -> None:
     """Print what was saved, and the accuracy of its experiment."""
     console, evidence = output_console(), bundle.manifest.evidence
     interval = format_known("95% interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
-    console.print(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})", markup=False)
+    console.print(as_given(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})"), markup=False)
     console.print(
         f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, "
         f"{interval}; this model: {bundle.manifest.training.how}",
         markup=False,
     )
-    console.print(f"model card: {bundle.folder / CARD}", markup=False)
+    console.print(as_given(f"model card: {bundle.folder / CARD}"), markup=False)
 
 
 def print_predictions(record: dict[str, Any], out: Path) -> None:
@@ -186,7 +187,7 @@ def print_predictions(record: dict[str, Any], out: Path) -> None:
     _print_quality(record["data"])
     _print_advice(record)
     for line in prediction_lines(record, out):
-        console.print(line, markup=False)
+        console.print(as_given(line), markup=False)
 
 
 def print_outcomes(outcomes: "list[Outcome]") -> None:
@@ -220,7 +221,7 @@ def print_run(result: "RunOutcome") -> None:
         output_console().print(
             f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False
         )
-    output_console().print(f"report: {result.report}", markup=False)
+    output_console().print(as_given(f"report: {result.report}"), markup=False)
 
 
 def output_console() -> Console:

@@ -69,13 +69,11 @@ def exporting_crops(
         yield
         return
     from fer_ray.pipelines.export_crops import export_crops, require_target
-    from fer_ray.sources.datasets.listing import detect_layout, require_output_outside, source_root
-    from fer_ray.storage.paths import listed_once
+    from fer_ray.sources.datasets.listing import source_root
+    from fer_ray.storage.paths import require_output_outside
 
-    root, extract = source_root(data), settings.extract
-    with listed_once(root):
-        layout = detect_layout(data, extract.selection)
-    require_output_outside(target, root, layout)
+    require_output_outside(target, data)
     require_target(target)
     yield
+    root, extract = source_root(data), settings.extract
     export_crops(RunFolder(out).frames, root, target, extract.decode, extract.crop.size_px)

@@ -13,6 +13,7 @@ import click
 
 from fer_ray import __version__
 from fer_ray.cli.audit_commands import label_issues, transfer
+from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.job_setup import (
     exporting_crops,
     locked_run_folder,
@@ -151,7 +152,7 @@ def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bo
     with locked_run_folder(out), progress_on(as_json)("report", "pages", 1) as advance:
         page = run.run_report(out, data, show_faces, groups)
         advance(1)
-    click.echo(json.dumps({"report": str(page)}) if as_json else page)
+    click.echo(json.dumps({"report": str(page)}) if as_json else as_given(page))
 
 
 @cli.command()
@@ -184,7 +185,7 @@ def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: boo
         click.echo(json.dumps(asdict(summary)))
     else:
         click.echo(
-            f"{out}: {summary.frames} frames, {summary.sequences} sequences, "
+            f"{as_given(out)}: {summary.frames} frames, {summary.sequences} sequences, "
             f"{summary.subjects} subjects (synthetic)"
         )
 
@@ -265,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli(arguments, prog_name="fer-ray", standalone_mode=False)
     except UserError as error:
-        click.echo(f"fer-ray: {error}", err=True)
+        click.echo(f"fer-ray: {as_given(error)}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.job_setup import locked_run_folder, progress_on
 from fer_ray.cli.options import (
     COMMON,
@@ -110,8 +111,8 @@ def _print_features(record: dict[str, Any], table: Path) -> None:
     if record.get("already_finished"):
         done = "all computed before"
     click.echo(
-        f"{record['rows']} rows of {record['numbers']} features in {table} ({done}); weights: "
-        f"{record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…; input: "
+        f"{record['rows']} rows of {record['numbers']} features in {as_given(table)} ({done}); "
+        f"weights: {record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…; input: "
         f"{record['input_px']} px, {record['preprocessing']}"
     )
 

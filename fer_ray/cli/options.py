@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from fer_ray.cli.given_paths import remember
 from fer_ray.cli.setting_options import Command, setting_option
+from fer_ray.settings.backbones import absolute_weights
 from fer_ray.settings.training import BEYOND as RECOMMENDED
 from fer_ray.storage.paths import to_path
 
@@ -15,8 +17,10 @@ class PathOrUri(click.Path):
     """The type of options that take a path or a URI in an object store."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Convert the text with `to_path`."""
-        return to_path(value)
+        """Convert the text with `to_path`, and remember it for messages."""
+        path = to_path(value)
+        remember(path, str(value))
+        return path
 
 
 PATH = PathOrUri()
@@ -210,4 +214,4 @@ def _parse_weight(text: str) -> tuple[str, str]:
     name, equals, file = text.partition("=")
     if not equals or not name or not file:
         raise click.UsageError(f"--weights {text}: write it as BACKBONE=FILE")
-    return name, file
+    return name, absolute_weights(file)

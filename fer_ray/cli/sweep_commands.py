@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fer_ray.cli.given_paths import remember
 from fer_ray.cli.job_setup import progress_on
 from fer_ray.cli.options import (
     JSON,
@@ -17,6 +18,7 @@ from fer_ray.cli.options import (
     parse_weights,
 )
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import ExitCode
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ def _request(as_json: bool, source: str, store: str, model: Path | None, weights
              log_format: str, check: str, **options: Any) -> "SweepRequest":  # fmt: skip
     from fer_ray.pipelines.sweeps.context import SweepRequest
 
+    for text in (source, store):
+        if "://" not in text:
+            remember(to_path(text), text)
     if check == "content":
         options["overrides"] = (*options["overrides"], "sweep.reread_share=1")
     return SweepRequest(

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from fer_ray.cli.given_paths import as_given
 from fer_ray.errors import UserError
 from fer_ray.sources.quality import describe_issue, label_lines
 from fer_ray.vocabulary import PLAN_KINDS, ExitCode
@@ -76,7 +77,7 @@ def print_error(message: str, code: int, log_format: str) -> None:
     if log_format == "json":
         logger.error("%s", message, extra={"figures": {"exit_code": int(code)}})
     else:
-        print(f"fer-ray: {message}", file=sys.stderr)
+        print(f"fer-ray: {as_given(message)}", file=sys.stderr)
 
 
 def print_sweep(manifest: dict[str, Any]) -> None:
@@ -96,7 +97,8 @@ def print_sweep(manifest: dict[str, Any]) -> None:
         counts.add_row(status, str(count))
     console.print(counts)
     _print_issues(manifest, console)
-    console.print(f"page: {manifest['store']}/sweeps/{manifest['sweep']}.html", markup=False)
+    page = f"{manifest['store']}/sweeps/{manifest['sweep']}.html"
+    console.print(as_given(f"page: {page}"), markup=False)
     console.print(f"sweep {manifest['sweep']}: {manifest['timings']['total']:.1f} s", markup=False)
 
 

@@ -17,7 +17,7 @@ from fer_ray.features.bottleneck_features import table_name
 from fer_ray.networks.keras_backend import require_backend
 from fer_ray.networks.weights import Weights, find_weights
 from fer_ray.schemas import bottleneck_schema
-from fer_ray.settings.backbones import BackboneSpec, backbone_spec
+from fer_ray.settings.backbones import BackboneSpec, absolute_weights, backbone_spec
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import Decode
 from fer_ray.settings.networks import Augmentation
@@ -133,12 +133,13 @@ def plan_bottleneck(
         UserError: The weights or Keras's backend are not available, or the backbone has no maps.
     """
     spec, settings = backbone_spec(backbone), record["settings"]
+    source = weights_source and absolute_weights(weights_source)
     if spec.needs_keras:
         require_backend()
     if maps and spec.map_shape is None:
         raise UserError(f"{spec.name} has no feature maps: omit --maps.")
     return BottleneckPlan(
-        spec, weights_source, find_weights(spec, weights_source), maps, draws, drawn_ids,
+        spec, source, find_weights(spec, source), maps, draws, drawn_ids,
         augmentation or Augmentation(),
         f"{record['fingerprint']}-{record['source_digest']}",
         settings["crop"]["size_px"], Decode.model_validate(settings["decode"]),

@@ -1,6 +1,8 @@
 """`--export-crops`: face crops in one folder per emotion, for people and other tools."""
 
+import hashlib
 import os
+import tempfile
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from fer_ray.storage.parquet import read_table
 from fer_ray.storage.paths import is_object
 from fer_ray.vocabulary import EMOTIONS
 
+SLASH = "__"  # in the name of a crop
+NAME_MAX = 255  # bytes of a file name, on all common file systems
 MARKER = ".fer-ray-crops"  # file in an exported folder, which a later export may then replace
 
 
@@ -81,16 +85,13 @@ def require_target(target: Path) -> None:
         raise UserError(f"{target} contains files other than exported crops. Pass another folder.")
     if is_object(target):
         return
+    existing = next(folder for folder in target.parents if folder.exists())
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=".crops-", dir=existing).cleanup()
     except OSError as problem:
         raise UserError(
-            f"Cannot write to {target.parent}: {problem.strerror}. Pass another --export-crops."
+            f"Cannot write to {existing}: {problem.strerror}. Pass another --export-crops."
         ) from None
-    if not os.access(target.parent, os.W_OK):
-        raise UserError(
-            f"Cannot write to {target.parent}: no permission. Pass another --export-crops."
-        )
 
 
 def _may_replace(target: Path) -> bool:
@@ -98,5 +99,18 @@ def _may_replace(target: Path) -> bool:
 
 
 def crop_name(image_id: str) -> str:
-    """File name of a crop; slashes of the image_id become underscores."""
-    return image_id.replace("/", "__") + ".png"
+    """File name of a crop, which differs for different images.
+
+    Slashes of the image_id become two underscores. A name that is too long for a file, or that
+    another image_id could have as well, ends with a hash of the image_id.
+
+    Examples:
+        >>> crop_name("S010/006/S010_006_00000015")
+        'S010__006__S010_006_00000015.png'
+    """
+    name = image_id.replace("/", SLASH)
+    if name.replace(SLASH, "/") == image_id and len(os.fsencode(f"{name}.png")) <= NAME_MAX:
+        return f"{name}.png"
+    digest = hashlib.sha256(os.fsencode(image_id)).hexdigest()[:16]
+    start = os.fsencode(name)[: NAME_MAX - len(f"-{digest}.png")].decode(errors="ignore")
+    return f"{start}-{digest}.png"

@@ -9,7 +9,8 @@ from fer_ray.errors import MismatchError, UserError
 from fer_ray.faces.loaded_models import require_face_models
 from fer_ray.faces.model_paths import model_hashes
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
-from fer_ray.sources.datasets.listing import Listing, list_source, require_output_outside
+from fer_ray.sources.datasets.listing import Listing, list_source
+from fer_ray.storage.paths import require_output_outside
 from fer_ray.storage.run_folder import extraction_record, finished_extraction
 
 
@@ -58,10 +59,10 @@ def plan_extraction(
         MismatchError: `out` has frames from other settings or another source, and `fresh` is not
             set.
     """
+    require_output_outside(out, data)
     require_face_models(settings)
     started = time.monotonic()
     listing = list_source(data, settings.selection)
-    require_output_outside(out, listing.root, listing.summary["layout"])
     plan = ExtractionPlan(
         listing,
         settings,

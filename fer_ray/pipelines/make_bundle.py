@@ -46,6 +46,7 @@ from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.feature_sets import backbones_of
 from fer_ray.storage.environment import library_versions
 from fer_ray.storage.files import format_json, write_folder
+from fer_ray.storage.paths import require_output_outside, to_path
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
 
@@ -70,6 +71,8 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     record = frames_record(out)
     settings = ExtractSettings.model_validate(record["settings"])
     models = _model_hashes(record, settings)
+    if record["data"]["layout"] != "csv":  # its images may be anywhere
+        require_output_outside(target, to_path(record["data"]["root"]))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists and is not empty. Pass a new folder as --to.")
     run = read_results(out)

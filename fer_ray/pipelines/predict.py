@@ -77,7 +77,7 @@ def predict(
 def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema) -> ExtractBlock:
     """The task of a block: a head predicts in the child process, which has TensorFlow anyway."""
     extraction, bundle = plan.extraction, plan.bundle
-    folder, manifest = bundle.folder.resolve(), bundle.manifest
+    folder, manifest = bundle.folder.absolute(), bundle.manifest
     backbones = None
     if manifest.recipe.backbones:
         backbones = BundleBackbones(folder, bundle.sha256, plan.weights)
@@ -86,7 +86,7 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
     settings = step_settings(extraction)
     return ExtractBlock(
         ExtractImage(settings, backbones, model if is_head else None),
-        extraction.listing.root.resolve(),
+        extraction.listing.root.absolute(),
         staged,
         schema,
         predict=None if is_head else model,

@@ -12,10 +12,10 @@ from fer_ray.models.bundles.bundle import Bundle, read_bundle
 from fer_ray.pipelines.extraction_plan import ExtractionPlan, describe_changes
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import ALL_IMAGES, Faces, Selection, extract_fingerprint
-from fer_ray.sources.datasets.listing import require_output_outside
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json
 from fer_ray.storage.parquet import rows_by_file
+from fer_ray.storage.paths import require_output_outside
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder
 
 
@@ -68,6 +68,7 @@ def plan_prediction(
         MismatchError: `out` has predictions of other images, of other faces or by another bundle,
             and `fresh` is not set.
     """
+    require_output_outside(out, *images)
     opened = read_bundle(bundle)
     settings = opened.settings(landmark_file)
     require_weights(opened, weights)
@@ -79,7 +80,6 @@ def plan_prediction(
     crop = settings.crop.model_copy(update={"faces": faces})
     settings = settings.model_copy(update={"selection": selection, "crop": crop})
     listing = list_images(images, settings.selection)
-    require_output_outside(out, listing.root, listing.summary["layout"])
     rows = extract_fingerprint(settings, opened.manifest.recipe.models)
     extraction = ExtractionPlan(
         listing,

@@ -9,6 +9,7 @@ are those of the networks without their top.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fer_ray.settings.base import absolute_text
 from fer_ray.settings.network_interface import FileNetwork
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -159,3 +160,8 @@ def file_backbone(name: str, network: FileNetwork) -> BackboneSpec:
         batch_images=1,
         file_network=network,
     )
+
+
+def absolute_weights(source: str) -> str:
+    """Make the path of a weights file absolute; `imagenet` and `embedded` stay the same."""
+    return source if source in (IMAGENET, EMBEDDED) else str(absolute_text(source))

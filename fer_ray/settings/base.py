@@ -7,10 +7,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+
+def absolute_text(value: Any) -> Any:
+    """Make a path absolute, since workers have other working folders; a URI stays the same.
+
+    Values of other types than text and paths are returned unchanged, for validation.
+    """
+    text = str(value) if isinstance(value, Path) else value
+    if not isinstance(text, str) or not text or "://" in text:
+        return text
+    try:
+        return str(Path(text).expanduser().absolute())
+    except RuntimeError:  # the home folder of ~ is unknown
+        return text
+
+
 # A path or a URI, as text: `pathlib` would join the slashes of a URI.
-PathText = Annotated[
-    str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)
-]
+PathText = Annotated[str, BeforeValidator(absolute_text)]
 
 
 class StrictModel(BaseModel):

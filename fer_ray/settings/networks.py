@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fer_ray.settings.backbones import BACKBONES
+from fer_ray.settings.backbones import BACKBONES, absolute_weights
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.feature_sets import is_file_network
 from fer_ray.settings.network_interface import FORMATS, NetworkInterface
@@ -27,6 +27,11 @@ class Augmentation(StrictModel):
     )
     flip: bool = Field(True, description="Random horizontal flip.")
     seed: int = Field(0, ge=0, description="Seed of the draws.")
+
+
+def _with_absolute_weights(backbone: str) -> str:
+    name, equals, weights = backbone.partition("=")
+    return f"{name}{equals}{absolute_weights(weights)}"
 
 
 class NetworkSettings(StrictModel):
@@ -51,7 +56,7 @@ class NetworkSettings(StrictModel):
             raise ValueError("a backbone is specified twice")
         for backbone in backbones:
             require_backbone(*backbone.partition("=")[::2])
-        return backbones
+        return tuple(_with_absolute_weights(backbone) for backbone in backbones)
 
     def interface_of(self, name: str) -> NetworkInterface:
         """How the network of this name from the user's file is called."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties
@@ -56,7 +55,7 @@ class Store:
 
     def __init__(self, uri: str, retention_hours: int = 168) -> None:
         require_store_uri(uri)
-        self._root = uri.rstrip("/") if "://" in uri else str(Path(uri).resolve())
+        self._root = uri.rstrip("/") if "://" in uri else resolve_filesystem(uri)[1]
         self.uri = without_credentials(self._root)
         self._hours = retention_hours
         with store_lost_on_error(self.uri):

@@ -91,9 +91,9 @@ def temporary_path(file: Path) -> Path:
 def write_folder(files: Iterable[tuple[str, bytes]], folder: Path) -> None:
     """Write a folder of files, replacing what is there.
 
-    On a disk, the folder is complete before it takes its name. In an object store, files are
-    written in their order, so the last one should be that by which readers find the others. What
-    the folder contained before is then removed.
+    On a disk, the folder is complete before it takes its name; after an error, nothing of it
+    remains. In an object store, files are written in their order, so the last one should be that by
+    which readers find the others. What the folder contained before is then removed.
 
     Args:
         files: Paths relative to the folder, with their content.
@@ -109,10 +109,13 @@ def write_folder(files: Iterable[tuple[str, bytes]], folder: Path) -> None:
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    for name, content in files:
-        (new / name).parent.mkdir(parents=True, exist_ok=True)
-        (new / name).write_bytes(content)
-    _replace_folder(new, folder)
+    try:
+        for name, content in files:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        _replace_folder(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 @contextmanager

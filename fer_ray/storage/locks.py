@@ -9,10 +9,10 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,13 +34,15 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Create `folder` and lock it, so that only one job at a time writes into it.
 
     On a disk, the operating system releases the lock when the process ends, even if it is killed.
-    In an object store, and on a disk without file locks, the lock is a lease that expires.
+    In an object store, and on a disk without file locks, the lock is a lease that expires. A job
+    that ends with a user error before it has written anything leaves no folder and no lock file.
 
     Raises:
         UserError: The folder cannot be written, another job has the lock, the lock was lost, or
             the job fails and the disk is full or a table is damaged.
     """
-    with ExitStack() as stack:
+    created = [] if is_object(folder) else _missing(folder)
+    with _removed_if_refused(created), ExitStack() as stack:
         if is_object(folder):
             stack.enter_context(_leased(folder))
         else:
@@ -48,6 +50,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         except UserError:
+            if folder / LOCK in created:  # still locked, so no other job uses the file
+                (folder / LOCK).unlink(missing_ok=True)
             raise
         except Exception:  # libraries report a full disk or a truncated file in many ways
             _require_writable(folder)
@@ -56,23 +60,55 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def _lock_on_disk(folder: Path, stack: ExitStack) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context((folder / LOCK).open("a+", encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {folder}: {error.strerror}. Pass another folder."
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in HELD:
-            raise _held(folder, read_json(folder / LOCK) or {}) from None
-        stack.enter_context(_leased(folder))
-        return
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((folder / LOCK).open("a+", encoding="utf-8"))
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to {folder}: {error.strerror}. Pass another folder."
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in HELD:
+                raise _held(folder, read_json(folder / LOCK) or {}) from None
+            stack.enter_context(_leased(folder))
+            return
+        if _is_at(folder / LOCK, lock):
+            break
     lock.truncate(0)
     lock.write(json.dumps(describe_process()))
     lock.flush()
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Return whether an open file is at a path; a job that was refused removes its lock file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The lock file and the folders that a lock of `folder` creates, innermost first."""
+    return [path for path in (folder / LOCK, folder, *folder.parents) if not path.exists()]
+
+
+@contextmanager
+def _removed_if_refused(created: list[Path]) -> Iterator[None]:
+    """Remove folders that a job has created for its lock if it ends with a user error.
+
+    Folders that contain results stay.
+    """
+    try:
+        yield
+    except UserError:
+        with suppress(OSError):
+            for path in created:
+                if path.name != LOCK:
+                    path.rmdir()
+        raise
 
 
 @contextmanager

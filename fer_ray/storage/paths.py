@@ -1,5 +1,6 @@
 """Paths that users pass: on a disk, or URIs in an object store."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,33 @@ def is_object(path: Path) -> bool:
 def local_paths(*paths: Path) -> list[Path]:
     """The paths that are on a disk, which nodes of a cluster must share."""
     return [path for path in paths if not is_object(path)]
+
+
+def without_dots(path: Path) -> Path:
+    """The path without `..`, through the same links; without links if it leads elsewhere then."""
+    plain = Path(os.path.normpath(path)) if ".." in path.parts else path
+    return plain if plain == path or plain.resolve() == path.resolve() else path.resolve()
+
+
+def require_output_outside(target: Path, *inputs: Path) -> None:
+    """Check that an output is not inside a folder that is read.
+
+    A later run would treat files of the output as images, and a copy of the source would contain
+    them.
+
+    Args:
+        target: Folder to write to.
+        inputs: What is read. Files, such as a list of images, contain no output.
+
+    Raises:
+        UserError: `target` is one of these folders or inside one, also through links.
+    """
+    for source in inputs:
+        if target.resolve().is_relative_to(source.resolve()) and not source.is_file():
+            raise UserError(
+                f"{target} is inside the source {source}, so the next run would treat the files "
+                "written to it as images. Choose a folder outside the source."
+            )
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -13,7 +12,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyarrow import fs
 
 from fer_ray.errors import StoreLostError, UserError
-from fer_ray.storage.paths import require_no_credentials, without_credentials
+from fer_ray.storage.paths import (
+    require_no_credentials,
+    to_path,
+    without_credentials,
+    without_dots,
+)
 
 # Schemes that pyarrow, which lists and reads, and Delta Lake have in common.
 STORE_SCHEMES = ("file", "s3", "gs", "abfs", "abfss")
@@ -35,7 +39,7 @@ def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         OSError: The storage does not answer.
     """
     if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).resolve())
+        return fs.LocalFileSystem(), str(without_dots(to_path(uri)))
     parts = urlsplit(uri)
     if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
         query = f"{parts.query}&" if parts.query else ""

@@ -207,6 +207,13 @@ USER_ERRORS = {
     "output among the images": (
         ("extract", "--data", "PICTURES", "--out", "PICTURES/OUT"), 2, "Choose a folder outside",
     ),
+    "output in a folder with a list": (
+        ("extract", "--data", "LISTED", "--out", "LISTED/runs/OUT"), 2, "Choose a folder outside",
+    ),
+    "a store among the images": (
+        ("sweep", "--source", "PICTURES", "--store", "PICTURES/STORE"), 2,
+        "PICTURES/STORE is inside the source PICTURES",
+    ),
     "crops in a folder in use": (
         ("extract", "--data", "CORPUS", "--out", "OUT", "--export-crops", "USED"), 2,
         "other than exported crops",
@@ -254,16 +261,17 @@ def test_user_errors_print_one_message(
     (tmp_path / "USED").mkdir()
     (tmp_path / "USED" / "thesis.doc").write_text("precious")
     (tmp_path / "FILE").write_text("")
+    (tmp_path / "LISTED").mkdir()
+    (tmp_path / "LISTED" / "labels.csv").write_text("path,emotion\na.png,happy\n")
     monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
     printed = capsys.readouterr().err
     assert (exit_info.value.code, "Traceback" in printed) == (code, False), printed
     assert message in printed
-    assert not (tmp_path / "OUT" / "frames").exists()
+    assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "USED" / "thesis.doc").read_text() == "precious"
-    if arguments[0] in ("trials", "report"):
-        assert not (tmp_path / "OUT").exists()
 
 
 def test_data_without_faces_stores_its_rows(fer_ray: FerRay, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_every_choice_is_a_valid_setting(setting: str) -> None:
     [
         ("trials.kernels", "linear,rbf", ("linear", "rbf")),
         ("search.feature_sets", "hog,hog+landmarks", ("hog", "hog+landmarks")),
-        ("deep.backbones", ("vgg16", "dlib_resnet=a.dat"), ("vgg16", "dlib_resnet=a.dat")),
+        ("deep.backbones", ("vgg16", "dlib_resnet=/a.dat"), ("vgg16", "dlib_resnet=/a.dat")),
         ("trials.gamma", "0.25", 0.25),
         ("trials.classes", "7", "7"),
         ("beyond", True, True),

@@ -11,7 +11,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
-from fer_ray.pipelines.export_crops import export_crops
+from fer_ray.pipelines.export_crops import crop_name, export_crops
 from fer_ray.settings.root import Settings
 from fer_ray.sources.decoding import decode_file
 
@@ -71,3 +71,14 @@ def test_changed_image_is_refused(photos: Path, cropped: pa.Table, tmp_path: Pat
     cv2.imwrite(str(photos / "large.jpg"), np.full((300, 300), 128, np.uint8))
     with pytest.raises(UserError, match="its content has changed"):
         export_crops(frames, photos, tmp_path / "crops", FAST.decode, FAST.crop.size_px)
+
+
+def test_names_are_short_and_differ(photos: Path, cropped: pa.Table, tmp_path: Path) -> None:
+    ids = ["x/y.jpg", "x__y.jpg", "x_/y.jpg", "x/_y.jpg", "é" * 125 + ".jpg", "/".join("ab" * 99)]
+    table = pa.concat_tables([cropped] * len(ids)).drop_columns("image_id")
+    table = table.append_column("image_id", pa.array(ids))
+    frames, target = written(table, tmp_path / "run", None), tmp_path / "crops"
+    assert export_crops(frames, photos, target, FAST.decode, FAST.crop.size_px) == len(ids)
+    assert len(list(target.glob("unlabelled/*.png"))) == len(ids)
+    assert (target / "unlabelled" / "x__y.jpg.png").is_file()
+    assert len({crop_name(name) for name in ids}) == len(ids)

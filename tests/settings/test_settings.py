@@ -81,3 +81,22 @@ def test_fingerprint_covers_what_defines_results(tmp_path: Path) -> None:
     assert extract_fingerprint(ExtractSettings(), {"landmarks": "b" * 64}) != reference
     assert extract_fingerprint(moved_model, MODELS) == reference
     assert not set(Execution.model_fields) & set(ExtractSettings.model_fields)
+
+
+def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    (tmp_path / "settings.yaml").write_text("extract: {landmarks: {file: models/a.dat}}")
+    settings = load_settings(
+        Path("settings.yaml"),
+        (
+            "extract.crop.file=~/face.task",
+            "trials.folds=s3://bucket/folds.csv",
+            "deep.backbones=[vgg16=w.h5, xception, mobilenet=imagenet]",
+        ),
+    )
+    assert settings.extract.landmarks.file == str(tmp_path / "models" / "a.dat")
+    assert settings.extract.crop.file == "/home/ada/face.task"
+    assert settings.trials.folds == "s3://bucket/folds.csv"
+    weights = {"vgg16": str(tmp_path / "w.h5"), "xception": None, "mobilenet": "imagenet"}
+    assert settings.deep.weights() == weights

@@ -40,11 +40,39 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> 
         bucket: ObjectPath = request.getfixturevalue("bucket")
         return bucket / "run"
 
+    without_file_locks(monkeypatch, errno.ENOSYS)
+    return tmp_path / "run"
+
+
+def without_file_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EIO])
+def test_disk_without_file_locks_is_not_in_use(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_file_locks(monkeypatch, number)
+    with lock_folder(tmp_path / "run"):
+        assert (tmp_path / "run" / ".lease").is_file()
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOSYS])
+def test_refused_job_leaves_nothing(
+    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if number:
+        without_file_locks(monkeypatch, number)
+    with pytest.raises(UserError, match="refused"), lock_folder(tmp_path / "runs" / "a"):
+        raise UserError("refused")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "others.txt").touch()
+    with pytest.raises(UserError, match="refused"), lock_folder(tmp_path):
+        raise UserError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["others.txt"]
 
 
 def hold(folder: Path) -> subprocess.Popen[str]:

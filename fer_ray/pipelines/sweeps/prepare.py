@@ -35,6 +35,8 @@ from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import open_source
 from fer_ray.storage.archive import SCRATCH
 from fer_ray.storage.delta_store import Store
+from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.paths import require_output_outside, to_path
 from fer_ray.storage.table_folder import TableFolder
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     describer = build_describer(settings, predictor, request.weights)
     source = open_source(request.source, settings.extract.selection.hidden_files)
     store = Store(request.store, settings.sweep.retention_hours)
+    require_output_outside(_as_path(store.uri), _as_path(source.uri))
     record = SweepRecord(_sweep_name(), source.uri, store.uri, describer.recipe)
     policy, stop = settings.sweep, request.stop or StopFlag()
     context = PlanContext(
@@ -75,6 +78,11 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
             runner=TaskRunner(settings.execution, stop),
             stop=stop,
         )
+
+
+def _as_path(uri: str) -> Path:
+    is_local = "://" not in uri or uri.startswith("file://")
+    return to_path(uri) if is_local else ObjectPath(uri)
 
 
 def _load_predictor(model: Path) -> "Predictor":
@@ -145,7 +153,7 @@ def build_describer(
 
         bundle, labels = predictor.bundle, predictor.labels
         require_weights(bundle, weights)
-        folder = bundle.folder.resolve()
+        folder = bundle.folder.absolute()
         predict = BundleModel(folder, predictor.sha256, settings.predict.abstain_below)
         if bundle.manifest.recipe.backbones:
             backbones = BundleBackbones(folder, predictor.sha256, weights)

@@ -109,7 +109,7 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         )
     rows.sort(key=lambda row: row["image_id"])
     summary = {
-        "root": str(root.resolve()),
+        "root": str(root.absolute()),
         "layout": layout,
         "synthetic": _is_synthetic(root),
         **figures,
@@ -156,26 +156,6 @@ def detect_layout(data: Path, selection: Selection) -> str:
 
 def _published_layout(data: Path, dataset: DatasetName) -> str:
     return PIXELS if dataset == "fer2013" and pixel_tables(data) else PUBLISHED
-
-
-def require_output_outside(target: Path, root: Path, layout: str) -> None:
-    """Check that output files cannot become images of the source.
-
-    Args:
-        target: Folder to write to.
-        root: The source.
-        layout: Layout of the source.
-
-    Raises:
-        UserError: `target` is inside a source whose images are all listed, at any depth.
-    """
-    if layout in ("folders", "images", PUBLISHED) and target.resolve().is_relative_to(
-        root.resolve()
-    ):
-        raise UserError(
-            f"{target} is inside the source {root}, so the next run would treat the files written "
-            "to it as images. Choose a folder outside the source."
-        )
 
 
 def require_labels(data: Path, listing: Listing) -> None:

@@ -12,7 +12,7 @@ from fer_ray.sources.datasets.listing import Listing, count_emotions, list_sourc
 from fer_ray.sources.datasets.photographs import photograph_row
 from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.labels import Label
-from fer_ray.storage.paths import is_object
+from fer_ray.storage.paths import is_object, without_dots
 
 LIST_SUFFIXES = {".csv"}  # of files that list images
 
@@ -36,9 +36,9 @@ def list_images(inputs: list[Path], selection: Selection) -> Listing:
                 raise UserError(f"{path} does not exist. Pass image files, folders or CSV files.")
     if len(inputs) == 1 and _is_source(inputs[0]):
         return list_source(inputs[0], selection)
-    files = [path.resolve() for path in inputs if not _is_source(path)]
+    files = [_absolute(path) for path in inputs if not _is_source(path)]
     listings = [list_source(path, selection) for path in inputs if _is_source(path)]
-    folders = [path.parent for path in files] + [listing.root.resolve() for listing in listings]
+    folders = [path.parent for path in files] + [_absolute(listing.root) for listing in listings]
     root = _common_folder(folders)
     by_path = {}
     for path in files:
@@ -64,13 +64,17 @@ def _common_folder(folders: list[Path]) -> Path:
     return common[-1]
 
 
+def _absolute(path: Path) -> Path:
+    return without_dots(path.absolute())
+
+
 def _is_source(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in LIST_SUFFIXES
 
 
 def _relative_to(root: Path, listing: Listing) -> list[dict[str, Any]]:
     """Rows of a listing with paths, and thus image IDs, relative to `root`."""
-    prefix = listing.root.resolve().relative_to(root)
+    prefix = _absolute(listing.root).relative_to(root)
     rows: list[dict[str, Any]] = listing.table.to_pylist()
     paths = [(prefix / row["path"]).as_posix() for row in rows]
     return [{**row, "path": path, "image_id": path} for row, path in zip(rows, paths, strict=True)]
