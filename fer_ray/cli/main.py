@@ -43,11 +43,14 @@ from fer_ray.cli.options import (
 from fer_ray.cli.quickstart_command import quickstart
 from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.cli.standard_streams import open_missing_streams, tolerant_streams
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
 from fer_ray.pipelines.tracking import log_run, require_mlflow
+from fer_ray.process_environment import fix_environment, restart_in_utf8
 from fer_ray.storage.run_folder import RunFolder
+from fer_ray.storage.user_folders import prepare_folders
 from fer_ray.vocabulary import ExitCode
 
 
@@ -60,6 +63,8 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     if not verbose:
         warnings.simplefilter("ignore")  # of libraries; those of fer_ray are part of the result
+    elif sys.warnoptions:
+        warnings.simplefilter("default")  # an option of Python may turn them into errors
 
 
 @cli.command(cls=RepeatedOptions)
@@ -263,7 +268,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With the exit code of an error.
     """
+    if arguments is None:
+        restart_in_utf8()
+    fix_environment()
+    open_missing_streams()
+    with tolerant_streams():
+        _run_command(arguments)
+
+
+def _run_command(arguments: Sequence[str] | None) -> None:
     try:
+        prepare_folders()
         cli(arguments, prog_name="fer-ray", standalone_mode=False)
     except UserError as error:
         click.echo(f"fer-ray: {as_given(error)}", err=True)

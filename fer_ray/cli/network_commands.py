@@ -112,8 +112,8 @@ def _print_features(record: dict[str, Any], table: Path) -> None:
         done = "all computed before"
     click.echo(
         f"{record['rows']} rows of {record['numbers']} features in {as_given(table)} ({done}); "
-        f"weights: {record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…; input: "
-        f"{record['input_px']} px, {record['preprocessing']}"
+        f"weights: {record['weights']['origin']}, SHA-256 {record['weights']['sha256'][:12]}…; "
+        f"input: {record['input_px']} px, {record['preprocessing']}"
     )
 
 

@@ -3,13 +3,15 @@
 import contextlib
 import logging
 import os
-import re
 import secrets
 from pathlib import Path
 
 from fer_ray.errors import UserError
+from fer_ray.execution.cluster_address import is_host_and_port
+from fer_ray.storage.user_folders import home_folder
 
-ANSWER_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 9  # on a busy machine
+DIRECT = (("grpc.enable_http_proxy", 0),)  # as Ray itself, which uses no proxy in a cluster
 CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # a gRPC method with an empty request
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ def prepare_token() -> None:
             cluster refuses the token, which Ray would retry for minutes.
     """
     path, address = os.environ.get("RAY_AUTH_TOKEN_PATH"), os.environ.get("RAY_ADDRESS")
-    file = Path(path) if path else Path.home() / ".ray" / "auth_token"
+    file = Path(path) if path else (home_folder() or Path("/")) / ".ray" / "auth_token"
     needs_file = not (
         os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE") == "disabled"
     )
@@ -51,12 +53,22 @@ def join_error_message(address: str, problem: str) -> str:
 
 
 def _create_token(file: Path) -> None:
-    """Write a new token, readable by its owner only, unless the file exists."""
-    with contextlib.suppress(OSError):  # Ray then reports what is wrong with its own file
+    """Write a new token, readable by its owner only, unless the file exists.
+
+    If the home folder cannot be written, the token is in the environment of this process and of
+    those that it starts.
+    """
+    token = secrets.token_hex(32)
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(32))
+            stream.write(token)
+    except FileExistsError:
+        if _read_token(file) is None:
+            os.environ["RAY_AUTH_TOKEN"] = token
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = token
 
 
 def _read_token(file: Path) -> str | None:
@@ -94,16 +106,21 @@ def _set_mode(address: str, token: str | None) -> None:
 
 
 def _accepts(address: str, token: str | None) -> bool | None:
-    """Return whether a cluster accepts a token, or None (no token); None if it does not answer."""
-    if not re.fullmatch(r"[^/]+:\d+", address):  # `auto`, `ray://…`
+    """Return whether a cluster accepts a token, or None (no token); None: it cannot be checked.
+
+    Raises:
+        UserError: What listens at the address does not answer as Ray does.
+    """
+    if not is_host_and_port(address) or os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
         return None
     import grpc  # not Ray, which reads its environment at import
 
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=DIRECT) as channel:
         try:
             channel.unary_unary(CHECK_ALIVE)(b"", timeout=ANSWER_TIMEOUT_S, metadata=metadata)
         except grpc.RpcError as problem:
-            refused = problem.code() is grpc.StatusCode.UNAUTHENTICATED
-            return False if refused else None
+            if problem.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return False
+            raise UserError(join_error_message(address, "it does not answer as Ray does")) from None
     return True

@@ -16,7 +16,7 @@ from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
 from fer_ray.execution.resources import cpu_share
-from fer_ray.execution.session import require_reachable, require_same, require_shared
+from fer_ray.execution.shared_storage import require_reachable, require_same, require_shared
 from fer_ray.execution.task_results import count_written, task_result
 from fer_ray.features.steps import pixels
 from fer_ray.networks.bottleneck_plan import BottleneckPlan

@@ -55,7 +55,6 @@ def extract_in_process(
     Raises:
         UserError: As for `ExtractBlock`.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in a worker of Ray, with the same rounding
     workers = min(execution.workers or available_cpus(), len(blocks))
     left: queue.SimpleQueue[pa.Table] = queue.SimpleQueue()
     for block in blocks:
@@ -115,7 +114,7 @@ def extract_on_ray(
     import ray
 
     from fer_ray.execution.block_tasks import run_tasks
-    from fer_ray.execution.session import require_shared
+    from fer_ray.execution.shared_storage import require_shared
 
     extract = partial(
         _extract_on_node,
@@ -159,7 +158,7 @@ def _extract_on_node(
         UserError: The node has no access, so its rows would be wrong or lost.
     """
     from fer_ray.execution.prometheus import count_extracted
-    from fer_ray.execution.session import require_reachable, require_same
+    from fer_ray.execution.shared_storage import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
     rows = task.rows(shared_guard(describe, image_seconds), block)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
+from fer_ray.process_environment import fixed_environment
 from fer_ray.vocabulary import Status
 
 if TYPE_CHECKING:  # a child process starts before its parent has imported heavy libraries
@@ -145,12 +146,12 @@ class Guard:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    # One thread, as in a worker of Ray, so that rounding is the same.
     paths = os.pathsep.join(filter(None, sys.path))
     return subprocess.Popen(
-        [sys.executable, "-m", "fer_ray.execution.guard_process"],
+        # -P: a file of the current folder, such as random.py, must not replace a library.
+        [sys.executable, "-P", "-m", "fer_ray.execution.guard_process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
+        env={**fixed_environment(os.environ), "PYTHONPATH": paths},
     )  # fmt: skip
 
 

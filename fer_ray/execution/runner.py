@@ -23,7 +23,7 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.prometheus import TrialMetrics
 from fer_ray.execution.resources import CPU, ResourceWait, cluster_total, cpu_share
-from fer_ray.execution.session import not_shared_message
+from fer_ray.execution.shared_storage import not_shared_message
 from fer_ray.storage.paths import is_object
 
 WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start

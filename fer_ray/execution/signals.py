@@ -34,27 +34,33 @@ def terminate(*_: object) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer SIGTERM and SIGINT to the end of the block: an exception would break Ray's start.
-
-    Also prevents Ray from setting its own SIGTERM handler, which exits with another code.
-    """
+    """Defer SIGTERM and SIGINT to the end of the block: an exception would break Ray's start."""
     if not on_main_thread():
         yield
         return
-    from ray._private import utils
-
     received: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    set_ray_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
     for number in handlers:
         signal.signal(number, lambda number, _: received.append(number))
     try:
-        yield
+        with ray_handlers_disabled():
+            yield
     finally:
-        utils.set_sigterm_handler = set_ray_handler
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if signal.SIGTERM in received:
         terminate()
     if received:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def ray_handlers_disabled() -> Iterator[None]:
+    """Prevent Ray from setting its SIGTERM handler, which exits with another code."""
+    from ray._private import utils
+
+    set_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler

@@ -12,7 +12,7 @@ from fer_ray.settings.face_models import DETECTORS, LANDMARK_MODELS
 from fer_ray.settings.model_files import MODEL_FILES, ModelFile
 from fer_ray.storage.downloads import (
     PublishedFile,
-    cache_folder,
+    cache_file,
     download,
     file_digest,
     is_offline,
@@ -25,11 +25,11 @@ MODELS_FOLDER = "FER_RAY_MODELS"  # environment variable: where downloaded model
 logger = logging.getLogger(__name__)
 
 
-def models_folder() -> Path:
-    """The folder of downloaded model files: `FER_RAY_MODELS`, or one in the user's cache."""
+def cached_file(spec: ModelFile) -> Path:
+    """The path of a downloaded model file: in `FER_RAY_MODELS`, or in the user's cache."""
     if folder := os.environ.get(MODELS_FOLDER):
-        return Path(folder).expanduser()
-    return cache_folder() / "models"
+        return Path(folder).expanduser().absolute() / spec.file
+    return cache_file("models", spec.file)
 
 
 def stored_file(spec: ModelFile) -> Path | None:
@@ -39,7 +39,7 @@ def stored_file(spec: ModelFile) -> Path | None:
             return packaged_model_file(spec.file)
         except UserError:
             return None
-    file = models_folder() / spec.file
+    file = cached_file(spec)
     return file if file.is_file() and file.stat().st_size == spec.size else None
 
 
@@ -55,7 +55,7 @@ def fetch(spec: ModelFile) -> Path:
         return file
     if not is_offline():
         logger.warning("downloading %s (%s) from %s", spec.file, spec.licence, spec.url)
-    file = models_folder() / spec.file
+    file = cached_file(spec)
     return download(
         PublishedFile(
             spec.file, spec.url, f"sha256:{spec.sha256}", file, MODELS_FOLDER, "--landmark-file"

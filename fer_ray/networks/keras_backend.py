@@ -9,6 +9,7 @@ from types import ModuleType
 
 from fer_ray.errors import UserError
 from fer_ray.networks.library_messages import filter_stderr
+from fer_ray.process_environment import remove_overrides
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # Lines that TensorFlow writes at import for any TF_CPP_MIN_LOG_LEVEL (tensorflow#100442): that its
@@ -36,16 +37,31 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
             import keras
     except ImportError as problem:
         raise _cannot_import(backend, str(problem)) from None
+    except (ValueError, AttributeError) as problem:  # of its configuration file
+        raise UserError(
+            f"Keras cannot be imported: {problem}. Correct or remove keras.json in KERAS_HOME (by "
+            "default ~/.keras)."
+        ) from None
+    _reset_configuration(keras)
     if gpu_share:
         _require_gpu(backend)
         _disable_tf32(backend)
     return keras  # type: ignore[no-any-return]
 
 
+def _reset_configuration(keras: ModuleType) -> None:
+    """Undo what `keras.json` or a program of the user has set and results would depend on."""
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+
+
 def _set_environment(threads: int | None, gpu_share: float) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # see _disable_tf32
+    os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "float32"  # see _disable_tf32
+    remove_overrides()
     if threads is not None:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ[name] = str(threads)

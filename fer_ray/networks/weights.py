@@ -3,7 +3,6 @@
 Published files are stored where Keras stores its own downloads, so each reuses files of the other.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from fer_ray.settings.backbones import EMBEDDED, IMAGENET, BackboneSpec
 from fer_ray.settings.model_files import MODEL_FILES
 from fer_ray.storage.downloads import PublishedFile, download, file_digest, has_hash, local_copy
 from fer_ray.storage.paths import to_path
+from fer_ray.storage.user_folders import cache_path
 from fer_ray.vocabulary import Origin
 
 DLIB_FILE = MODEL_FILES["dlib_resnet"].file
@@ -126,8 +126,7 @@ def published_file(spec: BackboneSpec) -> Path:
 
 
 def _cache_file(spec: BackboneSpec) -> Path:
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    return home / "models" / spec.url.rpartition("/")[2]
+    return cache_path("KERAS_HOME", ".keras", "models", spec.url.rpartition("/")[2])
 
 
 def known_hash(spec: BackboneSpec) -> str:

@@ -14,7 +14,8 @@ from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.merging import merge_on_ray
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.resources import gpu_workers
-from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.session import ensure_ray
+from fer_ray.execution.shared_storage import require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.networks.bottleneck_plan import BottleneckPlan, finished_record
 from fer_ray.networks.bottleneck_rows import (

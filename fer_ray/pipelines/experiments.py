@@ -11,7 +11,8 @@ from fer_ray.evaluation.folds import folds_for, write_folds
 from fer_ray.evaluation.samples import Samples
 from fer_ray.execution.local_runner import run_items_locally, runs_locally
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.session import ensure_ray
+from fer_ray.execution.shared_storage import require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence

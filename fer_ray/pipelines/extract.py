@@ -19,7 +19,8 @@ from fer_ray.execution.chain import (
 from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
 from fer_ray.execution.guard import stop_ahead
 from fer_ray.execution.merging import merge_on_ray
-from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.session import ensure_ray
+from fer_ray.execution.shared_storage import require_shared
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.faces.model_paths import describe_models, model_hashes
 from fer_ray.features.image_steps import ExtractImage
@@ -92,7 +93,7 @@ def _set_features_aside(run: RunFolder) -> None:
 
 def extraction_task(plan: ExtractionPlan, staged: StagedRows) -> ExtractBlock:
     """The task that extracts a block of the plan's images and stores the rows in `staged`."""
-    root, schema = plan.listing.root.resolve(), extraction_schema(plan.settings)
+    root, schema = plan.listing.root.absolute(), extraction_schema(plan.settings)
     return ExtractBlock(ExtractImage(step_settings(plan)), root, staged, schema)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.execution.progress import Progress
-from fer_ray.execution.session import ensure_ray, require_shared
+from fer_ray.execution.session import ensure_ray
+from fer_ray.execution.shared_storage import require_shared
 from fer_ray.networks.augmented_features import load_augmented
 from fer_ray.networks.head_selection import HeadSelection, TrialSearch, plan_head_search
 from fer_ray.networks.head_space import optuna_distributions, sample_configuration

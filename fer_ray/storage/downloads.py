@@ -1,5 +1,6 @@
 """Download of published model files into a cache that all processes of a node share."""
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 from fer_ray.errors import UserError
 from fer_ray.storage.files import write_bytes
 from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.user_folders import cache_path
 
 TIMEOUT_S = 30  # without receiving a byte
 RETRIES = 2  # after one and after two more seconds
@@ -79,7 +81,8 @@ def _download_once(file: PublishedFile) -> None:
     destination = file.destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     with destination.with_name(f".{destination.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a disk without file locks; the hash is verified anyway
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if not has_hash(destination, file.known_hash):
             if is_offline():
                 raise _unreachable(file, f"{OFFLINE} forbids it")
@@ -144,9 +147,9 @@ def _unreachable(file: PublishedFile, reason: str) -> UnreachableError:
     )
 
 
-def cache_folder() -> Path:
-    """The folder of fer_ray in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer_ray"
+def cache_file(*parts: str) -> Path:
+    """The path of a file in fer_ray's folder of the user's cache."""
+    return cache_path("XDG_CACHE_HOME", ".cache", "fer_ray", *parts)
 
 
 def local_copy(file: Path) -> Path:
@@ -161,7 +164,7 @@ def local_copy(file: Path) -> Path:
         return file.resolve()
     info = file.stat()
     version = f"{file} {info.st_size} {info.st_mtime_ns}"
-    copy = cache_folder() / hashlib.sha256(version.encode()).hexdigest()[:32] / file.name
+    copy = cache_file(hashlib.sha256(version.encode()).hexdigest()[:32], file.name)
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file.read_bytes(), copy)

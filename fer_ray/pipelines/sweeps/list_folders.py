@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from fer_ray.errors import UserError
-from fer_ray.execution.session import not_shared_message
+from fer_ray.execution.shared_storage import not_shared_message
 from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.schemas import IMAGES_SCHEMA
 from fer_ray.settings.datasets import DatasetName

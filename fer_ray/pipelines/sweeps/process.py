@@ -14,7 +14,8 @@ from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.block_sizes import block_size, taper
 from fer_ray.execution.claims import Claim, claims_in_process, content_keys, start_claims
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.session import has_several_nodes, not_shared_message
+from fer_ray.execution.session import has_several_nodes
+from fer_ray.execution.shared_storage import not_shared_message
 from fer_ray.execution.signals import handle_sigterm
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock

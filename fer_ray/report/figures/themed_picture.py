@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,10 +57,12 @@ class Picture:
 
 
 def draw_picture(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Picture:
-    """Draw a figure in both themes."""
-    figure = draw(LIGHT)
-    width, height = (round(CSS_PX_PER_IN * inches) for inches in figure.get_size_inches())
-    return Picture(name, alt, _to_png(figure), _to_png(draw(DARK)), width, height)
+    """Draw a figure in both themes, independently of the user's `matplotlibrc`."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        figure = draw(LIGHT)
+        width, height = (round(CSS_PX_PER_IN * inches) for inches in figure.get_size_inches())
+        return Picture(name, alt, _to_png(figure), _to_png(draw(DARK)), width, height)
 
 
 def draw_png(draw: Callable[[Theme], Figure]) -> bytes:

@@ -1,0 +1,90 @@
+"""The environment of fer_ray's processes: variables that would change a result are overridden.
+
+Libraries read options for debugging and tuning from the environment: limits of image sizes, the
+precision of arithmetic, the number of epochs. A result must not depend on the shell that a command
+runs in, so the command, its child processes and Ray's workers start without them.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+RAY_WORKER = "default_worker.py"  # the program of a worker process
+
+# Set in each process of fer_ray.
+FIXED = {
+    "MPLBACKEND": "agg",  # notebooks set one that other environments do not have
+    "PYTHONUTF8": "1",  # names of files are the same in each locale
+    "OMP_NUM_THREADS": "1",  # tasks are parallel; a number of threads also changes rounding
+    "JAX_DEFAULT_MATMUL_PRECISION": "float32",
+}
+
+# Removed, by the beginning of their names.
+REMOVED = (
+    "OPENCV_",  # limits of decoders, OpenCL, code for other CPUs
+    "KERAS_MAX_", "KERAS_NNX_",  # numbers of epochs and steps
+    "TF_XLA_FLAGS", "TF_ENABLE_AUTO_MIXED_PRECISION", "TF_USE_LEGACY_KERAS",
+    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_", "JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS",
+    "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE",
+    "SCIPY_ARRAY_API", "SKLEARN_",
+    "PYTHONWARNINGS",  # a warning of a library is no error
+)  # fmt: skip
+
+
+def fixed_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment, with `FIXED` set and `REMOVED` removed.
+
+    Examples:
+        >>> fixed_environment({"OPENCV_IO_MAX_IMAGE_PIXELS": "9", "HOME": "/home/ada"})["HOME"]
+        '/home/ada'
+    """
+    others = {name: environment[name] for name in environment if not name.startswith(REMOVED)}
+    return others | FIXED
+
+
+def fix_environment() -> None:
+    """Change the environment of this process to `fixed_environment`.
+
+    Call it before libraries are imported, which may read their variables only then.
+    """
+    remove_overrides()
+    os.environ.update(FIXED)
+
+
+def remove_overrides() -> None:
+    """Remove the variables `REMOVED` from the environment of this process."""
+    for name in [name for name in os.environ if name.startswith(REMOVED)]:
+        del os.environ[name]
+
+
+@contextmanager
+def environment_fixed() -> Iterator[None]:
+    """Fix the environment of processes that the block starts, and restore it after the block."""
+    before = dict(os.environ)
+    fix_environment()
+    try:
+        yield
+    finally:
+        for name in FIXED.keys() - before.keys():
+            os.environ.pop(name, None)
+        os.environ.update(
+            {name: before[name] for name in before if name in FIXED or name.startswith(REMOVED)}
+        )
+
+
+def fix_worker_environment() -> None:
+    """`fix_environment` in a worker of Ray, which starts with the environment of its node."""
+    if Path(sys.argv[0]).name == RAY_WORKER:
+        fix_environment()
+
+
+def restart_in_utf8() -> None:
+    """Replace this process by one in Python's UTF-8 mode if its locale has another encoding.
+
+    Names of files would otherwise be decoded in that encoding, and rows would contain other paths.
+    Python reads the mode only when it starts. The C and POSIX locales imply it.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])

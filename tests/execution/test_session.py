@@ -1,0 +1,63 @@
+"""Ray on this machine: the environment of its workers, what it leaves, and errors of its start."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fer_ray.execution.local_session import start_error_message
+from tests.patience import patience
+
+PROGRAM = """
+import os
+from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.settings.root import Execution
+
+with ray_closed_after():
+    ensure_ray(Execution(workers=1))
+    import ray
+    found = ray.get(ray.remote(lambda: dict(os.environ)).remote())
+print(found["MPLBACKEND"], "OPENCV_IO_MAX_IMAGE_PIXELS" in found, found["OMP_NUM_THREADS"])
+print(os.environ["MPLBACKEND"])
+"""
+HOSTILE = {
+    "MPLBACKEND": "module://none", "OPENCV_IO_MAX_IMAGE_PIXELS": "1", "OMP_NUM_THREADS": "3"
+}  # fmt: skip
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fr-", dir="/tmp") as folder:  # socket paths are short
+        yield Path(folder)
+
+
+def run(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "RAY_TMPDIR": str(folder), **env},
+        capture_output=True,
+        text=True,
+        timeout=patience(120),
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_session_is_removed_and_the_environment_of_workers_is_fixed(short_folder: Path) -> None:
+    done = run(short_folder, **HOSTILE)
+    assert done.stdout == "agg False 1\nmodule://none\n", done.stderr
+    assert [path for path in short_folder.rglob("*") if path.is_file() or path.is_symlink()] == []
+
+
+def test_long_temporary_folder_has_a_remedy(short_folder: Path) -> None:
+    done = run(short_folder / ("x" * 90))
+    assert "Set RAY_TMPDIR to a folder with a short path" in done.stderr
+
+
+def test_timeout_of_the_start_has_advice() -> None:
+    message = start_error_message(Exception("The current node timed out during startup"))
+    assert "timed out during startup\nThe machine may be busy" in message
