@@ -35,7 +35,6 @@ LOCAL_OBJECT_STORE_BYTES = 268_435_456
 RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    **START_LIMITS,
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     # A task on a host whose link fails is repeated within a minute, rather than within eight.
@@ -43,6 +42,7 @@ RAY_ENVIRONMENT = {
     "RAY_grpc_client_keepalive_timeout_ms": "20000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    **START_LIMITS,
 }
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -62,21 +62,19 @@ def start_ray(execution: Execution) -> None:
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    address = os.environ.get("RAY_ADDRESS")
-    if address and not _is_ray_running():
+    if _is_ray_running():
+        return
+    if address := os.environ.get("RAY_ADDRESS"):
         require_open_port(address)
-    prepare_token()
-    import ray
-
-    if not ray.is_initialized():
-        if address:
-            _join(address)
-        else:
-            with environment_fixed(), longer_start_limit(), defer_signals():
-                _start(execution)
-        _configure_data()
-        if on_main_thread():
-            signal.signal(signal.SIGTERM, terminate)
+        prepare_token()
+        _join(address)
+    else:
+        prepare_token()
+        with environment_fixed(), longer_start_limit(), defer_signals():
+            _start(execution)
+    _configure_data()
+    if on_main_thread():
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def ensure_ray(execution: Execution) -> int:

@@ -80,7 +80,7 @@ def _substitute_home() -> Path:
     if not owned:  # another user could have put files there
         folder = Path(tempfile.mkdtemp(prefix="fer-ray-"))
     logger.warning(
-        "the home folder cannot be written, so downloads are stored in %s. Set HOME to a folder "
+        "no home folder can be written, so downloads are stored in %s. Set HOME to a folder "
         "that can be written to reuse them.", folder,
     )  # fmt: skip
     return folder

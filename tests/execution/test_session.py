@@ -1,6 +1,7 @@
 """Ray on this machine: the environment of its workers, what it leaves, and errors of its start."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -8,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray._private import services
 
-from fer_ray.execution.local_session import start_error_message
+from fer_ray.execution.local_session import longer_start_limit, start_error_message
 from tests.patience import patience
 
 PROGRAM = """
@@ -61,3 +63,26 @@ def test_long_temporary_folder_has_a_remedy(short_folder: Path) -> None:
 def test_timeout_of_the_start_has_advice() -> None:
     message = start_error_message(Exception("The current node timed out during startup"))
     assert "timed out during startup\nThe machine may be busy" in message
+
+
+def test_start_waits_while_the_raylet_is_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([RuntimeError("not registered"), RuntimeError("not registered"), {"labels": {}}])
+
+    def get_node(*_: str) -> object:
+        answer = next(answers, RuntimeError("it has ended"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / "raylet")
+    raylet = subprocess.Popen([program, "60"])
+    with longer_start_limit():
+        assert services.get_node("address", "id") == {"labels": {}}
+        raylet.kill()
+        raylet.wait()
+        with pytest.raises(RuntimeError, match="it has ended"):
+            services.get_node("address", "id")
+    assert services.get_node is get_node

@@ -41,7 +41,7 @@ def written(table: pa.Table, out: Path, emotion: str | None) -> Path:
     frames = out / "frames"
     frames.mkdir(parents=True)
     rows = table.select(["image_id", "path", "sha256", "box_xywh", "crop_angle", "detector"])
-    rows = rows.append_column("emotion", pa.array([emotion], pa.string()))
+    rows = rows.append_column("emotion", pa.array([emotion] * len(rows), pa.string()))
     pq.write_table(rows, frames / "part-00000.parquet")
     return frames
 
