@@ -75,9 +75,29 @@ def environment_fixed() -> Iterator[None]:
 
 
 def fix_worker_environment() -> None:
-    """`fix_environment` in a worker of Ray, which starts with the environment of its node."""
+    """`fix_environment` and `import_paths` in a worker of Ray, which starts with those of its node.
+
+    Has no effect in other processes.
+    """
     if Path(sys.argv[0]).name == RAY_WORKER:
         fix_environment()
+        sys.path[:] = import_paths()
+
+
+def import_paths() -> list[str]:
+    """`sys.path` with the current folder last, unless it contains this package.
+
+    A file in the current folder, such as `random.py`, must not replace a library.
+    """
+    try:
+        current = str(Path.cwd())
+    except FileNotFoundError:  # it has been deleted
+        current = ""
+    others = [path for path in sys.path if path not in ("", current)]
+    if not current or len(others) == len(sys.path):
+        return others
+    is_package = str(Path(__file__).parent.parent) == current
+    return [current, *others] if is_package else [*others, current]
 
 
 def restart_in_utf8() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
-from fer_ray.process_environment import fixed_environment
+from fer_ray.process_environment import fixed_environment, import_paths
 from fer_ray.vocabulary import Status
 
 if TYPE_CHECKING:  # a child process starts before its parent has imported heavy libraries
@@ -146,12 +146,11 @@ class Guard:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join(filter(None, sys.path))
     return subprocess.Popen(
-        # -P: a file of the current folder, such as random.py, must not replace a library.
+        # -P: the current folder is not searched before `import_paths`.
         [sys.executable, "-P", "-m", "fer_ray.execution.guard_process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={**fixed_environment(os.environ), "PYTHONPATH": paths},
+        env={**fixed_environment(os.environ), "PYTHONPATH": os.pathsep.join(import_paths())},
     )  # fmt: skip
 
 

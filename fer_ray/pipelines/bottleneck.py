@@ -98,7 +98,6 @@ def _compute_missing(
     execution: Execution,
 ) -> Iterator[int]:
     """Compute rows that are not staged yet; yields numbers of rows as they are stored."""
-    staged.folder.mkdir(parents=True, exist_ok=True)
     left = len(staged.missing_positions(rows.num_rows))
     if not left:
         return
@@ -114,12 +113,14 @@ def _compute_missing(
         )  # fmt: skip
     if not gpus and runs_in_process(execution, left, MOST_IN_PROCESS):
         workers = execution.workers or available_cpus()
+        staged.folder.mkdir(parents=True, exist_ok=True)
         with handle_sigterm(terminate):
             yield from _compute_in_process(
                 _blocks(rows, plan, staged, execution, workers), source, plan, staged
             )
         return
     workers = ensure_ray(execution)
+    staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, source.root)
     from fer_ray.execution.bottleneck_chain import bottleneck_blocks
 

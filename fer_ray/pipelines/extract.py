@@ -122,7 +122,6 @@ def extract_missing(
         sources: Further folders that all nodes must have access to.
     """
     root, staged, table = task.root, task.staged, plan.listing.table
-    staged.folder.mkdir(parents=True, exist_ok=True)
     left = len(staged.missing_positions(table.num_rows))
     if left < table.num_rows:
         logger.info("resuming: %d of %d images are done", table.num_rows - left, table.num_rows)
@@ -131,12 +130,14 @@ def extract_missing(
         return 0
     if runs_in_process(execution, left):
         blocks = split_blocks(table, staged, execution.block_images or LEAST_BLOCK_IMAGES)
+        staged.folder.mkdir(parents=True, exist_ok=True)
         with handle_sigterm(terminate):
             for images in extract_in_process(blocks, task, execution):
                 advance(images)
         return left
     stop_ahead()  # workers of Ray start their own child processes
     workers = ensure_ray(execution)
+    staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root, *sources)
     from fer_ray.execution.prometheus import set_extraction_left
 
