@@ -29,8 +29,12 @@ def prepare_folders() -> None:
         raise UserError(
             "No folder for temporary files can be written. Set TMPDIR to one."
         ) from None
-    if home_folder() is None:
+    home = home_folder()
+    if home is None:
         os.environ["HOME"] = str(_substitute_home())
+        _warn_of_substitute()
+    elif not _can_create(home / ".config" / "matplotlib" / "fonts"):
+        os.environ.setdefault("MPLCONFIGDIR", str(_substitute_home() / "matplotlib"))
 
 
 def home_folder() -> Path | None:
@@ -60,6 +64,7 @@ def cache_path(variable: str, default: str, *parts: str) -> Path:
     file = (home / default).joinpath(*parts) if home else None
     if file and (file.exists() or _can_create(file)):
         return file
+    _warn_of_substitute()
     return _substitute_home().joinpath(default, *parts)
 
 
@@ -79,8 +84,12 @@ def _substitute_home() -> Path:
         owned = False
     if not owned:  # another user could have put files there
         folder = Path(tempfile.mkdtemp(prefix="fer-ray-"))
+    return folder
+
+
+@cache
+def _warn_of_substitute() -> None:
     logger.warning(
         "no home folder can be written, so downloads are stored in %s. Set HOME to a folder "
-        "that can be written to reuse them.", folder,
+        "that can be written to reuse them.", _substitute_home(),
     )  # fmt: skip
-    return folder
