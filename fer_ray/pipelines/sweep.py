@@ -84,7 +84,7 @@ def _run_steps(sweep: SweepContext) -> None:
     with record.timed("publish"):
         record.published = publish(sweep)
         _note_label_conflicts(sweep)
-        sweep.store.archive.write_source(sweep.source.uri)
+        sweep.store.archive.write_source(sweep.source.location)
     with record.timed("tidy"):
         _clean_up(sweep)
     record.statuses = dict(sorted(sweep.files.summary.statuses.items()))

@@ -129,10 +129,11 @@ def require_intact_source(sweep: SweepContext) -> None:
 
 def _require_same_uri(sweep: SweepContext) -> None:
     previous = sweep.store.archive.source()
-    if previous not in (None, sweep.source.uri) and not sweep.settings.sweep.source_moved:
+    location = sweep.source.location
+    if previous not in (None, location) and not sweep.settings.sweep.source_moved:
         raise SourceLostError(
             f"The store {sweep.store.uri} contains the images of {previous}, but --source is "
-            f"{sweep.source.uri}. If the images were moved there, pass --set "
+            f"{location}. If the images were moved there, pass --set "
             "sweep.source_moved=true. Otherwise, use another --store. Nothing was changed."
         )
 

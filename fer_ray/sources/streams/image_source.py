@@ -48,6 +48,11 @@ class Source:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     @property
+    def location(self) -> str:
+        """The folder itself, without links, or the URI: equal for the same images."""
+        return os.path.realpath(self.root) if self.local else self.uri
+
+    @property
     def empty(self) -> bool:
         """Whether the source is a folder that is missing or empty, like an unmounted one."""
         return self.local and not _has_entries(self.root)
