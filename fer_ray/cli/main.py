@@ -13,6 +13,7 @@ import click
 
 from fer_ray import __version__
 from fer_ray.cli.audit_commands import label_issues, transfer
+from fer_ray.cli.error_messages import errors_as_messages
 from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.job_setup import (
     exporting_crops,
@@ -43,7 +44,7 @@ from fer_ray.cli.options import (
 from fer_ray.cli.quickstart_command import quickstart
 from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.setting_options import settings_from
-from fer_ray.cli.standard_streams import open_missing_streams, tolerant_streams
+from fer_ray.cli.standard_streams import tolerant_streams
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
@@ -271,24 +272,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         restart_in_utf8()
     fix_environment()
-    open_missing_streams()
-    with tolerant_streams():
-        _run_command(arguments)
-
-
-def _run_command(arguments: Sequence[str] | None) -> None:
-    try:
+    with tolerant_streams(), errors_as_messages():
         prepare_folders()
         cli(arguments, prog_name="fer-ray", standalone_mode=False)
-    except UserError as error:
-        click.echo(f"fer-ray: {as_given(error)}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "fer-ray: interrupted. Finished work is stored: rerun the same command to resume.",
-            err=True,
-        )
-        sys.exit(ExitCode.INTERRUPTED)

@@ -36,7 +36,7 @@ class OutputFile(io.FileIO):
         return memoryview(data).nbytes
 
 
-def open_missing_streams() -> None:
+def _open_missing_streams() -> None:
     """Open the null device for each closed standard stream.
 
     Otherwise, the next file that is opened gets the number of the stream, and messages of native
@@ -51,12 +51,14 @@ def open_missing_streams() -> None:
 def tolerant_streams() -> Iterator[None]:
     """Print inside the block through streams that discard what they cannot write or encode.
 
-    Streams that a program has replaced are not changed.
+    Closed streams are opened on the null device, also after the block. Streams that a program has
+    replaced are not changed.
 
     Raises:
         SystemExit: At the end of the block, if output is lost for another reason than a reader
             that has ended, such as a full disk.
     """
+    _open_missing_streams()
     out, err = sys.stdout, sys.stderr
     output = OutputFile(1)
     if out is sys.__stdout__:
@@ -72,7 +74,7 @@ def tolerant_streams() -> Iterator[None]:
     if output.problem is not None and output.problem.errno != errno.EPIPE:
         click.echo(
             f"fer-ray: Cannot write to standard output: {output.problem.strerror}. Finished work "
-            "is stored: print it again elsewhere with the same command.",
+            "is stored: rerun the same command to print its results again.",
             err=True,
         )
         sys.exit(ExitCode.FAILED)
