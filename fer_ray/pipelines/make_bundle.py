@@ -44,6 +44,7 @@ from fer_ray.models.bundles.model_card import model_card
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.settings.feature_sets import backbones_of
+from fer_ray.sources.datasets.listing import PIXELS
 from fer_ray.storage.environment import library_versions
 from fer_ray.storage.files import format_json, write_folder
 from fer_ray.storage.paths import require_output_outside, to_path
@@ -71,7 +72,7 @@ def make_bundle(out: Path, target: Path, experiment: str | None = None) -> Predi
     record = frames_record(out)
     settings = ExtractSettings.model_validate(record["settings"])
     models = _model_hashes(record, settings)
-    if record["data"]["layout"] != "csv":  # its images may be anywhere
+    if record["data"]["layout"] not in ("csv", PIXELS):  # a file may be the source
         require_output_outside(target, to_path(record["data"]["root"]))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists and is not empty. Pass a new folder as --to.")
