@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.job_setup import locked_run_folder, progress_on
 from fer_ray.cli.options import (
     COMMON,
     IMAGES_MOVED,
@@ -18,6 +17,7 @@ from fer_ray.cli.options import (
 )
 from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.execution.job import open_job
 
 
 @click.command(cls=RepeatedOptions)
@@ -44,10 +44,10 @@ def transfer(train: tuple[Path, ...], test: tuple[Path, ...], out: Path, subject
     from fer_ray.cli.audit_output import print_transfer
     from fer_ray.pipelines.transfer import run_transfer
 
-    with locked_run_folder(out, create=True):
+    with open_job(out, as_json, create=True) as progress:
         record = run_transfer(
             [*train], [*(test or train)], out, settings.recommended_trials(), settings.execution,
-            progress_on(as_json), subject_names == "shared",
+            progress, subject_names == "shared",
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
@@ -74,7 +74,7 @@ def label_issues(out: Path, experiment: str | None, csv_file: Path | None, data:
     from fer_ray.cli.audit_output import print_label_issues
     from fer_ray.pipelines.find_label_issues import find_label_issues
 
-    with locked_run_folder(out):
+    with open_job(out, as_json):
         record = find_label_issues(out, experiment, csv_file, data, show_faces)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))

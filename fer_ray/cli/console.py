@@ -1,27 +1,16 @@
-"""The output of jobs on the terminal: a progress bar per stage, and closing tables."""
+"""The closing tables of jobs."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from fer_ray.cli import experiment_table
 from fer_ray.cli.experiment_table import format_known, format_share
 from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.prediction_lines import prediction_lines
-from fer_ray.execution.progress import Advance
-from fer_ray.execution.progress import Progress as ProgressDisplay
 from fer_ray.models.bundles.bundle_manifest import CARD
 from fer_ray.settings.datasets import describe_dataset
 from fer_ray.sources.quality import describe_issue, format_counts, label_lines
@@ -29,6 +18,7 @@ from fer_ray.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they load libraries that a run loads while its workers are busy
     from fer_ray.evaluation.comparison import Comparison
+    from fer_ray.evaluation.experiment_groups import ExperimentGroup
     from fer_ray.evaluation.summary import ExperimentSummary
     from fer_ray.models.bundles.bundle import Bundle
     from fer_ray.pipelines.run import RunOutcome
@@ -37,44 +27,20 @@ if TYPE_CHECKING:  # they load libraries that a run loads while its workers are 
 PIPE_WIDTH = 240  # so that no cell is cut where the output is not a terminal
 
 
-def progress_display(silent: bool) -> ProgressDisplay:
-    """Create a display of progress bars on standard error; it shows nothing in a pipe."""
-
-    @contextmanager
-    def stage(name: str, unit: str, total: int) -> Iterator[Advance]:
-        if silent or not sys.stderr.isatty():
-            yield lambda *_: None
-            return
-        with Progress(
-            TextColumn("{task.description:8}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        ) as bars:
-            task = bars.add_task(name, total=total or None, rate="", note="")
-
-            def advance(count: int, note: str = "") -> None:
-                bars.advance(task, count)
-                speed = bars.tasks[0].speed
-                bars.update(task, rate=f"{speed:.1f}/s" if speed else "", note=note)
-
-            yield advance
-
-    return stage
-
-
-def print_extract(record: dict[str, Any], out: Path) -> None:
-    """Print the counts by status, the data quality, and the path of the rows."""
+def print_counts(record: dict[str, Any]) -> None:
+    """Print the counts of images by status."""
     data, console = record["data"], output_console()
     kind = " (synthetic)" if data["synthetic"] else ""
     console.print(f"{data['images_found']} images found{kind}, {data['selected']} selected")
     counts = _counts("status", record["counts"])
     counts.add_row("sum", str(sum(record["counts"].values())))
     console.print(counts)
+
+
+def print_extract(record: dict[str, Any], out: Path) -> None:
+    """Print the counts by status, the data quality, and the path of the rows."""
+    data, console = record["data"], output_console()
+    print_counts(record)
     if data.get("sizes") and data.get("modes"):
         formats = f"sizes: {format_counts(data['sizes'])}; pixels: {format_counts(data['modes'])}"
         console.print(formats, markup=False)
@@ -114,6 +80,18 @@ def print_trials(summaries: "list[ExperimentSummary]", warnings: list[str]) -> N
         console.print(f"Note: {warning}", markup=False)
 
 
+def print_groups(groups: "list[ExperimentGroup]") -> None:
+    """Print the figures of experiments by protocol, the best of each group first."""
+    console = output_console()
+    for group in groups:
+        summaries = [item.summary for item in group.models]
+        console.print(f"{group.title}, {summaries[0].n_images} images:", markup=False)
+        for line in experiment_table.table_lines(summaries, console.width):
+            console.print(line, markup=False)
+    meanings = experiment_table.MEANINGS if groups else "no experiments yet"
+    console.print(meanings, markup=False, soft_wrap=False)
+
+
 def print_leakage(audit: dict[str, Any]) -> None:
     """Print what the test images of some splits share with training images."""
     console = output_console()
@@ -150,6 +128,14 @@ def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
         )
 
 
+def print_other_experiments(out: Path, names: list[str]) -> None:
+    """Print how many other experiments the run folder has, and how to see them."""
+    if names:
+        what = "1 other experiment" if len(names) == 1 else f"{len(names)} other experiments"
+        text = f"{what}: fer-ray summary --out {out}"
+        output_console().print(as_given(text), markup=False)
+
+
 def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
     """Print the paired difference of two experiments."""
     console = output_console()
@@ -177,13 +163,22 @@ def print_bundle(bundle: "Bundle") -> None:
     console.print(as_given(f"model card: {bundle.folder / CARD}"), markup=False)
 
 
-def print_predictions(record: dict[str, Any], out: Path) -> None:
-    """Print the counts by status and emotion, the evaluation, and the files written."""
+def print_predictions(record: dict[str, Any], out: Path | None, rows: list[str]) -> None:
+    """Print the answers, the evaluation, and the files written.
+
+    Args:
+        record: Record of the predictions.
+        out: Folder of the files. None: none are left.
+        rows: Lines about each face. Empty: counts by status and emotion are printed instead.
+    """
     console = output_console()
     if record.get("already_finished"):
         console.print("These predictions were already finished; nothing was recomputed.")
-    console.print(_counts("status", record["counts"]))
-    console.print(_counts("prediction", record["predicted"], "faces"))
+    for row in rows:
+        console.print(row, markup=False)
+    if not rows:
+        console.print(_counts("status", record["counts"]))
+        console.print(_counts("prediction", record["predicted"], "faces"))
     _print_quality(record["data"])
     _print_advice(record)
     for line in prediction_lines(record, out):
@@ -218,9 +213,8 @@ def print_run(result: "RunOutcome") -> None:
     for audit in result.record.get("leakage", ()):
         print_leakage(audit)
     if verdict := result.record.get("verdict"):  # records of earlier versions have none
-        output_console().print(
-            f"verdict: {verdict['headline']}. {verdict['sentence']}", markup=False
-        )
+        text = f"verdict: {verdict['headline']}. {verdict['sentence']}"
+        output_console().print(text, markup=False)
     output_console().print(as_given(f"report: {result.report}"), markup=False)
 
 

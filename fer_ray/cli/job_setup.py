@@ -1,4 +1,4 @@
-"""What commands set up around a job: the lock of the run folder, progress, the export of crops."""
+"""What commands set up around a job: a child process that starts ahead, the export of crops."""
 
 import os
 from collections.abc import Iterator
@@ -6,35 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_ray.errors import UserError
 from fer_ray.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from fer_ray.execution.progress import Progress
     from fer_ray.settings.root import Settings
-
-
-@contextmanager
-def locked_run_folder(out: Path, create: bool = False) -> Iterator[None]:
-    """Lock the run folder during a job, and shut Ray down afterwards.
-
-    Args:
-        out: The run folder.
-        create: Create the folder if it does not exist; only for jobs that start a run.
-
-    Raises:
-        UserError: The folder does not exist, or another job writes into it.
-    """
-    from fer_ray.execution.session import ray_closed_after
-    from fer_ray.storage.locks import lock_folder
-
-    if not create and not out.exists():
-        raise UserError(
-            f"{out} does not exist, so it has no finished frames: run "
-            f"`fer-ray extract --data TREE --out {out}` first, or correct --out."
-        )
-    with lock_folder(out), ray_closed_after():
-        yield
 
 
 def start_child_ahead(record: Path) -> None:
@@ -47,13 +22,6 @@ def start_child_ahead(record: Path) -> None:
 
     if not record.is_file() and not os.environ.get("RAY_ADDRESS"):
         start_ahead()
-
-
-def progress_on(silent: bool) -> "Progress":
-    """Create a progress display for the terminal; a silent one shows nothing."""
-    from fer_ray.cli.console import progress_display
-
-    return progress_display(silent)
 
 
 @contextmanager

@@ -11,16 +11,10 @@ from typing import Any
 
 import click
 
-from fer_ray import __version__
 from fer_ray.cli.audit_commands import label_issues, transfer
 from fer_ray.cli.error_messages import errors_as_messages
 from fer_ray.cli.given_paths import as_given
-from fer_ray.cli.job_setup import (
-    exporting_crops,
-    locked_run_folder,
-    progress_on,
-    start_child_ahead,
-)
+from fer_ray.cli.job_setup import exporting_crops, start_child_ahead
 from fer_ray.cli.model_commands import bundle, predict
 from fer_ray.cli.model_file_commands import models
 from fer_ray.cli.network_commands import bottleneck, heads, search_heads
@@ -43,11 +37,15 @@ from fer_ray.cli.options import (
 )
 from fer_ray.cli.quickstart_command import quickstart
 from fer_ray.cli.repeated_options import RepeatedOptions
+from fer_ray.cli.result_commands import show, summary
+from fer_ray.cli.sectioned_group import SectionedGroup
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.cli.standard_streams import tolerant_streams
 from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
+from fer_ray.cli.tool_commands import completion, print_version, synth
 from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
+from fer_ray.execution.job import open_display_of_job, open_job
 from fer_ray.pipelines.tracking import log_run, require_mlflow
 from fer_ray.process_environment import fix_environment, restart_in_utf8
 from fer_ray.storage.run_folder import RunFolder
@@ -55,8 +53,14 @@ from fer_ray.storage.user_folders import prepare_folders
 from fer_ray.vocabulary import ExitCode
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="fer-ray")
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+    help="Print the versions of fer_ray and its libraries, for bug reports, and exit.",
+)  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Log each step.")
 def cli(verbose: bool) -> None:
     """Facial expression recognition as a distributed batch job on Ray."""
@@ -88,13 +92,14 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool, trac
     if track:
         require_mlflow()
     start_child_ahead(RunFolder(out).extract_record)
-    from fer_ray.cli import console
-    from fer_ray.pipelines import run
+    with (
+        open_job(out, as_json, create=True) as progress,
+        exporting_crops(export_crops, data, out, settings),
+    ):
+        from fer_ray.cli import console
+        from fer_ray.pipelines import run
 
-    with locked_run_folder(out, create=True), exporting_crops(export_crops, data, out, settings):
-        result = run.run_all(
-            data, out, settings, progress_on(as_json), show_faces, fresh, strict, groups
-        )
+        result = run.run_all(data, out, settings, progress, show_faces, fresh, strict, groups)
         if track:
             log_run(out, result.record)
     if as_json:
@@ -113,33 +118,18 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
     """Extract faces, landmarks and features of all images, as Parquet."""
     settings = settings_from(options)
     start_child_ahead(RunFolder(out).extract_record)
-    from fer_ray.cli import console
-    from fer_ray.pipelines import run
+    with (
+        open_job(out, as_json, create=True) as progress,
+        exporting_crops(export_crops, data, out, settings),
+    ):
+        from fer_ray.cli import console
+        from fer_ray.pipelines import run
 
-    with locked_run_folder(out, create=True), exporting_crops(export_crops, data, out, settings):
-        record = run.run_extract(data, out, settings, progress_on(as_json), fresh)
+        record = run.run_extract(data, out, settings, progress, fresh)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         console.print_extract(record, out)
-
-
-EXPERIMENTS = (
-    bottleneck,
-    heads,
-    search_heads,
-    trials,
-    search,
-    compare,
-    bundle,
-    predict,
-    transfer,
-    label_issues,
-)
-SWEEPS = (sweep, plan, retry_failed, diff, verify)
-TOOLS = (models, quickstart)
-for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):
-    cli.add_command(command)
 
 
 @cli.command(cls=RepeatedOptions)
@@ -151,49 +141,14 @@ for command in (*EXPERIMENTS, *SWEEPS, *TOOLS):
 def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bool,
            as_json: bool) -> None:  # fmt: skip
     """Write the report from the contents of a run folder."""
-    from fer_ray.pipelines import run
-
     if data is not None and not data.exists():
         raise UserError(f"{data} does not exist. Correct --data, or omit it to use the old path.")
-    with locked_run_folder(out), progress_on(as_json)("report", "pages", 1) as advance:
+    with open_job(out, as_json) as progress, progress("report", "pages", 1) as advance:
+        from fer_ray.pipelines import run
+
         page = run.run_report(out, data, show_faces, groups)
         advance(1)
     click.echo(json.dumps({"report": str(page)}) if as_json else as_given(page))
-
-
-@cli.command()
-@click.argument("out", type=PATH)
-@click.option(
-    "--subjects",
-    type=click.IntRange(min=1),
-    default=60,
-    show_default=True,
-    help="Number of synthetic people.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=2010,
-    show_default=True,
-    help="Seed of the corpus.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per CPU.")
-@JSON
-def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: bool) -> None:
-    """Generate the synthetic corpus: faces in the layout of CK+."""
-    from fer_ray.storage.files import local_folder
-    from fer_ray.synthetic.corpus import count_frames, generate_corpus
-
-    total = count_frames(subjects, seed)
-    with local_folder(out) as folder, progress_on(as_json)("draw", "frames", total) as advance:
-        summary = generate_corpus(folder, subjects, seed, workers, advance)
-    if as_json:
-        click.echo(json.dumps(asdict(summary)))
-    else:
-        click.echo(
-            f"{as_given(out)}: {summary.frames} frames, {summary.sequences} sequences, "
-            f"{summary.subjects} subjects (synthetic)"
-        )
 
 
 @cli.command("verify-determinism")
@@ -213,9 +168,12 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     from fer_ray.pipelines import verify_determinism
 
     max_workers = settings.execution.workers or verify_determinism.MOST_WORKERS
-    with TemporaryDirectory(prefix="fer-ray-") as scratch:
+    with (
+        open_display_of_job(as_json) as progress,
+        TemporaryDirectory(prefix="fer-ray-") as scratch,
+    ):
         outcomes = verify_determinism.verify(
-            data, out or Path(scratch), settings, max_workers, progress_on(as_json)
+            data, out or Path(scratch), settings, max_workers, progress
         )
     if as_json:
         click.echo(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -257,6 +215,18 @@ def doctor(
         click.echo(json.dumps([asdict(check) for check in checks]))
     if not all(check.ok for check in checks):
         sys.exit(ExitCode.FAILED)
+
+
+STUDY = (run, extract, trials, search, compare, transfer, label_issues, summary, show, report)
+DEEP = (bottleneck, heads, search_heads)
+MODELS = (bundle, predict)
+SWEEPS = (plan, sweep, retry_failed, verify, diff)
+TOOLS = (quickstart, synth, models, doctor, verify_determinism, completion)
+SECTIONS = {"Study": STUDY, "Deep": DEEP, "Models": MODELS, "Sweeps": SWEEPS, "Tools": TOOLS}
+for title, commands in SECTIONS.items():
+    for command in commands:
+        cli.add_command(command)
+    cli.sections[title] = tuple(str(command.name) for command in commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

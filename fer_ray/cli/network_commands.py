@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from fer_ray.cli.given_paths import as_given
-from fer_ray.cli.job_setup import locked_run_folder, progress_on
 from fer_ray.cli.options import (
     COMMON,
     GPUS,
@@ -20,10 +19,11 @@ from fer_ray.cli.options import (
     STRICT,
 )
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.execution.job import open_job
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import HEADS
 from fer_ray.storage.paths import to_path
-from fer_ray.storage.run_folder import RunFolder
+from fer_ray.storage.run_folder import RunFolder, other_experiments
 
 
 @click.command()
@@ -75,13 +75,13 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
         raise click.UsageError("Specify a file with --backbone or with --weights, not with both.")
     weights = weights or file or None
     settings = settings_from(options)
-    from fer_ray.networks.bottleneck_plan import plan_bottleneck
-    from fer_ray.networks.describe_network import find_backbone
-    from fer_ray.pipelines.bottleneck import run_bottleneck
-    from fer_ray.pipelines.heads import fitted_images
-    from fer_ray.storage.run_folder import frames_record
+    with open_job(out, as_json) as progress:
+        from fer_ray.networks.bottleneck_plan import plan_bottleneck
+        from fer_ray.networks.describe_network import find_backbone
+        from fer_ray.pipelines.bottleneck import run_bottleneck
+        from fer_ray.pipelines.heads import fitted_images
+        from fer_ray.storage.run_folder import frames_record
 
-    with locked_run_folder(out):
         frames = frames_record(out)
         bottleneck_plan = plan_bottleneck(
             frames, find_backbone(name, weights, settings.deep), weights, maps, draws,
@@ -89,7 +89,6 @@ def bottleneck(out: Path, backbone: str, weights: str | None, maps: bool, draws:
             fitted_images(out, settings.trials) if fitted_only else None,
         )  # fmt: skip
         root = data or to_path(frames["data"]["root"])
-        progress = progress_on(as_json)
         record = run_bottleneck(out, root, bottleneck_plan, settings.execution, progress, fresh)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False))
@@ -134,10 +133,9 @@ def heads(out: Path, feature_set: str, head: str, strict: bool, as_json: bool,
           **options: Any) -> None:  # fmt: skip
     """Run repeated trials of a network head, and save the best head."""
     settings = settings_from({**options, "feature_set": feature_set})
-    from fer_ray.pipelines.heads import run_heads
+    with open_job(out, as_json) as progress:
+        from fer_ray.pipelines.heads import run_heads
 
-    with locked_run_folder(out):
-        progress = progress_on(as_json)
         card = run_heads(
             out, head, feature_set, settings.trials, settings.execution, progress, strict
         )
@@ -154,10 +152,10 @@ def search_heads(out: Path, feature_set: str, strict: bool, as_json: bool,
                  **options: Any) -> None:  # fmt: skip
     """Select a head's settings on validation images, and test it once per trial."""
     settings = settings_from({**options, "feature_set": feature_set})
-    from fer_ray.pipelines.search_heads import run_head_search
+    with open_job(out, as_json) as progress:
+        from fer_ray.pipelines.search_heads import run_head_search
 
-    with locked_run_folder(out):
-        card = run_head_search(out, feature_set, settings, progress_on(as_json), strict)
+        card = run_head_search(out, feature_set, settings, progress, strict)
     _print_card(out, card, as_json)
 
 
@@ -173,4 +171,5 @@ def _print_card(out: Path, card: dict[str, Any], as_json: bool) -> None:
     (results,) = read_experiments(out, card["experiment"])
     console.print_trials([results.summary], card["warnings"])
     console.print_leakage(card["leakage"])
+    console.print_other_experiments(out, other_experiments(out, [card["experiment"]]))
     click.echo(f"best head: {RunFolder(out).head_of(card['experiment'])}")

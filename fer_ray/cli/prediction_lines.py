@@ -15,7 +15,7 @@ from fer_ray.evaluation.answers import (
 from fer_ray.storage.run_folder import PredictionFolder
 
 
-def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
+def prediction_lines(record: dict[str, Any], out: Path | None) -> Iterator[str]:
     """Yield the evaluation next to the figures of training, then each file that exists."""
     yield from _answer_lines(record)
     evaluation = record["evaluation"]
@@ -26,6 +26,8 @@ def prediction_lines(record: dict[str, Any], out: Path) -> Iterator[str]:
         if evaluation["figures"] is not None:
             yield _figures_here(evaluation["figures"])
             yield _figures_of_training(record["bundle"]["evidence"])
+    if out is None:
+        return
     folder = PredictionFolder(out)
     files = {"rows": folder.predictions, "record": folder.record,
              "report": folder.report / "index.html", "sheet": folder.sheet}  # fmt: skip

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from fer_ray.cli.job_setup import locked_run_folder, progress_on, start_child_ahead
+from fer_ray.cli.job_setup import start_child_ahead
 from fer_ray.cli.options import JSON, PATH, WORKERS
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.execution.job import open_job
 from fer_ray.storage.run_folder import RunFolder
 
 # The weights of this backbone are part of a dependency, so nothing is downloaded.
@@ -33,14 +34,13 @@ def quickstart(data: Path, out: Path, subjects: int, workers: int | None, as_jso
     """Generate the synthetic corpus and run the complete job on it."""
     settings = settings_from({"overrides": SETTINGS, "workers": workers})
     start_child_ahead(RunFolder(out).extract_record)
-    from fer_ray.cli import console
-    from fer_ray.pipelines import run
-    from fer_ray.synthetic.corpus import count_frames, generate_corpus
+    with open_job(out, as_json, create=True) as progress:
+        from fer_ray.cli import console
+        from fer_ray.pipelines import run
+        from fer_ray.synthetic.corpus import count_frames, generate_corpus
 
-    progress = progress_on(as_json)
-    with progress("draw", "frames", count_frames(subjects)) as advance:
-        generate_corpus(data, subjects, workers=workers, on_frame=advance)
-    with locked_run_folder(out, create=True):
+        with progress("draw", "frames", count_frames(subjects)) as advance:
+            generate_corpus(data, subjects, workers=workers, on_frame=advance)
         result = run.run_all(data, out, settings, progress)
     if as_json:
         click.echo(json.dumps(result.record, ensure_ascii=False))

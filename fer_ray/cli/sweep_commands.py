@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fer_ray.cli.given_paths import remember
-from fer_ray.cli.job_setup import progress_on
 from fer_ray.cli.options import (
     JSON,
     LANDMARK_FILE,
@@ -18,10 +17,12 @@ from fer_ray.cli.options import (
     parse_weights,
 )
 from fer_ray.cli.setting_options import settings_from
+from fer_ray.execution.job import open_display_of_job
 from fer_ray.storage.paths import to_path
 from fer_ray.vocabulary import ExitCode
 
 if TYPE_CHECKING:
+    from fer_ray.execution.progress import Progress
     from fer_ray.pipelines.sweeps.context import SweepRequest
 
 
@@ -42,11 +43,13 @@ def retry_failed(**options: Any) -> None:
 def _run(as_json: bool, **options: Any) -> None:
     from fer_ray.cli import sweep_output
     from fer_ray.execution.session import ray_closed_after
-    from fer_ray.pipelines.sweep import run_sweep
 
     log_format = options["log_format"]
     with sweep_output.logging_as(log_format), ray_closed_after():
-        manifest = run_sweep(_request(as_json, **options))
+        with open_display_of_job(as_json or log_format == "json") as progress:
+            from fer_ray.pipelines.sweep import run_sweep
+
+            manifest = run_sweep(_request(progress, **options))
         if as_json:
             click.echo(json.dumps(manifest, ensure_ascii=False))
         elif log_format == "text":
@@ -62,11 +65,14 @@ def plan(as_json: bool, **options: Any) -> None:
     """Estimate what a sweep would process and how long it would take. Changes nothing."""
     from fer_ray.cli import sweep_output
     from fer_ray.execution.session import ray_closed_after
-    from fer_ray.pipelines.plan import plan_sweep
 
-    with sweep_output.logging_as(options["log_format"]), ray_closed_after():
-        request = _request(as_json, **options)
-        estimate = {"source": request.source, "store": request.store, **plan_sweep(request)}
+    log_format = options["log_format"]
+    with sweep_output.logging_as(log_format), ray_closed_after():
+        with open_display_of_job(as_json or log_format == "json") as progress:
+            from fer_ray.pipelines.plan import plan_sweep
+
+            request = _request(progress, **options)
+            estimate = {"source": request.source, "store": request.store, **plan_sweep(request)}
         if as_json:
             click.echo(json.dumps(estimate, ensure_ascii=False))
         else:
@@ -74,8 +80,9 @@ def plan(as_json: bool, **options: Any) -> None:
             sweep_output.print_estimate(estimate)
 
 
-def _request(as_json: bool, source: str, store: str, model: Path | None, weights: tuple[str, ...],
-             log_format: str, check: str, **options: Any) -> "SweepRequest":  # fmt: skip
+def _request(progress: "Progress", source: str, store: str, model: Path | None,
+             weights: tuple[str, ...], log_format: str, check: str,
+             **options: Any) -> "SweepRequest":  # fmt: skip
     from fer_ray.pipelines.sweeps.context import SweepRequest
 
     for text in (source, store):
@@ -84,9 +91,8 @@ def _request(as_json: bool, source: str, store: str, model: Path | None, weights
     if check == "content":
         options["overrides"] = (*options["overrides"], "sweep.reread_share=1")
     return SweepRequest(
-        source, store, settings_from(options), progress_on(as_json or log_format == "json"), model,
-        parse_weights(weights),
-    )  # fmt: skip
+        source, store, settings_from(options), progress, model, parse_weights(weights)
+    )
 
 
 @click.command()

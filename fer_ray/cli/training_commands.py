@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fer_ray.cli.job_setup import locked_run_folder, progress_on
 from fer_ray.cli.options import COMMON, OUT, PATH, SEARCH, STRICT, TRIALS
 from fer_ray.cli.setting_options import settings_from
-from fer_ray.storage.run_folder import frames_record
+from fer_ray.execution.job import open_job
+from fer_ray.storage.run_folder import frames_record, other_experiments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +32,12 @@ def trials(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
            **options: Any) -> None:  # fmt: skip
     """Run repeated SVM trials on extracted features."""
     settings = settings_from(options)
-    from fer_ray.evaluation.results import read_experiments
-    from fer_ray.pipelines.trials import run_trials
+    with open_job(out, as_json) as progress:
+        from fer_ray.evaluation.results import read_experiments
+        from fer_ray.pipelines.trials import run_trials
 
-    with locked_run_folder(out):
-        record = run_trials(
-            out, settings.trials, settings.execution, progress_on(as_json), strict, write_folds
-        )
-        experiments = read_experiments(out)
+        record = run_trials(out, settings.trials, settings.execution, progress, strict, write_folds)
+        experiments = read_experiments(out, *record["experiments"])
     _print_results(out, record, experiments, as_json)
 
 
@@ -53,14 +51,13 @@ def search(out: Path, as_json: bool, write_folds: Path | None, strict: bool,
            **options: Any) -> None:  # fmt: skip
     """Select features and classifier within each training part, and test the selected model."""
     settings = settings_from(options)
-    from fer_ray.evaluation.results import read_experiments
-    from fer_ray.pipelines.search import run_search
+    with open_job(out, as_json) as progress:
+        from fer_ray.evaluation.results import read_experiments
+        from fer_ray.pipelines.search import run_search
 
-    with locked_run_folder(out):
         record = run_search(
-            out, settings.search, settings.trials, settings.execution, progress_on(as_json),
-            strict, write_folds,
-        )  # fmt: skip
+            out, settings.search, settings.trials, settings.execution, progress, strict, write_folds
+        )
         experiments = read_experiments(out, record["experiment"])
     _print_results(out, record, experiments, as_json)
 
@@ -74,16 +71,18 @@ def _print_results(
 
     summaries = [experiment.summary for experiment in experiments]
     cohorts = late_cohorts(frames_record(out)["data"], experiments)
+    others = other_experiments(out, [summary.experiment for summary in summaries])
     if as_json:
         figures = [summary_record(summary) for summary in summaries]
-        content = {**record, "experiments": figures, "late_cohorts": cohorts}
-        click.echo(json.dumps(content, ensure_ascii=False))
+        content = {"experiments": figures, "late_cohorts": cohorts, "other_experiments": others}
+        click.echo(json.dumps({**record, **content}, ensure_ascii=False))
         return
     console.print_trials(summaries, record["warnings"])
     if "chosen" in record:
         console.print_chosen(record["chosen"])
     console.print_leakage(record["leakage"])
     console.print_late_cohorts(cohorts)
+    console.print_other_experiments(out, others)
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """Reading the results of a run folder: its record, frames, and experiments with their figures."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -185,13 +185,22 @@ def find_experiment(experiments: Iterable[ExperimentResults], name: str) -> Expe
     """Return the experiment of a given name.
 
     Raises:
-        UserError: There is no such experiment. The message lists the others.
+        UserError: There is no such experiment.
     """
     by_name = {item.name: item for item in experiments}
-    if name not in by_name:
-        known = ", ".join(by_name) or "none"
-        raise UserError(f"The run folder has no experiment {name}. Its experiments: {known}.")
+    require_experiment(name, by_name)
     return by_name[name]
+
+
+def require_experiment(name: str, known: Collection[str]) -> None:
+    """Check that an experiment is among those of a run folder.
+
+    Raises:
+        UserError: It is not. The message lists the others.
+    """
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UserError(f"The run folder has no experiment {name}. Its experiments: {names}.")
 
 
 def late_cohorts(

@@ -19,6 +19,7 @@ from fer_ray.execution.local_session import (
     remove_session,
     start_error_message,
 )
+from fer_ray.execution.progress import step
 from fer_ray.execution.resources import CPU, LEAST_SHARE, WAIT_S, cluster_total, wait_for
 from fer_ray.execution.signals import (
     defer_signals,
@@ -64,15 +65,16 @@ def start_ray(execution: Execution) -> None:
         os.environ.setdefault(name, value)
     if _is_ray_running():
         return
-    if address := os.environ.get("RAY_ADDRESS"):
-        require_open_port(address)
-        prepare_token()
-        _join(address)
-    else:
-        prepare_token()
-        with environment_fixed(), longer_start_limit(), defer_signals():
-            _start(execution)
-    _configure_data()
+    with step("start Ray"):
+        if address := os.environ.get("RAY_ADDRESS"):
+            require_open_port(address)
+            prepare_token()
+            _join(address)
+        else:
+            prepare_token()
+            with environment_fixed(), longer_start_limit(), defer_signals():
+                _start(execution)
+        _configure_data()
     if on_main_thread():
         signal.signal(signal.SIGTERM, terminate)
 

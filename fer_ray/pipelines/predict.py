@@ -170,9 +170,10 @@ def run_predict(
         The record, as in `predict.json`, with `already_finished` set to True if all images were
         already done.
     """
-    plan = plan_prediction(
-        bundle, images, out, selection, landmark_file, weights, faces, fresh, abstain_below
-    )
+    with progress("list", "", 0):
+        plan = plan_prediction(
+            bundle, images, out, selection, landmark_file, weights, faces, fresh, abstain_below
+        )
     with progress("predict", "images", plan.extraction.listing.table.num_rows) as advance:
         record = predict(plan, out, execution, advance)
     if record["evaluation"] is not None and record["evaluation"]["figures"] is not None:

@@ -160,7 +160,8 @@ def run_extract(
         MismatchError: `out` has frames of other settings or images, and `fresh` is not set.
     """
     require_one_row_per_image(settings.extract)
-    plan = plan_extraction(data, out, settings.extract, fresh)
+    with progress("list", "", 0):
+        plan = plan_extraction(data, out, settings.extract, fresh)
     if labelled:
         require_labels(data, plan.listing)
     if plan.finished is not None:

@@ -69,7 +69,7 @@ def _run_steps(sweep: SweepContext) -> None:
     record = sweep.record
     with record.timed("list"):
         list_source(sweep)
-    with record.timed("plan"):
+    with sweep.progress("plan", "", 0), record.timed("plan"):
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
     if todo := sum(file.rows for file in sweep.files.todo):
@@ -81,7 +81,7 @@ def _run_steps(sweep: SweepContext) -> None:
         with record.timed("process"):
             process_images(sweep)
     raise_if_stopped(sweep)
-    with record.timed("publish"):
+    with sweep.progress("publish", "", 0), record.timed("publish"):
         record.published = publish(sweep)
         _note_label_conflicts(sweep)
         sweep.store.archive.write_source(sweep.source.location)

@@ -112,6 +112,7 @@ def run_trials(
     trials.assemble()
     record = {
         "settings": settings.model_dump(mode="json"),
+        "experiments": [experiment.name for experiment in experiments],
         "trials_run": count,
         "seconds": round(time.monotonic() - started, 3),
         "workers": workers,

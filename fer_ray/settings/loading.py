@@ -1,5 +1,6 @@
 """Loads settings from a YAML file and from `section.name=value` overrides."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,33 @@ def load_settings(file: Path | None, overrides: tuple[str, ...]) -> Settings:
     tree = _read_yaml(file) if file else {}
     for override in overrides:
         _apply_override(tree, override)
+    return _validate(tree)
+
+
+def build_settings(values: Mapping[str, Any]) -> Settings:
+    """Build settings from a mapping.
+
+    Args:
+        values: Values by name, such as `{"trials.C": 0.5}`, or sections, such as
+            `{"trials": {"C": 0.5}}`.
+
+    Raises:
+        UserError: A setting is unknown or out of range.
+
+    Examples:
+        >>> from fer_ray.settings.loading import build_settings
+        >>> build_settings({"profile": "fast", "trials.C": 0.5}).trials.C
+        0.5
+    """
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        section, last = _find_section(tree, name, f"{name}={value}")
+        is_section = isinstance(value, Mapping) and isinstance(section.get(last), dict)
+        section[last] = {**section[last], **value} if is_section else value
+    return _validate(tree)
+
+
+def _validate(tree: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -52,15 +80,21 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
         raise UserError(f"--set {override}: write it as section.name=value, e.g. trials.C=0.5")
-    *sections, last = name.strip().split(".")
+    section, last = _find_section(tree, name.strip(), f"--set {override}")
+    try:
+        section[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from None
+
+
+def _find_section(tree: dict[str, Any], name: str, shown: str) -> tuple[dict[str, Any], str]:
+    """Find or create the section of a dotted name; return it with the last part of the name."""
+    *sections, last = name.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise UserError(f"--set {override}: {section} is a value, not a section")
-    try:
-        tree[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from None
+            raise UserError(f"{shown}: {section} is a value, not a section")
+    return tree, last
 
 
 def _describe(error: ValidationError) -> str:

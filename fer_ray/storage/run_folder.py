@@ -1,6 +1,6 @@
 """The layout of the folders that jobs write: every path and file name is defined here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from fer_ray.errors import UserError
 from fer_ray.storage.files import read_json
 
 LOCK = ".lock"  # locked by the operating system, on a disk
+DRAWINGS = "show"  # folder of drawings, of a run folder and of predictions
 LEASE = ".lease"  # of an object store, or of a disk without file locks
 
 
@@ -36,6 +37,7 @@ class RunFolder:
         groups: Figures by group of people or images.
         groups_record: The same with the gaps between groups.
         report: The HTML page and its figures.
+        drawings: Images with their faces drawn, by `fer-ray show`.
         run_record: Everything that a run did.
     """
 
@@ -61,6 +63,7 @@ class RunFolder:
         self.groups = root / "groups.parquet"
         self.groups_record = root / "groups.json"
         self.report = root / "report"
+        self.drawings = root / DRAWINGS
         self.run_record = root / "run.json"
 
     def derived_from_frames(self) -> tuple[Path, ...]:
@@ -70,7 +73,7 @@ class RunFolder:
             *(self.label_issues, self.groups, self.groups_record, self.report),
             *(self.trials, self.trials_partial, self.predictions),
             *(self.searches, self.searches_partial),
-            *(self.crops, self.bottleneck, self.bottleneck_partial, self.heads),
+            *(self.crops, self.bottleneck, self.bottleneck_partial, self.heads, self.drawings),
         )
 
     def experiments(self) -> list[str]:
@@ -192,6 +195,16 @@ class TransferFolder:
         self.partial = root / "transfer.partial"
         self.record = root / "transfer.json"
         self.report = root / "report"
+
+
+def drawing_of(out: Path, image_id: str) -> Path:
+    """The drawing of an image, in a run folder or a folder of predictions."""
+    return out / DRAWINGS / f"{image_id}.png"
+
+
+def other_experiments(out: Path, shown: Collection[str]) -> list[str]:
+    """Names of the finished experiments of a run folder except those in `shown`."""
+    return [name for name in RunFolder(out).experiments() if name not in shown]
 
 
 def extraction_record(out: Path) -> dict[str, Any] | None:

@@ -127,17 +127,22 @@ def test_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: FerRa
     out, _, closing = further
     again = fer_ray("trials", "--out", out, *FURTHER, "--json")
     assert again.returncode == 0, again.stderr
-    experiments = {one["experiment"]: one for one in json.loads(again.stdout)["experiments"]}
-    assert len(experiments) == 3
-    added = experiments["svm-linear-reference-subject-10fold-scale=standard"]
+    [added] = json.loads(again.stdout)["experiments"]
+    assert added["experiment"] == "svm-linear-reference-subject-10fold-scale=standard"
     assert added["test_subject_in_train"] == 0
     assert added["interval_method"] == "bootstrap over subjects"
-    assert experiments["svm-linear-reference-random"]["test_subject_in_train"] > 0.5
     assert added["experiment"] in closing
+    assert "reference-random" not in closing
+    assert f"2 other experiments: fer-ray summary --out {out}" in closing
+    everything = json.loads(fer_ray("summary", "--out", out, "--json").stdout)
+    experiments = {one["experiment"]: one for one in everything["experiments"]}
+    assert len(experiments) == 3
+    assert experiments[added["experiment"]] == added
+    assert experiments["svm-linear-reference-random"]["test_subject_in_train"] > 0.5
 
 
 def test_terminal_shows_a_progress_bar(further: tuple[Path, str, str]) -> None:
-    assert re.search(r"trials.*10/10.*trials", further[1])
+    assert re.search(r"starting.*trials.*10/10 trials", further[1], re.DOTALL)
 
 
 def test_doctor_passes(fer_ray: FerRay, tmp_path: Path) -> None:

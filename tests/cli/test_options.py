@@ -12,8 +12,8 @@ from fer_ray.settings.loading import load_settings
 
 
 def setting_options() -> Iterator[SettingOption]:
-    """One option of each setting that has one; those of `transfer` have other defaults."""
-    commands = [command for name, command in cli.commands.items() if name != "transfer"]
+    """One option of each setting that has one, of the first command that has it."""
+    commands = reversed(cli.commands.values())
     options = [option for command in commands for option in command.params]
     by_setting = {item.setting: item for item in options if isinstance(item, SettingOption)}
     yield from by_setting.values()

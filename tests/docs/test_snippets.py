@@ -17,6 +17,7 @@ from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Settings
 from tests.conftest import REPO, FerRay
 from tests.docs.pages import PAGES, Block, blocks, inline_code, names_in, table_rows
+from tests.workplace import prepare_workplace
 
 PYTHON = blocks("python")
 # Needs weights that are downloaded; only its imports are tested.
@@ -102,11 +103,13 @@ def store(tiny_corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def workplace(
-    run_dir: Path, kept_bundle: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A working directory with what the pages name: a run folder, a bundle and a store."""
+    corpus: Path, run_dir: Path, kept_bundle: Path, store: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A working directory with what the pages name: images, run folders, a bundle and a store."""
+    prepare_workplace(tmp_path, corpus, run_dir, kept_bundle)
     places = {
-        **{f"runs/{name}": run_dir for name in ("ck", "corpus", "photos")},
+        **{f"runs/{name}": run_dir for name in ("ck", "corpus")},
         **{"models/ck": kept_bundle, "store": store},
     }
     for name, target in places.items():

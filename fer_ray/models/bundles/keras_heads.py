@@ -29,10 +29,13 @@ class KerasHead:
     Args:
         model: A Keras model with 8 outputs.
         labels: Emotions that it was trained on.
+
+    Attributes:
+        model: The Keras model.
     """
 
     def __init__(self, model: Any, labels: tuple[str, ...]) -> None:
-        self._model = model
+        self.model = model
         self._codes = np.array([EMOTIONS.index(name) for name in labels], np.int8)
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -41,7 +44,7 @@ class KerasHead:
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the outputs (n, 8) by class code; 0 for classes that were not trained."""
-        raw = self._model(features.astype(np.float32), training=False)
+        raw = self.model(features.astype(np.float32), training=False)
         return as_probabilities(np.asarray(raw, dtype=np.float64), self._codes)
 
 

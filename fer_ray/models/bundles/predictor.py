@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +75,12 @@ class Predictor:
     def bundle(self) -> Bundle:
         """The bundle, as it was read."""
         return self._bundle
+
+    @property
+    def estimator(self) -> Any:
+        """The fitted estimator: scikit-learn's SVM, with its scaler if any, or a Keras model."""
+        model = self._model
+        return model.estimator if isinstance(model, TemperatureSvm) else model.model
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predict extracted rows.

@@ -1,0 +1,1 @@
+"""The public Python API; `import fer_ray` offers its names."""
