@@ -122,7 +122,7 @@ def _print_features(record: dict[str, Any], table: Path) -> None:
 @click.option(
     "--head",
     type=click.Choice(list(HEADS)),
-    default="reference",
+    default="default",
     show_default=True,
     help="Named architecture and training settings.",
 )

@@ -178,14 +178,15 @@ def _callbacks(keras: Any, settings: HeadSettings, model: Any) -> list[Any]:
 
 
 def _class_weights(settings: HeadSettings, labels: NDArray[np.int8]) -> dict[int, float] | None:
-    """Weights that balance the fitted classes and average 1 per image."""
+    """Weights of the fitted classes, which average 1 per image."""
     if settings.class_weights == "none":
         return None
     codes, counts = np.unique(labels, return_counts=True)
+    shares = counts.astype(float) ** (1 if settings.class_weights == "balanced" else 0.5)
+    scale = len(labels) / np.sum(counts / shares)
     weights = dict.fromkeys(range(len(EMOTIONS)), 0.0)
     return weights | {
-        int(code): len(labels) / (len(codes) * int(n))
-        for code, n in zip(codes, counts, strict=True)
+        int(code): float(scale / share) for code, share in zip(codes, shares, strict=True)
     }
 
 

@@ -1,4 +1,4 @@
-"""Backbones of `fer-ray run`: features, reference heads and SVMs on each."""
+"""Backbones of `fer-ray run`: features, heads and SVMs on each."""
 
 import logging
 from pathlib import Path
@@ -12,6 +12,7 @@ from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.bottleneck import run_bottleneck
 from fer_ray.pipelines.heads import run_heads
 from fer_ray.pipelines.trials import run_trials
+from fer_ray.settings.backbones import REFERENCE_BACKBONES
 from fer_ray.settings.root import Settings
 from fer_ray.storage.downloads import UnreachableError
 from fer_ray.storage.files import write_json
@@ -82,12 +83,14 @@ def run_backbones(
 def _run_trials_on(
     backbone: str, out: Path, settings: Settings, progress: Progress, strict: bool
 ) -> dict[str, Any]:
-    """Run heads and SVMs under each protocol, and return the card of the last head."""
+    """Run heads and SVMs under each protocol, and return the card of the last default head."""
     card: dict[str, Any] = {}
     # The scale of network features varies so much that C = 1 means nothing on unscaled ones.
     update = {"feature_set": backbone, "scale": "standard"}
     for splitting in settings.protocol_settings():
         execution = settings.execution
-        card = run_heads(out, "reference", backbone, splitting, execution, progress, strict)
+        if backbone in REFERENCE_BACKBONES:
+            run_heads(out, "reference", backbone, splitting, execution, progress, strict)
+        card = run_heads(out, "default", backbone, splitting, execution, progress, strict)
         run_trials(out, splitting.model_copy(update=update), execution, progress, strict)
     return card

@@ -134,6 +134,9 @@ _SPECS = (
 
 BACKBONES = {spec.name: spec for spec in _SPECS}
 
+# The backbones of the reference study, which trained its head on their features.
+REFERENCE_BACKBONES = ("vgg16", "xception")
+
 
 def backbone_spec(backbone: BackboneSpec | str) -> BackboneSpec:
     """The description of a backbone that is given by its name in the table, or by itself."""

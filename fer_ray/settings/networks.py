@@ -98,7 +98,11 @@ class HeadSettings(StrictModel):
     dropout: float = Field(0, ge=0, lt=1, description="Dropout before the last layer.")
     weight_decay: float = Field(0, ge=0, description="L2 penalty on kernels.")
     label_smoothing: float = Field(0, ge=0, lt=1)
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "sqrt", "balanced"] = Field(
+        "none",
+        description="Errors weigh more in rarer classes, in inverse proportion to their images "
+        "(balanced) or to the square root of their number (sqrt).",
+    )
     standardise: bool = Field(
         False, description="Scale features to mean 0 and deviation 1 over the training images."
     )
@@ -132,9 +136,19 @@ _AUGMENTED = {
     "reduce_lr_patience": 5,
     "stop_patience": 3,
 }
-# The heads of the reference study. `augmented-reference` reproduces its sigmoid bug; its other bug
-# is in the backbone `vgg16_raw`. `augmented` is the corrected version.
+# `default` is for any features. The others are those of the reference study: `augmented-reference`
+# reproduces its sigmoid bug (its other bug is in the backbone `vgg16_raw`), and `augmented` is the
+# corrected version.
 HEADS = {
+    "default": HeadSettings(
+        epochs=200,
+        batch_size=32,
+        learning_rate=3e-3,
+        weight_decay=0.03,
+        class_weights="sqrt",
+        standardise=True,
+        stop_patience=15,
+    ),
     "reference": HeadSettings(),
     "augmented": HeadSettings.model_validate(_AUGMENTED),
     "augmented-reference": HeadSettings.model_validate(_AUGMENTED | {"activation": "sigmoid"}),

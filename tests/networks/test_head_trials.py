@@ -1,6 +1,7 @@
 """Heads on synthetic features; complete jobs on a real local Ray."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,9 +15,10 @@ from fer_ray.evaluation import metrics
 from fer_ray.evaluation.comparison import compare_by_name
 from fer_ray.evaluation.results import read_experiments
 from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import make_splits
+from fer_ray.evaluation.splits import Split, make_splits
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import silent
+from fer_ray.models.svm import run_trial
 from fer_ray.networks import head_trials
 from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import HeadData, head_data, validation_split
@@ -156,13 +158,28 @@ def test_balanced_weights_favour_rare_classes(samples: Samples) -> None:
     labels, features = samples.labels[rare], samples.features[rare].astype(np.float32)
     data = HeadData(features, labels, features, labels, np.unique(labels))
     means = []
-    for weights in ("none", "balanced"):
+    for weights in ("none", "sqrt", "balanced"):
         settings = HeadSettings.model_validate({"class_weights": weights, "epochs": 15})
         training = HeadTraining(settings, data, seed=1)
         while not training.finished:
             training.run_epoch()
         means.append(training.probabilities(features)[:, 7].mean())
-    assert means[1] > 1.2 * means[0]
+    assert means[2] > 1.2 * means[0]
+    assert means[0] < means[1] < means[2]
+
+
+def test_default_head_learns_as_much_as_an_svm(samples: Samples) -> None:
+    units = np.logspace(-3, 3, samples.features.shape[1])
+    samples = replace(samples, features=samples.features * units)
+    split = Split(np.arange(72), np.arange(72, 96))
+    scaled = TrialSettings(scale="standard")
+    svm = run_trial("linear", scaled, samples.features, samples.labels, split)
+    inner = validation_split(samples, split.train, "subject-10fold", 0.2, 0, 0)
+    training = train_head(HEADS["default"], head_data(samples, None, inner), seed=1)
+    assert len(training.history) < HEADS["default"].epochs
+    predicted = training.probabilities(samples.features[split.test].astype(np.float32)).argmax(1)
+    correct = np.sum(predicted == samples.labels[split.test])
+    assert correct >= np.sum(svm.predicted[-24:] == samples.labels[split.test]) - 2
 
 
 @pytest.mark.slow
