@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import inner_folds
 from fer_ray.evaluation.trial_store import TrialResult
 from fer_ray.execution.progress import silent
@@ -30,7 +30,7 @@ from fer_ray.execution.session import ray_closed_after
 from fer_ray.models.candidates import Candidate, evaluate_candidates, fit_and_predict, select_voters
 from fer_ray.models.nested_search import SearchExperiment, plan_search
 from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.search import run_search
+from fer_ray.pipelines.search import read_searched_sets, run_search
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 
@@ -89,7 +89,7 @@ def time_loop(out: Path, settings: SearchSettings) -> tuple[float, Predicted]:
     started = time.perf_counter()
     prepared = prepare_trials(out, TRIALS, settings.feature_sets[0])
     experiment = plan_search(settings, TRIALS, prepared.folds, prepared.frames_key)
-    by_set = {name: read_samples(out / "frames", name) for name in settings.feature_sets}
+    by_set = read_searched_sets(out, settings.feature_sets, TRIALS)
     folds = range(len(experiment.splits))
     workers = Parallel(n_jobs=os.cpu_count())
     by_fold_and_set = workers(

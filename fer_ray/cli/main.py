@@ -20,7 +20,6 @@ from fer_ray.cli.model_file_commands import models
 from fer_ray.cli.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.options import (
     BACKBONES,
-    BEYOND,
     COMMON,
     DATA,
     EXTRACT,
@@ -30,6 +29,7 @@ from fer_ray.cli.options import (
     LANDMARK_FILE,
     OUT,
     PATH,
+    RECOMMENDED,
     SHOW_FACES,
     STRICT,
     TRACK,
@@ -77,7 +77,7 @@ def cli(verbose: bool) -> None:
 @OUT
 @EXTRACT
 @TRIALS
-@BEYOND
+@RECOMMENDED
 @BACKBONES
 @GROUPS
 @SHOW_FACES

@@ -82,7 +82,6 @@ FACES = setting_option("extract.crop.faces", "--faces")
 WORKERS = setting_option("execution.workers", "--workers")
 GPUS = setting_option("execution.gpus_per_worker", "--gpus-per-worker")
 PROFILE = setting_option("profile", "--profile")
-BEYOND = setting_option("beyond", "--beyond/--study-only")
 
 COMMON = _combine(
     click.option(
@@ -127,6 +126,8 @@ TRIALS = _combine(
     setting_option("trials.kernels", "--kernels"),
     setting_option("trials.scale", "--scale"),
     setting_option("trials.C", "--C", "c"),
+    setting_option("trials.class_weight", "--class-weight"),
+    setting_option("trials.mirror", "--mirror/--no-mirror"),
     setting_option("trials.augment", "--augment"),
     setting_option("trials.gamma", "--gamma"),
     setting_option("trials.calibration", "--calibration"),
@@ -155,6 +156,11 @@ INTERFACE = _combine(
     setting_option("deep.interface.mean", "--mean", metavar="NUMBERS"),
     setting_option("deep.interface.std", "--std", metavar="NUMBERS"),
     setting_option("deep.interface.output", "--output", metavar="NAME"),
+)
+RECOMMENDED = _combine(
+    setting_option("recommended", "--recommended/--study-only"),
+    # Its name in earlier versions.
+    setting_option("recommended", "--beyond", is_flag=True, flag_value=True, hidden=True),
 )
 BACKBONES = _combine(
     setting_option(

@@ -12,7 +12,7 @@ from fer_ray.execution.job import open_job
 from fer_ray.storage.run_folder import RunFolder
 
 # The weights of this backbone are part of a dependency, so nothing is downloaded.
-SETTINGS = ("beyond=true", "deep.backbones=[dlib_resnet]")
+SETTINGS = ("recommended=true", "deep.backbones=[dlib_resnet]")
 
 
 @click.command()

@@ -135,6 +135,8 @@ def _relevant_settings(kernel: Kernel, settings: TrialSettings, folds: Folds) ->
     kernel, can change without invalidating finished trials.
     """
     names = {"classes", "scale", "C", "tol", "augment"}
+    # Only where they are set, so that trials of earlier versions stay valid.
+    names |= {name for name in ("class_weight", "mirror") if _is_changed(settings, name)}
     if kernel != "linear":
         names |= {"gamma"}
     if kernel == "poly":
@@ -169,9 +171,12 @@ def experiment_name(parts: list[str], key: str) -> str:
 
 def changed_settings(settings: TrialSettings, names: set[str]) -> list[str]:
     """Return the settings among `names` that differ from the reference settings, as `C=0.5`."""
-    reference = TrialSettings()
     return [
         f"{field}={getattr(settings, field)}"
         for field in TrialSettings.model_fields
-        if field in names and getattr(settings, field) != getattr(reference, field)
+        if field in names and _is_changed(settings, field)
     ]
+
+
+def _is_changed(settings: TrialSettings, field: str) -> bool:
+    return bool(getattr(settings, field) != TrialSettings.model_fields[field].default)

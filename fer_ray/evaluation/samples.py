@@ -35,12 +35,14 @@ class Samples:
         subjects: (n,), None where unknown.
         labels: Class codes (n,).
         features: (n, width) float64.
+        mirrored: Features of the mirrored faces (n, width), where they were computed.
     """
 
     image_ids: list[str]
     subjects: list[str | None]
     labels: NDArray[np.int8]
     features: NDArray[np.float64]
+    mirrored: NDArray[np.float64] | None = None
 
 
 def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Samples:

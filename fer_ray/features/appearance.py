@@ -3,8 +3,10 @@
 Functions of crops (size, size) uint8 and landmarks (68, 2) in pixels of those crops.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,16 +23,15 @@ MOUTH = slice(48, 68)
 # 3/8 of the side apart leave room for raised brows above and a dropped jaw below. The mouth lies
 # 1.1 times that distance below them, as in an upright adult face.
 _ANCHORS = np.array([40 + 44j, 88 + 44j, 64 + 97j])
+EYE_DISTANCE_PX = 48
 
-HOG_CELL_PX = 16
-HOG_BLOCK_PX = 32
-HOG_STRIDE_PX = 16
 HOG_BINS = 9  # of 20° each, unsigned
-HOG_WIDTH = 7 * 7 * 4 * HOG_BINS  # blocks × cells per block × bins
 
 
 def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
     """Histograms of oriented gradients of aligned faces (Dalal and Triggs, CVPR 2005).
+
+    Cells have 16 px and blocks 32 px, with a stride of 16 px.
 
     Args:
         landmarks_xy: (n, 68, 2) crop pixels.
@@ -40,20 +41,78 @@ def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
         (n, 1764): blocks in column order, four cells per block, nine orientation bins per cell.
         Blocks are normalised by L2-Hys, so that lighting and contrast hardly matter.
     """
-    vectors = np.zeros((len(crops), HOG_WIDTH))
+    return _describe_faces(landmarks_xy, crops, cell_px=16, stride_px=16)
+
+
+def hog8(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
+    """HOG as `hog`, with cells of 8 px: the finest level of a pyramid.
+
+    Concatenated histograms of several cell sizes form a pyramid (PHOG: Bosch, Zisserman and Munoz,
+    CIVR 2007; on faces: Dhall et al., FG 2011). Blocks have 16 px and do not overlap, so that each
+    cell occurs once.
+
+    Args:
+        landmarks_xy: (n, 68, 2) crop pixels.
+        crops: n crops, (size, size) uint8 each.
+
+    Returns:
+        (n, 2304), in the order of `hog`.
+    """
+    return _describe_faces(landmarks_xy, crops, cell_px=8, stride_px=16)
+
+
+def hog32(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
+    """HOG as `hog`, with cells of 32 px: the coarsest level of a pyramid.
+
+    Blocks have 64 px, with a stride of 32 px.
+
+    Args:
+        landmarks_xy: (n, 68, 2) crop pixels.
+        crops: n crops, (size, size) uint8 each.
+
+    Returns:
+        (n, 324), in the order of `hog`.
+    """
+    return _describe_faces(landmarks_xy, crops, cell_px=32, stride_px=32)
+
+
+def _describe_faces(
+    landmarks_xy: Floats, crops: Sequence[Gray], cell_px: int, stride_px: int
+) -> Floats:
+    descriptor = hog_descriptor(FACE_PX, cell_px, stride_px)
+    vectors = np.zeros((len(crops), descriptor.getDescriptorSize()))
     for row, (points, crop) in enumerate(zip(landmarks_xy, crops, strict=True)):
-        vectors[row] = np.ravel(_descriptor().compute(align(crop, points)))
+        vectors[row] = np.ravel(descriptor.compute(align(crop, points)))
     return vectors
 
 
-def mirrored_hog(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """HOG vectors (n, 1764) of the mirrored faces, up to rounding.
+@cache
+def hog_descriptor(window_px: int, cell_px: int, stride_px: int) -> cv2.HOGDescriptor:
+    """The descriptor of a square window, with blocks of 2 × 2 cells.
+
+    Args:
+        window_px: Side of the window.
+        cell_px: Side of a cell.
+        stride_px: Distance between blocks.
+    """
+    window, block, stride, cell = (
+        (side, side) for side in (window_px, 2 * cell_px, stride_px, cell_px)
+    )
+    return cv2.HOGDescriptor(window, block, stride, cell, HOG_BINS)
+
+
+def mirrored_hog(vectors: NDArray[Any]) -> NDArray[Any]:
+    """HOG vectors of the mirrored windows, up to rounding.
 
     Mirroring reverses the columns of blocks, the columns of cells in a block, and the orientations
     from 0 to 180°.
+
+    Args:
+        vectors: (n, width), of `hog`, `hog8` or `hog32`.
     """
-    blocks = vectors.reshape(-1, 7, 7, 2, 2, HOG_BINS)
-    return blocks[:, ::-1, :, ::-1, :, ::-1].reshape(len(vectors), HOG_WIDTH)
+    side = math.isqrt(vectors.shape[1] // (4 * HOG_BINS))
+    blocks = vectors.reshape(-1, side, side, 2, 2, HOG_BINS)
+    return blocks[:, ::-1, :, ::-1, :, ::-1].reshape(vectors.shape)
 
 
 def align(crop: Gray, landmarks_xy: Floats) -> Gray:
@@ -98,11 +157,3 @@ def similarity(landmarks_xy: Floats) -> Floats:
     turn = complex(np.sum(offsets.conj() * targets)) / spread if spread > 0 else 1 + 0j
     shift = complex(_ANCHORS.mean() - turn * centres.mean())
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-
-
-@cache
-def _descriptor() -> cv2.HOGDescriptor:
-    window, block, stride, cell = (
-        (side, side) for side in (FACE_PX, HOG_BLOCK_PX, HOG_STRIDE_PX, HOG_CELL_PX)
-    )
-    return cv2.HOGDescriptor(window, block, stride, cell, HOG_BINS)

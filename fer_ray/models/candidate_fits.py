@@ -100,18 +100,21 @@ def class_scores(
 def _svm_linear(
     parameters: dict[str, Any], features: PreparedFeatures, labels: NDArray[np.int8]
 ) -> ClassScores:
-    return _svm(parameters["C"], features.gram, features.cross, labels)
+    return _svm(parameters, features.gram, features.cross, labels)
 
 
 def _svm_rbf(
     parameters: dict[str, Any], features: PreparedFeatures, labels: NDArray[np.int8]
 ) -> ClassScores:
     among, across = (np.exp(-parameters["gamma"] * squared) for squared in features.distances)
-    return _svm(parameters["C"], among, across, labels)
+    return _svm(parameters, among, across, labels)
 
 
-def _svm(penalty: float, gram: Floats, cross: Floats, labels: NDArray[np.int8]) -> ClassScores:
-    model = SVC(kernel="precomputed", C=penalty).fit(gram, labels)
+def _svm(
+    parameters: dict[str, Any], gram: Floats, cross: Floats, labels: NDArray[np.int8]
+) -> ClassScores:
+    weight = _class_weight(parameters)
+    model = SVC(kernel="precomputed", C=parameters["C"], class_weight=weight).fit(gram, labels)
     decided = model.decision_function(cross)
     return model.classes_, np.stack([-decided, decided], 1) if decided.ndim == 1 else decided
 
@@ -120,8 +123,13 @@ def _logistic(
     parameters: dict[str, Any], features: PreparedFeatures, labels: NDArray[np.int8]
 ) -> ClassScores:
     train, scored = features.components
-    model = LogisticRegression(C=parameters["C"], max_iter=200, tol=1e-3)
+    weight = _class_weight(parameters)
+    model = LogisticRegression(C=parameters["C"], max_iter=200, tol=1e-3, class_weight=weight)
     return _log_probabilities(model.fit(train, labels), scored)
+
+
+def _class_weight(parameters: dict[str, Any]) -> str | None:
+    return "balanced" if parameters.get("balanced") else None
 
 
 def _lda(

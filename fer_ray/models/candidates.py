@@ -63,13 +63,50 @@ def evaluate_candidates(
     for fold in inner:
         if len(set(labels[fold.train])) < 2:
             continue  # a single class: the test images of the fold remain without scores
-        prepared = PreparedFeatures(features[fold.train], features[fold.test], widths)
+        part = _TrainingPart(samples, train[fold.train], features[fold.test], widths)
         for row, configuration in enumerate(configurations):
-            scores[row, fold.test] = class_scores(configuration, prepared, labels[fold.train])
+            scores[row, fold.test] = part.class_scores(configuration)
     return [
         Candidate(configuration, own_scores, *accuracy_and_recall(labels, own_scores))
         for configuration, own_scores in zip(configurations, scores, strict=True)
     ]
+
+
+class _TrainingPart:
+    """Fits configurations to images, or to images and their mirrored copies, and scores others.
+
+    Args:
+        samples: Samples that include the images.
+        rows: Indices of the images to fit.
+        scored: Features of the images to score (m, width).
+        widths: Width of each set of a union.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        rows: NDArray[np.int64],
+        scored: Floats,
+        widths: tuple[int, ...] | None,
+    ) -> None:
+        self._samples, self._rows, self._scored, self._widths = samples, rows, scored, widths
+        self._prepared: dict[bool, PreparedFeatures] = {}
+
+    def class_scores(self, configuration: Configuration) -> Floats:
+        """Fit a configuration and return the scores (m, 8) of `candidate_fits.class_scores`."""
+        mirrors, labels = configuration.mirrors, self._samples.labels[self._rows]
+        if mirrors not in self._prepared:
+            self._prepared[mirrors] = self._prepare(mirrors)
+        return class_scores(
+            configuration, self._prepared[mirrors], np.tile(labels, 2) if mirrors else labels
+        )
+
+    def _prepare(self, mirrors: bool) -> PreparedFeatures:
+        fitted = self._samples.features[self._rows]
+        if mirrors:
+            assert self._samples.mirrored is not None  # only such sets are searched with copies
+            fitted = np.concatenate([fitted, self._samples.mirrored[self._rows]])
+        return PreparedFeatures(fitted, self._scored, self._widths)
 
 
 def accuracy_and_recall(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
@@ -138,7 +175,5 @@ def _probabilities(
     name = member.configuration.feature_set
     samples = by_set[name]
     widths = widths_of(name, samples.features.shape[1])
-    prepared = PreparedFeatures(samples.features[train], samples.features[rows], widths)
-    labels = samples.labels[train]
-    scores = class_scores(member.configuration, prepared, labels)
-    return scaled_softmax(scores, fit_inverse_temperature(labels, member.scores))
+    part = _TrainingPart(samples, train, samples.features[rows], widths)
+    labels, scores = samples.labels[train], part.class_scores(member.configuration)

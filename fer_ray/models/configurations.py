@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_ray.networks.head_space import Range
+from fer_ray.networks.head_space import Options, Range
+from fer_ray.settings.feature_sets import can_mirror
 from fer_ray.settings.training import Classifier, SearchSettings
 
 INTEGER_PARAMETERS = {"components", "iterations", "leaves"}
+SWITCH = Options((0, 1))
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Family:
     """
 
     share: float
-    ranges: dict[str, Range]
+    ranges: dict[str, Range | Options]
 
 
 def _log_range(low: float, high: float) -> Range:
@@ -33,10 +35,25 @@ def _log_range(low: float, high: float) -> Range:
 # Penalties are for features that are scaled to mean square 1 / width, so that one range serves any
 # feature set: C = 1 of an SVM on plain standard scores is C = width here.
 FAMILIES: dict[Classifier, Family] = {
-    "svm-linear": Family(0.3, {"C": _log_range(1, 1e4)}),
-    "svm-rbf": Family(0.3, {"C": _log_range(0.3, 300), "gamma": _log_range(0.05, 3)}),
-    "logistic": Family(0.18, {"C": _log_range(1, 1e4)}),
-    "lda": Family(0.18, {"components": _log_range(20, 250), "shrinkage": _log_range(0.01, 0.9)}),
+    "svm-linear": Family(0.3, {"C": _log_range(0.3, 1e4), "balanced": SWITCH, "mirror": SWITCH}),
+    "svm-rbf": Family(
+        0.3,
+        {
+            "C": _log_range(0.3, 300),
+            "gamma": _log_range(0.05, 3),
+            "balanced": SWITCH,
+            "mirror": SWITCH,
+        },
+    ),
+    "logistic": Family(0.18, {"C": _log_range(1, 1e4), "balanced": SWITCH, "mirror": SWITCH}),
+    "lda": Family(
+        0.18,
+        {
+            "components": _log_range(20, 250),
+            "shrinkage": _log_range(0.01, 0.9),
+            "mirror": SWITCH,
+        },
+    ),
     "boosting": Family(
         0.04,
         {
@@ -57,13 +74,19 @@ class Configuration:
         number: Position in the search, from 0.
         classifier: Name in `FAMILIES`.
         feature_set: Name of a feature set or union.
-        parameters: Value of each parameter.
+        parameters: Value of each parameter. `balanced` (class weights) and `mirror` (mirrored
+            copies of training images) are 0 or 1.
     """
 
     number: int
     classifier: Classifier
     feature_set: str
     parameters: dict[str, float]
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is also fitted to the mirrored training images."""
+        return bool(self.parameters.get("mirror"))
 
     def parameters_json(self) -> str:
         """Return the parameters as JSON."""
@@ -86,10 +109,12 @@ def sample_configurations(settings: SearchSettings, seed: int) -> list[Configura
             name: _sample_parameter(name, values, generator)
             for name, values in FAMILIES[classifier].ranges.items()
         }
+        if not can_mirror(feature_set):
+            parameters.pop("mirror", None)
         configurations.append(Configuration(number, classifier, feature_set, parameters))
     return configurations
 
 
-def _sample_parameter(name: str, values: Range, generator: np.random.Generator) -> float:
+def _sample_parameter(name: str, values: Range | Options, generator: np.random.Generator) -> float:
     value = values.sample(generator)
     return round(value) if name in INTEGER_PARAMETERS else value

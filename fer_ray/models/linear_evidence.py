@@ -4,8 +4,8 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.svm import SVC
 
+from fer_ray.models.linear_svm import LinearSvm
 from fer_ray.models.svm import feature_scaler
 from fer_ray.settings.training import TrialSettings
 
@@ -24,7 +24,7 @@ def linear_evidence(
     not to a difficult image.
 
     Args:
-        settings: Parameters of the SVM.
+        settings: Parameters of the SVM, with a number for C.
         features: (n, width).
         labels: Class codes (n,) of two or more classes.
 
@@ -38,10 +38,11 @@ def linear_evidence(
     features, labels = features[rows], labels[rows]
     scaler = feature_scaler(settings, features.shape[1])
     scaled = features if scaler is None else scaler.fit_transform(features)
-    svc = SVC(kernel="linear", C=settings.C, tol=settings.tol).fit(scaled, labels)
-    means = np.stack([scaled[labels == code].mean(axis=0) for code in svc.classes_])
-    evidence = _class_weights(svc) * (means - means.mean(axis=0))
-    return [int(code) for code in svc.classes_], evidence, len(rows)
+    weight = "balanced" if settings.class_weight == "balanced" else None
+    svm = LinearSvm(float(settings.C), settings.tol, weight).fit(scaled, labels)
+    means = np.stack([scaled[labels == code].mean(axis=0) for code in svm.classes_])
+    evidence = _class_weights(svm) * (means - means.mean(axis=0))
+    return [int(code) for code in svm.classes_], evidence, len(rows)
 
 
 def _select_rows(labels: NDArray[np.int8]) -> NDArray[np.int64]:
@@ -56,13 +57,13 @@ def _select_rows(labels: NDArray[np.int8]) -> NDArray[np.int64]:
     return np.sort(np.concatenate(chosen))
 
 
-def _class_weights(svc: SVC) -> NDArray[np.float64]:
+def _class_weights(svm: LinearSvm) -> NDArray[np.float64]:
     """The mean weights of the pairs of each class (k, width)."""
-    k = len(svc.classes_)
+    k = len(svm.classes_)
     if k == 2:  # scikit-learn then has the sign of the second class
-        return np.concatenate([-svc.coef_, svc.coef_])
-    weights = np.zeros((k, svc.coef_.shape[1]))
-    for pair, (first, second) in zip(svc.coef_, combinations(range(k), 2), strict=True):
+        return np.concatenate([-svm.coef_, svm.coef_])
+    weights = np.zeros((k, svm.coef_.shape[1]))
+    for pair, (first, second) in zip(svm.coef_, combinations(range(k), 2), strict=True):
         weights[first] += pair / (k - 1)
         weights[second] -= pair / (k - 1)
     return weights

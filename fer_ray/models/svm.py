@@ -1,6 +1,6 @@
 """Support vector machines, with probabilities as in the reference study."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from fer_ray.models.linear_svm import LinearSvm
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Kernel, TrialSettings
@@ -87,26 +88,28 @@ def build_svm(
     settings: TrialSettings,
     n_features: int,
     decisions: Literal["ovr", "ovo"] = "ovr",
-) -> SVC | Pipeline:
+) -> SVC | LinearSvm | Pipeline:
     """Build an SVM that is not fitted yet, behind its scaler if it has one.
 
     Args:
         kernel: The SVM's kernel.
-        settings: Its parameters.
+        settings: Its parameters, with a number for C.
         n_features: Number of features.
         decisions: What its decision function returns: votes of each class (ovr) or the decision
             value of each pair of classes (ovo). Both predict the same classes.
     """
-    svc = SVC(
-        kernel=kernel,
-        C=settings.C,
-        gamma=settings.gamma,
-        degree=settings.degree,
-        tol=settings.tol,
-        decision_function_shape=decisions,
-    )
+    shared: dict[str, Any] = {
+        "C": settings.C,
+        "tol": settings.tol,
+        "class_weight": "balanced" if settings.class_weight == "balanced" else None,
+        "decision_function_shape": decisions,
+    }
+    if kernel == "linear" and settings.scale == "equal":  # for unions, which are wide
+        svm = LinearSvm(**shared)
+    else:
+        svm = SVC(kernel=kernel, gamma=settings.gamma, degree=settings.degree, **shared)
     scaler = feature_scaler(settings, n_features)
-    return svc if scaler is None else make_pipeline(scaler, svc)
+    return svm if scaler is None else make_pipeline(scaler, svm)
 
 
 def feature_scaler(settings: TrialSettings, n_features: int) -> StandardScaler | None:

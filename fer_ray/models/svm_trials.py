@@ -20,6 +20,7 @@ def run_trial(
     samples: Samples,
     split: Split,
     copies: NDArray[np.float64] | None = None,
+    started: float | None = None,
 ) -> TrialResult:
     """Train on the training part of a split and score both parts.
 
@@ -31,8 +32,10 @@ def run_trial(
         split: Indices into them.
         copies: Features of augmented copies (copies, n, width). Copies of training images are added
             to the training part.
+        started: `time.perf_counter()` at the beginning of the trial, if its settings were chosen
+            first.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
     model = _fit(kernel, settings, calibration, samples, split.train, copies)
     rows = np.concatenate([split.train, split.test])
     features = samples.features[rows]

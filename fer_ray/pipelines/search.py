@@ -4,15 +4,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fer_ray.evaluation.samples import Samples
 from fer_ray.evaluation.splits import require_subjects
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import Progress
+from fer_ray.models.augmented_copies import with_mirrored
 from fer_ray.models.nested_search import NestedSearch, plan_search, selected_configurations
 from fer_ray.pipelines.experiments import prepare_trials, read_feature_sets, run_missing
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.run_folder import RunFolder
+
+
+def read_searched_sets(
+    out: Path, feature_sets: tuple[str, ...], splitting: TrialSettings
+) -> dict[str, Samples]:
+    """The samples with each feature set, with mirrored features where they exist."""
+    by_set = read_feature_sets(out, feature_sets, splitting)
+    return {name: with_mirrored(out, samples, name) for name, samples in by_set.items()}
 
 
 def run_search(
@@ -51,7 +61,7 @@ def run_search(
     if finished is not None and TrialStore(out, experiment).finished():
         return finished
     started = time.monotonic()
-    by_set = read_feature_sets(out, feature_sets, splitting)
+    by_set = read_searched_sets(out, feature_sets, splitting)
     search = NestedSearch(experiment, by_set, out)
     workers = run_missing(search, search.missing, out, execution, progress, "search", "items")
     search.assemble()

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.experiment import PreparedData, SvmExperiment, plan_experiments
+from fer_ray.evaluation.experiment import SvmExperiment, plan_experiments
 from fer_ray.evaluation.samples import Samples
+from fer_ray.evaluation.splits import require_subjects
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import Progress
-from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.augmented_copies import training_copies
 from fer_ray.pipelines.experiments import prepare_trials, run_missing
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import write_json
-from fer_ray.storage.run_folder import RunFolder, frames_record
+from fer_ray.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,21 @@ class SvmTrials:
 
     def __call__(self, item: tuple[int, int]) -> None:
         """Run one trial, specified by the numbers of its experiment and of the trial."""
+        from fer_ray.models.penalty import with_chosen_penalty
         from fer_ray.models.svm_trials import run_trial
 
         experiment, trial = self.experiments[item[0]], item[1]
+        split = experiment.splits[trial]
+        started = time.perf_counter()
+        settings = with_chosen_penalty(experiment.settings, self.samples, split.train, self.copies)
         result = run_trial(
             experiment.kernel,
-            experiment.settings,
+            settings,
             experiment.calibration,
             self.samples,
-            experiment.splits[trial],
+            split,
             self.copies,
+            started,
         )
         TrialStore(self.out, experiment).write_trial(trial, self.samples, result)
 
@@ -99,8 +105,10 @@ def run_trials(
         out, settings, settings.feature_set, strict=strict, folds_file=folds_file
     )
     experiments = plan_experiments(settings, ready.folds, ready.frames_key)
+    if settings.C == "auto":
+        require_subjects(ready.samples, ready.folds.splits)
     started = time.monotonic()
-    copies = _augmented_copies(out, ready, settings)
+    copies = training_copies(out, ready.samples, settings)
     trials = SvmTrials(experiments, ready.samples, copies, out)
     count = len(trials.missing())
     if count:  # loads scikit-learn, which a finished run does not need
@@ -122,12 +130,3 @@ def run_trials(
     if count or not file.is_file():
         write_json(record, file)
     return record
-
-
-def _augmented_copies(
-    out: Path, ready: PreparedData, settings: TrialSettings
-) -> NDArray[np.float64] | None:
-    if not settings.augment:
-        return None
-    crop_px = frames_record(out)["settings"]["crop"]["size_px"]
-    return augment_samples(RunFolder(out).frames, ready.samples, settings, crop_px)

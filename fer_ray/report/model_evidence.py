@@ -15,6 +15,7 @@ from fer_ray.evaluation.results import ExperimentResults, RunResults
 from fer_ray.evaluation.samples import read_samples, select_classes
 from fer_ray.features.appearance import FACE_PX, HOG_BINS, align, similarity
 from fer_ray.models.linear_evidence import linear_evidence
+from fer_ray.models.penalty import with_chosen_penalty
 from fer_ray.report.figures.evidence_maps import EvidencePanel, evidence_maps
 from fer_ray.report.figures.landmark_plots import FaceSource, Gray, Row, landmarks_xy
 from fer_ray.report.figures.themed_picture import Picture, draw_picture
@@ -64,6 +65,7 @@ def model_evidence(
     except UserError as problem:  # for example, the features are no longer in the run folder
         return str(problem)
     samples = select_classes(samples, settings.classes)
+    settings = with_chosen_penalty(settings, samples, np.arange(len(samples.labels)), None)
     codes, evidence, n = linear_evidence(settings, samples.features, samples.labels)
     maps = [_locate(row, settings.feature_set) for row in evidence]
     panels = [

@@ -29,6 +29,9 @@ class FeatureSet:
             (n, 478, 3) in pixels of the crop; `blendshapes`, floats of shape (n, 52); `pose`,
             yaw, pitch and roll in degrees of shape (n, 3).
         columns: Names of the single values; empty for a vector without names.
+        mirroring: The function that turns features of faces into those of the mirrored faces, as
+            `function`. Empty for features of landmarks only: these are computed from mirrored
+            landmarks.
     """
 
     width: int
@@ -36,6 +39,7 @@ class FeatureSet:
     meaning: str
     inputs: tuple[str, ...] = ("landmarks_xy",)
     columns: tuple[str, ...] = ()
+    mirroring: str = ""
 
     def compute(self, *inputs: Any) -> Any:
         """Compute the features of n faces.
@@ -53,6 +57,17 @@ class FeatureSet:
             (5, 272)
         """
         return pkgutil.resolve_name(f"fer_ray.features.{self.function}")(*inputs)
+
+    def mirror(self, features: Any) -> Any:
+        """Rearrange the features of n faces into those of the mirrored faces.
+
+        Args:
+            features: Floats of shape (n, width).
+
+        Returns:
+            Floats of shape (n, width).
+        """
+        return pkgutil.resolve_name(f"fer_ray.features.{self.mirroring}")(features)
 
     @property
     def needs_mesh(self) -> bool:
@@ -78,14 +93,37 @@ FEATURE_SETS = {
     "hog": FeatureSet(
         1764,
         "appearance:hog",
-        "histograms of gradient directions of the aligned face",
+        "histograms of gradient directions of the aligned face, in cells of 16 px",
         ("landmarks_xy", "crops"),
+        mirroring="appearance:mirrored_hog",
+    ),
+    "hog8": FeatureSet(
+        2304,
+        "appearance:hog8",
+        "the same in cells of 8 px",
+        ("landmarks_xy", "crops"),
+        mirroring="appearance:mirrored_hog",
+    ),
+    "hog32": FeatureSet(
+        324,
+        "appearance:hog32",
+        "the same in cells of 32 px",
+        ("landmarks_xy", "crops"),
+        mirroring="appearance:mirrored_hog",
+    ),
+    "hog_patches": FeatureSet(
+        1728,
+        "patches:hog_patches",
+        "the same of the mouth, of eyes and brows, and of the nose",
+        ("landmarks_xy", "crops"),
+        mirroring="patches:mirrored_patches",
     ),
     "mesh": FeatureSet(
         3 * N_MESH_POINTS,
         "head_pose:frontal_mesh",
         "all 478 points of the mesh, without pose, positioned and scaled by the eyes",
         ("mesh_xyz",),
+        mirroring="mirroring:mirrored_mesh",
     ),
     "blendshapes": FeatureSet(
         len(BLENDSHAPES),
@@ -93,6 +131,7 @@ FEATURE_SETS = {
         "52 facial movements from 0 to 1, near action units",
         ("blendshapes",),
         BLENDSHAPES,
+        "mirroring:mirrored_blendshapes",
     ),
     "pose": FeatureSet(
         3,
@@ -100,11 +139,13 @@ FEATURE_SETS = {
         "yaw, pitch and roll of the head in degrees",
         ("pose",),
         ("yaw", "pitch", "roll"),
+        "mirroring:mirrored_pose",
     ),
 }
 
-# The sets that every landmark model provides.
-DEFAULT_SETS = tuple(name for name, one in FEATURE_SETS.items() if not one.needs_mesh)
+# The sets that are stored by default. With any other default, stores would process every image
+# again.
+DEFAULT_SETS = ("reference", "reference68", "landmarks", "geometry", "hog")
 
 
 def sets_of(name: str) -> tuple[str, ...]:
@@ -162,6 +203,14 @@ def needs_sequence(name: str) -> bool:
 def base_of(part: str) -> str:
     """The set that a set is computed from: itself, unless it is a delta."""
     return "landmarks" if part == DELTA else part.removeprefix(f"{DELTA}-")
+
+
+def can_mirror(name: str) -> bool:
+    """Return whether the features of mirrored faces follow from those of the faces.
+
+    They do not for backbones, which need the mirrored crops, and for deltas.
+    """
+    return set(sets_of(name)) <= set(FEATURE_SETS)
 
 
 def widths_of(name: str, total: int) -> tuple[int, ...]:

@@ -6,11 +6,16 @@ from pydantic import BaseModel, Field, model_validator
 
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import ExtractSettings
-from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.settings.feature_sets import DEFAULT_SETS, stored_sets
 from fer_ray.settings.networks import HeadSearchSettings, NetworkSettings
 from fer_ray.settings.prediction import PredictionSettings
 from fer_ray.settings.sweeping import SweepSettings
-from fer_ray.settings.training import BEYOND, BEYOND_PROTOCOL, SearchSettings, TrialSettings
+from fer_ray.settings.training import (
+    RECOMMENDED,
+    RECOMMENDED_PROTOCOL,
+    SearchSettings,
+    TrialSettings,
+)
 
 Profile = Literal["reference", "fast", "mesh"]
 
@@ -35,7 +40,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             # The boxes of faces of 32 px vary in size.
             "crop": {"detector": "blazeface", "min_size_px": 24},
             "landmarks": {"model": "face-mesh"},
-            "features": {"sets": tuple(FEATURE_SETS)},
+            "features": {"sets": (*DEFAULT_SETS, "mesh", "blendshapes", "pose")},
         }
     },
 }
@@ -83,10 +88,10 @@ class Settings(StrictModel):
     """
 
     profile: Profile = Field("reference", description="Named set of values for several settings.")
-    beyond: bool = Field(
+    recommended: bool = Field(
         False,
-        description="In addition to the trials of the reference study, run trials on "
-        f"{BEYOND['feature_set']} and 10 folds by subject.",
+        description="In addition to the trials of the reference study, run the recommended "
+        "features and training, and 10 folds by subject.",
     )
     extract: ExtractSettings = ExtractSettings()
     trials: TrialSettings = TrialSettings()
@@ -102,14 +107,16 @@ class Settings(StrictModel):
     def _apply_profile(cls, tree: Any) -> Any:
         if not isinstance(tree, dict):
             return tree
-        name = str(tree.get("profile", "reference"))
-        return _merge(PROFILES.get(name, {}), tree)
+        defaults = PROFILES.get(str(tree.get("profile", "reference")), {})
+        if tree.get("recommended"):
+            defaults = _with_recommended_sets(defaults)
+        return _merge(defaults, tree)
 
     def protocol_settings(self) -> list[TrialSettings]:
         """The trial settings of each protocol of a run; those of `trials` are last."""
-        if not self.beyond or self.trials.protocol == BEYOND_PROTOCOL:
+        if not self.recommended or self.trials.protocol == RECOMMENDED_PROTOCOL:
             return [self.trials]
-        update = {"protocol": BEYOND_PROTOCOL, "folds": None}
+        update = {"protocol": RECOMMENDED_PROTOCOL, "folds": None}
         return [self.trials.model_copy(update=update), self.trials]
 
     def recommended_trials(self) -> TrialSettings:
@@ -119,12 +126,20 @@ class Settings(StrictModel):
 
     def svm_trial_settings(self) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""
-        updates = [BEYOND, {}] if self.beyond else [{}]
+        updates = [RECOMMENDED, {}] if self.recommended else [{}]
         return [
             trials.model_copy(update=update)
             for trials in self.protocol_settings()
             for update in updates
         ]
+
+
+def _with_recommended_sets(defaults: dict[str, Any]) -> dict[str, Any]:
+    """The values of a profile, and the feature sets of the recommended recipe."""
+    extract = defaults.get("extract", {})
+    sets = extract.get("features", {}).get("sets", DEFAULT_SETS)
+    wanted = tuple(dict.fromkeys((*sets, *stored_sets(RECOMMENDED["feature_set"]))))
+    return {**defaults, "extract": {**extract, "features": {"sets": wanted}}}
 
 
 def _merge(defaults: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Kernel = Literal["linear", "poly", "rbf"]
 Protocol = Literal["random", "subject-10fold", "loso", "official"]
 Classes = Literal["8", "7", "7n", "6"]
 Classifier = Literal["svm-linear", "svm-rbf", "logistic", "lda", "boosting"]
+ClassWeight = Literal["none", "balanced"]
 Metric = Literal["accuracy", "macro_recall"]
 Calibration = Literal["platt", "temperature"]
 
@@ -23,9 +24,17 @@ LEFT_OUT: dict[Classes, tuple[str, ...]] = {
     "6": ("neutral", "contempt"),
 }
 
-# What `beyond` adds. The union combines shape and appearance, which differ in unit and width.
-BEYOND = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
-BEYOND_PROTOCOL: Protocol = "subject-10fold"
+# The recommended recipe, chosen by nested search: docs/how-to/features.md says how. The union
+# combines shape and appearance, which differ in unit and width.
+RECOMMENDED: dict[str, Any] = {
+    "feature_set": "hog8+hog+hog32+hog_patches+landmarks+geometry",
+    "scale": "equal",
+    "kernels": ("linear",),
+    "C": "auto",
+    "class_weight": "balanced",
+    "mirror": True,
+}
+RECOMMENDED_PROTOCOL: Protocol = "subject-10fold"
 
 
 class TrialSettings(StrictModel):
@@ -55,7 +64,11 @@ class TrialSettings(StrictModel):
         description="standard: mean 0 and standard deviation 1; equal: in addition, each set of a "
         "union has the same weight.",
     )
-    C: float = Field(1.0, gt=0, description="Penalty of the SVM.")
+    C: Literal["auto"] | float = Field(
+        1.0,
+        description="Penalty of the SVM; auto: chosen within each training part, for linear "
+        "kernels with --scale equal.",
+    )
     # "auto" is 1 / n_features, scikit-learn's default at the time of the reference study.
     gamma: Literal["auto", "scale"] | Annotated[float, Field(gt=0)] = Field(
         "auto",
@@ -69,6 +82,12 @@ class TrialSettings(StrictModel):
         "temperature: fitted on folds without shared subjects; auto: platt for the random "
         "protocol, else temperature.",
     )
+    class_weight: ClassWeight = Field(
+        "none",
+        description="balanced: errors weigh more in rarer classes, in inverse proportion to their "
+        "images.",
+    )
+    mirror: bool = Field(False, description="Add a mirrored copy of each training image.")
     augment: int = Field(
         0,
         ge=0,
@@ -81,11 +100,28 @@ class TrialSettings(StrictModel):
     def _accept_numbers(cls, classes: Any) -> Any:
         return str(classes) if isinstance(classes, int) else classes  # YAML reads 7 as a number
 
+    @field_validator("C", mode="before")
+    @classmethod
+    def _require_positive_penalty(cls, penalty: Any) -> Any:
+        try:
+            valid = penalty == "auto" or float(penalty) > 0
+        except (TypeError, ValueError):
+            valid = False
+        if not valid:
+            raise ValueError("specify a number greater than 0, or auto")
+        return penalty
+
     @field_validator("feature_set")
     @classmethod
     def _require_known_set(cls, name: str) -> str:
         sets_of(name)
         return name
+
+    @model_validator(mode="after")
+    def _require_a_linear_kernel_for_auto(self) -> "TrialSettings":
+        if self.C == "auto" and (self.kernels != ("linear",) or self.scale != "equal"):
+            raise ValueError("C=auto needs kernels=[linear] and scale=equal")
+        return self
 
     @model_validator(mode="after")
     def _require_shares_that_fit(self) -> "TrialSettings":

@@ -57,11 +57,19 @@ def test_every_choice_is_a_valid_setting(setting: str) -> None:
         ("search.feature_sets", "hog,hog+landmarks", ("hog", "hog+landmarks")),
         ("deep.backbones", ("vgg16", "dlib_resnet=/a.dat"), ("vgg16", "dlib_resnet=/a.dat")),
         ("trials.gamma", "0.25", 0.25),
+        ("trials.C", "0.5", 0.5),
         ("trials.classes", "7", "7"),
-        ("beyond", True, True),
+        ("recommended", True, True),
         ("execution.workers", 3, 3),
     ],
 )
 def test_values_of_options_become_settings(setting: str, value: Any, expected: Any) -> None:
     settings = load_settings(None, (OPTIONS[setting].override(value),))
     assert value_of(settings, setting) == expected
+
+
+def test_earlier_name_of_recommended() -> None:
+    (option,) = [one for one in cli.commands["run"].params if "--beyond" in one.opts]
+    assert isinstance(option, SettingOption)
+    assert option.hidden
+    assert load_settings(None, (option.override(True),)).recommended

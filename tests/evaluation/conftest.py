@@ -41,10 +41,17 @@ def draw_frames(out: Path) -> Path:
         values = centres[label] + rng.normal(scale=4, size=(n, width)) + subject[:, None] / 5
         flat = pa.array(values.astype(np.float32).ravel())
         columns[feature_column(name)] = pa.FixedSizeListArray.from_arrays(flat, type=vector(width))
+    points = np.random.default_rng(6).uniform(60, 290, (n, 136)).astype(np.float32)
+    columns["landmarks_xy"] = pa.FixedSizeListArray.from_arrays(
+        pa.array(points.ravel()), type=vector(136)
+    )
     (out / "frames").mkdir(parents=True)
     pq.write_table(pa.table(columns), out / "frames" / "part-0.parquet")
     data = {"layout": "ckplus", "labelled_sequences": n, "synthetic": True, "selected": n}
     files = rows_by_file(out / "frames")
-    record = {"fingerprint": "drawn", "source_digest": "drawn", "data": data, "files": files}
+    record = {
+        **{"fingerprint": "drawn", "source_digest": "drawn", "data": data, "files": files},
+        "settings": {"crop": {"size_px": 350}},
+    }
     write_json(record, out / "extract.json")
     return out

@@ -6,9 +6,13 @@ import pytest
 
 from fer_ray.faces.crops import FaceFinder, crop_face
 from fer_ray.faces.loaded_models import load_locator
-from fer_ray.features.appearance import FACE_PX, HOG_WIDTH, align, hog, similarity
+from fer_ray.features.appearance import FACE_PX, align, hog, similarity
 from fer_ray.features.geometry import LEFT_EYE, RIGHT_EYE
+from fer_ray.features.patches import REGIONS, patch
+from fer_ray.models.augmented_copies import MIRROR
+from fer_ray.networks.augmentation import apply_to_landmarks
 from fer_ray.settings.extraction import Crop, Landmarks
+from fer_ray.settings.feature_sets import FEATURE_SETS
 from tests.images import read_gray
 
 Face = tuple[np.ndarray, np.ndarray]  # crop (350, 350) uint8, landmarks (68, 2)
@@ -81,15 +85,26 @@ def test_similarity_preserves_shape(faces: list[Face]) -> None:
     assert a * d - b * c > 0
 
 
-def test_mirrored_face_has_mirrored_gradients(faces: list[Face]) -> None:
-    aligned = align(*faces[0])
-    blocks = cv2.HOGDescriptor((128, 128), (32, 32), (16, 16), (16, 16), 9)
-    straight, mirrored = (
-        np.reshape(blocks.compute(np.ascontiguousarray(image)), (7, 7, 2, 2, 9))
-        for image in (aligned, aligned[:, ::-1])
-    )
-    # The columns of blocks, the columns of cells and the orientations are reversed.
-    np.testing.assert_allclose(mirrored[::-1, :, ::-1, :, ::-1], straight, atol=0.1)
+@pytest.mark.parametrize("name", ["hog", "hog8", "hog32", "hog_patches"])
+def test_mirrored_features_are_those_of_the_mirrored_face(faces: list[Face], name: str) -> None:
+    feature_set = FEATURE_SETS[name]
+    crop, points = faces[0]
+    mirrored_points = apply_to_landmarks(MIRROR, points, len(crop))
+    straight = feature_set.compute(points[None], [crop])
+    mirrored = feature_set.compute(mirrored_points[None], [np.ascontiguousarray(crop[:, ::-1])])
+    # The aligned face of 128 px is centred at 64 px, so its mirror image is 1 px off.
+    own = np.linalg.norm(feature_set.mirror(straight) - mirrored)
+    assert own < 0.6 * np.linalg.norm(straight - mirrored)
+    assert own < 0.4 * np.linalg.norm(mirrored)
+    np.testing.assert_array_equal(feature_set.mirror(feature_set.mirror(straight)), straight)
+
+
+def test_patches_follow_their_region(faces: list[Face]) -> None:
+    crop, points = faces[0]
+    turned = transformed(faces[0], 10, 0.9, (8, -5))
+    for region in REGIONS:
+        straight, other = (patch(*face, region).ravel() for face in ((crop, points), turned))
+        assert np.corrcoef(straight, other)[0, 1] > 0.9
 
 
 def test_invariance_to_light_and_contrast(faces: list[Face]) -> None:
@@ -100,9 +115,9 @@ def test_invariance_to_light_and_contrast(faces: list[Face]) -> None:
 
 def test_one_row_per_face(faces: list[Face]) -> None:
     crops, points = [face[0] for face in faces], np.array([face[1] for face in faces])
-    assert hog(points[:0], []).shape == (0, HOG_WIDTH)
+    assert hog(points[:0], []).shape == (0, 1764)
     together = hog(points, crops)
-    assert together.shape == (3, HOG_WIDTH)
+    assert together.shape == (3, 1764)
     np.testing.assert_array_equal(together[1:2], hog(points[1:2], crops[1:2]))
 
 

@@ -9,7 +9,7 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import make_splits
 from fer_ray.features.geometry import reference
-from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.augmented_copies import mirrored_features, training_copies
 from fer_ray.models.svm import stratified_folds
 from fer_ray.models.svm_trials import run_trial
 from fer_ray.schemas import vector
@@ -19,7 +19,7 @@ SETTINGS = TrialSettings(augment=3, n_trials=1)
 
 
 @pytest.fixture
-def frames(drawn_frames: Path) -> Path:
+def run_folder(drawn_frames: Path) -> Path:
     """A run folder with landmarks and their reference features."""
     file = drawn_frames / "frames" / "part-0.parquet"
     table = pq.read_table(file)
@@ -34,18 +34,18 @@ def frames(drawn_frames: Path) -> Path:
             table = table.drop_columns([name])
         table = table.append_column(name, column)
     pq.write_table(table, file)
-    return drawn_frames / "frames"
+    return drawn_frames
 
 
 @pytest.fixture
-def samples(frames: Path) -> Samples:
-    return read_samples(frames, "reference")
+def samples(run_folder: Path) -> Samples:
+    return read_samples(run_folder / "frames", "reference")
 
 
-def test_copies_are_reproducible(frames: Path, samples: Samples) -> None:
-    copies = augment_samples(frames, samples, SETTINGS, 350)
+def test_copies_are_reproducible(run_folder: Path, samples: Samples) -> None:
+    copies = training_copies(run_folder, samples, SETTINGS)
     assert copies.shape == (3, *samples.features.shape)
-    assert np.array_equal(copies, augment_samples(frames, samples, SETTINGS, 350))
+    assert np.array_equal(copies, training_copies(run_folder, samples, SETTINGS))
     assert np.abs(copies - samples.features).max() > 1
     sizes = copies.reshape(3, len(samples.labels), -1, 4)[
         ..., 2
@@ -56,10 +56,10 @@ def test_copies_are_reproducible(frames: Path, samples: Samples) -> None:
 
 @pytest.mark.parametrize("calibration", ["platt", "temperature"])
 def test_copies_of_test_images_are_not_used(
-    frames: Path, samples: Samples, calibration: Calibration
+    run_folder: Path, samples: Samples, calibration: Calibration
 ) -> None:
     split = make_splits(SETTINGS, samples.labels, samples.subjects)[0]
-    copies = augment_samples(frames, samples, SETTINGS, 350)
+    copies = training_copies(run_folder, samples, SETTINGS)
     arguments = ("linear", SETTINGS, calibration, samples, split)
     result = run_trial(*arguments, copies)
     invalid = np.full_like(copies, np.nan)  # training on one of these would fail
@@ -80,6 +80,23 @@ def test_copies_share_the_calibration_fold() -> None:
 
 
 @pytest.mark.parametrize("name", ["hog", "hog+landmarks", "mobilenet"])
-def test_features_of_pixels_are_refused(name: str, frames: Path, samples: Samples) -> None:
+def test_features_of_pixels_are_refused(name: str, run_folder: Path, samples: Samples) -> None:
     with pytest.raises(UserError, match="features of landmarks only"):
-        augment_samples(frames, samples, SETTINGS.model_copy(update={"feature_set": name}), 350)
+        training_copies(run_folder, samples, SETTINGS.model_copy(update={"feature_set": name}))
+
+
+def test_mirrored_copy_comes_first(run_folder: Path, samples: Samples) -> None:
+    mirror = SETTINGS.model_copy(update={"mirror": True})
+    copies = training_copies(run_folder, samples, mirror)
+    assert copies is not None
+    assert len(copies) == 4
+    own = samples.features.reshape(len(samples.labels), 67, 4)
+    mirrored = copies[0].reshape(own.shape)
+    nose = 29 - 1  # a point on the axis of symmetry; the reference features omit point 0
+    np.testing.assert_allclose(mirrored[:, nose, 0], 349 - own[:, nose, 0], rtol=1e-5)
+    assert training_copies(run_folder, samples, TrialSettings()) is None
+
+
+def test_networks_have_no_mirrored_features(samples: Samples) -> None:
+    with pytest.raises(UserError, match="dlib_resnet does not have"):
+        mirrored_features("landmarks+dlib_resnet", samples.features, np.ones((96, 68, 2)), 350)

@@ -28,8 +28,9 @@ from fer_ray.models.configurations import (
     sample_configurations,
 )
 from fer_ray.models.nested_search import NestedSearch, plan_search
+from fer_ray.networks.head_space import Options
 from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.search import run_search
+from fer_ray.pipelines.search import read_searched_sets, run_search
 from fer_ray.pipelines.trials import run_trials
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
@@ -51,7 +52,7 @@ def configuration(classifier: str, **parameters: float) -> Configuration:
 def search_in_this_process(out: Path, settings: SearchSettings = SMALL) -> None:
     ready = prepare_trials(out, BY_SUBJECT, SETS[0])
     experiment = plan_search(settings, BY_SUBJECT, ready.folds, ready.frames_key)
-    by_set = {name: read_samples(out / "frames", name) for name in settings.feature_sets}
+    by_set = read_searched_sets(out, settings.feature_sets, BY_SUBJECT)
     search = NestedSearch(experiment, by_set, out)
     for item in reversed(search.missing()):
         search(item)
@@ -76,8 +77,21 @@ def test_configurations_do_not_depend_on_their_number() -> None:
     for one in many:
         for name, value in one.parameters.items():
             values = FAMILIES[one.classifier].ranges[name]
+            if isinstance(values, Options):
+                assert value in values.values
+                continue
             assert values.low <= value <= values.high
             assert isinstance(value, int) == (name in INTEGER_PARAMETERS)
+
+
+def test_only_features_of_faces_are_mirrored() -> None:
+    def mirror(feature_set: str) -> set[float | None]:
+        settings = SearchSettings(feature_sets=(feature_set,), classifiers=("svm-linear",))
+        found = sample_configurations(settings, seed=3)
+        return {one.parameters.get("mirror") for one in found}
+
+    assert mirror("hog+geometry") == {0, 1}
+    assert mirror("hog+dlib_resnet") == mirror("delta") == {None}
 
 
 def test_prepared_features_give_the_same_predictions() -> None:
@@ -140,7 +154,7 @@ def test_inner_folds_share_no_subject(drawn_frames: Path) -> None:
 
 def test_test_images_do_not_affect_the_selection(drawn_frames: Path, tmp_path: Path) -> None:
     """Changing the labels and features of a fold's test images does not change its selection."""
-    samples = {name: read_samples(drawn_frames / "frames", name) for name in SETS}
+    samples = read_searched_sets(drawn_frames, SETS, BY_SUBJECT)
     ready = prepare_trials(drawn_frames, BY_SUBJECT, SETS[0])
     experiment = plan_search(SMALL, BY_SUBJECT, ready.folds, ready.frames_key)
     test = experiment.splits[0].test
@@ -148,7 +162,10 @@ def test_test_images_do_not_affect_the_selection(drawn_frames: Path, tmp_path: P
     for name, one in samples.items():
         labels, features = one.labels.copy(), one.features.copy()
         labels[test], features[test] = 5, 1e3
-        changed[name] = Samples(one.image_ids, one.subjects, labels, features)
+        assert one.mirrored is not None
+        mirrored = one.mirrored.copy()
+        mirrored[test] = 1e3
+        changed[name] = Samples(one.image_ids, one.subjects, labels, features, mirrored)
     chosen = []
     for number, by_set in enumerate((samples, changed)):
         search = NestedSearch(experiment, by_set, tmp_path / str(number))

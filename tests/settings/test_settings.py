@@ -38,9 +38,9 @@ def test_overrides_take_precedence_over_the_file(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("trials.c=1", "trials.c: this setting does not exist"),
-        ("trials.C=-1", "trials.C: Input should be greater than 0"),
+        ("trials.C=-1", "specify a number greater than 0, or auto"),
         ("trials.C", "write it as section.name=value"),
-        ("trials.C.x=1", "trials.C: Input should be"),
+        ("trials.C.x=1", "specify a number greater than 0, or auto"),
         ("trials.feature_set=eigen-faces", "specify one of reference"),
         ("extract.crop.cascades=[profile]", "specify one or more of default"),
         ("trials.train_share=0.9", "add up to more than 1"),

@@ -12,21 +12,25 @@ from numpy.typing import NDArray
 from fer_ray.errors import UserError
 from fer_ray.evaluation.results import ExperimentResults
 from fer_ray.evaluation.samples import Samples, read_samples, select_classes
-from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.bundles.bundle_manifest import Confidence, SavedModel
 from fer_ray.models.bundles.confidence_fitting import confidence_of_head, confidence_of_svm
 from fer_ray.models.bundles.keras_heads import KerasHead, load_head
 from fer_ray.models.bundles.skops_files import dump_estimator
 from fer_ray.models.nested_search import selected_configurations
+from fer_ray.models.penalty import with_chosen_penalty
 from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.settings.feature_sets import needs_sequence
 from fer_ray.settings.training import Kernel, TrialSettings
 from fer_ray.storage.files import read_json
-from fer_ray.storage.run_folder import RunFolder, frames_record
+from fer_ray.storage.run_folder import RunFolder
 
 SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
 SEARCHED = "search"  # classifier of the experiment of a nested search
-SVM_PARAMETERS = ("scale", "C", "gamma", "degree", "tol", "augment")
+SVM_PARAMETERS = (
+    *("scale", "C", "gamma", "degree", "tol"),
+    *("class_weight", "mirror", "augment"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,8 @@ def _fit_svm(out: Path, item: ExperimentResults) -> FittedModel:
     settings = TrialSettings.model_validate(fit_settings["settings"])
     frames = RunFolder(out).frames
     samples = select_classes(read_samples(frames, settings.feature_set), settings.classes)
-    copies = None
-    if settings.augment:
-        crop_px = frames_record(out)["settings"]["crop"]["size_px"]
-        copies = augment_samples(frames, samples, settings, crop_px)
+    copies = training_copies(out, samples, settings)
+    settings = with_chosen_penalty(settings, samples, np.arange(len(samples.labels)), copies)
     return _svm(fit_settings["kernel"], settings, samples, "", copies)
 
 
@@ -128,7 +130,7 @@ def _fit_selected_svm(out: Path, item: ExperimentResults) -> FittedModel:
     )
     kernel: Kernel = "rbf" if best["classifier"] == "svm-rbf" else "linear"
     settings = equivalent_svm_settings(best, samples.features.shape[1])
-    return _svm(kernel, settings, samples, origin)
+    return _svm(kernel, settings, samples, origin, training_copies(out, samples, settings))
 
 
 def equivalent_svm_settings(selected: dict[str, Any], width: int) -> TrialSettings:
@@ -142,8 +144,14 @@ def equivalent_svm_settings(selected: dict[str, Any], width: int) -> TrialSettin
         selected: `feature_set` and `parameters` of the configuration.
         width: Number of features.
     """
-    penalty, gamma = selected["parameters"]["C"], selected["parameters"].get("gamma")
-    content = {"feature_set": selected["feature_set"], "scale": "equal"}
+    parameters = selected["parameters"]
+    penalty, gamma = parameters["C"], parameters.get("gamma")
+    content = {
+        "feature_set": selected["feature_set"],
+        "scale": "equal",
+        "class_weight": "balanced" if parameters.get("balanced") else "none",
+        "mirror": bool(parameters.get("mirror")),
+    }
     if gamma is None:
         return TrialSettings.model_validate({**content, "C": penalty / width})
     return TrialSettings.model_validate({**content, "C": penalty, "gamma": gamma / width})

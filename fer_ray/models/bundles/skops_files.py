@@ -22,6 +22,7 @@ ESTIMATOR_TYPES = {
     "sklearn.pipeline.Pipeline",
     "sklearn.preprocessing._data.StandardScaler",
     "sklearn.svm._classes.SVC",
+    "fer_ray.models.linear_svm.LinearSvm",
     "fer_ray.models.scaling.SetScaler",
 }
 # The allowed types of each kind of skops node.

@@ -26,7 +26,11 @@ UNION = "geometry+landmarks"
 
 @pytest.mark.parametrize(
     ("kernel", "parameters"),
-    [("linear", {"C": 30.0}), ("rbf", {"C": 5.0, "gamma": 0.7})],
+    [
+        ("linear", {"C": 30.0}),
+        ("linear", {"C": 30.0, "balanced": 1}),
+        ("rbf", {"C": 5.0, "gamma": 0.7}),
+    ],
 )
 def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -> None:
     random = np.random.default_rng(4)
