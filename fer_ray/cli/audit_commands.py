@@ -46,7 +46,7 @@ def transfer(train: tuple[Path, ...], test: tuple[Path, ...], out: Path, subject
 
     with open_job(out, as_json, create=True) as progress:
         record = run_transfer(
-            [*train], [*(test or train)], out, settings.recommended_trials(), settings.execution,
+            [*train], [*(test or train)], out, settings.transfer_trials(), settings.execution,
             progress, subject_names == "shared",
         )  # fmt: skip
     if as_json:

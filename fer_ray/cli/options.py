@@ -9,7 +9,7 @@ import click
 from fer_ray.cli.given_paths import remember
 from fer_ray.cli.setting_options import Command, setting_option
 from fer_ray.settings.backbones import absolute_weights
-from fer_ray.settings.training import BEYOND as RECOMMENDED
+from fer_ray.settings.training import TRANSFER
 from fer_ray.storage.paths import to_path
 
 
@@ -134,7 +134,7 @@ TRIALS = _combine(
 )
 MODEL_RECIPE = _combine(
     setting_option("trials.feature_set", "--feature-set", help="Features to train on; + joins sets."
-                   f"  [default: {RECOMMENDED['feature_set']}]"),
+                   f"  [default: {TRANSFER['feature_set']}]"),
     setting_option("trials.kernels", "--kernel", "kernels", metavar="KERNEL",
                    help="Kernel of the SVM.  [default: linear]"),
     setting_option("trials.scale", "--scale", help="Scaling of the features.  [default: equal]"),

@@ -21,7 +21,7 @@ from fer_ray.evaluation.transfer_figures import (
 )
 from fer_ray.execution.progress import Progress
 from fer_ray.features.bottleneck_features import trained_record
-from fer_ray.models.augmented_copies import augment_samples
+from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.transfer_trials import TransferTrials
 from fer_ray.pipelines.experiments import run_missing
 from fer_ray.settings.base import fingerprint
@@ -87,9 +87,11 @@ def run_transfer(
     finished = read_json(target.record)
     if finished is not None and finished.get("fingerprint") == key:
         return {**finished, "already_finished": True}
+    if settings.C == "auto":
+        raise UserError("transfer does not choose a penalty: pass a number as --C.")
     sources = _read_sources(folders, records, settings)
     cells = plan_cells(sources, rows, columns, same_names)
-    copies = _copies(sources, records, rows, settings)
+    copies = _copies(sources, rows, settings)
     trials = TransferTrials(sources, cells, copies, settings, target.partial / key[:16])
     if trials.missing():  # loads scikit-learn
         importlib.import_module("fer_ray.models.svm")
@@ -175,20 +177,14 @@ def _unique_names(folders: list[Path], records: list[Record]) -> list[str]:
 
 
 def _copies(
-    sources: list[TransferSource], records: list[Record], train: list[int], settings: TrialSettings
+    sources: list[TransferSource], train: list[int], settings: TrialSettings
 ) -> dict[int, NDArray[np.float64]]:
     """Features of augmented copies of the images of each training source, by its number."""
-    if not settings.augment:
-        return {}
-    return {
-        number: augment_samples(
-            RunFolder(sources[number].out).frames,
-            sources[number].samples,
-            settings,
-            records[number]["settings"]["crop"]["size_px"],
-        )
+    copies = {
+        number: training_copies(sources[number].out, sources[number].samples, settings)
         for number in dict.fromkeys(train)
     }
+    return {number: one for number, one in copies.items() if one is not None}
 
 
 def _describe(source: TransferSource, record: Record) -> Record:

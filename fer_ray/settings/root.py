@@ -13,6 +13,7 @@ from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.settings.training import (
     RECOMMENDED,
     RECOMMENDED_PROTOCOL,
+    TRANSFER,
     SearchSettings,
     TrialSettings,
 )
@@ -119,10 +120,10 @@ class Settings(StrictModel):
         update = {"protocol": RECOMMENDED_PROTOCOL, "folds": None}
         return [self.trials.model_copy(update=update), self.trials]
 
-    def recommended_trials(self) -> TrialSettings:
-        """The settings of `trials`, with those of `BEYOND` where they are not set."""
+    def transfer_trials(self) -> TrialSettings:
+        """The settings of `trials`, with those of `TRANSFER` where they are not set."""
         explicit = {name: getattr(self.trials, name) for name in self.trials.model_fields_set}
-        return TrialSettings.model_validate({**BEYOND, **explicit})
+        return TrialSettings.model_validate({**TRANSFER, **explicit})
 
     def svm_trial_settings(self) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""

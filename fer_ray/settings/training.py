@@ -34,6 +34,8 @@ RECOMMENDED: dict[str, Any] = {
     "class_weight": "balanced",
     "mirror": True,
 }
+# What `transfer` trains by default: features that every extraction stores.
+TRANSFER = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
 RECOMMENDED_PROTOCOL: Protocol = "subject-10fold"
 
 
