@@ -27,7 +27,7 @@ from fer_ray.models.svm import CalibratedSvm
 from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.schemas import feature_column
 from fer_ray.settings.feature_sets import sets_of
-from fer_ray.settings.training import BEYOND, TrialSettings
+from fer_ray.settings.training import TRANSFER, TrialSettings
 from fer_ray.storage.parquet import read_table
 from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--other", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    settings = TrialSettings.model_validate(BEYOND)
+    settings = TrialSettings.model_validate(TRANSFER)
     samples = read_samples(options.out / "frames", settings.feature_set)
     with threadpool_limits(1):
         held_back = hold_back_people(samples, settings, options.folds)

@@ -177,3 +177,4 @@ def _probabilities(
     widths = widths_of(name, samples.features.shape[1])
     part = _TrainingPart(samples, train, samples.features[rows], widths)
     labels, scores = samples.labels[train], part.class_scores(member.configuration)
+    return scaled_softmax(scores, fit_inverse_temperature(labels, member.scores))

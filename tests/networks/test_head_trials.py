@@ -18,7 +18,7 @@ from fer_ray.evaluation.samples import Samples, read_samples
 from fer_ray.evaluation.splits import Split, make_splits
 from fer_ray.evaluation.trial_store import TrialStore
 from fer_ray.execution.progress import silent
-from fer_ray.models.svm import run_trial
+from fer_ray.models.svm_trials import run_trial
 from fer_ray.networks import head_trials
 from fer_ray.networks.head import HeadTraining, train_head
 from fer_ray.networks.head_data import HeadData, head_data, validation_split
@@ -173,7 +173,7 @@ def test_default_head_learns_as_much_as_an_svm(samples: Samples) -> None:
     samples = replace(samples, features=samples.features * units)
     split = Split(np.arange(72), np.arange(72, 96))
     scaled = TrialSettings(scale="standard")
-    svm = run_trial("linear", scaled, samples.features, samples.labels, split)
+    svm = run_trial("linear", scaled, "platt", samples, split)
     inner = validation_split(samples, split.train, "subject-10fold", 0.2, 0, 0)
     training = train_head(HEADS["default"], head_data(samples, None, inner), seed=1)
     assert len(training.history) < HEADS["default"].epochs
