@@ -24,7 +24,7 @@ LEFT_OUT: dict[Classes, tuple[str, ...]] = {
     "6": ("neutral", "contempt"),
 }
 
-# The recommended recipe, chosen by nested search: docs/how-to/features.md says how. The union
+# The recommended recipe: docs/how-to/features.md says how it was chosen and compared. The union
 # combines shape and appearance, which differ in unit and width.
 RECOMMENDED: dict[str, Any] = {
     "feature_set": "hog8+hog+hog32+hog_patches+landmarks+geometry",
