@@ -8,7 +8,7 @@ import re
 
 from fer_ray.evaluation.experiment import CUT_AT
 from fer_ray.evaluation.summary import ExperimentSummary
-from fer_ray.settings.training import LEFT_OUT
+from fer_ray.settings.training import LEFT_OUT, RECOMMENDED
 from fer_ray.vocabulary import EMOTIONS
 
 _SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")  # in a name: -C=0.5, -feature_sets=hog,landmarks
@@ -59,13 +59,27 @@ def describe_method(summary: ExperimentSummary) -> str:
     """
     name = METHODS.get(summary.classifier, summary.classifier)
     settings = method_settings(summary)
-    scaled = SCALED.get(settings.pop("scale", "none"), "")
+    if is_recommended(summary):
+        settings = {key: text for key, text in settings.items() if key not in RECOMMENDED}
+        method = "Recommended recipe"
+    else:
+        scaled = SCALED.get(settings.pop("scale", "none"), "")
+        method = f"{name} on {scaled}{summary.feature_set} features"
     differences = [
         f"{setting.replace('_', ' ')} {value.replace(',', '/')}"
         for setting, value in settings.items()
     ]
     suffix = f" ({', '.join(differences)})" if differences else ""
-    return f"{name} on {scaled}{summary.feature_set} features{suffix}"
+    return method + suffix
+
+
+def is_recommended(summary: ExperimentSummary) -> bool:
+    """Whether an experiment follows the recommended recipe, perhaps with further settings."""
+    settings = {"feature_set": summary.feature_set, **method_settings(summary)}
+    classifiers = {f"svm-{kernel}" for kernel in RECOMMENDED["kernels"]}
+    return summary.classifier in classifiers and all(
+        settings.get(name) == str(value) for name, value in RECOMMENDED.items() if name != "kernels"
+    )
 
 
 def protocol_rank(protocol: str) -> int:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fer_ray.evaluation.experiment_labels import describe_method, describe_splits, protocol_rank
+from fer_ray.settings.training import RECOMMENDED
 from fer_ray.vocabulary import EMOTIONS
 from tests.evaluation.simulated_experiments import experiment
 
@@ -31,6 +32,12 @@ SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
         (
             {"experiment": "svm-linear-hog+landmarks-loso-scale=equal", "protocol": "loso"},
             "Linear SVM on equally scaled reference features",
+        ),
+        (
+            {"experiment": f"svm-linear-{RECOMMENDED['feature_set']}-loso-scale=equal-C=auto"
+                           "-class_weight=balanced-mirror=True-tol=1e-05",
+             "feature_set": RECOMMENDED["feature_set"], "protocol": "loso"},
+            "Recommended recipe (tol 1e-05)",
         ),
         (
             {"experiment": f"{LONG[:120]}-0123456789ab", "protocol": "random"},
