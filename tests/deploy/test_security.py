@@ -55,6 +55,7 @@ def test_readable_token_becomes_private(home: Path) -> None:
 
 def test_client_sends_a_token_and_creates_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    monkeypatch.setenv("RAY_USE_TLS", "1")  # the address is not tried
     authentication.prepare_token()
     assert not (home / ".ray").exists()
     assert "RAY_AUTH_MODE" not in os.environ

@@ -21,7 +21,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
     cells = nbformat.read(REPO / "docs" / "tutorial.ipynb", as_version=4)
     client = NotebookClient(
         cells,
-        timeout=patience(240),
+        timeout=int(patience(240)),
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
     )

@@ -14,7 +14,7 @@ USER_ERRORS = {
         ("search", "--feature-sets", "hog"),
         "does not contain the feature set",
     ),
-    "a search on an unknown set": (("search", "--feature-sets", "nose"), "search.feature_sets"),
+    "a search on an unknown set": (("search", "--feature-sets", "nose"), "nose is not a feature"),
     "an unknown classifier": (("search", "--classifiers", "oracle"), "search.classifiers"),
     "a missing folds file": (
         ("trials", "--folds", "none.csv"),

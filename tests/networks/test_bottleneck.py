@@ -408,7 +408,7 @@ USER_ERRORS: dict[str, tuple[tuple[str, ...], str]] = {
         ("--backbone", "dlib_resnet", "--protocol", "loso"), "need --fitted-only",
     ),
     "no such file": (
-        ("--backbone", "vgg16", "--weights", "no.h5"), "weights file no.h5 does not exist",
+        ("--backbone", "vgg16", "--weights", "no.h5"), "no.h5 does not exist",
     ),
 }  # fmt: skip
 

@@ -32,9 +32,16 @@ def test_unreachable_weights_are_reported(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Cannot download" in unavailable["vgg16"]
 
 
-@pytest.mark.parametrize("named", ["resnet", "vgg16, vgg16", "vgg16=a.h5, vgg16=b.h5"])
-def test_unknown_or_repeated_backbones_are_refused(named: str) -> None:
-    with pytest.raises(UserError, match="each once"):
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("resnet", "resnet is not a backbone: specify one of vgg16"),
+        ("vgg16, vgg16", "a backbone is specified twice"),
+        ("vgg16=a.h5, vgg16=b.h5", "a backbone is specified twice"),
+    ],
+)
+def test_unknown_or_repeated_backbones_are_refused(named: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_settings(None, (f"deep.backbones=[{named}]",))
 
 

@@ -1,7 +1,8 @@
 """A figure in the light and the dark theme, as PNG files and as data: URIs."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -58,8 +59,7 @@ class Picture:
 
 def draw_picture(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Picture:
     """Draw a figure in both themes, independently of the user's `matplotlibrc`."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
+    with _own_style():
         figure = draw(LIGHT)
         width, height = (round(CSS_PX_PER_IN * inches) for inches in figure.get_size_inches())
         return Picture(name, alt, _to_png(figure), _to_png(draw(DARK)), width, height)
@@ -67,7 +67,16 @@ def draw_picture(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Pictur
 
 def draw_png(draw: Callable[[Theme], Figure]) -> bytes:
     """Draw a figure in the light theme as PNG, for a file that the page does not embed."""
-    return _to_png(draw(LIGHT))
+    with _own_style():
+        return _to_png(draw(LIGHT))
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """Ignore the user's `matplotlibrc` inside the block."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def new_figure(theme: Theme, height_in: float, width_in: float = WIDTH_IN) -> Figure:

@@ -398,7 +398,7 @@ def test_fuse_stops_before_any_commit(swept: Swept, source: Path, store: Path) -
         swept(describe=Poisoned(FAST), fuse_images=4, commit_rows=1)
     for table in ("images", "results", "readings"):
         assert not list((store / table).rglob("*.*"))
-    [page] = (store / "sweeps").glob("*.html")
+    [page] = (store / "sweeps").glob("2*.html")
     assert "exit code 7" in page.read_text()
     assert "failed with the same error" in page.read_text()
     assert swept(describe=Poisoned(FAST), fuse_images=0)["statuses"] == {"crashed": 7}
