@@ -46,6 +46,10 @@ DATA = click.option(
 IMAGES_MOVED = click.option(
     "--data", type=PATH, help="Where the images are now, if they have moved."
 )
+SUBJECTS = click.option(
+    "--subjects", type=click.IntRange(min=1), default=60, show_default=True,
+    help="Number of synthetic people.",
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON.")
 SHOW_FACES = click.option(
     "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ permits few)."

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fer_ray.cli.job_setup import start_child_ahead
-from fer_ray.cli.options import JSON, PATH, WORKERS
+from fer_ray.cli.options import JSON, PATH, SUBJECTS, WORKERS
 from fer_ray.cli.setting_options import settings_from
 from fer_ray.execution.job import open_job
 from fer_ray.storage.run_folder import RunFolder
@@ -21,13 +21,7 @@ SETTINGS = ("recommended=true", "deep.backbones=[dlib_resnet]")
     help="Folder of the corpus.",
 )  # fmt: skip
 @click.option("--out", type=PATH, default="runs/corpus", show_default=True, help="Run folder.")
-@click.option(
-    "--subjects",
-    type=click.IntRange(min=1),
-    default=60,
-    show_default=True,
-    help="Number of synthetic people.",
-)
+@SUBJECTS
 @WORKERS
 @JSON
 def quickstart(data: Path, out: Path, subjects: int, workers: int | None, as_json: bool) -> None:

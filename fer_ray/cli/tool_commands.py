@@ -8,19 +8,13 @@ import click
 
 from fer_ray import __version__
 from fer_ray.cli.given_paths import as_given
-from fer_ray.cli.options import JSON, PATH
+from fer_ray.cli.options import JSON, PATH, SUBJECTS
 from fer_ray.execution.job import open_display_of_job
 
 
 @click.command()
 @click.argument("out", type=PATH)
-@click.option(
-    "--subjects",
-    type=click.IntRange(min=1),
-    default=60,
-    show_default=True,
-    help="Number of synthetic people.",
-)
+@SUBJECTS
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
