@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.features.bottleneck_features import read_records
 from fer_ray.storage.run_folder import frames_record
 

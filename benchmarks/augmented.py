@@ -27,20 +27,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import Split, make_splits
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import Split, make_splits
+from fer_ray.execution.cluster.session import ray_closed_after
 from fer_ray.execution.progress import silent
-from fer_ray.execution.session import ray_closed_after
 from fer_ray.faces.crops import recrop
 from fer_ray.features.bottleneck_features import read_augmented_features
-from fer_ray.networks import augmentation
-from fer_ray.networks.bottleneck_plan import BottleneckPlan, plan_bottleneck
-from fer_ray.networks.head import History, train_head
-from fer_ray.networks.head_data import Floats, head_data, validation_split
-from fer_ray.networks.head_space import head_settings
+from fer_ray.networks.bottleneck import augmentation
+from fer_ray.networks.bottleneck.bottleneck_plan import BottleneckPlan, plan_bottleneck
+from fer_ray.networks.heads.head import History, train_head
+from fer_ray.networks.heads.head_data import Floats, head_data, validation_split
+from fer_ray.networks.heads.head_space import head_settings
 from fer_ray.networks.network import Backbone
-from fer_ray.pipelines.bottleneck import run_bottleneck
-from fer_ray.pipelines.search_heads import run_head_search
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
+from fer_ray.pipelines.training.search_heads import run_head_search
 from fer_ray.settings.extraction import Decode
 from fer_ray.settings.networks import HEADS, Augmentation, HeadSearchSettings
 from fer_ray.settings.root import Execution, Settings

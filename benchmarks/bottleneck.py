@@ -30,13 +30,13 @@ from numpy.typing import NDArray
 
 from benchmarks.augmented import cut_crops
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.samples import read_samples
+from fer_ray.evaluation.experiments.samples import read_samples
+from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 from fer_ray.execution.progress import silent
-from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.networks.bottleneck_plan import plan_bottleneck
-from fer_ray.networks.inference import build_application
+from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
+from fer_ray.networks.bottleneck.inference import build_application
 from fer_ray.networks.keras_backend import load_keras, require_backend
-from fer_ray.pipelines.bottleneck import run_bottleneck
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec
 from fer_ray.settings.root import Execution
 from fer_ray.storage.files import read_json, write_json

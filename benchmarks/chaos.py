@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 
 from benchmarks.report import Table, write_result
 from benchmarks.simulated_cluster import add_node, start_cluster
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.parquet import read_table
 from tests.object_store import local_bucket, upload
 

@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.answers import UNUSUAL_P
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import Split, subject_folds
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import Split, subject_folds
 from fer_ray.models.bundles.confidence_fitting import confidence_of_svm, describe_samples
 from fer_ray.models.bundles.predictor import stacked_features
 from fer_ray.models.confidence.prediction_sets import in_prediction_set

@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.pipelines.make_bundle import make_bundle
+from fer_ray.pipelines.training.make_bundle import make_bundle
 from fer_ray.sources.decoding import decode_file
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS

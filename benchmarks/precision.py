@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.augmented import cut_crops
 from benchmarks.report import Table, write_result
 from benchmarks.unions import cross_validate, format_spread
-from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import find_weights
 from fer_ray.settings.backbones import BACKBONES

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.experiments.results import read_experiments
+from fer_ray.execution.cluster.session import ray_closed_after
 from fer_ray.execution.progress import silent
-from fer_ray.execution.session import ray_closed_after
 from fer_ray.pipelines import run
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.root import Settings
 from fer_ray.storage.locks import lock_folder
 

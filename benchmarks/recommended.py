@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import N_SUBJECT_FOLDS, subject_folds
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.penalty import with_chosen_penalty
 from fer_ray.models.svm import build_svm

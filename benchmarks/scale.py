@@ -36,12 +36,12 @@ from benchmarks.scale_driver import (
     waiting_table,
 )
 from benchmarks.simulated_cluster import simulated_nodes
+from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 from fer_ray.execution.extract_block import extraction_schema
-from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
-from fer_ray.pipelines.extract import extract
-from fer_ray.pipelines.extraction_plan import plan_extraction
+from fer_ray.pipelines.extraction.extract import extract
+from fer_ray.pipelines.extraction.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import list_source

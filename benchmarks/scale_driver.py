@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.report import Table
-from fer_ray.execution.session import ensure_ray, ray_closed_after
-from fer_ray.execution.task_runner import TaskRunner
-from fer_ray.pipelines.extract import extract
-from fer_ray.pipelines.extraction_plan import plan_extraction
+from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
+from fer_ray.execution.tasks.task_runner import TaskRunner
+from fer_ray.pipelines.extraction.extract import extract
+from fer_ray.pipelines.extraction.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import list_source

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, write_result
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import inner_folds
-from fer_ray.evaluation.trial_store import TrialResult
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.experiments.trial_store import TrialResult
+from fer_ray.evaluation.protocols.splits import inner_folds
+from fer_ray.execution.cluster.session import ray_closed_after
 from fer_ray.execution.progress import silent
-from fer_ray.execution.session import ray_closed_after
 from fer_ray.models.candidates import Candidate, evaluate_candidates, fit_and_predict, select_voters
 from fer_ray.models.nested_search import SearchExperiment, plan_search
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.search import read_searched_sets, run_search
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.search import read_searched_sets, run_search
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 

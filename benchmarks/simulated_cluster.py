@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fer_ray.execution.authentication import prepare_token
+from fer_ray.execution.cluster.authentication import prepare_token
 from tests.patience import raise_start_limits
 
 STORE_BYTES = 100_000_000  # of each node's object store

@@ -25,13 +25,13 @@ from deltalake import DeltaTable
 
 from benchmarks.report import Table, write_result
 from benchmarks.sweep_scale import write_images
-from fer_ray.execution.block_sizes import block_size
-from fer_ray.execution.session import ray_closed_after
+from fer_ray.execution.cluster.session import ray_closed_after
+from fer_ray.execution.tasks.block_sizes import block_size
 from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Output
-from fer_ray.pipelines.sweeps.commits import Commits
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.process import sweep_output
+from fer_ray.pipelines.sweeps.publishing.commits import Commits
 from fer_ray.settings.root import Settings
 
 KINDS = {"no_face": "no face", "ok": "all features"}

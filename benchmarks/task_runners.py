@@ -1,4 +1,4 @@
-"""Two ways to run tasks on Ray: `fer_ray.execution.block_tasks` and Ray Data, on what jobs need.
+"""Two ways to run tasks on Ray, on what jobs need: `fer_ray.execution.tasks.block_tasks`, Ray Data.
 
 The same functions run on the same items: items without any work, an item whose worker always dies,
 a node that is killed with its items, a node that joins, and a stop. Ray Data runs
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from benchmarks.report import Table, write_result
 from benchmarks.simulated_cluster import add_node, start_cluster
-from fer_ray.execution.session import start_ray
+from fer_ray.execution.cluster.session import start_ray
 from fer_ray.settings.root import Execution
 
 EMPTY_ITEMS = (1_000, 10_000)
@@ -36,7 +36,7 @@ def run_with_tasks(
     work: Work, items: int, stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, str]]:
     """Run a function on numbers with `run_tasks`."""
-    from fer_ray.execution.block_tasks import run_tasks
+    from fer_ray.execution.tasks.block_tasks import run_tasks
 
     yield from run_tasks(
         work, iter(range(items)), None, stopped, lambda item: [item], lambda item: (item, "lost"),

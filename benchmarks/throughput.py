@@ -4,11 +4,11 @@
     python -m benchmarks.throughput --data TREE --profile fast --sweep
 
 Bare: the step functions without Ray on a sample of the same images, in one process (multiplied by
-the number of CPUs) and in as many processes as CPUs. Job: `fer_ray.pipelines.extract` after Ray has
-started and each worker has loaded its models; a first pass over a few images ensures that. With a
-bundle the job is `fer_ray.pipelines.predict`: frame → crop, landmarks, features, class
-probabilities → stored row. With `--sweep` it is a first sweep of the images into a new store, from
-its first finished block to its last one.
+the number of CPUs) and in as many processes as CPUs. Job: `fer_ray.pipelines.extraction.extract`
+after Ray has started and each worker has loaded its models; a first pass over a few images ensures
+that. With a bundle the job is `fer_ray.pipelines.prediction.predict`: frame → crop, landmarks,
+features, class probabilities → stored row. With `--sweep` it is a first sweep of the images into a
+new store, from its first finished block to its last one.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
+from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 from fer_ray.execution.progress import Advance, silent
-from fer_ray.execution.session import ensure_ray, ray_closed_after
 from fer_ray.faces.loaded_models import load_locator, load_reader
 from fer_ray.features import steps
 from fer_ray.models.bundles.bundle import read_bundle
-from fer_ray.pipelines import predict as prediction
 from fer_ray.pipelines import run
-from fer_ray.pipelines.prediction_plan import plan_prediction
+from fer_ray.pipelines.prediction import predict as prediction
+from fer_ray.pipelines.prediction.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.settings.extraction import ExtractSettings, Selection

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import N_SUBJECT_FOLDS, subject_folds
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
 from fer_ray.models.svm_trials import run_trial
 from fer_ray.settings.training import TrialSettings
 

@@ -62,7 +62,7 @@ def run_checks(out: Path, model: str | None, start_ray: bool) -> Iterator[Check]
 
 def cluster_check(file: Path) -> Iterator[Check]:
     """Check a file for `ray up` and yield the result."""
-    from fer_ray.execution.cluster_file import check_cluster_file
+    from fer_ray.execution.cluster.cluster_file import check_cluster_file
 
     yield _check("cluster file", lambda: check_cluster_file(file))
 
@@ -184,7 +184,7 @@ def _resources() -> str:
 
 
 def _output_folder(out: Path) -> str:
-    from fer_ray.storage.object_path import ObjectPath
+    from fer_ray.storage.objects.object_path import ObjectPath
 
     if isinstance(out, ObjectPath):
         probe = out / f".probe-{uuid.uuid4().hex}"
@@ -203,7 +203,7 @@ def _output_folder(out: Path) -> str:
 
 
 def _ray() -> str:
-    from fer_ray.execution.session import ensure_ray, ray_closed_after
+    from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
     from fer_ray.settings.root import Execution
 
     with ray_closed_after():

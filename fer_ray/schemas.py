@@ -1,4 +1,4 @@
-"""The columns of every table, in run folders and in stores.
+"""The columns of the tables in run folders; `store_schemas` has those of stores.
 
 Imports pyarrow only. Increase `SCHEMA_VERSION` when a column changes its name, type or meaning.
 """
@@ -42,9 +42,8 @@ OUTCOME_FIELDS = (
     # Pillow's name of the stored pixel format: L, RGB, I;16, … A note in brackets follows if the
     # values use only part of the format's range.
     pa.field("mode", pa.string()),
-    pa.field(
-        "width", pa.int32()
-    ),  # pixels of the full-size image; from its header if it was not decoded
+    # Pixels of the full-size image; from its header if it was not decoded.
+    pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     # What found the face: one of CASCADES, blazeface, or whole for an image that is a face.
     pa.field("detector", pa.string()),
@@ -183,9 +182,8 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("experiment", pa.string(), nullable=False),
         pa.field("trial", pa.int32(), nullable=False),
         pa.field("epoch", pa.int32(), nullable=False),  # from 0
-        pa.field(
-            "train_loss", pa.float64(), nullable=False
-        ),  # the minimised loss, averaged over the epoch
+        # The minimised loss, averaged over the epoch.
+        pa.field("train_loss", pa.float64(), nullable=False),
         pa.field("train_accuracy", pa.float64(), nullable=False),
         pa.field("validation_loss", pa.float64(), nullable=False),  # log loss, nats
         pa.field("validation_accuracy", pa.float64(), nullable=False),
@@ -205,58 +203,10 @@ SEARCH_SCHEMA = pa.schema(
         # Over the inner folds of the trial's training set, without test images.
         pa.field("inner_accuracy", pa.float64(), nullable=False),
         pa.field("inner_macro_recall", pa.float64(), nullable=False),
-        pa.field(
-            "chosen", pa.bool_(), nullable=False
-        ),  # predicts in this trial; several form an ensemble
+        # Whether it predicts in this trial; several form an ensemble.
+        pa.field("chosen", pa.bool_(), nullable=False),
     ]
 )
-
-
-# `STORE/images` (Delta Lake): one row per image of the source.
-IMAGES_SCHEMA = pa.schema(
-    [
-        pa.field("path", pa.string(), nullable=False),  # relative to the source; unique
-        pa.field("size", pa.int64(), nullable=False),  # bytes, as listed
-        pa.field("mtime_ns", pa.int64(), nullable=False),  # nanoseconds since 1970, as listed
-        pa.field("sha256", pa.string()),  # of the content, a key of `results`; null if unread
-        pa.field("recipe", pa.string(), nullable=False),  # fingerprint, a key of `results`
-        pa.field("status", pa.string(), nullable=False),  # Status; the best of several faces
-        pa.field("stage", pa.string(), nullable=False),  # Stage
-        pa.field("error", pa.string()),
-        pa.field("faces", pa.int16(), nullable=False),  # that have landmarks and features
-        pa.field("subject", pa.string()),
-        pa.field("emotion", pa.string()),  # one of EMOTIONS, null if unlabelled
-        pa.field("label", pa.int8()),  # its code, null if unlabelled
-        pa.field("sweep", pa.string(), nullable=False),  # that wrote the row
-        pa.field("listed_ns", pa.int64(), nullable=False),  # when the sweep listed the source
-    ]
-)
-
-
-# `STORE/readings` (Delta Lake): images that were read but are not published yet.
-READINGS_SCHEMA = pa.schema(
-    [*(IMAGES_SCHEMA.field(name) for name in ("path", "size", "mtime_ns", "sha256"))]
-)
-
-
-# `STORE/results`: one row per face of each content and recipe, or one row without a face.
-RESULT_FIELDS = (
-    pa.field("sha256", pa.string(), nullable=False),
-    pa.field("recipe", pa.string(), nullable=False),
-    *FACE_FIELDS,
-    *(field for field in OUTCOME_FIELDS if field.name != "sha256"),
-    pa.field("sweep", pa.string(), nullable=False),
-)
-
-
-def results_schema(feature_widths: dict[str, int]) -> pa.Schema:
-    """Schema of `STORE/results`. Vectors are plain lists: Delta Lake has no fixed-size lists.
-
-    Args:
-        feature_widths: Values per face of each feature set, by name.
-    """
-    features = [pa.field(feature_column(name), pa.list_(pa.float32())) for name in feature_widths]
-    return pa.schema([*map(_with_plain_list, RESULT_FIELDS), *features])
 
 
 def complete_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -268,9 +218,3 @@ def complete_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _with_plain_list(field: pa.Field) -> pa.Field:
-    if not pa.types.is_fixed_size_list(field.type):
-        return field
-    return field.with_type(pa.list_(field.type.value_type))

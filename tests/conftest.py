@@ -139,7 +139,7 @@ def landmarker_file() -> Path:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[int]:
     """Ray on this machine, started once per test process; the number of its CPUs (2)."""
-    from fer_ray.execution.session import ensure_ray, ray_closed_after
+    from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 
     with ray_closed_after():
         yield ensure_ray(Execution(workers=2))
@@ -243,7 +243,7 @@ def run_dir(corpus: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def kept_bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an experiment of `run_dir`; read only."""
-    from fer_ray.pipelines.make_bundle import make_bundle
+    from fer_ray.pipelines.training.make_bundle import make_bundle
 
     target = tmp_path_factory.mktemp("bundle") / "model"
     make_bundle(run_dir, target, "svm-linear-reference-random")

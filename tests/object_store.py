@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fer_ray.execution.guard import stop_ahead
-from fer_ray.storage.object_client import open_bucket
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_client import open_bucket
+from fer_ray.storage.objects.object_path import ObjectPath
 from tests.pipelines.sweeps.s3 import environment, s3_server
 
 

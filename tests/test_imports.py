@@ -30,8 +30,9 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_finished_jobs_load_no_scikit_learn() -> None:
-    code = "import fer_ray.pipelines.predict, fer_ray.pipelines.run, fer_ray.pipelines.run_record"
-    assert not loaded_by(f"{code}, fer_ray.pipelines.trials") & {"ray", "sklearn", "matplotlib"}
+    steps = ("prediction.predict", "run", "run_record", "training.trials")
+    code = "import " + ", ".join(f"fer_ray.pipelines.{step}" for step in steps)
+    assert not loaded_by(code) & {"ray", "sklearn", "matplotlib"}
 
 
 def test_schemas_load_pyarrow_only() -> None:

@@ -120,7 +120,7 @@ def predict(
     chosen, folder = read_settings(settings), to_path(out)
     overrides = tuple((name, str(file)) for name, file in (weights or {}).items())
     with open_job(folder, not progress, create=True) as display:
-        from fer_ray.pipelines.predict import run_predict
+        from fer_ray.pipelines.prediction.predict import run_predict
         from fer_ray.storage.parquet import read_table
         from fer_ray.storage.run_folder import PredictionFolder
 
@@ -167,7 +167,7 @@ def sweep(
         >>> manifest["statuses"]
         {'no_face': 1, 'ok': 1}
     """
-    from fer_ray.execution.session import ray_closed_after
+    from fer_ray.execution.cluster.session import ray_closed_after
 
     overrides = tuple((name, str(file)) for name, file in (weights or {}).items())
     chosen = read_settings(settings, profile)

@@ -47,7 +47,7 @@ def train(
         >>> model.evidence["experiment"], model.evidence["trials"]
         ('svm-linear-reference-random', 10)
     """
-    from fer_ray.pipelines.make_bundle import make_bundle
+    from fer_ray.pipelines.training.make_bundle import make_bundle
 
     out = run.path if isinstance(run, Run) else to_path(run)
     folder = TemporaryDirectory(prefix="fer-ray-model-")
@@ -60,7 +60,7 @@ def train(
 
 
 def _run_trials(out: Path, features: str, given: GivenSettings, display: Any, strict: bool) -> str:
-    from fer_ray.pipelines.trials import run_trials
+    from fer_ray.pipelines.training.trials import run_trials
 
     tree = read_settings(given).model_dump(exclude_unset=True)
     kernels = tree.get("trials", {}).get("kernels", ("linear",))

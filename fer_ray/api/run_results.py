@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fer_ray.api.given_settings import GivenPath
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import read_experiments, require_experiment
-from fer_ray.evaluation.summary import ExperimentSummary, summary_record
+from fer_ray.evaluation.experiments.results import read_experiments, require_experiment
+from fer_ray.evaluation.experiments.summary import ExperimentSummary, summary_record
 from fer_ray.features.step_columns import read_vectors
 from fer_ray.storage.files import read_json
 from fer_ray.storage.parquet import read_schema, read_table, table_files

@@ -36,7 +36,7 @@ def exporting_crops(
     if target is None:
         yield
         return
-    from fer_ray.pipelines.export_crops import export_crops, require_target
+    from fer_ray.pipelines.extraction.export_crops import export_crops, require_target
     from fer_ray.sources.datasets.listing import source_root
     from fer_ray.storage.paths import require_output_outside
 

@@ -11,13 +11,17 @@ from typing import Any
 
 import click
 
-from fer_ray.cli.audit_commands import label_issues, transfer
-from fer_ray.cli.error_messages import errors_as_messages
+from fer_ray.cli.commands.audit_commands import label_issues, transfer
+from fer_ray.cli.commands.model_commands import bundle, predict
+from fer_ray.cli.commands.model_file_commands import models
+from fer_ray.cli.commands.network_commands import bottleneck, heads, search_heads
+from fer_ray.cli.commands.quickstart_command import quickstart
+from fer_ray.cli.commands.result_commands import show, summary
+from fer_ray.cli.commands.sweep_commands import diff, plan, retry_failed, sweep, verify
+from fer_ray.cli.commands.tool_commands import completion, print_version, synth
+from fer_ray.cli.commands.training_commands import compare, search, trials
 from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.job_setup import exporting_crops, start_child_ahead
-from fer_ray.cli.model_commands import bundle, predict
-from fer_ray.cli.model_file_commands import models
-from fer_ray.cli.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.options import (
     BACKBONES,
     COMMON,
@@ -35,15 +39,11 @@ from fer_ray.cli.options import (
     TRACK,
     TRIALS,
 )
-from fer_ray.cli.quickstart_command import quickstart
+from fer_ray.cli.output.error_messages import errors_as_messages
+from fer_ray.cli.output.standard_streams import tolerant_streams
 from fer_ray.cli.repeated_options import RepeatedOptions
-from fer_ray.cli.result_commands import show, summary
 from fer_ray.cli.sectioned_group import SectionedGroup
 from fer_ray.cli.setting_options import settings_from
-from fer_ray.cli.standard_streams import tolerant_streams
-from fer_ray.cli.sweep_commands import diff, plan, retry_failed, sweep, verify
-from fer_ray.cli.tool_commands import completion, print_version, synth
-from fer_ray.cli.training_commands import compare, search, trials
 from fer_ray.errors import UserError
 from fer_ray.execution.job import open_display_of_job, open_job
 from fer_ray.pipelines.tracking import log_run, require_mlflow
@@ -96,7 +96,7 @@ def run(data: Path, out: Path, show_faces: bool, strict: bool, fresh: bool, trac
         open_job(out, as_json, create=True) as progress,
         exporting_crops(export_crops, data, out, settings),
     ):
-        from fer_ray.cli import console
+        from fer_ray.cli.output import console
         from fer_ray.pipelines import run
 
         result = run.run_all(data, out, settings, progress, show_faces, fresh, strict, groups)
@@ -122,7 +122,7 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         open_job(out, as_json, create=True) as progress,
         exporting_crops(export_crops, data, out, settings),
     ):
-        from fer_ray.cli import console
+        from fer_ray.cli.output import console
         from fer_ray.pipelines import run
 
         record = run.run_extract(data, out, settings, progress, fresh)
@@ -144,9 +144,9 @@ def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bo
     if data is not None and not data.exists():
         raise UserError(f"{data} does not exist. Correct --data, or omit it to use the old path.")
     with open_job(out, as_json) as progress, progress("report", "pages", 1) as advance:
-        from fer_ray.pipelines import run
+        from fer_ray.pipelines.report import run_report
 
-        page = run.run_report(out, data, show_faces, groups)
+        page = run_report(out, data, show_faces, groups)
         advance(1)
     click.echo(json.dumps({"report": str(page)}) if as_json else as_given(page))
 
@@ -164,8 +164,8 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     settings = settings_from(options)
     from tempfile import TemporaryDirectory
 
-    from fer_ray.cli import console
-    from fer_ray.pipelines import verify_determinism
+    from fer_ray.cli.output import console
+    from fer_ray.pipelines.audit import verify_determinism
 
     max_workers = settings.execution.workers or verify_determinism.MOST_WORKERS
     with (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fer_ray.errors import UserError
 from fer_ray.evaluation import bootstrap
 from fer_ray.evaluation.bootstrap import FIGURES, figures_of, percentiles, prediction_sums
-from fer_ray.evaluation.summary import independent_groups
+from fer_ray.evaluation.experiments.summary import independent_groups
 
 # Below this many subjects, the 95% interval of an accuracy of 80% spans more than 33 points.
 MIN_SUBJECTS = 20

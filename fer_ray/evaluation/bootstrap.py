@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.summary import BOOTSTRAP_SEED, independent_groups
+from fer_ray.evaluation.experiments.summary import BOOTSTRAP_SEED, independent_groups
 from fer_ray.vocabulary import EMOTIONS
 
 RESAMPLES = 2000

@@ -10,8 +10,8 @@ from scipy import stats
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.results import ExperimentResults, find_experiment
-from fer_ray.evaluation.summary import BOOTSTRAP_SEED, independent_groups, is_folds
+from fer_ray.evaluation.experiments.results import ExperimentResults, find_experiment
+from fer_ray.evaluation.experiments.summary import BOOTSTRAP_SEED, independent_groups, is_folds
 
 PAIRED = ["trial", "image_id"]
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.leakage import identities_of, read_identity_columns
-from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.experiments.results import ExperimentResults
+from fer_ray.evaluation.protocols.leakage import identities_of, read_identity_columns
 from fer_ray.storage.parquet import read_table
 from fer_ray.vocabulary import EMOTIONS
 

@@ -9,7 +9,7 @@ import pandas as pd
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.answers import evaluate_answers
 from fer_ray.evaluation.bootstrap import figures_with_intervals
-from fer_ray.evaluation.summary import ExperimentSummary, summarise
+from fer_ray.evaluation.experiments.summary import ExperimentSummary, summarise
 from fer_ray.vocabulary import EMOTIONS
 
 PROTOCOL = "another-source"

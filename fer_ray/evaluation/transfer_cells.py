@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.independent_training import (
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.independent_training import (
     IndependentSplit,
     exclude_shared,
     read_joint_identities,
 )
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import N_SUBJECT_FOLDS, Split, subject_folds
+from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, Split, subject_folds
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.vocabulary import EMOTIONS
 

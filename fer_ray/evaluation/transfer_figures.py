@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.bootstrap import figures_with_intervals
-from fer_ray.evaluation.independent_training import EXCLUDING
-from fer_ray.evaluation.summary import BOOTSTRAP_SEED, accuracy_interval, independent_groups
+from fer_ray.evaluation.experiments.summary import (
+    BOOTSTRAP_SEED,
+    accuracy_interval,
+    independent_groups,
+)
+from fer_ray.evaluation.protocols.independent_training import EXCLUDING
 from fer_ray.evaluation.transfer_cells import TransferCell, TransferSource
 from fer_ray.schemas import PREDICTIONS_SCHEMA
 from fer_ray.vocabulary import EMOTIONS

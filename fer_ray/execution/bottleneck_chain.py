@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
-from fer_ray.execution.resources import cpu_share
-from fer_ray.execution.shared_storage import require_reachable, require_same, require_shared
-from fer_ray.execution.task_results import count_written, task_result
+from fer_ray.execution.cluster.resources import cpu_share
+from fer_ray.execution.cluster.shared_storage import require_reachable, require_same, require_shared
+from fer_ray.execution.tasks.task_results import count_written, task_result
 from fer_ray.features.steps import pixels
-from fer_ray.networks.bottleneck_plan import BottleneckPlan
-from fer_ray.networks.bottleneck_rows import compute_rows, load_backbone
-from fer_ray.networks.crop_cache import CropSource
+from fer_ray.networks.bottleneck.bottleneck_plan import BottleneckPlan
+from fer_ray.networks.bottleneck.bottleneck_rows import compute_rows, load_backbone
+from fer_ray.networks.bottleneck.crop_cache import CropSource
 from fer_ray.networks.library_messages import filter_stderr
 from fer_ray.networks.network import Backbone
 from fer_ray.storage.staging import POSITION, StagedRows

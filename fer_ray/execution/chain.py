@@ -113,8 +113,8 @@ def extract_on_ray(
     """
     import ray
 
-    from fer_ray.execution.block_tasks import run_tasks
-    from fer_ray.execution.shared_storage import require_shared
+    from fer_ray.execution.cluster.shared_storage import require_shared
+    from fer_ray.execution.tasks.block_tasks import run_tasks
 
     extract = partial(
         _extract_on_node,
@@ -138,7 +138,7 @@ def extract_on_ray(
 
 def _write_crashed(task: ExtractBlock, block: pa.Table) -> int:
     """Store the rows of images that no worker survives, in the driver."""
-    from fer_ray.execution.prometheus import count_extracted
+    from fer_ray.execution.cluster.prometheus import count_extracted
 
     rows = task.crashed_rows(block)
     count_extracted(task.statuses(rows))
@@ -157,8 +157,8 @@ def _extract_on_node(
     Raises:
         UserError: The node has no access, so its rows would be wrong or lost.
     """
-    from fer_ray.execution.prometheus import count_extracted
-    from fer_ray.execution.shared_storage import require_reachable, require_same
+    from fer_ray.execution.cluster.prometheus import count_extracted
+    from fer_ray.execution.cluster.shared_storage import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
     rows = task.rows(shared_guard(describe, image_seconds), block)

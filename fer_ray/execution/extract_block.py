@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded
-from fer_ray.execution.task_runner import WORKER_DIED
+from fer_ray.execution.tasks.task_runner import WORKER_DIED
 from fer_ray.features.image_steps import ModelStep
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings

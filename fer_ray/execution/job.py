@@ -53,7 +53,7 @@ def locked_run_folder(out: Path, create: bool = False) -> Iterator[None]:
     Raises:
         UserError: The folder does not exist, or another job writes into it.
     """
-    from fer_ray.execution.session import ray_closed_after
+    from fer_ray.execution.cluster.session import ray_closed_after
     from fer_ray.storage.locks import lock_folder
 
     if not create and not out.exists():

@@ -15,8 +15,8 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
+from fer_ray.execution.cluster.resources import ResourceWait, cpu_share
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.resources import ResourceWait, cpu_share
 from fer_ray.storage.paths import is_object
 
 # What a runner reports: its lowest loss so far, its epochs, and the seconds that they took.

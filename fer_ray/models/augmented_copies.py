@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import Samples
-from fer_ray.networks.augmentation import Draw, apply_to_landmarks, draw
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.networks.bottleneck.augmentation import Draw, apply_to_landmarks, draw
 from fer_ray.settings.feature_sets import FEATURE_SETS, can_mirror, sets_of
 from fer_ray.settings.networks import Augmentation
 from fer_ray.settings.training import TrialSettings

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import Split
-from fer_ray.evaluation.trial_store import TrialResult, score_trial
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.experiments.trial_store import TrialResult, score_trial
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.models.candidate_fits import Floats, PreparedFeatures, class_scores
 from fer_ray.models.confidence.temperature import fit_inverse_temperature, scaled_softmax
 from fer_ray.models.configurations import Configuration

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_ray.networks.head_space import Options, Range
+from fer_ray.networks.heads.head_space import Options, Range
 from fer_ray.settings.feature_sets import can_mirror
 from fer_ray.settings.training import Classifier, SearchSettings
 

@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from fer_ray.evaluation.experiment import (
+from fer_ray.evaluation.experiments.experiment import (
     Experiment,
     changed_settings,
     experiment_name,
     splitting_settings,
 )
-from fer_ray.evaluation.folds import Folds
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import inner_folds
-from fer_ray.evaluation.trial_store import TrialStore
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.experiments.trial_store import TrialStore
+from fer_ray.evaluation.protocols.folds import Folds
+from fer_ray.evaluation.protocols.splits import inner_folds
 from fer_ray.models.candidates import (
     Candidate,
     evaluate_candidates,

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import Split, inner_folds
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.splits import Split, inner_folds
 from fer_ray.models.candidate_fits import PreparedFeatures
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import TrialSettings

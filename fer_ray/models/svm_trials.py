@@ -5,9 +5,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import Split
-from fer_ray.evaluation.trial_store import TrialResult, score_trial
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.experiments.trial_store import TrialResult, score_trial
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.settings.training import Calibration, Kernel, TrialSettings

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import calibration_folds
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.splits import calibration_folds
 from fer_ray.models.confidence.temperature import (
     Floats,
     fit_inverse_temperature,

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import Split
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.experiments.trial_store import TrialResult
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.evaluation.transfer_cells import TransferCell, TransferSource
 from fer_ray.evaluation.transfer_figures import TRANSFER_PREDICTIONS_SCHEMA
-from fer_ray.evaluation.trial_store import TrialResult
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import require_visible
 from fer_ray.storage.parquet import read_table, write_table

@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.faces.landmarks import import_dlib
-from fer_ray.networks.inference import build_application, compile_forward, optimise_for_inference
+from fer_ray.networks.bottleneck.inference import (
+    build_application,
+    compile_forward,
+    optimise_for_inference,
+)
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.networks.network_arrays import resize_crop
 from fer_ray.networks.network_files import KerasNetwork, OnnxNetwork

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.networks.inference import compile_forward
+from fer_ray.networks.bottleneck.inference import compile_forward
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.networks.network_arrays import pool_output, prepare_input
 from fer_ray.settings.network_interface import FORMATS, FileFormat, FileNetwork

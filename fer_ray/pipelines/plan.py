@@ -7,9 +7,9 @@ from typing import Any
 
 from fer_ray.execution.guard import Guard
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
-from fer_ray.pipelines.sweeps.labelled_listing import list_source
-from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
-from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
+from fer_ray.pipelines.sweeps.planning.plan_work import plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 
@@ -96,8 +96,8 @@ def _probe(sweep: SweepContext) -> dict[str, Any]:
 def _count_workers(execution: Execution, on_cluster: bool) -> int:
     if not on_cluster:
         return execution.workers or available_cpus()
-    from fer_ray.execution.resources import CPU, cluster_total
-    from fer_ray.execution.session import start_ray
+    from fer_ray.execution.cluster.resources import CPU, cluster_total
+    from fer_ray.execution.cluster.session import start_ray
 
     start_ray(execution)
     cpus = int(cluster_total(CPU))

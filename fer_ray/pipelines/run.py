@@ -1,4 +1,4 @@
-"""`fer-ray run`, `extract` and `report`: all steps of a run, or single ones."""
+"""`fer-ray run` and `extract`: all steps of a run, or its first one."""
 
 import importlib
 import threading
@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import Advance, Progress
-from fer_ray.pipelines.extract import extract
-from fer_ray.pipelines.extraction_plan import plan_extraction, require_one_row_per_image
+from fer_ray.pipelines.extraction.extract import extract
+from fer_ray.pipelines.extraction.extraction_plan import plan_extraction, require_one_row_per_image
+from fer_ray.pipelines.report import run_report
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.feature_sets import KNOWN_SETS, backbones_of, stored_sets
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
-from fer_ray.storage.paths import to_path
-from fer_ray.storage.run_folder import RunFolder, frames_record
+from fer_ray.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from fer_ray.evaluation.summary import ExperimentSummary
+    from fer_ray.evaluation.experiments.summary import ExperimentSummary
 
 # Needed after the extraction, and slow to import.
 IMPORTED_AHEAD = (
-    "fer_ray.pipelines.trials",
+    "fer_ray.pipelines.training.trials",
     "fer_ray.pipelines.run_record",
     "fer_ray.models.svm",
-    "fer_ray.execution.runner",
+    "fer_ray.execution.tasks.runner",
     "fer_ray.report.run_page",
 )
 
@@ -88,7 +88,7 @@ def run_all(
     with _timed(seconds, "backbones"):  # features, heads and SVMs on them
         networks = _run_backbones(out, root, settings, progress, unavailable, strict)
     trials = _run_trials(out, settings, progress, strict)
-    from fer_ray.evaluation.results import read_experiments
+    from fer_ray.evaluation.experiments.results import read_experiments
     from fer_ray.pipelines.run_record import describe_run, describe_timings, matches
 
     experiments = read_experiments(out)
@@ -170,36 +170,10 @@ def run_extract(
         return extract(plan, out, settings.execution, advance)
 
 
-def run_report(
-    out: Path, source: Path | None, show_faces: bool, groups: Sequence[str] = ()
-) -> Path:
-    """Write `out/report` from the contents of the run folder, and return its page.
-
-    Args:
-        out: Run folder, locked by the caller.
-        source: Folder of the images. None: the folder at the time of the extraction.
-        show_faces: Show faces in the report.
-        groups: Further columns of the labels file to compare groups by; none: as compared before.
-
-    Raises:
-        UserError: There are no finished frames or no trials, or no such columns.
-    """
-    record = frames_record(out)
-    if not RunFolder(out).experiments():
-        raise UserError(f"{out} has no trials: run `fer-ray trials --out {out}` first.")
-    from fer_ray.pipelines.compare_groups import compare_groups
-    from fer_ray.report.run_page import write_report
-
-    if groups:
-        compare_groups(out, groups)
-    root = source if source is not None else to_path(record["data"]["root"])
-    return write_report(out, root if root.is_dir() else None, show_faces)
-
-
 def _unavailable_weights(settings: Settings) -> dict[str, str]:
     if not settings.deep.backbones:
         return {}
-    from fer_ray.pipelines.run_backbones import find_unavailable_weights
+    from fer_ray.pipelines.training.run_backbones import find_unavailable_weights
 
     return find_unavailable_weights(settings)
 
@@ -210,7 +184,7 @@ def _run_backbones(
 ) -> dict[str, Any]:  # fmt: skip
     if not settings.deep.backbones:
         return {}
-    from fer_ray.pipelines.run_backbones import run_backbones
+    from fer_ray.pipelines.training.run_backbones import run_backbones
 
     return run_backbones(out, root, settings, progress, unavailable, strict)
 
@@ -218,7 +192,7 @@ def _run_backbones(
 def _run_trials(
     out: Path, settings: Settings, progress: Progress, strict: bool
 ) -> list[dict[str, Any]]:
-    from fer_ray.pipelines.trials import run_trials
+    from fer_ray.pipelines.training.trials import run_trials
 
     return [
         run_trials(out, trials, settings.execution, progress, strict)

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from fer_ray import __version__
-from fer_ray.evaluation.results import ExperimentResults, RunResults, late_cohorts
-from fer_ray.evaluation.summary import ExperimentSummary, summary_record
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults, late_cohorts
+from fer_ray.evaluation.experiments.summary import ExperimentSummary, summary_record
 from fer_ray.report.text.verdict import judge
 from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions, machine

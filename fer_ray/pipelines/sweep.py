@@ -10,20 +10,20 @@ from fer_ray.errors import StoreLostError
 from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest, raise_if_stopped
-from fer_ray.pipelines.sweeps.labelled_listing import list_source
-from fer_ray.pipelines.sweeps.manifest import build_manifest, measure_drift
-from fer_ray.pipelines.sweeps.orphans import remove_orphans
-from fer_ray.pipelines.sweeps.planning import plan_work, require_intact_source
-from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
+from fer_ray.pipelines.sweeps.planning.plan_work import plan_work, require_intact_source
+from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.process import process_images
-from fer_ray.pipelines.sweeps.publish import publish
-from fer_ray.pipelines.sweeps.rewrite import join_small_files
+from fer_ray.pipelines.sweeps.publishing.manifest import build_manifest, measure_drift
+from fer_ray.pipelines.sweeps.publishing.orphans import remove_orphans
+from fer_ray.pipelines.sweeps.publishing.publish import publish
+from fer_ray.pipelines.sweeps.publishing.rewrite import join_small_files
 from fer_ray.report.sweep_metrics import render_metrics
 from fer_ray.report.sweep_page import render_store_page, render_sweep_page
-from fer_ray.schemas import READINGS_SCHEMA
 from fer_ray.sources import label_conflicts
 from fer_ray.storage.archive import MIN_SWEEPS, SWEEPS
 from fer_ray.storage.delta_store import ConflictError
+from fer_ray.store_schemas import READINGS_SCHEMA
 from fer_ray.vocabulary import ExitCode
 
 # The fields of the manifest in the last line of the log.

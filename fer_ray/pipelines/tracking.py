@@ -17,7 +17,7 @@ from fer_ray.vocabulary import EMOTIONS
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from fer_ray.evaluation.results import ExperimentResults
+    from fer_ray.evaluation.experiments.results import ExperimentResults
 
 EXPERIMENT = "fer_ray"  # of MLflow, unless MLFLOW_EXPERIMENT_NAME is set
 DIGEST_TAG = "fer_ray.digest"  # identifies the figures of a run, which are logged once
@@ -75,7 +75,7 @@ def log_run(out: Path, record: dict[str, Any]) -> bool:
 
 
 def _log(client: "MlflowClient", out: Path, record: dict[str, Any]) -> bool:
-    from fer_ray.evaluation.results import read_experiments
+    from fer_ray.evaluation.experiments.results import read_experiments
 
     experiment = _experiment_id(client)
     digest = _digest(record)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import read_samples, select_classes
+from fer_ray.evaluation.experiments.samples import read_samples, select_classes
 from fer_ray.evaluation.transfer_cells import TransferSource, plan_cells
 from fer_ray.evaluation.transfer_figures import (
     TRANSFER_PREDICTIONS_SCHEMA,
@@ -23,7 +23,7 @@ from fer_ray.execution.progress import Progress
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.transfer_trials import TransferTrials
-from fer_ray.pipelines.experiments import run_missing
+from fer_ray.pipelines.training.experiments import run_missing
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence
 from fer_ray.settings.root import Execution

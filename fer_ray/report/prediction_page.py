@@ -3,23 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.summary import summarise
 from fer_ray.evaluation.labelled_predictions import (
     select_evaluable,
     to_predictions,
     to_trial_row,
 )
-from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.evaluation.summary import summarise
 from fer_ray.features.face_rows import one_row_per_image
 from fer_ray.models.bundles.bundle_manifest import Evidence
-from fer_ray.report import data_tables, experiment_tables, run_figures
-from fer_ray.report.answer_tables import confidence_rows
-from fer_ray.report.confusion_tables import Faces, confusion_table, describe_confusion
+from fer_ray.report import run_figures
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture, draw_picture
 from fer_ray.report.figures.transfer_plot import MetricPair, transfer_plot
-from fer_ray.report.misclassified import find_misclassified
 from fer_ray.report.rendering import render, write_report_folder
+from fer_ray.report.sections import data_tables, experiment_tables
+from fer_ray.report.sections.answer_tables import confidence_rows
+from fer_ray.report.sections.confusion_tables import Faces, confusion_table, describe_confusion
+from fer_ray.report.sections.misclassified import find_misclassified
 from fer_ray.report.text import formatting
 from fer_ray.report.text.method_settings import setting_rows
 from fer_ray.report.text.transfer_wording import (

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from fer_ray.evaluation.experiment_groups import ExperimentGroup
-from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.evaluation.summary import is_folds
+from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.summary import is_folds
 from fer_ray.report.figures import class_charts
 from fer_ray.report.figures.forest_plot import NARROW, WIDE, forest_plot
 from fer_ray.report.figures.landmark_plots import (

@@ -4,31 +4,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_ray.evaluation.experiment_groups import ExperimentGroup, group_experiments
-from fer_ray.evaluation.experiment_labels import describe_splits
-from fer_ray.evaluation.results import ExperimentResults, RunResults, late_cohorts, read_results
-from fer_ray.evaluation.summary import is_folds
-from fer_ray.report import (
+from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup, group_experiments
+from fer_ray.evaluation.experiments.experiment_labels import describe_splits
+from fer_ray.evaluation.experiments.results import (
+    ExperimentResults,
+    RunResults,
+    late_cohorts,
+    read_results,
+)
+from fer_ray.evaluation.experiments.summary import is_folds
+from fer_ray.report import run_figures
+from fer_ray.report.figures.landmark_plots import FaceSource
+from fer_ray.report.figures.themed_picture import Picture
+from fer_ray.report.rendering import render, write_report_folder
+from fer_ray.report.sections import (
     data_tables,
     experiment_tables,
     first_screen,
     model_comparison,
-    run_figures,
 )
-from fer_ray.report.class_examples import class_examples
-from fer_ray.report.confusion_tables import (
+from fer_ray.report.sections.class_examples import class_examples
+from fer_ray.report.sections.confusion_tables import (
     ConfusionTable,
     Faces,
     confusion_table,
     describe_confusion,
 )
-from fer_ray.report.figures.landmark_plots import FaceSource
-from fer_ray.report.figures.themed_picture import Picture
-from fer_ray.report.group_section import read_groups
-from fer_ray.report.label_issue_section import read_label_issues
-from fer_ray.report.misclassified import Misclassified, find_misclassified
-from fer_ray.report.model_evidence import model_evidence
-from fer_ray.report.rendering import render, write_report_folder
+from fer_ray.report.sections.group_section import read_groups
+from fer_ray.report.sections.label_issue_section import read_label_issues
+from fer_ray.report.sections.misclassified import Misclassified, find_misclassified
+from fer_ray.report.sections.model_evidence import model_evidence
 from fer_ray.report.text import formatting, method_settings, published_results
 from fer_ray.report.text.verdict import Verdict, judge
 from fer_ray.vocabulary import EMOTIONS

@@ -16,7 +16,7 @@ from fer_ray.settings.extraction import Decode
 from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.pixel_range import Gray, decode_wide, inspect_range
 from fer_ray.sources.pixel_tables import is_entry, read_entry
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.vocabulary import Status
 
 NOT_A_FILE = "not a regular file"

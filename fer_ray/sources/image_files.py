@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fer_ray.errors import SourceLostError, StoreLostError, UserError
 from fer_ray.sources.quality import Quality
-from fer_ray.storage.object_listing import ObjectEntry
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_listing import ObjectEntry
+from fer_ray.storage.objects.object_path import ObjectPath
 
 # Errors of the storage, not of the file: calling the file unreadable would be wrong.
 STORAGE_ERRNOS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)

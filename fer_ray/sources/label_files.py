@@ -1,47 +1,16 @@
 """CSV files of labels: paths, emotions, and subjects if known."""
 
-import csv
-import io
 import os
 import posixpath
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from fer_ray.errors import UserError
 from fer_ray.settings.label_codes import DEFAULT_CODES, LabelCodes
-from fer_ray.sources.emotion_words import clean_text, is_missing, parse_code, parse_word
+from fer_ray.sources.emotion_words import is_missing, parse_code, parse_word
+from fer_ray.sources.label_table import has_label_columns, read_records, unreadable_table
 from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.paths import is_object
-
-LABELS_FILE = "labels.csv"
-# Accepted names of columns; the first four are named in messages. Other characters than letters and
-# digits, and case, do not count: `Image Path` is `imagepath`.
-PATH_COLUMNS = (
-    *("path", "file", "filename", "image"),
-    *("filepath", "imagepath", "imagefile", "imagename", "img", "imgpath", "imgname"),
-    *("photo", "picture", "pic", "relativepath", "subdirectoryfilepath"),
-)
-LABEL_COLUMNS = (
-    *("emotion", "label", "expression", "class"),
-    *("emotions", "labels", "emotionlabel", "labelname", "classname", "classlabel"),
-    *("emotionclass", "emotionname", "expressionlabel", "facialexpression", "category"),
-)
-SUBJECT_COLUMNS = (
-    *("subject", "person", "participant", "identity"),
-    *("subjectid", "personid", "participantid", "identityid", "subj", "actor", "userid"),
-)
-NAMED = 4  # names of a column in a message
-DELIMITERS = ",;\t|"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_IGNORED = re.compile(r"[\W_]+")
-_PREAMBLE = re.compile(r"\A[\r\n]*(sep=.\s*[\r\n]+)?", re.IGNORECASE)  # Excel may write `sep=;`
-
-
-class LabelTableError(UserError):
-    """A file is not a table of labels; it may be about something else."""
 
 
 def read_label_file(
@@ -73,16 +42,14 @@ def is_label_file(file: Path) -> bool:
     Raises:
         UserError: The file cannot be read.
     """
-    reader = _open_table(_read(file), str(file))
-    columns = _columns(reader)
-    return all(any(name in columns for name in names) for names in (PATH_COLUMNS, LABEL_COLUMNS))
+    return has_label_columns(_read(file), str(file))
 
 
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as problem:
-        raise _unreadable(str(file), problem) from None
+        raise unreadable_table(str(file), problem) from None
 
 
 def parse_label_file(
@@ -111,10 +78,7 @@ def parse_label_file(
         LabelTableError: The content has no path or label column.
         UserError: The content is not CSV, or lists only files outside the folder of the file.
     """
-    try:
-        records = list(_records(_open_table(content, name), name, require_labels))
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise _unreadable(name, problem) from None
+    records = read_records(content, name, require_labels)
     labels: dict[str, Label] = {}
     for number, record in enumerate(records, start=2):
         path = relative_path(record.path, root)
@@ -137,90 +101,6 @@ def parse_label_file(
             "images themselves."
         )
     return labels
-
-
-class _Record(NamedTuple):
-    """Cells of one line; `label` is None if the file has no label column."""
-
-    path: str
-    label: str | None
-    subject: str | None
-    attributes: tuple[tuple[str, str], ...] | None
-
-
-def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
-    """A reader of the lines below the header, separated as the header is."""
-    encoding = "utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig"
-    try:
-        text = _PREAMBLE.sub("", content.decode(encoding), count=1)
-    except UnicodeDecodeError as problem:
-        raise _unreadable(name, problem) from None
-    header = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=lambda mark: _known_columns(header, mark))
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-
-
-def _known_columns(header: str, delimiter: str) -> int:
-    names = {_IGNORED.sub("", cell.lower()) for cell in header.split(delimiter)}
-    accepted = (PATH_COLUMNS, LABEL_COLUMNS, SUBJECT_COLUMNS)
-    return sum(not names.isdisjoint(columns) for columns in accepted)
-
-
-def _columns(reader: "csv.DictReader[str]") -> dict[str, str]:
-    """The columns by their names in letters and digits; of equal ones the first."""
-    columns: dict[str, str] = {}
-    for column in reader.fieldnames or ():
-        columns.setdefault(_IGNORED.sub("", (column or "").lower()), column)
-    return columns
-
-
-def _records(reader: "csv.DictReader[str]", name: str, require_labels: bool) -> Iterator[_Record]:
-    columns = _columns(reader)
-    path = _find_column(name, reader, columns, PATH_COLUMNS)
-    label = subject = None
-    if require_labels or not columns.keys().isdisjoint(LABEL_COLUMNS):
-        label = _find_column(name, reader, columns, LABEL_COLUMNS)
-    if not columns.keys().isdisjoint(SUBJECT_COLUMNS):
-        subject = _find_column(name, reader, columns, SUBJECT_COLUMNS)
-    further = [name for name in columns.values() if name not in (path, label, subject)]
-    for row in reader:
-        yield _Record(
-            (row[path] or "").strip(),
-            None if label is None else clean_text(row[label] or ""),
-            None if subject is None else _parse_subject(row[subject] or ""),
-            _attributes(row, further),
-        )
-
-
-def _attributes(row: dict[str, str], columns: list[str]) -> tuple[tuple[str, str], ...] | None:
-    """The columns that have a value, with it; None if there are none."""
-    values = ((name.strip(), clean_text(row[name] or "")) for name in columns if name)
-    return tuple(pair for pair in values if all(pair) and not is_missing(pair[1])) or None
-
-
-def _find_column(
-    name: str, reader: "csv.DictReader[str]", columns: dict[str, str], accepted: tuple[str, ...]
-) -> str:
-    for column in accepted:
-        if column in columns:
-            return columns[column]
-    header = ", ".join(column.strip() for column in reader.fieldnames or ()) or "no columns"
-    if "pixels" in columns:
-        raise LabelTableError(
-            f"{name} contains images in a column of pixels, which are read only from a disk. Copy "
-            "it to a disk, and pass it as --data."
-        )
-    advice = "Rename a column"
-    if name.endswith(LABELS_FILE):
-        advice += ", or pass --layout folders if the names of folders are the labels"
-    raise LabelTableError(
-        f"{name} has no column {' or '.join(accepted[:NAMED])}. Its header has: {header}. {advice}."
-    )
-
-
-def _parse_subject(text: str) -> str | None:
-    subject = clean_text(text)
-    return None if is_missing(subject) else subject
 
 
 def _parse_label(
@@ -253,7 +133,3 @@ def relative_path(path: str, root: Path | None) -> str | None:
         if not target.is_relative_to(os.path.realpath(root)):
             return None
     return relative
-
-
-def _unreadable(name: str, problem: Exception) -> UserError:
-    return UserError(f"{name} cannot be read: {problem}. Use a readable CSV file in UTF-8.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from fer_ray.storage.uris import store_lost_on_error
+from fer_ray.storage.objects.uris import store_lost_on_error
 
 SWEEPS = "sweeps"  # folder of manifests and pages
 SOURCE = "source.json"

@@ -18,11 +18,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from fer_ray.storage.archive import Archive
+from fer_ray.storage.objects.uris import require_store_uri, resolve_filesystem, store_lost_on_error
 from fer_ray.storage.parquet import ROW_GROUP
 from fer_ray.storage.paths import without_credentials
 from fer_ray.storage.snapshot import Snapshot, TableName
 from fer_ray.storage.table_folder import NewFile, TableFolder
-from fer_ray.storage.uris import require_store_uri, resolve_filesystem, store_lost_on_error
 
 # Commits carry this application ID and a version. Of two concurrent commits with the same version,
 # Delta Lake rejects the later one.

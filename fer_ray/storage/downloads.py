@@ -12,7 +12,7 @@ from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.storage.files import write_bytes
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.user_folders import cache_path
 
 TIMEOUT_S = 30  # without receiving a byte

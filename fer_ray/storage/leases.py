@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_ray.errors import StoreLostError, UserError
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 
 RENEW_S = 10.0
 LEASE_S = 40.0  # without a renewal, until another process takes the lease over

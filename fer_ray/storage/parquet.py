@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fer_ray.errors import UserError
 from fer_ray.storage.files import written_atomically
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.vocabulary import SCHEMA_VERSION
 
 SUFFIX = ".parquet"

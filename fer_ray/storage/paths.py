@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fer_ray.errors import UserError
-from fer_ray.storage.object_listing import Listing, current_listing, listing_in_use
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_listing import Listing, current_listing, listing_in_use
+from fer_ray.storage.objects.object_path import ObjectPath
 
 OBJECT_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _CREDENTIAL = re.compile(r"(key|secret|token|password|sig|signature)(_id)?=", re.IGNORECASE)

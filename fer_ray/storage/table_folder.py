@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from pyarrow import dataset, fs
 
 from fer_ray.errors import UserError
+from fer_ray.storage.objects.uris import attempts, error_text, store_lost_on_error
 from fer_ray.storage.parquet import ROW_GROUP, require_plain, row_groups
-from fer_ray.storage.uris import attempts, error_text, store_lost_on_error
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import pytest
 
 from fer_ray import doctor
 from fer_ray.cli.main import main
-from fer_ray.evaluation.results import read_experiments
+from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.pipelines.run_record import matches
 from fer_ray.schemas import frames_schema
 from fer_ray.settings.feature_sets import FEATURE_SETS

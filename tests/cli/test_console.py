@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fer_ray.cli import console
-from fer_ray.cli.experiment_table import table_lines
+from fer_ray.cli.output import console
+from fer_ray.cli.output.experiment_table import table_lines
 from fer_ray.evaluation.comparison import Comparison
 from tests.evaluation.simulated_experiments import experiment
 

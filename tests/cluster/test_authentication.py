@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PROGRAM = """
 import os
-from fer_ray.execution.authentication import prepare_token
+from fer_ray.execution.cluster.authentication import prepare_token
 from fer_ray.errors import UserError
 try:
     prepare_token()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.parquet import read_table
 from tests.cluster.head import REPO, WATCHFUL, Node
 from tests.cluster.hosts import NETWORK, Host, missing_for_hosts, open_hosts

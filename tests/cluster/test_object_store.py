@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fer_ray.networks.weights import bundled_dlib_file
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.parquet import read_table
 from tests.cluster.head import Head
 from tests.cluster.test_nodes import apart

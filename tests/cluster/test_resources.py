@@ -24,13 +24,13 @@ class Half:
 
 halves = [Half.remote() for _ in range(2)]
 assert len(set(ray.get([half.node.remote() for half in halves]))) == 2
-from fer_ray.execution.resources import cpu_share
+from fer_ray.execution.cluster.resources import cpu_share
 print(cpu_share())
 """
 # A job waits for CPUs for half an hour; shorten that for the test.
 IMPATIENT = """
 import sys
-from fer_ray.execution import resources
+from fer_ray.execution.cluster import resources
 resources.WAIT_S = 5.0
 from fer_ray.cli.main import main
 main(sys.argv[1:])

@@ -183,7 +183,7 @@ def test_metrics_endpoint() -> None:
 
 
 def test_dashboard_metrics_exist() -> None:
-    from fer_ray.execution import prometheus
+    from fer_ray.execution.cluster import prometheus
 
     [document] = documents(FOLDER / "dashboard.yaml")
     board = json.loads(document["data"]["fer-ray.json"])

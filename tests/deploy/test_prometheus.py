@@ -16,7 +16,7 @@ import pytest
 import ray
 import yaml
 
-from fer_ray.execution.prometheus import (
+from fer_ray.execution.cluster.prometheus import (
     Metrics,
     TrialMetrics,
     count_extracted,

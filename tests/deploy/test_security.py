@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution import authentication
+from fer_ray.execution.cluster import authentication
 
 PACKAGE = Path(__file__).parent.parent.parent / "fer_ray"
 SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "jobs").glob("*.py")]

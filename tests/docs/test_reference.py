@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from fer_ray import schemas
+from fer_ray import schemas, store_schemas
 from fer_ray.cli.main import cli
 from fer_ray.evaluation.label_issues import LABEL_ISSUES_SCHEMA
 from fer_ray.settings.backbones import BACKBONES
@@ -118,8 +118,8 @@ def test_emotions_are_listed_with_their_codes() -> None:
         ("run-folder.md", "bottleneck", schemas.bottleneck_schema(1)),
         ("run-folder.md", "Learning curves", schemas.HISTORY_SCHEMA),
         ("run-folder.md", "Label issues", LABEL_ISSUES_SCHEMA),
-        ("store.md", "images", schemas.IMAGES_SCHEMA),
-        ("store.md", "results", schemas.results_schema({"<name>": 1})),
+        ("store.md", "images", store_schemas.IMAGES_SCHEMA),
+        ("store.md", "results", store_schemas.results_schema({"<name>": 1})),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.results import ExperimentResults
-from fer_ray.evaluation.summary import summarise
+from fer_ray.evaluation.experiments.results import ExperimentResults
+from fer_ray.evaluation.experiments.summary import summarise
 
 LINEAR, POLY, RBF = "svm-linear", "svm-poly", "svm-rbf"
 FOLDS = "subject-10fold"

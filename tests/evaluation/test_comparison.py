@@ -4,8 +4,8 @@ import pytest
 from scipy import stats
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.ckplus_cohorts import filter_subjects, late_cohort
 from fer_ray.evaluation.comparison import compare, compare_by_name, mcnemar_p, resampled_p
+from fer_ray.evaluation.protocols.ckplus_cohorts import filter_subjects, late_cohort
 from fer_ray.vocabulary import EMOTIONS
 
 CONTEMPT, HAPPY = EMOTIONS.index("contempt"), EMOTIONS.index("happy")

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from fer_ray.evaluation.experiment_groups import group_experiments
+from fer_ray.evaluation.experiments.experiment_groups import group_experiments
 from tests.evaluation.simulated_experiments import FOLDS, LINEAR, POLY, RBF, TWO_ALIKE, experiment
 
 

@@ -2,7 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from fer_ray.evaluation.experiment_labels import describe_method, describe_splits, protocol_rank
+from fer_ray.evaluation.experiments.experiment_labels import (
+    describe_method,
+    describe_splits,
+    protocol_rank,
+)
 from fer_ray.settings.training import RECOMMENDED
 from fer_ray.vocabulary import EMOTIONS
 from tests.evaluation.simulated_experiments import experiment

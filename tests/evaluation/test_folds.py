@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.folds import Folds, folds_for, read_folds, write_folds
-from fer_ray.evaluation.samples import Samples, sample_warnings, select_classes
-from fer_ray.evaluation.splits import Split
+from fer_ray.evaluation.experiments.samples import Samples, sample_warnings, select_classes
+from fer_ray.evaluation.protocols.folds import Folds, folds_for, read_folds, write_folds
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.settings.training import TrialSettings
 
 IDS = [f"I{i:02d}" for i in range(20)]

@@ -1,8 +1,8 @@
 import numpy as np
 
-from fer_ray.evaluation.independent_training import exclude_shared
-from fer_ray.evaluation.leakage import Identities
-from fer_ray.evaluation.splits import Split
+from fer_ray.evaluation.protocols.independent_training import exclude_shared
+from fer_ray.evaluation.protocols.leakage import Identities
+from fer_ray.evaluation.protocols.splits import Split
 
 
 def test_shared_people_and_pictures_are_excluded() -> None:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.leakage import (
+from fer_ray.evaluation.protocols.leakage import (
     audit,
     describe_leaks,
     find_near_duplicates,
@@ -15,7 +15,7 @@ from fer_ray.evaluation.leakage import (
     require_no_leaks,
     unknown_kinds,
 )
-from fer_ray.evaluation.splits import Split
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.faces.crops import FaceFinder, crop_face
 from fer_ray.faces.loaded_models import load_locator
 from fer_ray.features.appearance import hog, mirrored_hog

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import read_samples
+from fer_ray.evaluation.experiments.samples import read_samples
 from fer_ray.schemas import feature_column, vector
 
 # image_id, subject, session, role, label, status; the features of row i are i² and 10 i.

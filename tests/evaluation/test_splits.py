@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import (
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.splits import (
     Split,
     make_splits,
     random_split,
@@ -14,9 +14,9 @@ from fer_ray.evaluation.splits import (
     subject_overlap,
 )
 from fer_ray.execution.progress import silent
-from fer_ray.pipelines.heads import run_heads
-from fer_ray.pipelines.search import run_search
-from fer_ray.pipelines.search_heads import run_head_search
+from fer_ray.pipelines.training.heads import run_heads
+from fer_ray.pipelines.training.search import run_search
+from fer_ray.pipelines.training.search_heads import run_head_search
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import SearchSettings, TrialSettings
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.experiment import plan_experiments
-from fer_ray.evaluation.trial_store import TrialStore
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.trials import SvmTrials
+from fer_ray.evaluation.experiments.experiment import plan_experiments
+from fer_ray.evaluation.experiments.trial_store import TrialStore
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.trials import SvmTrials
 from fer_ray.settings.training import TrialSettings
 
 

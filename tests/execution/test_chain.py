@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution import block_tasks
-from fer_ray.execution.block_sizes import split_blocks
 from fer_ray.execution.chain import (
     extract_in_process,
     extract_on_ray,
     runs_in_process,
 )
 from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
+from fer_ray.execution.tasks import block_tasks
+from fer_ray.execution.tasks.block_sizes import split_blocks
 from fer_ray.features.image_steps import ExtractImage
 from fer_ray.settings.extraction import ExtractSettings, Landmarks, Selection
 from fer_ray.settings.root import Execution, Settings

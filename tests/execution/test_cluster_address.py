@@ -13,13 +13,13 @@ import grpc
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution import authentication
-from fer_ray.execution.authentication import prepare_token
-from fer_ray.execution.cluster_address import require_open_port
+from fer_ray.execution.cluster import authentication
+from fer_ray.execution.cluster.authentication import prepare_token
+from fer_ray.execution.cluster.cluster_address import require_open_port
 from tests.patience import patience
 
 JOIN = """
-from fer_ray.execution.session import start_ray
+from fer_ray.execution.cluster.session import start_ray
 from fer_ray.settings.root import Execution
 start_ray(Execution())
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution.cluster_file import check_cluster_file, find_placeholders
+from fer_ray.execution.cluster.cluster_file import check_cluster_file, find_placeholders
 
 REPO = Path(__file__).parent.parent.parent
 

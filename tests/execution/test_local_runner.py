@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from fer_ray.errors import UserError
-from fer_ray.execution.local_runner import run_items_locally, runs_locally
+from fer_ray.execution.tasks.local_runner import run_items_locally, runs_locally
 from fer_ray.settings.root import Execution
 
 

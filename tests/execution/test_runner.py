@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution.runner import run_items
+from fer_ray.execution.tasks.runner import run_items
 
 ITEMS = list(range(12))
 

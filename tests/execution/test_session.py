@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from ray._private import services
 
-from fer_ray.execution.local_session import longer_start_limit, start_error_message
+from fer_ray.execution.cluster.local_session import longer_start_limit, start_error_message
 from tests.patience import patience
 
 PROGRAM = """
 import os
-from fer_ray.execution.session import ensure_ray, ray_closed_after
+from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 from fer_ray.settings.root import Execution
 
 with ray_closed_after():
@@ -77,7 +77,9 @@ def test_start_waits_while_the_raylet_is_running(
         return answer
 
     monkeypatch.setattr(services, "get_node", get_node)
-    monkeypatch.setattr("fer_ray.execution.local_session.START_S", 3)  # a raylet may be running
+    monkeypatch.setattr(
+        "fer_ray.execution.cluster.local_session.START_S", 3
+    )  # a raylet may be running
     program = shutil.copy(shutil.which("sleep") or "", tmp_path / "raylet")
     raylet = subprocess.Popen([program, "60"])
     with longer_start_limit():

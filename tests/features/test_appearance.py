@@ -10,7 +10,7 @@ from fer_ray.features.appearance import FACE_PX, align, hog, similarity
 from fer_ray.features.geometry import LEFT_EYE, RIGHT_EYE
 from fer_ray.features.patches import REGIONS, patch
 from fer_ray.models.augmented_copies import MIRROR
-from fer_ray.networks.augmentation import apply_to_landmarks
+from fer_ray.networks.bottleneck.augmentation import apply_to_landmarks
 from fer_ray.settings.extraction import Crop, Landmarks
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from tests.images import read_gray

@@ -3,7 +3,7 @@ import numpy as np
 from fer_ray.faces.mesh_topology import IBUG_POINTS, MIRRORED_POINTS
 from fer_ray.features.head_pose import frontal_mesh, pose
 from fer_ray.features.mirroring import mirrored_blendshapes, mirrored_mesh, mirrored_pose
-from fer_ray.networks.augmentation import MIRRORED
+from fer_ray.networks.bottleneck.augmentation import MIRRORED
 from fer_ray.vocabulary import BLENDSHAPES
 from tests.features.test_head_pose import mesh
 

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import make_splits
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import make_splits
 from fer_ray.features.geometry import reference
 from fer_ray.models.augmented_copies import mirrored_features, training_copies
 from fer_ray.models.svm import stratified_folds

@@ -16,9 +16,9 @@ from sklearn.svm import SVC
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.results import read_experiments
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import inner_folds
+from fer_ray.evaluation.experiments.results import read_experiments
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.protocols.splits import inner_folds
 from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
 from fer_ray.models.confidence.temperature import fit_inverse_temperature
 from fer_ray.models.configurations import (
@@ -28,10 +28,10 @@ from fer_ray.models.configurations import (
     sample_configurations,
 )
 from fer_ray.models.nested_search import NestedSearch, plan_search
-from fer_ray.networks.head_space import Options
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.search import read_searched_sets, run_search
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.networks.heads.head_space import Options
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.search import read_searched_sets, run_search
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import SearchSettings, TrialSettings
 from tests.patience import patience

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.execution.progress import silent
 from fer_ray.models.penalty import PENALTIES, with_chosen_penalty
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.parquet import read_table

@@ -5,10 +5,10 @@ import pytest
 from sklearn.svm import SVC
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.experiment import plan_experiments
-from fer_ray.evaluation.folds import Folds
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import calibration_folds, random_split
+from fer_ray.evaluation.experiments.experiment import plan_experiments
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.folds import Folds
+from fer_ray.evaluation.protocols.splits import calibration_folds, random_split
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.models.svm_trials import run_trial
 from fer_ray.models.temperature_svm import TemperatureSvm

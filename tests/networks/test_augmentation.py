@@ -1,7 +1,13 @@
 import cv2
 import numpy as np
 
-from fer_ray.networks.augmentation import MIRRORED, Draw, apply_to_crop, apply_to_landmarks, draw
+from fer_ray.networks.bottleneck.augmentation import (
+    MIRRORED,
+    Draw,
+    apply_to_crop,
+    apply_to_landmarks,
+    draw,
+)
 from fer_ray.settings.networks import Augmentation
 
 SIDE = 101

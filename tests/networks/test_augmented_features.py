@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks.augmented import RecomputedFeatures
-from fer_ray.evaluation.samples import Samples
-from fer_ray.evaluation.splits import Split
-from fer_ray.networks import augmentation
-from fer_ray.networks.head import train_head
-from fer_ray.networks.head_data import head_data
+from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.splits import Split
+from fer_ray.networks.bottleneck import augmentation
+from fer_ray.networks.heads.head import train_head
+from fer_ray.networks.heads.head_data import head_data
 from fer_ray.networks.network import Backbone
 from fer_ray.settings.networks import Augmentation, HeadSettings
 

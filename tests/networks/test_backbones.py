@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_ray.networks.inference import is_slow_in_bfloat16
+from fer_ray.networks.bottleneck.inference import is_slow_in_bfloat16
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import find_weights, keras_named_link

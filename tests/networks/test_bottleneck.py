@@ -12,24 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import MismatchError, UserError
-from fer_ray.evaluation.samples import read_samples
-from fer_ray.evaluation.trial_store import FIT_SETTINGS
+from fer_ray.evaluation.experiments.samples import read_samples
+from fer_ray.evaluation.experiments.trial_store import FIT_SETTINGS
 from fer_ray.execution.progress import silent
 from fer_ray.faces.crops import crop_face
 from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
-from fer_ray.networks import augmentation
-from fer_ray.networks.bottleneck_plan import BottleneckPlan, plan_bottleneck
-from fer_ray.networks.bottleneck_rows import crop_source
-from fer_ray.networks.crop_cache import IMAGE_NUMBER
-from fer_ray.networks.head_data import validation_split
+from fer_ray.networks.bottleneck import augmentation
+from fer_ray.networks.bottleneck.bottleneck_plan import BottleneckPlan, plan_bottleneck
+from fer_ray.networks.bottleneck.bottleneck_rows import crop_source
+from fer_ray.networks.bottleneck.crop_cache import IMAGE_NUMBER
+from fer_ray.networks.heads.head_data import validation_split
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.weights import find_weights
-from fer_ray.pipelines.bottleneck import run_bottleneck
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.heads import fitted_images, run_heads
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
 from fer_ray.pipelines.run import run_extract
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.heads import fitted_images, run_heads
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import Augmentation
 from fer_ray.settings.root import Execution, Settings

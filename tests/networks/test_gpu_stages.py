@@ -13,8 +13,8 @@ import sys, time
 from pathlib import Path
 import ray
 from fer_ray.settings.root import Execution
-from fer_ray.networks.bottleneck_plan import plan_bottleneck
-from fer_ray.pipelines.bottleneck import run_bottleneck
+from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.execution.progress import silent
 out, root, cpus = sys.argv[1:]

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.execution.progress import silent
-from fer_ray.networks.head_selection import HeadSelection, TrialSearch, plan_head_search
-from fer_ray.networks.head_space import (
+from fer_ray.networks.heads.head_selection import HeadSelection, TrialSearch, plan_head_search
+from fer_ray.networks.heads.head_space import (
     head_settings,
     optuna_distributions,
     sample_configuration,
     search_space,
 )
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.search_heads import run_head_search
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.search_heads import run_head_search
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.networks import HeadSearchSettings
 from fer_ray.settings.root import Settings

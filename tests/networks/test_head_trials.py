@@ -13,20 +13,20 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.comparison import compare_by_name
-from fer_ray.evaluation.results import read_experiments
-from fer_ray.evaluation.samples import Samples, read_samples
-from fer_ray.evaluation.splits import Split, make_splits
-from fer_ray.evaluation.trial_store import TrialStore
+from fer_ray.evaluation.experiments.results import read_experiments
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
+from fer_ray.evaluation.experiments.trial_store import TrialStore
+from fer_ray.evaluation.protocols.splits import Split, make_splits
 from fer_ray.execution.progress import silent
 from fer_ray.models.svm_trials import run_trial
-from fer_ray.networks import head_trials
-from fer_ray.networks.head import HeadTraining, train_head
-from fer_ray.networks.head_data import HeadData, head_data, validation_split
-from fer_ray.networks.head_trials import HeadStore, HeadTrials, plan_heads
+from fer_ray.networks.heads import head_trials
+from fer_ray.networks.heads.head import HeadTraining, train_head
+from fer_ray.networks.heads.head_data import HeadData, head_data, validation_split
+from fer_ray.networks.heads.head_trials import HeadStore, HeadTrials, plan_heads
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.pipelines.experiments import prepare_trials
-from fer_ray.pipelines.heads import run_heads
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.pipelines.training.experiments import prepare_trials
+from fer_ray.pipelines.training.heads import run_heads
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.networks import HEADS, HeadSettings
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import TrialSettings

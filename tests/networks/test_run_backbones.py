@@ -7,7 +7,7 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.execution.progress import silent
-from fer_ray.pipelines.run_backbones import find_unavailable_weights, run_backbones
+from fer_ray.pipelines.training.run_backbones import find_unavailable_weights, run_backbones
 from fer_ray.settings.loading import load_settings
 from fer_ray.storage import downloads
 from tests.networks.conftest import RandomWeights

@@ -11,7 +11,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.faces.loaded_models import load_reader
 from fer_ray.features import steps
-from fer_ray.pipelines.export_crops import crop_name, export_crops
+from fer_ray.pipelines.extraction.export_crops import crop_name, export_crops
 from fer_ray.settings.root import Settings
 from fer_ray.sources.decoding import decode_file
 

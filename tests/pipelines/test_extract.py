@@ -17,8 +17,9 @@ import pytest
 from benchmarks.naive_study import find_face, find_landmarks, load_cascades, load_predictor
 from fer_ray.errors import MismatchError
 from fer_ray.faces.crops import crop_face
-from fer_ray.pipelines import extract as extraction
-from fer_ray.pipelines import extraction_plan, run
+from fer_ray.pipelines import run
+from fer_ray.pipelines.extraction import extract as extraction
+from fer_ray.pipelines.extraction import extraction_plan
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings

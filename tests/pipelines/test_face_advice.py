@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from fer_ray.pipelines.face_advice import advise_on_faces, count_small_squares
+from fer_ray.pipelines.extraction.face_advice import advise_on_faces, count_small_squares
 from fer_ray.settings.extraction import Crop, ExtractSettings
 
 CASCADES = ExtractSettings()

@@ -26,9 +26,9 @@ from fer_ray.settings.extraction import Landmarks, Selection
 from fer_ray.settings.loading import load_settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.sources.datasets.several_sources import list_images
-from fer_ray.storage import object_client
 from fer_ray.storage.files import read_json
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects import object_client
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.parquet import read_table
 from fer_ray.vocabulary import ExitCode
 from tests.conftest import FerRay

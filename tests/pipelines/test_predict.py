@@ -13,8 +13,8 @@ from fer_ray.errors import MismatchError, UserError
 from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.pipelines.predict import predict, run_predict
-from fer_ray.pipelines.prediction_plan import plan_prediction
+from fer_ray.pipelines.prediction.predict import predict, run_predict
+from fer_ray.pipelines.prediction.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.schemas import LISTING_FIELDS, predicted_images_schema

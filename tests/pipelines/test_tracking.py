@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import read_experiments
-from fer_ray.evaluation.summary import summary_record
+from fer_ray.evaluation.experiments.results import read_experiments
+from fer_ray.evaluation.experiments.summary import summary_record
 from fer_ray.pipelines.tracking import log_run
 from fer_ray.report.run_page import write_report
 from tests.conftest import run_in_process

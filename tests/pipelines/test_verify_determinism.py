@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fer_ray.pipelines.verify_determinism import DIVISIONS, differing_columns, digest
+from fer_ray.pipelines.audit.verify_determinism import DIVISIONS, differing_columns, digest
 from tests.conftest import FerRay
 
 FRAMES = pa.table({"image_id": ["a", "b"], "x": pa.array([0.1, 0.2], pa.float32())})

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.evaluation.comparison import compare
-from fer_ray.evaluation.experiment_groups import group_experiments
-from fer_ray.evaluation.results import read_results
-from fer_ray.report import experiment_tables, model_comparison
+from fer_ray.evaluation.experiments.experiment_groups import group_experiments
+from fer_ray.evaluation.experiments.results import read_results
 from fer_ray.report.figures import model_curves
 from fer_ray.report.figures.model_curves import reliability
 from fer_ray.report.run_page import write_report
+from fer_ray.report.sections import experiment_tables, model_comparison
 from fer_ray.report.text import published_results
 from fer_ray.report.theme import LIGHT
 from fer_ray.schemas import HISTORY_SCHEMA

@@ -5,7 +5,7 @@ import pytest
 
 from fer_ray.features.appearance import hog
 from fer_ray.models.linear_evidence import linear_evidence
-from fer_ray.report.model_evidence import sum_by_cell
+from fer_ray.report.sections.model_evidence import sum_by_cell
 from fer_ray.settings.training import TrialSettings
 from tests.report.conftest import mean_landmarks_xy
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from fer_ray.evaluation.experiment_groups import group_experiments
-from fer_ray.evaluation.results import read_results
+from fer_ray.evaluation.experiments.experiment_groups import group_experiments
+from fer_ray.evaluation.experiments.results import read_results
 from fer_ray.report import run_page
-from fer_ray.report.confusion_tables import MAX_IMAGES
 from fer_ray.report.figures.forest_plot import NARROW, WIDE, forest_plot
-from fer_ray.report.misclassified import MAX_CARDS
 from fer_ray.report.run_page import write_report
+from fer_ray.report.sections.confusion_tables import MAX_IMAGES
+from fer_ray.report.sections.misclassified import MAX_CARDS
 from fer_ray.report.text.method_settings import experiment_setting_rows
 from fer_ray.report.theme import LIGHT
 

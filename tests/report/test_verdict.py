@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from fer_ray.evaluation.comparison import compare
-from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.evaluation.summary import summarise
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.summary import summarise
 from fer_ray.report.text.verdict import judge, paired_difference
 from tests.evaluation.simulated_experiments import (
     FOLDS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_ray.pipelines.range_advice import advise_on_ranges
+from fer_ray.pipelines.extraction.range_advice import advise_on_ranges
 from fer_ray.settings.extraction import Decode
 from fer_ray.settings.root import Settings
 from fer_ray.sources.decoding import decode_bytes

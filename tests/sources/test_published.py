@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.splits import make_splits, official_part
+from fer_ray.evaluation.protocols.splits import make_splits, official_part
 from fer_ray.settings.datasets import DATASETS
 from fer_ray.settings.extraction import Decode, Selection
 from fer_ray.settings.training import TrialSettings

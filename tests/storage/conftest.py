@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from tests.object_store import s3_environment
 from tests.pipelines.sweeps.s3 import s3_server
 

@@ -16,7 +16,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.storage import leases
 from fer_ray.storage.locks import lock_folder
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.paths import to_path
 from tests.patience import patience
 

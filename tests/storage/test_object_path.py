@@ -10,8 +10,8 @@ import pytest
 
 from fer_ray.errors import StoreLostError, UserError
 from fer_ray.storage.files import move
-from fer_ray.storage.object_client import open_bucket
-from fer_ray.storage.object_path import ObjectPath
+from fer_ray.storage.objects.object_client import open_bucket
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.paths import to_path
 from tests.pipelines.sweeps.s3 import free_port
 
@@ -127,7 +127,7 @@ def test_missing_bucket_and_server(bucket: ObjectPath, monkeypatch: pytest.Monke
     for use in (other.read_bytes, other.is_dir, other.exists, lambda: other.write_text("x")):
         with pytest.raises(StoreLostError, match=r"s3://no-such-bucket/x.*bucket does not exist"):
             use()
-    monkeypatch.setattr("fer_ray.storage.object_client.RETRIES", 1)
+    monkeypatch.setattr("fer_ray.storage.objects.object_client.RETRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     open_bucket.cache_clear()
     with pytest.raises(StoreLostError, match=r"rerun the same command") as raised:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.pipelines.diff import compare_runs
+from fer_ray.pipelines.audit.diff import compare_runs
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.parquet import read_table
 

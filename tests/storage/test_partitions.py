@@ -10,7 +10,7 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from fer_ray.errors import StoreLostError, UserError
-from fer_ray.storage import uris
+from fer_ray.storage.objects import uris
 from fer_ray.storage.planning.partitions import (
     MAX_ROWS,
     Partition,

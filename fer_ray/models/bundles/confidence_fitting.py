@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.results import ExperimentResults
-from fer_ray.evaluation.samples import Samples
+from fer_ray.evaluation.experiments.results import ExperimentResults
+from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.models.bundles.bundle_manifest import Confidence
 from fer_ray.models.bundles.keras_heads import log_scores
 from fer_ray.models.confidence.prediction_sets import SET_COVERAGE, in_prediction_set, set_threshold

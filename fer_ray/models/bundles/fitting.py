@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import ExperimentResults
-from fer_ray.evaluation.samples import Samples, read_samples, select_classes
+from fer_ray.evaluation.experiments.results import ExperimentResults
+from fer_ray.evaluation.experiments.samples import Samples, read_samples, select_classes
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.bundles.bundle_manifest import Confidence, SavedModel
 from fer_ray.models.bundles.confidence_fitting import confidence_of_head, confidence_of_svm

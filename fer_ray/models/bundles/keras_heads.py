@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.networks.head import as_probabilities
+from fer_ray.networks.heads.head import as_probabilities
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.vocabulary import EMOTIONS
 

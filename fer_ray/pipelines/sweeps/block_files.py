@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.evaluation.answers import count_answers
-from fer_ray.pipelines.face_advice import count_small_squares
-from fer_ray.pipelines.range_advice import count_ranges
+from fer_ray.pipelines.extraction.face_advice import count_small_squares
+from fer_ray.pipelines.extraction.range_advice import count_ranges
 from fer_ray.pipelines.sweeps.describe import complete_rows
-from fer_ray.pipelines.sweeps.fuse import FAULTS
-from fer_ray.schemas import READINGS_SCHEMA
+from fer_ray.pipelines.sweeps.publishing.fuse import FAULTS
 from fer_ray.storage.table_folder import NewFile, TableFolder, unique_name
+from fer_ray.store_schemas import READINGS_SCHEMA
 
 MAX_MISSING = 3  # paths of images that do not exist, per block
 RESULT_KEYS = ("sha256", "recipe", "face_index", "status", "sweep")  # with statistics

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fer_ray.execution.claims import Claim
 from fer_ray.execution.guard import Fault, Guard, describe_guarded, shared_guard
-from fer_ray.execution.task_runner import WORKER_DIED
+from fer_ray.execution.tasks.claims import Claim
+from fer_ray.execution.tasks.task_runner import WORKER_DIED
 from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Output, Row
 from fer_ray.pipelines.sweeps.describe import failed_rows
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.sources.streams.timed_reader import ImageReader, ReadTimeoutError
-from fer_ray.storage.uris import error_text
+from fer_ray.storage.objects.uris import error_text
 from fer_ray.vocabulary import Stage, Status
 
 MAX_READ_BYTES = 1 << 26  # contents of images that are in memory at a time, and one more image

@@ -13,13 +13,13 @@ from fer_ray.errors import StoppedError
 from fer_ray.execution.guard import Describe
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.execution.signals import handle_sigterm
-from fer_ray.execution.task_runner import TaskRunner
+from fer_ray.execution.tasks.task_runner import TaskRunner
 from fer_ray.models.bundles.backbone_features import WeightOverrides
-from fer_ray.pipelines.sweeps.fuse import Fuse
-from fer_ray.pipelines.sweeps.plan_partition import PlanContext
+from fer_ray.pipelines.sweeps.planning.plan_partition import PlanContext
+from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe
+from fer_ray.pipelines.sweeps.publishing.fuse import Fuse
 from fer_ray.pipelines.sweeps.record import SweepRecord
 from fer_ray.pipelines.sweeps.scratch_files import SweepFiles
-from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe
 from fer_ray.settings.root import Settings
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source

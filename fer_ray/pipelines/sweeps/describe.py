@@ -6,16 +6,12 @@ import pyarrow as pa
 
 from fer_ray.features import steps
 from fer_ray.features.image_steps import EnterStage, ImageSteps
-from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, require_same_recipe
-from fer_ray.schemas import (
-    RESULT_FIELDS,
-    complete_columns,
-    prediction_fields,
-    results_schema,
-)
+from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, require_same_recipe
+from fer_ray.schemas import complete_columns, prediction_fields
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.decoding import decode_bytes
+from fer_ray.store_schemas import RESULT_FIELDS, results_schema
 from fer_ray.vocabulary import Stage, Status
 
 

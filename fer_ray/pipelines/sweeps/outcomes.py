@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.pipelines.sweeps.context import SweepContext
-from fer_ray.pipelines.sweeps.indexing import group_files, hashes
+from fer_ray.pipelines.sweeps.planning.indexing import group_files, hashes
 from fer_ray.storage.planning.partitions import partition_numbers
 from fer_ray.storage.planning.sorted_files import write_sorted
 from fer_ray.storage.table_folder import NewFile, TableFolder

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from pyarrow import dataset
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.execution.block_sizes import block_size, taper
-from fer_ray.execution.claims import Claim, claims_in_process, content_keys, start_claims
+from fer_ray.execution.cluster.session import has_several_nodes
+from fer_ray.execution.cluster.shared_storage import not_shared_message
 from fer_ray.execution.progress import Advance
-from fer_ray.execution.session import has_several_nodes
-from fer_ray.execution.shared_storage import not_shared_message
 from fer_ray.execution.signals import handle_sigterm
+from fer_ray.execution.tasks.block_sizes import block_size, taper
+from fer_ray.execution.tasks.claims import Claim, claims_in_process, content_keys, start_claims
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock
-from fer_ray.pipelines.sweeps.commits import Commits
 from fer_ray.pipelines.sweeps.context import SweepContext, raise_if_stopped
-from fer_ray.pipelines.sweeps.fuse import FuseError
 from fer_ray.pipelines.sweeps.outcomes import index_outcomes
-from fer_ray.pipelines.sweeps.planning import settle
+from fer_ray.pipelines.sweeps.planning.plan_work import settle
+from fer_ray.pipelines.sweeps.publishing.commits import Commits
+from fer_ray.pipelines.sweeps.publishing.fuse import FuseError
 from fer_ray.sources.streams.timed_reader import with_probe
 from fer_ray.storage.files import unreachable
 from fer_ray.storage.planning.partitions import HASH_BITS
@@ -31,7 +31,7 @@ from fer_ray.storage.planning.sorted_files import HASH
 from fer_ray.storage.table_folder import NewFile, TableFolder
 
 if TYPE_CHECKING:
-    from fer_ray.execution.prometheus import Metrics
+    from fer_ray.execution.cluster.prometheus import Metrics
 
 WITNESSES = 4  # candidates among the known images, and among those to process
 
@@ -136,7 +136,7 @@ def _exported_metrics(sweep: SweepContext) -> "Metrics | None":
     """The metrics of the sweep; None without Ray, which exports them."""
     if sweep.runner.in_process:
         return None
-    from fer_ray.execution.prometheus import Metrics
+    from fer_ray.execution.cluster.prometheus import Metrics
 
     return Metrics()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fer_ray.pipelines.sweeps.block_files import BlockResult
-from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe
+from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe
 from fer_ray.vocabulary import ERROR_STATUSES, ExitCode, Status
 
 SAMPLE_S = 5.0  # between two points of the throughput curve

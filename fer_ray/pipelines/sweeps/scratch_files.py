@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fer_ray.pipelines.sweeps.indexing import TableIndex
-from fer_ray.pipelines.sweeps.plan_partition import Samples, Summary
+from fer_ray.pipelines.sweeps.planning.indexing import TableIndex
+from fer_ray.pipelines.sweeps.planning.plan_partition import Samples, Summary
 from fer_ray.storage.table_folder import NewFile
 
 

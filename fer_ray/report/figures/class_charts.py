@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
-from fer_ray.evaluation.experiment_labels import describe_splits
-from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.experiments.experiment_labels import describe_splits
+from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.report.figures.themed_picture import new_figure, style_axes
 from fer_ray.report.text import formatting
 from fer_ray.report.theme import Theme

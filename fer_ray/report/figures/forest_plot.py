@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fer_ray.evaluation.experiment_groups import ExperimentGroup
-from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup
+from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.report.figures.themed_picture import WIDTH_IN, new_figure, style_axes
 from fer_ray.report.text import formatting
 from fer_ray.report.theme import Theme

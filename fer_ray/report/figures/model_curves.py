@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.report.figures.themed_picture import new_figure, style_axes
 from fer_ray.report.text import formatting
 from fer_ray.report.theme import Theme

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fer_ray.evaluation import leakage
-from fer_ray.evaluation.experiment_labels import describe_splits
-from fer_ray.evaluation.summary import ExperimentSummary
+from fer_ray.evaluation.experiments.experiment_labels import describe_splits
+from fer_ray.evaluation.experiments.summary import ExperimentSummary
+from fer_ray.evaluation.protocols import leakage
 
 NO_INTERVAL = "none"  # in place of an interval
 

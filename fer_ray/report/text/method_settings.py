@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fer_ray.evaluation.experiment_groups import ExperimentGroup
-from fer_ray.evaluation.results import ExperimentResults
+from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup
+from fer_ray.evaluation.experiments.results import ExperimentResults
 
 Rows = list[tuple[str, ...]]
 

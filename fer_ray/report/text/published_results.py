@@ -5,9 +5,9 @@ repository karthikBalasubramanian/FER). The other results are from Lucey et al.,
 Cohn-Kanade Dataset (CK+)", CVPR 2010 workshops.
 """
 
-from fer_ray.evaluation.experiment_labels import describe_splits
-from fer_ray.evaluation.results import ExperimentResults, RunResults
-from fer_ray.evaluation.summary import ExperimentSummary
+from fer_ray.evaluation.experiments.experiment_labels import describe_splits
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.summary import ExperimentSummary
 from fer_ray.report.text import formatting
 from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.feature_sets import UNION, is_delta

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.evaluation.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
 from fer_ray.models.bundles.bundle_manifest import Evidence
 from fer_ray.report.text import formatting
 

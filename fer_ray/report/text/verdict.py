@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_ray.evaluation.comparison import Comparison, compare
-from fer_ray.evaluation.experiment_groups import ExperimentGroup, group_experiments
-from fer_ray.evaluation.results import ExperimentResults, RunResults
+from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup, group_experiments
+from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
 from fer_ray.report.text import formatting
 from fer_ray.vocabulary import EMOTIONS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_ray.sources.datasets import ckplus
 from fer_ray.sources.image_files import IMAGE_SUFFIXES, scan_folder
-from fer_ray.sources.label_files import LABEL_COLUMNS, LABELS_FILE, NAMED, PATH_COLUMNS
+from fer_ray.sources.label_table import LABEL_COLUMNS, LABELS_FILE, NAMED, PATH_COLUMNS
 from fer_ray.vocabulary import EMOTIONS
 
 MAX_NAMED = 8  # folders, and file extensions

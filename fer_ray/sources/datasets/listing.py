@@ -21,7 +21,8 @@ from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
 from fer_ray.sources.datasets.published import find_dataset, list_published, pixel_tables
 from fer_ray.sources.image_files import source_lost_on_error
-from fer_ray.sources.label_files import LABELS_FILE, is_label_file
+from fer_ray.sources.label_files import is_label_file
+from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.pixel_tables import is_entry, table_of
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.paths import listed_once

@@ -7,7 +7,8 @@ from typing import Any
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.image_files import image_paths
-from fer_ray.sources.label_files import LABELS_FILE, read_label_file, relative_path
+from fer_ray.sources.label_files import read_label_file, relative_path
+from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import FolderLabels, Label
 from fer_ray.sources.path_matching import match_paths
 from fer_ray.sources.quality import Quality

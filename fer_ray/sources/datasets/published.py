@@ -17,7 +17,7 @@ from fer_ray.sources.datasets.annotation_files import (
 from fer_ray.sources.datasets.photographs import Row, list_photographs, select_labelled
 from fer_ray.sources.emotion_words import is_missing, parse_emotion
 from fer_ray.sources.image_files import image_paths, scan_folder
-from fer_ray.sources.label_files import LABELS_FILE
+from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label, parse_file_name
 from fer_ray.sources.pixel_tables import is_pixel_table, list_rows
 from fer_ray.sources.quality import Quality

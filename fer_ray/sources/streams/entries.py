@@ -11,7 +11,7 @@ from pyarrow import fs
 from fer_ray.errors import SourceLostError
 from fer_ray.sources.decoding import NOT_A_FILE
 from fer_ray.sources.image_files import STORAGE_ERRNOS, is_folder, is_image, is_listable
-from fer_ray.sources.label_files import LABELS_FILE
+from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.quality import Quality
 
 BROKEN_LINK = "broken link"

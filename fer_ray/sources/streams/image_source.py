@@ -15,8 +15,8 @@ from fer_ray.sources.decoding import NOT_A_FILE
 from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.entries import BucketWalk, Entry, FolderWalk
+from fer_ray.storage.objects.uris import URI_ERRORS, attempts, error_text, resolve_filesystem
 from fer_ray.storage.paths import without_credentials
-from fer_ray.storage.uris import URI_ERRORS, attempts, error_text, resolve_filesystem
 
 # Errors of an entire mount. EIO is not among them: a bad sector affects a single file.
 MOUNT_ERRNOS = frozenset(STORAGE_ERRNOS) - {errno.EIO}

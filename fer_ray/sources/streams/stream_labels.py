@@ -8,11 +8,12 @@ from fer_ray.errors import SourceLostError, UserError
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets import ckplus
 from fer_ray.sources.datasets.ckplus_selection import select_frames
-from fer_ray.sources.label_files import LABELS_FILE, parse_label_file
+from fer_ray.sources.label_files import parse_label_file
+from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source
-from fer_ray.storage.uris import error_text
+from fer_ray.storage.objects.uris import error_text
 
 MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files
 

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import RunResults, read_experiments
+from fer_ray.evaluation.experiments.results import RunResults, read_experiments
 from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.fitting import equivalent_svm_settings
 from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.svm import build_svm
-from fer_ray.pipelines.make_bundle import choose_experiment, make_bundle
-from fer_ray.pipelines.search import run_search
-from fer_ray.pipelines.trials import run_trials
+from fer_ray.pipelines.training.make_bundle import choose_experiment, make_bundle
+from fer_ray.pipelines.training.search import run_search
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.feature_sets import FEATURE_SETS, sets_of, widths_of
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import Kernel, SearchSettings, TrialSettings

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.results import read_experiments
-from fer_ray.evaluation.samples import read_samples
+from fer_ray.evaluation.experiments.results import read_experiments
+from fer_ray.evaluation.experiments.samples import read_samples
 from fer_ray.execution.progress import silent
 from fer_ray.features.bottleneck_features import read_features
 from fer_ray.models.bundles.backbone_features import require_weights
@@ -19,13 +19,13 @@ from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.fitting import fit_model
 from fer_ray.models.bundles.keras_heads import load_head
 from fer_ray.models.confidence.temperature import scaled_softmax
-from fer_ray.networks.bottleneck_plan import plan_bottleneck
+from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
 from fer_ray.networks.keras_backend import load_keras
-from fer_ray.pipelines.bottleneck import run_bottleneck
-from fer_ray.pipelines.heads import run_heads
-from fer_ray.pipelines.make_bundle import make_bundle
-from fer_ray.pipelines.predict import predict
-from fer_ray.pipelines.prediction_plan import plan_prediction
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
+from fer_ray.pipelines.prediction.predict import predict
+from fer_ray.pipelines.prediction.prediction_plan import plan_prediction
+from fer_ray.pipelines.training.heads import run_heads
+from fer_ray.pipelines.training.make_bundle import make_bundle
 from fer_ray.settings.root import Execution
 from fer_ray.settings.training import LEFT_OUT, TrialSettings
 from fer_ray.storage.run_folder import frames_record

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.samples import Samples, read_samples
+from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
 from fer_ray.models.svm import build_svm
 from fer_ray.models.temperature_svm import TemperatureSvm
-from fer_ray.pipelines.make_bundle import make_bundle
+from fer_ray.pipelines.training.make_bundle import make_bundle
 from fer_ray.settings.training import Kernel, TrialSettings
 from fer_ray.storage.files import read_json
 from fer_ray.vocabulary import ABSTAINED, EMOTIONS
@@ -178,7 +178,7 @@ def test_unknown_experiment(run_dir: Path, tmp_path: Path) -> None:
 def test_predictions_into_a_run_folder_are_refused(
     run_dir: Path, kept_bundle: Path, corpus: Path
 ) -> None:
-    from fer_ray.pipelines.predict import plan_prediction
+    from fer_ray.pipelines.prediction.predict import plan_prediction
 
     with pytest.raises(UserError, match="is the run folder of an extraction"):
         plan_prediction(kept_bundle, [corpus], run_dir)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
-from fer_ray.execution.claims import Claim
+from fer_ray.execution.tasks.claims import Claim
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock
 from fer_ray.pipelines.sweeps.describe import schema_of

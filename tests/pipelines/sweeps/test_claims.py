@@ -7,9 +7,9 @@ import psutil
 import pytest
 from pyarrow import fs
 
-from fer_ray.execution import claims
-from fer_ray.execution.claims import Claims, start_claims
 from fer_ray.execution.progress import silent
+from fer_ray.execution.tasks import claims
+from fer_ray.execution.tasks.claims import Claims, start_claims
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.describe import DescribeImage

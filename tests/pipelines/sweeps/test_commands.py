@@ -10,8 +10,8 @@ from deltalake import write_deltalake
 
 from fer_ray.cli.main import cli
 from fer_ray.errors import UserError
-from fer_ray.pipelines.diff import compare_runs
-from fer_ray.pipelines.verify import verify_store
+from fer_ray.pipelines.audit.diff import compare_runs
+from fer_ray.pipelines.audit.verify import verify_store
 from tests.conftest import FerRay
 from tests.pipelines.sweeps.conftest import Swept, tiny_image
 
@@ -149,7 +149,7 @@ def test_json_log_lines(
 
 
 def test_model_rejects_extraction_settings(tmp_path: Path) -> None:
-    from fer_ray.pipelines.sweeps.prepare import _refuse_extraction_settings
+    from fer_ray.pipelines.sweeps.planning.prepare import _refuse_extraction_settings
     from fer_ray.settings.root import Settings
 
     _refuse_extraction_settings(Settings())
@@ -170,8 +170,8 @@ def test_plan_counts_retries_and_start(swept: Swept, source: Path, store: Path) 
 
 
 def test_sweep_equals_extraction(swept: Swept, source: Path, store: Path, tmp_path: Path) -> None:
-    from fer_ray.pipelines.extract import extract
-    from fer_ray.pipelines.extraction_plan import plan_extraction
+    from fer_ray.pipelines.extraction.extract import extract
+    from fer_ray.pipelines.extraction.extraction_plan import plan_extraction
     from fer_ray.settings.root import Execution
     from tests.pipelines.sweeps.conftest import FAST
 

@@ -18,9 +18,9 @@ from deltalake import DeltaTable
 
 from benchmarks.chaos import Chaos
 from fer_ray.errors import StoppedError, StoreLostError
-from fer_ray.execution import block_tasks
-from fer_ray.execution.block_tasks import run_tasks
 from fer_ray.execution.progress import silent
+from fer_ray.execution.tasks import block_tasks
+from fer_ray.execution.tasks.block_tasks import run_tasks
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import StopFlag, SweepRequest
 from fer_ray.settings.root import Settings

@@ -9,7 +9,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import STARTS, Fault, Guard, describe_guarded
 from fer_ray.pipelines.sweeps.describe import DescribeImage
-from fer_ray.pipelines.sweeps.store_recipe import StoreRecipe, build_store_recipe
+from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.vocabulary import Status

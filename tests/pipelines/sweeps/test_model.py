@@ -9,14 +9,14 @@ from fer_ray.errors import UserError
 from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.networks.bottleneck_plan import plan_bottleneck
-from fer_ray.pipelines.bottleneck import run_bottleneck
-from fer_ray.pipelines.make_bundle import make_bundle
-from fer_ray.pipelines.predict import run_predict
+from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
+from fer_ray.pipelines.audit.verify import verify_store
+from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
+from fer_ray.pipelines.prediction.predict import run_predict
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.trials import run_trials
-from fer_ray.pipelines.verify import verify_store
+from fer_ray.pipelines.training.make_bundle import make_bundle
+from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.run_folder import frames_record

@@ -16,14 +16,16 @@ from deltalake import DeltaTable
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps import context, orphans, prepare
+from fer_ray.pipelines.sweeps import context
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.fuse import FuseError
-from fer_ray.pipelines.sweeps.labelled_listing import list_source
-from fer_ray.pipelines.sweeps.plan_partition import summarize
-from fer_ray.pipelines.sweeps.planning import plan_work
-from fer_ray.pipelines.sweeps.prepare import prepare_sweep
-from fer_ray.pipelines.sweeps.publish import publish
+from fer_ray.pipelines.sweeps.planning import prepare
+from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
+from fer_ray.pipelines.sweeps.planning.plan_partition import summarize
+from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
+from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.publishing import orphans
+from fer_ray.pipelines.sweeps.publishing.fuse import FuseError
+from fer_ray.pipelines.sweeps.publishing.publish import publish
 from fer_ray.settings.extraction import ExtractSettings, Faces
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.sweeping import SweepSettings

@@ -17,9 +17,9 @@ from pyarrow import fs
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.labelled_listing import list_source
-from fer_ray.pipelines.sweeps.planning import plan_work
-from fer_ray.pipelines.sweeps.prepare import prepare_sweep
+from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
+from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
+from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
 from fer_ray.settings.extraction import Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.quality import Quality
@@ -32,9 +32,9 @@ from fer_ray.sources.streams.timed_reader import (
     ReadTimeoutError,
     with_probe,
 )
-from fer_ray.storage import uris
 from fer_ray.storage.delta_store import Store
-from fer_ray.storage.uris import require_store_uri, without_credentials
+from fer_ray.storage.objects import uris
+from fer_ray.storage.objects.uris import require_store_uri, without_credentials
 from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows, tiny_image
 

@@ -11,9 +11,9 @@ import pytest
 from deltalake import DeltaTable
 
 from fer_ray.errors import StoppedError
-from fer_ray.execution import block_tasks
 from fer_ray.execution.guard import Guard
 from fer_ray.execution.progress import Advance
+from fer_ray.execution.tasks import block_tasks
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import StopFlag, SweepRequest
 from fer_ray.settings.root import Execution, Settings

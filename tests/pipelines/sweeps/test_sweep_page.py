@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from fer_ray.cli.sweep_output import JsonLines
-from fer_ray.execution.prometheus import Metrics
-from fer_ray.pipelines.sweeps.manifest import measure_drift
+from fer_ray.cli.output.sweep_output import JsonLines
+from fer_ray.execution.cluster.prometheus import Metrics
+from fer_ray.pipelines.sweeps.publishing.manifest import measure_drift
 from fer_ray.report.sweep_page import HEIGHT, WIDTH, throughput_curve
 from tests.patience import wait_until
 from tests.pipelines.sweeps.conftest import Swept, tiny_image

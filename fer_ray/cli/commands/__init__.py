@@ -1,0 +1,1 @@
+"""The commands, one module per section of `fer-ray --help`."""

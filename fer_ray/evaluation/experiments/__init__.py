@@ -1,0 +1,1 @@
+"""Experiments of a run folder: their data, trials and figures."""

@@ -1,0 +1,1 @@
+"""Protocols: splits, folds, and what their parts share."""

@@ -1,0 +1,1 @@
+"""The cluster: its address, session, authentication, resources and storage."""

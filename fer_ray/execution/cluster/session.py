@@ -1,0 +1,188 @@
+"""Start of Ray on this machine, or connection to a cluster, and the end of both."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from fer_ray.errors import UserError
+from fer_ray.execution.cluster.authentication import join_error_message, prepare_token
+from fer_ray.execution.cluster.cluster_address import require_open_port
+from fer_ray.execution.cluster.local_session import (
+    START_LIMITS,
+    longer_start_limit,
+    own_session_folder,
+    remove_session,
+    start_error_message,
+)
+from fer_ray.execution.cluster.resources import CPU, LEAST_SHARE, WAIT_S, cluster_total, wait_for
+from fer_ray.execution.progress import step
+from fer_ray.execution.signals import (
+    defer_signals,
+    on_main_thread,
+    ray_handlers_disabled,
+    terminate,
+)
+from fer_ray.process_environment import environment_fixed
+from fer_ray.settings.root import Execution
+
+# Many times the blocks in flight: images never enter the object store.
+LOCAL_OBJECT_STORE_BYTES = 268_435_456
+
+RAY_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # A task on a host whose link fails is repeated within a minute, rather than within eight.
+    "RAY_grpc_client_keepalive_time_ms": "20000",
+    "RAY_grpc_client_keepalive_timeout_ms": "20000",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    **START_LIMITS,
+}
+
+QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+
+# Variables that a cluster's workers receive: no credentials, which the dashboard would show.
+OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP")
+FORWARDED = ("KERAS_BACKEND", *OBJECT_STORE)
+
+logger = logging.getLogger(__name__)
+
+
+def start_ray(execution: Execution) -> None:
+    """Start Ray on this machine, or join the cluster at RAY_ADDRESS. No effect if Ray is running.
+
+    Raises:
+        UserError: Ray cannot be started, or the cluster cannot be joined.
+    """
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if _is_ray_running():
+        return
+    with step("start Ray"):
+        if address := os.environ.get("RAY_ADDRESS"):
+            require_open_port(address)
+            prepare_token()
+            _join(address)
+        else:
+            prepare_token()
+            with environment_fixed(), longer_start_limit(), defer_signals():
+                _start(execution)
+        _configure_data()
+    if on_main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def ensure_ray(execution: Execution) -> int:
+    """`start_ray`, then return `available_workers`."""
+    start_ray(execution)
+    return available_workers(execution)
+
+
+def available_workers(execution: Execution) -> int:
+    """Return the number of tasks that the cluster can run at a time in its current size.
+
+    Waits for the first CPU.
+
+    Raises:
+        UserError: The cluster gets no CPU.
+    """
+    if not cluster_total(CPU):
+        wait_for(CPU, LEAST_SHARE)
+    cpus = max(1, int(cluster_total(CPU)))
+    return min(cpus, execution.workers or cpus)
+
+
+@contextlib.contextmanager
+def ray_closed_after() -> Iterator[None]:
+    """Shut Ray down at the end of the block if it was started there, and remove its session folder.
+
+    After a failure that is no user error, the session folder stays, since it contains Ray's logs.
+    """
+    if _is_ray_running():
+        yield
+        return
+    failed = True
+    try:
+        yield
+        failed = False
+    except (UserError, KeyboardInterrupt, SystemExit):
+        failed = False
+        raise
+    finally:
+        if "ray" in sys.modules:
+            session = own_session_folder()
+            sys.modules["ray"].shutdown()
+            if session and not failed:
+                remove_session(session)
+
+
+def _is_ray_running() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def has_several_nodes() -> bool:
+    """Return whether Ray is running on more than one node."""
+    if not _is_ray_running():
+        return False
+    return [node["Alive"] for node in sys.modules["ray"].nodes()].count(True) > 1
+
+
+def _join(address: str) -> None:
+    """Join a cluster. SIGTERM and SIGINT end the attempt: it starts no process on this machine."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        if address == "auto":
+            require_open_port(ray._private.services.canonicalize_bootstrap_address(address))
+        with ray_handlers_disabled():
+            ray.init(runtime_env=_runtime_env(), **QUIET)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
+        raise UserError(join_error_message(address, str(problem))) from problem
+
+
+def _start(execution: Execution) -> None:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=execution.workers,
+            include_dashboard=False,
+            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+            **QUIET,
+        )
+    except Exception as problem:  # Ray raises plain exceptions on a busy machine
+        raise UserError(start_error_message(problem)) from problem
+
+
+def _runtime_env() -> dict[str, Any] | None:
+    """Environment variables for workers on other machines.
+
+    Workers of a submitted job have its environment already, and Ray refuses to set a variable
+    twice.
+    """
+    submitted = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    present = (submitted.get("runtime_env") or {}).get("env_vars", {})
+    variables = {
+        name: os.environ[name] for name in FORWARDED if name in os.environ and name not in present
+    }
+    return {"env_vars": variables} if variables else None
+
+
+def _configure_data() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # fer_ray shows its own
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = WAIT_S
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # fer_ray reports what is raised

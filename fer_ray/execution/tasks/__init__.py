@@ -1,0 +1,1 @@
+"""Work items and blocks as tasks, in this process or on Ray."""

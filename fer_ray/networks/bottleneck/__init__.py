@@ -1,0 +1,1 @@
+"""Bottleneck features: augmentation, inference and rows."""

@@ -1,0 +1,1 @@
+"""Network heads: data, training, selection and search spaces."""

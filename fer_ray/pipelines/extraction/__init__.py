@@ -1,0 +1,1 @@
+"""Extraction: frames, their features, and bottleneck features."""

@@ -1,0 +1,1 @@
+"""Predictions of a model bundle, and the answers for one image."""

@@ -1,0 +1,1 @@
+"""What a sweep commits: results, images, its manifest, and removals."""

@@ -1,0 +1,1 @@
+"""Training: trials, searches, network heads and model bundles."""

@@ -1,0 +1,152 @@
+"""The table of a CSV file of labels: its delimiter, its columns and its records."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fer_ray.errors import UserError
+from fer_ray.sources.emotion_words import clean_text, is_missing
+
+LABELS_FILE = "labels.csv"
+# Accepted names of columns; the first four are named in messages. Other characters than letters and
+# digits, and case, do not count: `Image Path` is `imagepath`.
+PATH_COLUMNS = (
+    *("path", "file", "filename", "image"),
+    *("filepath", "imagepath", "imagefile", "imagename", "img", "imgpath", "imgname"),
+    *("photo", "picture", "pic", "relativepath", "subdirectoryfilepath"),
+)
+LABEL_COLUMNS = (
+    *("emotion", "label", "expression", "class"),
+    *("emotions", "labels", "emotionlabel", "labelname", "classname", "classlabel"),
+    *("emotionclass", "emotionname", "expressionlabel", "facialexpression", "category"),
+)
+SUBJECT_COLUMNS = (
+    *("subject", "person", "participant", "identity"),
+    *("subjectid", "personid", "participantid", "identityid", "subj", "actor", "userid"),
+)
+NAMED = 4  # names of a column in a message
+DELIMITERS = ",;\t|"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_IGNORED = re.compile(r"[\W_]+")
+_PREAMBLE = re.compile(r"\A[\r\n]*(sep=.\s*[\r\n]+)?", re.IGNORECASE)  # Excel may write `sep=;`
+
+
+class LabelTableError(UserError):
+    """A file is not a table of labels; it may be about something else."""
+
+
+class LabelRecord(NamedTuple):
+    """Cells of one line; `label` is None if the file has no label column."""
+
+    path: str
+    label: str | None
+    subject: str | None
+    attributes: tuple[tuple[str, str], ...] | None
+
+
+def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
+    """A reader of the lines below the header, separated as the header is."""
+    encoding = "utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig"
+    try:
+        text = _PREAMBLE.sub("", content.decode(encoding), count=1)
+    except UnicodeDecodeError as problem:
+        raise unreadable_table(name, problem) from None
+    header = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=lambda mark: _known_columns(header, mark))
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _known_columns(header: str, delimiter: str) -> int:
+    names = {_IGNORED.sub("", cell.lower()) for cell in header.split(delimiter)}
+    accepted = (PATH_COLUMNS, LABEL_COLUMNS, SUBJECT_COLUMNS)
+    return sum(not names.isdisjoint(columns) for columns in accepted)
+
+
+def _find_columns(reader: "csv.DictReader[str]") -> dict[str, str]:
+    """The columns by their names in letters and digits; of equal ones the first."""
+    columns: dict[str, str] = {}
+    for column in reader.fieldnames or ():
+        columns.setdefault(_IGNORED.sub("", (column or "").lower()), column)
+    return columns
+
+
+def has_label_columns(content: bytes, name: str) -> bool:
+    """Return whether a table has a path and a label column."""
+    columns = _find_columns(_open_table(content, name))
+    return all(any(name in columns for name in names) for names in (PATH_COLUMNS, LABEL_COLUMNS))
+
+
+def read_records(content: bytes, name: str, require_labels: bool) -> list[LabelRecord]:
+    """Read the records of a table.
+
+    Args:
+        content: The file, in UTF-8, or UTF-16 with a byte order mark.
+        name: Name of the file in messages.
+        require_labels: Whether a table without a label column is an error.
+
+    Raises:
+        LabelTableError: The table has no path or label column.
+        UserError: The content is not CSV.
+    """
+    try:
+        return list(_records(_open_table(content, name), name, require_labels))
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise unreadable_table(name, problem) from None
+
+
+def _records(
+    reader: "csv.DictReader[str]", name: str, require_labels: bool
+) -> Iterator[LabelRecord]:
+    columns = _find_columns(reader)
+    path = _find_column(name, reader, columns, PATH_COLUMNS)
+    label = subject = None
+    if require_labels or not columns.keys().isdisjoint(LABEL_COLUMNS):
+        label = _find_column(name, reader, columns, LABEL_COLUMNS)
+    if not columns.keys().isdisjoint(SUBJECT_COLUMNS):
+        subject = _find_column(name, reader, columns, SUBJECT_COLUMNS)
+    further = [name for name in columns.values() if name not in (path, label, subject)]
+    for row in reader:
+        yield LabelRecord(
+            (row[path] or "").strip(),
+            None if label is None else clean_text(row[label] or ""),
+            None if subject is None else _parse_subject(row[subject] or ""),
+            _attributes(row, further),
+        )
+
+
+def _attributes(row: dict[str, str], columns: list[str]) -> tuple[tuple[str, str], ...] | None:
+    """The columns that have a value, with it; None if there are none."""
+    values = ((name.strip(), clean_text(row[name] or "")) for name in columns if name)
+    return tuple(pair for pair in values if all(pair) and not is_missing(pair[1])) or None
+
+
+def _find_column(
+    name: str, reader: "csv.DictReader[str]", columns: dict[str, str], accepted: tuple[str, ...]
+) -> str:
+    for column in accepted:
+        if column in columns:
+            return columns[column]
+    header = ", ".join(column.strip() for column in reader.fieldnames or ()) or "no columns"
+    if "pixels" in columns:
+        raise LabelTableError(
+            f"{name} contains images in a column of pixels, which are read only from a disk. Copy "
+            "it to a disk, and pass it as --data."
+        )
+    advice = "Rename a column"
+    if name.endswith(LABELS_FILE):
+        advice += ", or pass --layout folders if the names of folders are the labels"
+    raise LabelTableError(
+        f"{name} has no column {' or '.join(accepted[:NAMED])}. Its header has: {header}. {advice}."
+    )
+
+
+def _parse_subject(text: str) -> str | None:
+    subject = clean_text(text)
+    return None if is_missing(subject) else subject
+
+
+def unreadable_table(name: str, problem: Exception) -> UserError:
+    """The error of a file that cannot be read as a table."""
+    return UserError(f"{name} cannot be read: {problem}. Use a readable CSV file in UTF-8.")

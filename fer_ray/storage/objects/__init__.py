@@ -1,0 +1,1 @@
+"""Object stores: URIs, clients, listings and paths."""
