@@ -48,8 +48,8 @@ class IndexOutcomes:
         failures: list[pa.Table] = []
         for name in names:
             if name.startswith("readings-"):
-                columns = ["path", "sha256"]
-                contents += map(pa.table, self.readings.batches([name], columns))
+                for batch in self.readings.batches([name], ["path", "sha256"]):
+                    contents.append(_contents(pa.table(batch), "sha256", retracted=False))
                 continue
             for batch in self.scratch.batches([name]):
                 rows = pa.table(batch)
@@ -75,14 +75,13 @@ class IndexOutcomes:
 def _changed_contents(rows: pa.Table) -> Iterator[pa.Table]:
     """The new contents of images that have changed, and those that they had before."""
     for column, retracted in (("sha256", False), ("planned", True)):
-        found = rows.filter(pc.is_valid(rows[column]))
-        yield pa.table(
-            {
-                "path": found["path"],
-                "sha256": found[column],
-                "retracted": pa.array([retracted] * found.num_rows, pa.bool_()),
-            }
-        )
+        yield _contents(rows.filter(pc.is_valid(rows[column])), column, retracted)
+
+
+def _contents(rows: pa.Table, column: str, retracted: bool) -> pa.Table:
+    hashes_read = rows[column].cast(pa.string())
+    retractions = pa.array([retracted] * rows.num_rows, pa.bool_())
+    return pa.table({"path": rows["path"], "sha256": hashes_read, "retracted": retractions})
 
 
 def index_outcomes(sweep: SweepContext, files: list[NewFile]) -> None:

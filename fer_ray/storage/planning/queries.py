@@ -87,7 +87,7 @@ LABELLED = "count(*) FILTER (emotion IS NOT NULL OR subject IS NOT NULL)"
 # images were read; a content that an image no longer has is `retracted`.
 CONTENTS = """
 CREATE TABLE with_content (path VARCHAR, size BIGINT, sha256 VARCHAR, kind VARCHAR);
-CREATE TABLE outcomes (path VARCHAR, sha256 VARCHAR, retracted BOOLEAN DEFAULT false,
+CREATE TABLE outcomes (path VARCHAR, sha256 VARCHAR, retracted BOOLEAN NOT NULL,
     round INTEGER);
 CREATE TABLE result_rows (sha256 VARCHAR, recipe VARCHAR, sweep VARCHAR, face_index SMALLINT,
     status VARCHAR, stage VARCHAR, error VARCHAR);
@@ -138,7 +138,8 @@ CREATE TABLE outcome AS SELECT * FROM settled UNION ALL
     SELECT path, NULL, status, stage, error, 0 FROM plan WHERE status IS NOT NULL;
 CREATE TABLE puts AS WITH latest AS (
     SELECT o.path, coalesce(p.size, i.size) AS size, coalesce(p.mtime_ns, i.mtime_ns) AS mtime_ns,
-        o.sha256, context.recipe, o.status, coalesce(o.stage, 'decode') AS stage, o.error, o.faces,
+        o.sha256, context.recipe, o.status, coalesce(o.stage, 'decode') AS stage, o.error,
+        coalesce(o.faces, 0)::SMALLINT AS faces,  -- null: the image could not be read
         CASE WHEN p.path IS NULL THEN i.subject ELSE p.subject END AS subject,
         CASE WHEN p.path IS NULL THEN i.emotion ELSE p.emotion END AS emotion,
         CASE WHEN p.path IS NULL THEN i.label ELSE p.label END AS label,

@@ -1,6 +1,5 @@
 """Source and store on S3: a local server of its protocol, behind a proxy with faults."""
 
-import json
 import os
 import subprocess
 import sys
@@ -108,16 +107,16 @@ def test_keys_with_empty_segments(client: fs.FileSystem) -> None:
     assert (irregularity["kind"], irregularity["count"]) == ("unaddressable", 2)
 
 
-@pytest.mark.thorough
-def test_archived_object_is_retried(client: fs.FileSystem, server: int, store: Path) -> None:
+def test_archived_object_is_retried(client: fs.FileSystem, store: Path) -> None:
     bucket = boto3.client("s3")
     content = cv2.imencode(".png", np.zeros((24, 24), np.uint8))[1].tobytes()
     for name, kind in (("a", "STANDARD"), ("b", "GLACIER"), ("c", "STANDARD")):
         where = {"Bucket": "fer", "Key": f"cold/{name}.png"}
         bucket.put_object(**where, Body=content, StorageClass=kind)
-    sweep = ("--source", "s3://fer/cold", "--store", str(store), "--json", "--set",
-             "execution.executor=ray")  # fmt: skip
-    first, again = (json.loads(swept_through(server, *sweep).stdout) for _ in range(2))
+    first, again = (
+        run_sweep(SweepRequest("s3://fer/cold", str(store), Settings(extract=FAST), silent))
+        for _ in range(2)
+    )
     assert first["statuses"] == {"no_face": 2, "unreadable": 1}
     planned = {kind: work["images"] for kind, work in again["planned"].items()}
     assert planned == {"same": 2, "failed": 1}
