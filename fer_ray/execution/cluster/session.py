@@ -38,9 +38,6 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # A task on a host whose link fails is repeated within a minute, rather than within eight.
-    "RAY_grpc_client_keepalive_time_ms": "20000",
-    "RAY_grpc_client_keepalive_timeout_ms": "20000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     **START_LIMITS,
@@ -49,7 +46,10 @@ RAY_ENVIRONMENT = {
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 
 # Variables that a cluster's workers receive: no credentials, which the dashboard would show.
-OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP")
+OBJECT_STORE = (
+    *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
+    "AZURE_STORAGE_ACCOUNT_NAME",
+)
 FORWARDED = ("KERAS_BACKEND", *OBJECT_STORE)
 
 logger = logging.getLogger(__name__)

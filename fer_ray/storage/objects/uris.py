@@ -1,11 +1,12 @@
 """Paths and URIs of sources and stores: resolving, checking, and removing credentials."""
 
+import os
 import random
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -19,8 +20,10 @@ from fer_ray.storage.paths import (
     without_dots,
 )
 
+AZURE_SCHEMES = ("az", "abfs", "abfss")
 # Schemes that pyarrow, which lists and reads, and Delta Lake have in common.
-STORE_SCHEMES = ("file", "s3", "gs", "abfs", "abfss")
+STORE_SCHEMES = ("file", "s3", "gs", *AZURE_SCHEMES)
+AZURITE = "http://127.0.0.1:10000"  # default address of Azure's emulator
 GCS_RETRY_S = 60  # without a network, Google's client would retry for 15 minutes
 URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by pyarrow for a URI
 # With these in a path, delta-rs panics or writes to a folder with another name.
@@ -45,8 +48,35 @@ def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         query = f"{parts.query}&" if parts.query else ""
         parts = parts._replace(query=f"{query}retry_limit_seconds={GCS_RETRY_S}")
         uri = urlunsplit(parts)
+    if parts.scheme in AZURE_SCHEMES:
+        return _azure(parts)
     filesystem, root = fs.FileSystem.from_uri(uri)
     return filesystem, root.rstrip("/")
+
+
+def _azure(parts: SplitResult) -> tuple[fs.FileSystem, str]:
+    """The file system of an Azure URI, with the environment variables that Delta Lake also uses.
+
+    pyarrow itself does not read them, and does not know `az://`.
+    """
+    container, _, host = parts.netloc.partition("@")
+    get = os.environ.get
+    account = host.partition(".")[0] or get("AZURE_STORAGE_ACCOUNT_NAME")
+    if not account:
+        raise ValueError("set AZURE_STORAGE_ACCOUNT_NAME to the name of the storage account")
+    options: dict[str, str] = {}
+    if get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true", "yes"):
+        emulator = urlsplit(get("AZURITE_BLOB_STORAGE_URL", AZURITE))
+        for service in ("blob", "dfs"):
+            options[f"{service}_storage_authority"] = emulator.netloc
+            options[f"{service}_storage_scheme"] = emulator.scheme
+    filesystem = fs.AzureFileSystem(
+        account_name=account,
+        account_key=get("AZURE_STORAGE_ACCOUNT_KEY"),
+        sas_token=get("AZURE_STORAGE_SAS_KEY"),
+        **options,
+    )
+    return filesystem, f"{container}{parts.path}".rstrip("/")
 
 
 def attempts() -> Iterator[int]:
