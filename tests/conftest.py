@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -42,6 +43,9 @@ Completed = subprocess.CompletedProcess[str]
 FerRay = Callable[..., Completed]
 
 os.environ.update(raise_start_limits())
+# A shell that starts the tests in the background ignores SIGINT for them and for what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -177,7 +177,7 @@ def test_backbone_and_heads_on_a_bucket(
         ("heads", *network, "--trials", 1),
         ("search-heads", *network, *small),
         ("bundle", "--out", run, "--to", bucket / "head", "--experiment",
-         "head-dlib_resnet-random-n_trials=1"),
+         "head-default-dlib_resnet-random-n_trials=1"),
         ("predict", bucket / "head", bucket / "few", "--out", bucket / "by-head"),
     ):  # fmt: skip
         done = fer_ray_process(*command)

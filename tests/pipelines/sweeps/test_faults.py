@@ -16,7 +16,6 @@ import psutil
 import pytest
 from deltalake import DeltaTable
 
-from benchmarks.chaos import Chaos
 from fer_ray.errors import StoppedError, StoreLostError
 from fer_ray.execution.progress import silent
 from fer_ray.execution.tasks import block_tasks
@@ -236,22 +235,6 @@ def test_images_that_no_worker_survives_are_crashed(source: Path, tmp_path: Path
     )
     assert [row["status"] for row in again.replacements] == ["crashed"]
     assert (again.results, again.result.first) == ([], [])  # it says nothing that it fails again
-
-
-@pytest.mark.slow
-@pytest.mark.thorough
-@pytest.mark.timeout(600)
-def test_rows_after_kills_equal_undisturbed_sweep(many: Path, tmp_path: Path) -> None:
-    chaos = Chaos(many, tmp_path, seed=3)
-    try:
-        for kind in ("worker", "node", "driver"):
-            outcomes = [chaos.trial(kind)]
-            while not outcomes[-1][0] and len(outcomes) < 3:  # there was nothing to kill
-                outcomes.append(chaos.trial(kind))
-            assert outcomes[-1][0], f"no {kind} was killed"
-            assert all(same for _, same, _ in outcomes)
-    finally:
-        chaos.close()
 
 
 def test_full_disk_then_resume(small_disk: Path, source: Path, local_ray: int) -> None:
