@@ -1,6 +1,5 @@
 """Images, run folder, bundle and store in Azure Blob Storage: Microsoft's emulator on loopback."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -47,7 +46,11 @@ def container(
         monkeypatch.setenv(name, value)
     forget_server()
     command = [AZURITE or "", "--silent", "--skipApiVersionCheck", "--blobPort", str(port)]
-    server = subprocess.Popen([*command, "--location", str(tmp_path / "azurite")], env=os.environ)
+    server = subprocess.Popen(
+        [*command, "--location", str(tmp_path / "azurite")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         create_container()
         upload(corpus, ObjectPath("az://fer/ck"))
@@ -95,7 +98,7 @@ def test_azure_equals_a_disk(
         local = stored_rows(str(tmp_path / "store" / table))
         assert local
         assert stored_rows(f"az://fer/store/{table}") == local
-    assert " new" not in fer_ray(*sweep("az://fer/photos", "az://fer/store")).stdout
+    assert "Nothing new" in fer_ray(*sweep("az://fer/photos", "az://fer/store")).stdout
 
 
 def sweep(source: object, store: str) -> tuple[object, ...]:
