@@ -137,7 +137,7 @@ def describe_consensus(comparison: ModelComparison) -> str:
 
 
 def agreement(comparison: ModelComparison) -> NDArray[np.float64]:
-    """Share of equal predictions of each pair of models (models, models)."""
+    """Share of identical predictions for each pair of models (models, models)."""
     predicted = comparison.predicted
     shares: NDArray[np.float64] = (predicted[:, None] == predicted[None]).mean(axis=2)
     return shares
@@ -166,7 +166,7 @@ def _agreement_picture(comparison: ModelComparison, data: str, number: int) -> P
     shares, names = agreement(comparison)[:n, :n], [f"{model + 1}" for model in range(n)]
     return draw_picture(
         f"agreement-{number}",
-        f"Share of equal predictions of each pair of models ({data}). {legend(comparison)}.",
+        f"Share of identical predictions for each pair of models ({data}). {legend(comparison)}.",
         partial(model_curves.agreement, shares, names),
     )
 

@@ -1,6 +1,6 @@
 "use strict";
 // Tables that sort and filter, a viewer for the images behind a confusion matrix, and a comparison
-// of chosen experiments. Without scripts, the page shows the same content.
+// of selected experiments. Without scripts, the page shows the same content.
 document.addEventListener("DOMContentLoaded", () => {
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
@@ -139,7 +139,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const count = boxes.filter(box => box.checked).length;
     bar.hidden = count === 0;
     compare.disabled = count < 2;
-    status.textContent = count === 1 ? "1 experiment chosen" : `${count} experiments chosen`;
+    status.textContent = count === 1 ? "1 experiment selected" : `${count} experiments selected`;
   };
   clear.addEventListener("click", () => {
     boxes.forEach(box => { box.checked = false; });
@@ -159,7 +159,7 @@ document.addEventListener("DOMContentLoaded", () => {
   compare.addEventListener("click", () => {
     const rows = experiments.filter((row, at) => boxes[at].checked);
     const names = rows.map(row => row.dataset.experiment);
-    const nodes = [copyTable(rows, "Chosen experiments")];
+    const nodes = [copyTable(rows, "Selected experiments")];
     const comparable = rows.every(row => row.parentElement === rows[0].parentElement);
     const pairs = all("tr[data-first]").filter(row =>
       names.includes(row.dataset.first) && names.includes(row.dataset.second));
