@@ -41,7 +41,7 @@ def run_checks(out: Path, model: str | None, start_ray: bool) -> Iterator[Check]
     """Run all checks and yield each result.
 
     Args:
-        out: Folder that a job would write into.
+        out: Folder that a job would write to.
         model: Landmark model that the user specified, or None.
         start_ray: Whether to start Ray, which takes a few seconds.
     """

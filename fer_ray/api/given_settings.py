@@ -38,7 +38,7 @@ def with_faces(settings: ExtractSettings, faces: Faces | None) -> ExtractSetting
     """Change which faces of an image have a row. None: no change.
 
     Raises:
-        UserError: `faces` is none of the choices.
+        UserError: `faces` is not one of the choices.
     """
     if faces is None:
         return settings

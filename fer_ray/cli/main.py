@@ -157,7 +157,7 @@ def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bo
 @COMMON
 def verify_determinism(data: Path, out: Path | None, as_json: bool,
                        **options: Any) -> None:  # fmt: skip
-    """Compare results, bit for bit, across executors, block sizes and 1 – 4 workers.
+    """Compare results, bit for bit, across executors, block sizes and 1 to 4 workers.
 
     --workers is the largest number of workers to try.
     """
@@ -189,10 +189,10 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     type=PATH,
     default="runs",
     show_default=True,
-    help="Folder that a job would write into.",
+    help="Folder that a job would write to.",
 )
 @LANDMARK_FILE
-@click.option("--ray/--no-ray", "start_ray", default=True, help="Whether to start Ray.")
+@click.option("--ray/--no-ray", "start_ray", default=True, help="Start Ray, to check it.")
 @click.option(
     "--cluster",
     type=PATH,
@@ -217,12 +217,12 @@ def doctor(
         sys.exit(ExitCode.FAILED)
 
 
-STUDY = (run, extract, trials, search, compare, transfer, label_issues, summary, show, report)
-DEEP = (bottleneck, heads, search_heads)
+RUNS = (run, extract, trials, search, compare, transfer, label_issues, summary, show, report)
+NETWORKS = (bottleneck, heads, search_heads)
 MODELS = (bundle, predict)
 SWEEPS = (plan, sweep, retry_failed, verify, diff)
 TOOLS = (quickstart, synth, models, doctor, verify_determinism, completion)
-SECTIONS = {"Study": STUDY, "Deep": DEEP, "Models": MODELS, "Sweeps": SWEEPS, "Tools": TOOLS}
+SECTIONS = {"Runs": RUNS, "Networks": NETWORKS, "Models": MODELS, "Sweeps": SWEEPS, "Tools": TOOLS}
 for title, commands in SECTIONS.items():
     for command in commands:
         cli.add_command(command)

@@ -52,7 +52,9 @@ SUBJECTS = click.option(
 )  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON.")
 SHOW_FACES = click.option(
-    "--show-faces", is_flag=True, help="Show faces of your data in the report (CK+ permits few)."
+    "--show-faces",
+    is_flag=True,
+    help="Show faces of your data in the report (CK+ permits only a few).",
 )
 TRACK = click.option(
     "--track", type=click.Choice(["mlflow"]),
@@ -142,7 +144,7 @@ MODEL_RECIPE = _combine(
     setting_option("trials.kernels", "--kernel", "kernels", metavar="KERNEL",
                    help="Kernel of the SVM.  [default: linear]"),
     setting_option("trials.scale", "--scale", help="Scaling of the features.  [default: equal]"),
-    setting_option("trials.C", "--C", "c"),
+    setting_option("trials.C", "--C", "c", help="Penalty of the SVM.  [default: 1]"),
     setting_option("trials.classes", "--classes"),
 )  # fmt: skip
 SEARCH = _combine(

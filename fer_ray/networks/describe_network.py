@@ -86,8 +86,8 @@ def _with_input(file: Path, interface: NetworkInterface, inputs: dict[str, Shape
     colours = interface.colours or ("gray" if channels == 1 else "rgb")
     if (colours == "gray") != (channels == 1):
         raise UserError(
-            f"The input of {file} has {channels} channels, not those of {colours}. Correct "
-            "--colours, or omit it."
+            f"The input of {file} has {channels} channels, which do not match --colours "
+            f"{colours}. Correct --colours, or omit it."
         )
     return FileNetwork(
         format=file_format(file),
@@ -122,10 +122,12 @@ def _only_input(file: Path, inputs: dict[str, Shape]) -> Shape:
 def _input_px(file: Path, sides: Shape, specified: int | None) -> int:
     found = {side for side in sides if side is not None}
     if len(found) > 1:
-        raise UserError(f"The input of {file} has {_text(sides)} pixels. Pass a square one.")
+        raise UserError(
+            f"The input of {file} has {_text(sides)} pixels. Pass a network with a square input."
+        )
     side = specified or next(iter(found), None)
     if side is None:
-        raise UserError(f"{file} accepts images of any size. Pass their side as --input-px.")
+        raise UserError(f"{file} accepts images of any size. Pass the side as --input-px.")
     if found - {side}:
         raise UserError(
             f"The input of {file} has {_text(sides)} pixels, not {side}×{side}. Omit --input-px."

@@ -71,7 +71,7 @@ def run_transfer(
             extracted in different ways.
     """
     if len(settings.kernels) > 1:
-        raise UserError("Transfer trains a single SVM per source. Pass one --kernel.")
+        raise UserError("transfer trains one SVM per source. Pass a single --kernel.")
     folders = list(dict.fromkeys(folder.resolve() for folder in [*train, *test]))
     records = [frames_record(folder) for folder in folders]
     rows, columns = ([folders.index(one.resolve()) for one in part] for part in (train, test))

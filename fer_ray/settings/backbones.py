@@ -159,7 +159,7 @@ def file_backbone(name: str, network: FileNetwork) -> BackboneSpec:
         network.width,
         network.preprocessing,
         weights="",
-        licence="that of the file's owner",
+        licence="set by the owner of the file",
         batch_images=1,
         file_network=network,
     )

@@ -39,14 +39,14 @@ class Selection(StrictModel):
     )
     dataset: DatasetName | None = Field(
         None,
-        description="Published data set whose layout, labels and codes the source has; by default "
-        "recognised by its files.",
+        description="Published data set whose layout, labels and codes the source uses; by "
+        "default, it is recognised by its files.",
     )
     label_codes: LabelCodes | None = Field(
         None,
-        description="Data set whose codes numeric labels are; by default those of --dataset, else "
-        "those of CK+ with a note. Folders that are named by numbers are labels only if one of "
-        "them is set.",
+        description="Data set that defines the codes of numeric labels; by default --dataset, "
+        "otherwise CK+, with a note. Folders named by numbers are labels only if one of these "
+        "options is set.",
     )
 
     @property
@@ -81,12 +81,12 @@ class Decode(StrictModel):
 class Crop(StrictModel):
     """Face detection and the crop."""
 
-    detector: str = Field("cascades", description="What finds the faces.")
+    detector: str = Field("cascades", description="Face detector.")
     faces: Faces = Field(
         "one",
-        description="Faces of an image that have a row. one: the face if there is exactly one, as "
-        "in the reference study; largest; all; whole: the image itself is a cropped face, so no "
-        "detector runs.",
+        description="Which faces of an image get a row. one: the face if there is exactly one, as "
+        "in the reference study; largest; all: only for predict and sweep; whole: the image "
+        "itself is a cropped face, so no detector runs.",
     )
     file: PathText | None = Field(
         None, description="The detector's model file, in place of the downloaded one."
@@ -128,7 +128,7 @@ class Crop(StrictModel):
 class Landmarks(StrictModel):
     """The landmark model; the other settings are those of dlib's detector and shape predictor."""
 
-    model: str = Field("dlib", description="What locates the landmarks.")
+    model: str = Field("dlib", description="Landmark model.")
     file: PathText | None = Field(
         None,
         description="The landmark model's file, in place of the default one. For dlib: a 68-point "

@@ -114,7 +114,7 @@ FEATURE_SETS = {
     "hog_patches": FeatureSet(
         1728,
         "patches:hog_patches",
-        "the same of the mouth, of eyes and brows, and of the nose",
+        "the same for the mouth, the eyes and brows, and the nose",
         ("landmarks_xy", "crops"),
         mirroring="patches:mirrored_patches",
     ),
@@ -171,7 +171,7 @@ def sets_of(name: str) -> tuple[str, ...]:
         raise ValueError(f"{name} is not a feature set: specify {KNOWN_SETS}")
     if len(others) > 1:
         raise ValueError(
-            f"{' and '.join(sorted(others))} are no feature sets of fer_ray, and a union can "
+            f"{' and '.join(sorted(others))} are not feature sets of fer_ray, and a union can "
             f"contain only one network of your own: specify {KNOWN_SETS}"
         )
     return parts

@@ -34,7 +34,7 @@ LABEL_CODES: dict[LabelCodes, dict[int, str]] = {
     "rafdb": dict(
         enumerate(("surprise", "fear", "disgust", "happy", "sadness", "anger", "neutral"), start=1)
     ),
-    # 8 is none of them, 9 is uncertain, 10 is not a face.
+    # 8 is not one of them, 9 is uncertain, 10 is not a face.
     "affectnet": dict(
         enumerate(
             ("neutral", "happy", "sadness", "surprise", "fear", "disgust", "anger", "contempt")

@@ -35,8 +35,8 @@ class NetworkInterface(StrictModel):
     )
     mean: tuple[float, ...] = Field(
         (0.0,),
-        description="Subtracted from its pixels (0 – 255): one number, or those of red, green and "
-        "blue.",
+        description="Subtracted from its pixels (0 to 255): one number, or one each for red, "
+        "green and blue.",
     )
     std: tuple[float, ...] = Field(
         (1.0,), description="Divides its pixels after that: one number, or three."

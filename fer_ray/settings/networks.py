@@ -44,7 +44,7 @@ class NetworkSettings(StrictModel):
     )
     interface: NetworkInterface = NetworkInterface()  # of all networks from the user's files
     interfaces: dict[str, NetworkInterface] = Field(
-        default_factory=dict, description="Those that differ, by name of the network."
+        default_factory=dict, description="The same for single networks, by name, if they differ."
     )
     augmentation: Augmentation = Augmentation()
 
@@ -114,8 +114,8 @@ class HeadSettings(StrictModel):
     draws: int = Field(
         0,
         ge=0,
-        description="Augmented draws of each training image. Each epoch takes the next draw, and "
-        "after the last one the first again; 0: the original images.",
+        description="Augmented draws of each training image. Each epoch uses the next draw, and "
+        "starts over after the last one; 0: the original images.",
     )
     steps_per_epoch: int | None = Field(
         None, ge=1, description="Batches per epoch; None: as many as the training images fill."

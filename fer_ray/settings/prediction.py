@@ -13,5 +13,5 @@ class PredictionSettings(StrictModel):
         ge=0,
         le=1,
         description="Answer `abstained` if the predicted class is less probable than this; 0: "
-        "never. By default, if the prediction set does not consist of exactly one class.",
+        "never. By default, whenever the prediction set does not consist of exactly one class.",
     )

@@ -51,7 +51,7 @@ class Execution(StrictModel):
     """How a job runs. None of these settings may change a result."""
 
     workers: int | None = Field(
-        None, ge=1, description="Tasks to run in parallel; by default one per CPU."
+        None, ge=1, description="Number of parallel tasks; by default one per CPU."
     )
     block_images: int | None = Field(
         None,
@@ -62,8 +62,8 @@ class Execution(StrictModel):
     executor: Literal["auto", "in-process", "ray"] = Field(
         "auto",
         description="What runs the tasks. auto: this process for up to 2,000 images or a few SVM "
-        "trials, if RAY_ADDRESS is not set, else Ray. in-process: this process, except for head "
-        "searches and GPUs.",
+        "trials, if RAY_ADDRESS is not set, otherwise Ray. in-process: this process, except for "
+        "head searches and GPUs.",
     )
     image_seconds: float = Field(
         60, gt=0, description="Time limit for reading an image, and for processing it."

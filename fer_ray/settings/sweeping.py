@@ -36,8 +36,8 @@ class SweepSettings(StrictModel):
         0,
         ge=0,
         le=1,
-        description="Share of the seemingly unchanged images, by size and time, that are read "
-        "again and compared.",
+        description="Share of the images with unchanged size and time that are read again and "
+        "compared.",
     )
     fuse_images: int = Field(
         20,

@@ -82,7 +82,7 @@ class TrialSettings(StrictModel):
         "auto",
         description="How SVM scores become probabilities. platt: as in the reference study; "
         "temperature: fitted on folds without shared subjects; auto: platt for the random "
-        "protocol, else temperature.",
+        "protocol, otherwise temperature.",
     )
     class_weight: ClassWeight = Field(
         "none",

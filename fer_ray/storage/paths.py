@@ -99,7 +99,7 @@ def listed_once(root: Path) -> Iterator[None]:
 def _file_uri_path(uri: str) -> Path:
     parts = urlsplit(uri)
     if parts.netloc not in ("", "localhost"):
-        raise UserError(f"{uri}: the path is of another machine. Write it as file:///PATH.")
+        raise UserError(f"{uri}: it names another machine. Write it as file:///PATH.")
     return Path(unquote(parts.path)).absolute()
 
 

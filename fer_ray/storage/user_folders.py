@@ -27,7 +27,7 @@ def prepare_folders() -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         raise UserError(
-            "No folder for temporary files can be written. Set TMPDIR to one."
+            "No folder for temporary files is writable. Set TMPDIR to a writable folder."
         ) from None
     home = home_folder()
     if home is None:

@@ -167,7 +167,7 @@ def test_token_is_sent_to_a_cluster_that_requires_it(bare_head: Head) -> None:
             {"RAY_AUTH_MODE": "disabled"}, "requires a token, but RAY_AUTH_MODE=disabled is set",
             marks=pytest.mark.thorough,
         ),
-        ({"RAY_AUTH_TOKEN": "0" * 64}, "it refuses the token"),
+        ({"RAY_AUTH_TOKEN": "0" * 64}, "it rejects the token"),
     ],
 )  # fmt: skip
 def test_other_token_is_refused_with_a_message(

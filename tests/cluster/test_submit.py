@@ -218,6 +218,6 @@ def test_driver_with_wrong_token_exits_with_a_message(
     )
     said, _ = driver.communicate(timeout=patience(240))
     assert driver.returncode == 2, said
-    assert "it refuses the token" in said
+    assert "it rejects the token" in said
     assert "RAY_AUTH_TOKEN_PATH" in said
     assert "Traceback" not in said

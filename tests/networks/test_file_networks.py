@@ -107,9 +107,13 @@ def written(**options: Any) -> Callable[[Path], Path]:
         (with_external_weights, {}, "stores its weights in other files"),
         (lambda folder: Path(__file__), {}, "ends in .onnx, .keras, .h5, .hdf5"),
         (written(), {"input_px": 48}, "has 32×32 pixels, not 48×48. Omit --input-px"),
-        (written(side="side"), {}, "accepts images of any size. Pass their side as --input-px"),
+        (written(side="side"), {}, "accepts images of any size. Pass the side as --input-px"),
         (written(channels=5), {}, "has the shape \\?×5×32×32"),
-        (written(channels=1), {"colours": "bgr"}, "has 1 channels, not those of bgr"),
+        (
+            written(channels=1),
+            {"colours": "bgr"},
+            "has 1 channels, which do not match --colours bgr",
+        ),
         (written(inputs=("image", "mask")), {}, "has 2 inputs \\(image, mask\\)"),
         (written(outputs=("logits", "maps")), {}, "has 2 outputs. Choose one as --output: logits"),
         (written(), {"output": "pool5"}, "has no output or layer pool5. Choose one .*: logits"),
@@ -209,7 +213,7 @@ def test_own_network_from_features_to_bundle(corpus: Path, tmp_path: Path) -> No
 def test_misspelt_feature_set_is_refused(drawn_frames: Path) -> None:
     done = run_in_process("trials", "--out", str(drawn_frames), "--feature-set", "hogg")
     assert done.returncode == 2
-    assert "hogg is not a feature set, nor does" in done.stderr
+    assert "hogg is neither a feature set nor a network" in done.stderr
     done = run_in_process("bottleneck", "--out", str(drawn_frames), "--backbone", "vgg61")
     assert done.returncode == 2
     assert "vgg61 is not a backbone: specify one of vgg16" in done.stderr

@@ -39,7 +39,7 @@ from fer_ray.execution.job import open_job
 @COMMON
 def transfer(train: tuple[Path, ...], test: tuple[Path, ...], out: Path, subject_names: str,
              as_json: bool, **options: Any) -> None:  # fmt: skip
-    """Train on each source and test on each, without people or pictures that occur in both."""
+    """Train on each source and test on each, excluding people and pictures that occur in both."""
     settings = settings_from(options)
     from fer_ray.cli.output.audit_output import print_transfer
     from fer_ray.pipelines.transfer import run_transfer
@@ -59,11 +59,11 @@ def transfer(train: tuple[Path, ...], test: tuple[Path, ...], out: Path, subject
 @OUT
 @click.option(
     "--experiment", metavar="NAME",
-    help="Experiment whose test predictions judge the labels.  [default: the best one]",
+    help="Experiment whose test predictions to use.  [default: the best one]",
 )  # fmt: skip
 @click.option(
     "--csv", "csv_file", type=PATH, metavar="FILE.csv",
-    help="Write all labels to this file, the most suspicious first, to correct and train on.",
+    help="Write all labels to this file, the most suspicious first, for you to correct.",
 )  # fmt: skip
 @IMAGES_MOVED
 @SHOW_FACES

@@ -22,7 +22,9 @@ from fer_ray.execution.job import open_display_of_job
     show_default=True,
     help="Seed of the corpus.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per CPU.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of processes; by default one per CPU."
+)
 @JSON
 def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: bool) -> None:
     """Generate the synthetic corpus: faces in the layout of CK+."""

@@ -40,8 +40,8 @@ def print_transfer(record: dict[str, Any], out: Path) -> None:
 def print_label_issues(record: dict[str, Any]) -> None:
     """Print label issues by class, the first of them, conflicts, and the files written."""
     console = output_console()
-    console.print(f"{record['issues']} of {record['predicted']} labels look wrong to "
-                  f"{record['experiment']}", markup=False)  # fmt: skip
+    console.print(f"{record['issues']} of {record['predicted']} labels look wrong, "
+                  f"according to {record['experiment']}", markup=False)  # fmt: skip
     pairs = Table("given", "suggested", "labels", "share of class", box=None, pad_edge=False)
     for pair in record["pairs"]:
         share = f"{pair['share']:.1%}"
@@ -68,7 +68,7 @@ def _notes(row: Row) -> list[str]:
         return [f"{pair}: not computed, because {row['problem']}"]
     kinds = {
         "subject": "show a person of the test images",
-        "content": "are a test image",
+        "content": "are the same file as a test image",
         "near_duplicate": "look the same as a test image",
     }
     counts = {meaning: row[f"excluded_{kind}"] for kind, meaning in kinds.items()}

@@ -98,8 +98,10 @@ def print_leakage(audit: dict[str, Any]) -> None:
     from fer_ray.evaluation.protocols import leakage
 
     unknown = leakage.unknown_kinds(audit)
-    nothing = "nothing that is known" if unknown else "nothing"
-    for line in leakage.describe_leaks(audit) or [f"test images share {nothing} with training"]:
+    known = ", as far as is known" if unknown else ""
+    for line in leakage.describe_leaks(audit) or [
+        f"test images share nothing with training{known}"
+    ]:
         console.print(f"Leakage ({audit['protocol']}): {line}", markup=False)
     if unknown:
         console.print(f"Unknown for the test images: {', '.join(unknown)}", markup=False)

@@ -117,7 +117,8 @@ def _print_issues(manifest: dict[str, Any], console: Console) -> None:
     for drift in manifest["drift"]:
         if drift["alert"]:
             console.print(
-                f"Drift: {drift['name']} is {drift['share']:.1%}, was {drift['before']:.1%}"
+                f"Drift: {drift['name']} is {drift['share']:.1%}; before, it was "
+                f"{drift['before']:.1%}"
             )
 
 

@@ -222,7 +222,7 @@ def require_no_leaks(audited: dict[str, Any]) -> None:
     if remedies:
         found = "; ".join(describe_leaks(audited)) or "no known leakage"
         raise UserError(
-            f"--strict refuses these splits: {found}. {_sentence(remedies)} Nothing was run."
+            f"--strict rejects these splits: {found}. {_sentence(remedies)} Nothing was run."
         )
 
 

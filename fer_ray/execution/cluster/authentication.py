@@ -101,7 +101,7 @@ def _set_mode(address: str, token: str | None) -> None:
         )
     elif token:
         if is_open is False and _accepts(address, token) is False:
-            raise UserError(join_error_message(address, "it refuses the token"))
+            raise UserError(join_error_message(address, "it rejects the token"))
         os.environ["RAY_AUTH_MODE"] = "token"
 
 
@@ -122,5 +122,5 @@ def _accepts(address: str, token: str | None) -> bool | None:
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.UNAUTHENTICATED:
                 return False
-            raise UserError(join_error_message(address, "it does not answer as Ray does")) from None
+            raise UserError(join_error_message(address, "it does not respond like Ray")) from None
     return True

@@ -52,7 +52,7 @@ def start_error_message(problem: Exception) -> str:
             "folder with a short path, such as /tmp."
         )
     elif isinstance(problem, PermissionError):
-        advice = "Set RAY_TMPDIR to a folder that you can write, with a short path."
+        advice = "Set RAY_TMPDIR to a writable folder with a short path."
     elif isinstance(problem, (ConnectionError, RuntimeError, ValueError, OSError)):
         advice = "Run `fer-ray doctor` to diagnose it."
     else:

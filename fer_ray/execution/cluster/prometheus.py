@@ -43,7 +43,7 @@ class TrialMetrics:
     """
 
     def __init__(self, left: int) -> None:
-        self._done = Counter(TRIALS, "Trials that ended, by outcome.", ("outcome",))
+        self._done = Counter(TRIALS, "Finished trials, by outcome.", ("outcome",))
         self._gauge = Gauge(TRIALS_LEFT, "Trials that remain to be run.")
         self._left = left
         self._gauge.set(left)

@@ -70,9 +70,9 @@ def load_augmented(
     missing = np.isnan(features[0, :, 0])
     if (fitted_mask(ready, splitting.seed) & missing).any():
         raise UserError(
-            f"{out} has draws of {name} only for the images that other trials fit. Compute those "
-            f"of these trials: {fresh}\nOr omit --fitted-only and the options after it to compute "
-            "those of all images."
+            f"{out} has draws of {name} only for the training images of other trials. Compute "
+            f"the draws for these trials: {fresh}\nOr omit --fitted-only and the options after it "
+            "to compute the draws of all images."
         )
     return AugmentedFeatures(f"{ready.frames_key}-{record['key']}", features, record)
 
@@ -112,7 +112,7 @@ def _require_same_origin(
     fresh = _fresh_command(out, name, plain, augmented["draws"], fitted_only, splitting)
     raise UserError(
         f"The augmented features of {name} in {out} come from {what}. A head needs both from the "
-        f"same. Compute the augmented ones again: {fresh}"
+        f"same weights and frames. Compute the augmented ones again: {fresh}"
     )
 
 

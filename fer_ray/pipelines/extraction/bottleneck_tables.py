@@ -61,7 +61,7 @@ def finish_table(
 def _describe(plan: BottleneckPlan) -> dict[str, Any]:
     spec = plan.spec
     published = plan.weights.origin in (Origin.IMAGENET, Origin.EMBEDDED)
-    licence = spec.licence if published else "that of the file's owner"
+    licence = spec.licence if published else "set by the owner of the file"
     return {
         "schema_version": SCHEMA_VERSION,
         "key": plan.key,

@@ -1,4 +1,4 @@
-"""Advice on sources of negatives: images in which black and white are exchanged."""
+"""Advice on sources of negatives: images in which black and white are swapped."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def advise_on_negatives(images: pa.Table, root: Path, settings: ExtractSettings)
         return []
     return [
         f"{found} of {len(sample)} images without a face show one when they are inverted: black "
-        "and white seem to be exchanged. Invert the images, and extract them again."
+        "and white seem to be swapped. Invert the images, and extract them again."
     ]
 
 

@@ -90,8 +90,8 @@ def _find_image(rows: Path, name: str, root: Path) -> str:
         raise UserError(f"{name} could be one of {len(found)} images: {names}. Pass a longer path.")
     examples = ", ".join([*ids][:MAX_NAMES])
     raise UserError(
-        f"{name} is none of the {len(ids)} images in {rows}. Pass a path or an image_id, such as "
-        f"{examples}."
+        f"{name} is not one of the {len(ids)} images in {rows}. Pass a path or an image_id, such "
+        f"as {examples}."
     )
 
 

@@ -35,6 +35,6 @@ def confidence_rows(record: dict[str, Any]) -> Rows:
          formatting.percent(figures[UNUSUAL_SHARE]), formatting.percent(UNUSUAL_P)),
         ("Prediction sets that contain the label", formatting.percent(evaluated["set_coverage"]),
          formatting.percent(trained.set_coverage)),
-        ("Accuracy of the answers that are not abstentions",
+        ("Accuracy without abstentions",
          UNKNOWN if accuracy is None else formatting.percent(accuracy), UNKNOWN),
     ]  # fmt: skip

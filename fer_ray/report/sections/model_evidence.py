@@ -57,7 +57,10 @@ def model_evidence(
     """
     candidates = [item for group in groups[:1] for item in group.models if _has_maps(item)]
     if not candidates:
-        return "Maps exist for linear SVMs on HOG and landmarks; the verdict compares none of them."
+        return (
+            "Maps are drawn only for linear SVMs on HOG and landmarks; the verdict compares no "
+            "such SVM."
+        )
     item = candidates[0]
     settings = TrialSettings.model_validate(item.fit_settings["settings"])
     try:

@@ -60,7 +60,9 @@ def _common_folder(folders: list[Path]) -> Path:
     candidates = [*folders[0].parents[::-1], folders[0]]
     common = [path for path in candidates if all(one.is_relative_to(path) for one in folders)]
     if not common or (is_object(common[-1]) and len(common[-1].parts) < 2):
-        raise UserError("Pass images of one disk or one bucket.")
+        raise UserError(
+            "The images are not all on one disk or in one bucket. Pass those of one disk or bucket."
+        )
     return common[-1]
 
 

@@ -91,7 +91,7 @@ def require_same_recipe(recipe: StoreRecipe, settings: ExtractSettings) -> None:
     differences = list(_differences(recipe.content, model_hashes(settings)))
     if differences:
         raise UserError(
-            f"The node {platform.node()} would compute other rows than the driver: "
+            f"The node {platform.node()} would compute different rows from the driver: "
             f"{'; '.join(differences)}. Install the same versions on all nodes, then rerun the "
             "command."
         )
