@@ -4,7 +4,7 @@
 
 The run folder contains frames whose images still exist; it is not changed. The reference study
 passes each augmented image, and the validation images, through the frozen network in every epoch of
-every training. One such training is timed in a separate process that has all CPUs; the time of
+every training run. One such run is timed in a separate process that has all CPUs; the time of
 others is computed from their number of epochs. Both methods use the same draws and must give the
 same losses. The number of epochs of a search and of trainings with early stopping depends on the
 weights, so ten trainings without early stopping are timed as well.

@@ -1,4 +1,4 @@
-"""Calibration, coverage of prediction sets and unusual faces on people that were held back.
+"""Calibration, coverage of prediction sets and unusual faces on held-out people.
 
     python -m benchmarks.confidence --out RUN [--folds 10] [--other RUN2 ...]
 
@@ -39,7 +39,7 @@ DRAWS = 500  # of the calibration error that chance alone causes
 
 @dataclass
 class HeldBack:
-    """What models without their person say about the images (n,)."""
+    """Predictions for the images (n,) by models that were not trained on their person."""
 
     platt: Floats  # probabilities (n, 8)
     temperature: Floats
@@ -164,7 +164,7 @@ def coverage_table(samples: Samples, found: HeldBack, subjects: NDArray[np.objec
 def unusual_faces(
     samples: Samples, found: HeldBack, settings: TrialSettings, others: list[Path]
 ) -> Table:
-    """How well distances tell the faces of other sources from those of held-back people."""
+    """How well distances distinguish the faces of other sources from those of held-out people."""
     table = Table("faces of", "images", "unusual", "ROC AUC against held-back people")
     faces = describe_samples(samples, settings.feature_set)
     for folder in others:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.face_sizes --data FOLDER --landmark-file FILE
 
-Photographs in which the profile finds exactly one face are shrunk until that face has a given
-size, and placed on a plain ground of 1280 × 960 px at a random position. A face is found if the
+Photographs in which the profile finds exactly one face are reduced until that face has a given
+size, and placed on a plain background of 1280 × 960 px at a random position. A face is found if the
 image has exactly one, with its centre within half a face of the true one.
 """
 
@@ -29,7 +29,7 @@ SEED = 0
 
 
 def main() -> None:
-    """Place each photograph on the ground at each size, and write the table."""
+    """Place each photograph on the background at each size, and write the table."""
     options = parse_options(__doc__, images=100)
     cv2.setNumThreads(1)
     extract = mesh_settings(options.landmark_file)
@@ -58,7 +58,7 @@ def find_faces(reader: FaceReader, folder: Path, count: int) -> Iterator[tuple[G
 def is_found(
     reader: FaceReader, photo: Gray, box: Floats, side: int, random: np.random.Generator
 ) -> bool:
-    """Whether the face is found once the photograph is shrunk and placed on the ground."""
+    """Whether the face is found once the photograph is reduced and placed on the background."""
     scale = side / max(box[2:])
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = small.shape

@@ -1,4 +1,4 @@
-"""Time of commands with little or nothing to do, from the start of the process to its end.
+"""Duration of commands with little or nothing to do, from the start of the process to its end.
 
     python -m benchmarks.quick_answers --data TREE [--runs 7] [--before CHECKOUT]
 

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def read_known(out: Path, feature_set: str, people: int | None) -> Samples:
-    """The samples of some people; each image of unknown subject has a subject of its own."""
+    """The samples of some people; each image of unknown subject counts as a separate subject."""
     samples = read_samples(out / "frames", feature_set)
     names = np.array([name or f"image {row}" for row, name in enumerate(samples.subjects)])
     drawn = np.random.default_rng(0).permutation(np.unique(names))[:people]
@@ -100,7 +100,7 @@ def cross_validate(out: Path, samples: Samples, settings: TrialSettings) -> Code
 
 
 def describe(samples: Samples, predicted: Codes, baseline: Codes | None, figure: Figure) -> str:
-    """A figure, and its difference to the baseline with a paired bootstrap interval."""
+    """A figure, and its difference from the baseline with a paired bootstrap interval."""
     value = figure(samples.labels, predicted)
     if baseline is None:
         return f"{value:.3f}"

@@ -1,8 +1,8 @@
-"""How many rows pass from workers to a committed store, if contents are described in no time.
+"""How many rows pass from workers to a committed store, without work on images.
 
 The tasks of a sweep are replaced by tasks that invent distinct contents, write the same files and
 return the same results: the driver, Ray and the store work as in a sweep, and nothing else does.
-Each measurement has a process of its own, whose peak memory is that of the driver.
+Each measurement runs in a separate process, whose peak memory is that of the driver.
 
     python -m benchmarks.sweep_driver --rows 10000 100000 1000000
 """

@@ -16,7 +16,7 @@ RAY_WORKER = "default_worker.py"  # the program of a worker process
 # Set in each process of fer_ray.
 FIXED = {
     "MPLBACKEND": "agg",  # notebooks set one that other environments do not have
-    "PYTHONUTF8": "1",  # names of files are the same in each locale
+    "PYTHONUTF8": "1",  # file names are the same in every locale
     "OMP_NUM_THREADS": "1",  # tasks are parallel; a number of threads also changes rounding
     "JAX_DEFAULT_MATMUL_PRECISION": "float32",
 }
@@ -29,7 +29,7 @@ REMOVED = (
     "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_", "JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS",
     "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE",
     "SCIPY_ARRAY_API", "SKLEARN_",
-    "PYTHONWARNINGS",  # a warning of a library is no error
+    "PYTHONWARNINGS",  # warnings of libraries are not errors
 )  # fmt: skip
 
 

@@ -48,10 +48,10 @@ OUTCOME_FIELDS = (
     # What found the face: one of CASCADES, blazeface, or whole for an image that is a face.
     pa.field("detector", pa.string()),
     pa.field("detector_score", pa.float32()),  # from 0 to 1; null for cascades
-    # The crop's square before it is turned, in image pixels; may extend beyond the image.
+    # The crop's square before it is rotated, in image pixels; may extend beyond the image.
     pa.field("box_xywh", vector(4, pa.int32())),
     pa.field("crop_angle", pa.float32()),  # clockwise rotation of the square, in degrees
-    pa.field("other_faces", pa.int16()),  # faces seen in the image that have no row
+    pa.field("other_faces", pa.int16()),  # faces in the image that have no row
     pa.field("sharpness", pa.float32()),  # variance of the crop's Laplacian at 128 px
     pa.field("brightness", pa.float32()),  # mean gray value of the crop, 0 to 255
     # Faces found by each cascade that ran; null for the others.
@@ -59,7 +59,7 @@ OUTCOME_FIELDS = (
     pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop
     pa.field("landmarks_xy", vector(2 * N_LANDMARKS)),  # x0 y0 x1 y1 …, crop pixels
     # Head pose in degrees, from the face mesh: the nose to the right edge of the image, upwards,
-    # and the head turned clockwise are positive.
+    # and the head tilted clockwise are positive.
     pa.field("yaw", pa.float32()),
     pa.field("pitch", pa.float32()),
     pa.field("roll", pa.float32()),

@@ -11,7 +11,7 @@ SCHEMA_VERSION = 5
 # Codes of CK+ (Lucey et al., CVPR 2010 workshops); 0 is the neutral first frame of a sequence.
 EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 
-ABSTAINED = "abstained"  # the answer of a model that is not sure enough
+ABSTAINED = "abstained"  # the answer of a model that is not confident enough
 
 # The four OpenCV Haar cascades of the reference study, in the order in which they run.
 CASCADES = ("default", "alt2", "alt", "alt_tree")

@@ -1,4 +1,4 @@
-"""Steps for pipelines of one's own: batches of images in, rows with faces out."""
+"""Steps for custom pipelines: batches of images in, rows with faces out."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -28,7 +28,7 @@ class FaceFeatures:
         profile: Named set of values for several settings: `reference`, `fast` or `mesh`.
         settings: Any settings of `extract`: values by name, such as
             `{"extract.features.sets": ["hog"]}`, a `Settings` object, or a YAML file.
-        faces: Faces of an image that have a row: `one`, `largest`, `all` or `whole`. None: as in
+        faces: Which faces of an image get a row: `one`, `largest`, `all` or `whole`. None: as in
             `settings`.
         column: Column of the images. None: the first of `image` (arrays, as
             `ray.data.read_images` returns them), `bytes` (encoded files, as
@@ -93,7 +93,7 @@ class Predict:
 
     Args:
         model: Folder of the model, which every node can read.
-        faces: Faces of an image that have a row: `one`, `largest`, `all` or `whole`.
+        faces: Which faces of an image get a row: `one`, `largest`, `all` or `whole`.
         column: Column of the images, as for `FaceFeatures`.
         weights: Files of weights by backbone of the model, instead of the defaults.
         image_seconds: Process each image in a child process, as for `FaceFeatures`.
@@ -188,7 +188,7 @@ def extract_faces(
             `ray.data.read_images(…)` or `ray.data.read_binary_files(…)`.
         profile: Named set of values for several settings: `reference`, `fast` or `mesh`.
         settings: Any settings of `extract`, as for `FaceFeatures`.
-        faces: Faces of an image that have a row, as for `FaceFeatures`.
+        faces: Which faces of an image get a row, as for `FaceFeatures`.
         column: Column of the images, as for `FaceFeatures`.
         image_seconds: Process each image in a child process, as for `FaceFeatures`.
         batch_size: Images per call.

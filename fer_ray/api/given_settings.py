@@ -35,7 +35,7 @@ def read_settings(given: GivenSettings, profile: Profile | None = None) -> Setti
 
 
 def with_faces(settings: ExtractSettings, faces: Faces | None) -> ExtractSettings:
-    """Change which faces of an image have a row. None: no change.
+    """Change which faces of an image get a row. None: no change.
 
     Raises:
         UserError: `faces` is not one of the choices.

@@ -92,7 +92,7 @@ def predict(
         model: Folder of the model.
         images: Image files, folders or CSV files, or a list of them.
         out: Folder of the results, created if necessary.
-        faces: Faces of an image that have a row: `one`, `largest`, `all` or `whole`.
+        faces: Which faces of an image get a row: `one`, `largest`, `all` or `whole`.
         settings: Settings of `execution`, `extract.selection` and `predict`, such as
             `{"execution.workers": 4, "predict.abstain_below": 0.8}`.
         weights: Files of weights by backbone, instead of the defaults.

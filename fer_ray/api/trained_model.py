@@ -144,7 +144,7 @@ class Model:
         Args:
             images: A path or URI; pixels, uint8 with shape (height, width) or, in RGB order,
                 (height, width, 3); the bytes of an image file; or a list of these.
-            faces: Faces of an image that have a row: `one`, if there is exactly one; `largest`;
+            faces: Which faces of an image get a row: `one`, if there is exactly one; `largest`;
                 `all`; or `whole`, if the image is a cropped face.
 
         Returns:

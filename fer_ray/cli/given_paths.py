@@ -1,4 +1,4 @@
-"""Paths in messages as the user has written them, although jobs use absolute ones."""
+"""Paths in messages as the user wrote them, although jobs use absolute ones."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ _written: dict[str, str] = {}  # by absolute path
 
 
 def remember(path: Path, text: str) -> None:
-    """Remember how the user has written the path of an option or argument."""
+    """Remember how the user wrote the path of an option or argument."""
     _written[str(path)] = _written[str(without_dots(path))] = text
 
 
 def as_given(message: object) -> str:
-    """A message in which remembered paths are as the user has written them.
+    """Replace remembered paths in a message by the text that the user wrote.
 
     Examples:
         >>> remember(Path("/home/ada/runs/ck"), "runs/ck")

@@ -1,4 +1,4 @@
-"""Options that set a setting, and the settings of a command line.
+"""Options that set a setting, and the settings from a command line.
 
 Such an option is declared by the name of the setting and its flags. Type, choices, default and help
 text come from the field of the settings model.

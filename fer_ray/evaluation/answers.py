@@ -1,4 +1,4 @@
-"""How sure a model is of its predictions: abstentions, prediction sets and unusual faces."""
+"""How certain a model is of its predictions: abstentions, prediction sets and unusual faces."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -47,7 +47,7 @@ def label_issues(frames: Path, experiment: ExperimentResults) -> pa.Table:
 
     Args:
         frames: The run's folder `frames`.
-        experiment: An experiment whose test predictions judge the labels.
+        experiment: An experiment whose test predictions are compared with the labels.
 
     Returns:
         `LABEL_ISSUES_SCHEMA`: issues by rank, then conflicts, then all other labelled images.

@@ -36,7 +36,7 @@ class TransferSource:
 
     @property
     def units(self) -> list[str]:
-        """The subject of each image; an image of unknown subject is a subject of its own."""
+        """The subject of each image; an image of unknown subject counts as a separate subject."""
         pairs = zip(self.samples.subjects, self.samples.image_ids, strict=True)
         return [subject or f"image {image_id}" for subject, image_id in pairs]
 
@@ -83,7 +83,7 @@ def plan_cells(
         sources: All sources.
         train: Numbers of the training sources.
         test: Numbers of the test sources.
-        same_names: Whether a subject's name that two sources have in common is one person.
+        same_names: Whether a subject name that occurs in two sources means one person.
     """
     pairs = dict.fromkeys((row, column) for row in train for column in [row, *test])
     return [

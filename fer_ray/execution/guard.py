@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a child process starts before its parent has imported heavy
 
 START_SECONDS = 300  # for imports and models, on a busy machine
 ATTEMPTS = 3  # per image whose child process dies
-STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is short for a moment
+STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is briefly short
 HEADER = struct.Struct(">Q")
 
 # Turns an image (its bytes, or its row of a listing) into its rows; calls its second argument with

@@ -145,7 +145,7 @@ def crop_face(
 
 
 def crop_region(box_xywh: IntBox, angle: float, reduction: int = 1) -> Region:
-    """The region of the decoded image that the crop of a turned square shows."""
+    """The region of the decoded image that the crop of a rotated square shows."""
     x, y, w, h = box_xywh
     centre = np.array([x + w / 2, y + h / 2]) / reduction
     return Region(centre, max(w, h) / reduction, math.radians(angle))

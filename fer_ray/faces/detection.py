@@ -29,7 +29,7 @@ class Detection:
 
     Attributes:
         faces: The faces that it found, the largest first.
-        seen: Number of faces that it saw; more than it found if it could not decide.
+        seen: Number of faces that it saw; more than `faces` if it could not decide.
         cascade_faces: Number of faces found by each cascade that ran, by name.
     """
 

@@ -1,4 +1,4 @@
-"""From an image to the faces to process: detection, the choice of faces, and their crops."""
+"""From an image to the faces to process: detection, selection of faces, and their crops."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class FramedFace:
 
     Attributes:
         face: The face as detected, in pixels of the decoded image.
-        box_xywh: The crop's square before it is turned, in pixels of the full-size image; it may
+        box_xywh: The crop's square before it is rotated, in pixels of the full-size image; it may
             extend beyond the image.
         angle: Clockwise rotation of the square about its centre, in degrees.
         crop: (size, size) uint8.

@@ -1,4 +1,4 @@
-"""Turned squares of an image, and how they are cut out."""
+"""Rotated squares of an image, and how they are cut out."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Region:
-    """A turned square of an image.
+    """A rotated square of an image.
 
     Attributes:
         centre: (2,) x and y in image pixels.

@@ -60,7 +60,7 @@ def pose(mesh_xyz: Floats) -> Floats:
     Returns:
         (n, 3) in degrees: yaw (positive if the nose points to the right edge of the image, −180 to
         180), pitch (positive if it points upwards, −90 to 90) and roll (positive if the head is
-        turned clockwise in the image, −180 to 180).
+        tilted clockwise in the image, −180 to 180).
     """
     rotations = _rotations(mesh_xyz)
     nose = rotations[:, :, 2]

@@ -1,4 +1,4 @@
-"""Numbers by which an operator can filter poor images of faces."""
+"""Measures by which poor images of faces can be filtered."""
 
 import cv2
 import numpy as np

@@ -71,7 +71,7 @@ def run_all(
         progress: Displays the progress.
         show_faces: Show faces in the report.
         fresh: Replace frames of other settings or images.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
         groups: Further columns of the labels file to compare groups by in the report.
 
     Raises:

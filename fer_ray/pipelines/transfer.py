@@ -61,7 +61,7 @@ def run_transfer(
         settings: Features, classes, kernel and parameters of the SVM.
         execution: Workers.
         progress: Displays the progress.
-        same_names: Whether a subject's name that two sources have in common is one person.
+        same_names: Whether a subject name that occurs in two sources means one person.
 
     Returns:
         The record, as in `transfer.json`.

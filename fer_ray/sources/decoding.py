@@ -38,7 +38,7 @@ UNSUPPORTED = {
     "I": f"32-bit integer {_CONVERT}",
 }
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status instead of a warning
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is a row, not noise
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # bad files are reported as rows
 
 
 @dataclass(frozen=True)

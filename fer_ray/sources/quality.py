@@ -78,7 +78,7 @@ class Quality:
         self._extensions: Counter[str] = Counter()
 
     def note(self, kind: str, example: str, count: int = 1) -> None:
-        """Count one case, or several, of `kind`, a key of `IRREGULARITIES`."""
+        """Count one or more cases of `kind`, a key of `IRREGULARITIES`."""
         self._counts[kind] += count
         examples = self._examples[kind]
         if len(examples) < MAX_EXAMPLES and example not in examples:
@@ -136,7 +136,7 @@ def label_lines(by_emotion: dict[str, int], class_folders: list[dict[str, Any]])
 
 
 def _format_extensions(counts: Counter[str]) -> str:
-    """The commonest extensions with their counts, in brackets."""
+    """The most frequent extensions with their counts, in brackets."""
     common = dict(counts.most_common(MAX_EXTENSIONS))
     if rest := counts.total() - sum(common.values()):
         common["others"] = rest

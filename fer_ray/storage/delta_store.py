@@ -216,7 +216,7 @@ class Store:
 
 
 def _add_columns(table: DeltaTable, schema: pa.Schema) -> None:
-    """Add the columns that a table does not have yet, in a commit of its own."""
+    """Add the columns that a table does not have yet, in a separate commit."""
     known = {field.name for field in table.schema().fields}
     new = [field for field in schema if field.name not in known]
     if new:

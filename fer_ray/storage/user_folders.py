@@ -1,7 +1,7 @@
 """Folders of the user outside of run folders: home, cache and temporary files.
 
 In containers, a home folder may be missing, read-only or `/`. What would be written to it then
-goes to the temporary folder, so a job needs a single folder that it can write.
+goes to the temporary folder, so a job needs a single writable folder.
 """
 
 import logging
@@ -46,7 +46,7 @@ def home_folder() -> Path | None:
 
 
 def cache_path(variable: str, default: str, *parts: str) -> Path:
-    """The path of a file in a cache: where it is, or else where it can be written.
+    """The path of a file in a cache: where it exists, or where it can be written.
 
     Args:
         variable: Environment variable that names the folder of the cache.
@@ -75,7 +75,7 @@ def _can_create(file: Path) -> bool:
 
 @cache
 def _substitute_home() -> Path:
-    """A folder in place of a home that cannot be written; only this user can read or write it."""
+    """A folder in place of a home folder that is not writable; accessible to this user only."""
     folder = Path(tempfile.gettempdir()) / f"fer-ray-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

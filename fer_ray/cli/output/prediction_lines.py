@@ -37,7 +37,7 @@ def prediction_lines(record: dict[str, Any], out: Path | None) -> Iterator[str]:
 
 
 def _answer_lines(record: dict[str, Any]) -> Iterator[str]:
-    """Yield how sure the model is, if it has predicted any face."""
+    """Yield how certain the model is, if it has predicted any face."""
     if figures := answer_figures(record["answers"]):
         yield (
             f"Abstained: {figures[ABSTAINED_SHARE]:.0%} of the faces. Prediction sets: "

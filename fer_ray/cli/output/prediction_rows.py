@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fer_ray.storage.parquet import read_table
 
-FEW_IMAGES = 20  # for more, the table of rows would not be at a glance
+FEW_IMAGES = 20  # a table of more rows would be hard to read
 NOT_IN_CSV = ("cascade_faces", "landmarks_xy")  # nested; box_xywh has four columns
 BOX = ("box_x", "box_y", "box_width", "box_height")
 
@@ -84,7 +84,7 @@ def _cells(row: Row, emotions: dict[str, str], several: bool) -> tuple[str, ...]
     others = {name: row[column] for name, column in emotions.items() if name != row["predicted"]}
     second = max(others, key=lambda name: others[name])
     answer = row["predicted"]
-    if row.get("answer", answer) != answer:  # the model abstains, as it is not sure
+    if row.get("answer", answer) != answer:  # the model abstains
         answer = f"{row['answer']} ({answer})"
     probability = f"{row[emotions[row['predicted']]]:.2f}"
     return (*place, answer, probability, second, f"{others[second]:.2f}", row["emotion"] or "")

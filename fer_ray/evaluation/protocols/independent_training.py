@@ -45,7 +45,7 @@ def read_joint_identities(
 
     Args:
         sources: Folder of the frames and image IDs of each source.
-        same_names_same_people: Whether a name that two sources have in common is one person.
+        same_names_same_people: Whether a name that occurs in two sources means one person.
     """
     tables = [read_identity_columns(frames, image_ids) for frames, image_ids in sources]
     if not same_names_same_people:

@@ -204,7 +204,7 @@ def unknown_kinds(audited: dict[str, Any]) -> list[str]:
 
 
 def require_no_leaks(audited: dict[str, Any]) -> None:
-    """Refuse splits that leak, or whose subjects are unknown.
+    """Reject splits that leak, or whose subjects are unknown.
 
     Raises:
         UserError: They do. The message says how to avoid it.

@@ -85,13 +85,13 @@ def run_tasks(
 
 
 class _Slots:
-    """How many items may run or wait, for the CPUs that the cluster has now."""
+    """The number of items that may run or wait, given the current CPUs of the cluster."""
 
     def __init__(self, workers: int | None) -> None:
         self._workers, self._cpus, self._checked = workers, 0, float("-inf")
 
     def count(self) -> int:
-        """The number of items; a cluster that grows is noticed within `POLL_S`."""
+        """The number of items; growth of the cluster is noticed within `POLL_S`."""
         if time.monotonic() - self._checked > POLL_S:
             self._cpus, self._checked = int(cluster_total(CPU)), time.monotonic()
         return ITEMS_PER_WORKER * max(1, min(self._cpus, self._workers or self._cpus))

@@ -87,7 +87,7 @@ class ClaimActors:
         granted: set[str] = set()
         for call in calls:
             # While `ray.get` waits, it would give the task's CPU to another task. An actor may be
-            # lost with its node: the next round describes the contents that it was asked for.
+            # lost with its node: the next round describes its contents.
             with suppress(ray.exceptions.RayActorError):
                 granted |= call.future().result()
         return granted
@@ -106,7 +106,7 @@ def start_claims(load: LoadKnown, contents: int) -> ClaimActors:
 
     Args:
         load: Called in each actor.
-        contents: Number of contents, known and new, that are to be expected.
+        contents: Expected number of contents, known and new.
     """
     import ray
 

@@ -32,7 +32,7 @@ def run_items_locally(
 ) -> int:
     """Call `work` once with each item, in as many threads as there are workers.
 
-    BLAS uses one thread per call, as in a worker of Ray, so results are equal to the last bit.
+    BLAS uses one thread per call, as in a worker of Ray, so results are the same, bit for bit.
 
     Args:
         work: Called with an item; stores its results itself.

@@ -35,8 +35,8 @@ def find_label_issues(
 
     Args:
         out: Run folder, locked by the caller.
-        experiment: Name of the experiment whose test predictions judge the labels. None: the best
-            one of the report's first group.
+        experiment: Name of the experiment whose test predictions are compared with the labels.
+            None: the best one of the report's first group.
         csv_file: CSV file of all labels to write, the most suspicious first.
         source: Folder of the images, if they have moved.
         show_faces: Show faces in the report.

@@ -121,7 +121,7 @@ def differing_columns(first: dict[str, pa.Table], second: dict[str, pa.Table]) -
 
 
 def digest(tables: list[pa.Table]) -> str:
-    """Hex SHA-256 of columns, types and values, exact to the last bit of each number."""
+    """Hex SHA-256 of columns, types and values, exact in every bit."""
     sha256 = hashlib.sha256()
     for table in tables:
         sink = pa.BufferOutputStream()

@@ -91,7 +91,7 @@ def plan_extraction(
 
 
 def require_one_row_per_image(settings: ExtractSettings) -> None:
-    """Refuse settings under which an image may have several rows of frames.
+    """Reject settings under which an image may have several rows of frames.
 
     Raises:
         UserError: All faces of an image would have a row.

@@ -1,4 +1,4 @@
-"""Advice where many images of a source have no face."""
+"""Advice for sources in which many images have no face."""
 
 from collections.abc import Mapping
 

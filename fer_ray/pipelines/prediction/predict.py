@@ -160,7 +160,7 @@ def run_predict(
         selection: Layout and labels of the folders; all images are selected.
         landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
-        faces: Which faces of an image have rows.
+        faces: Which faces of an image get rows.
         fresh: Replace predictions of other images, of other faces or by another bundle.
         sheet: Also write a contact sheet.
         show_faces: Show faces in the report.

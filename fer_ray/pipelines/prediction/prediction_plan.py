@@ -28,7 +28,7 @@ class PredictionPlan:
             includes the bundle.
         bundle: The bundle; workers load its model.
         weights: Files of weights by backbone, instead of the defaults.
-        faces: Which faces of an image have rows.
+        faces: Which faces of an image get rows.
         abstain_below: As for `Predictor`.
     """
 
@@ -59,7 +59,7 @@ def plan_prediction(
         selection: Layout and labels of the folders; all images are selected.
         landmark_file: File of the landmark model. None: the default.
         weights: Files of weights by backbone, instead of the defaults.
-        faces: Which faces of an image have rows.
+        faces: Which faces of an image get rows.
         fresh: Replace predictions of other images, of other faces or by another bundle.
         abstain_below: As for `Predictor`.
 

@@ -36,7 +36,7 @@ def prepare_trials(
         out: Run folder.
         settings: Protocol, classes and seed.
         *feature_sets: Feature sets that are compared; the samples have the first one.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
         folds_file: CSV file to write the splits to.
 
     Raises:

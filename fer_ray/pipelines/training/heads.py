@@ -46,7 +46,7 @@ def run_heads(
         splitting: Protocol, classes and seed.
         execution: Workers.
         progress: Displays the progress.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
 
     Returns:
         The card of the best head, as in `heads/EXPERIMENT.json`, with `already_finished` set to

@@ -60,7 +60,7 @@ def run_backbones(
         settings: Backbones, trials and execution.
         progress: Displays the progress.
         unavailable: From `find_unavailable_weights`; these backbones are skipped.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
 
     Returns:
         The record, as in `deep.json`.

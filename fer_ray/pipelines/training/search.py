@@ -42,7 +42,7 @@ def run_search(
         splitting: Protocol, classes and seed.
         execution: Workers.
         progress: Displays the progress.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
         folds_file: CSV file to write the splits to.
 
     Returns:

@@ -31,7 +31,7 @@ def run_head_search(
         feature_set: A backbone, a feature set or a union of them.
         settings: `head_search`, the splitting of `trials`, and `execution`.
         progress: Displays the progress.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
 
     Returns:
         The card of the best head, as in `heads/EXPERIMENT.json`, with `already_finished` set to

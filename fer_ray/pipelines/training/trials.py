@@ -91,7 +91,7 @@ def run_trials(
         settings: What to run.
         execution: Workers.
         progress: Displays the progress.
-        strict: Refuse splits that leak.
+        strict: Reject splits that leak.
         folds_file: CSV file to write the splits to.
 
     Returns:

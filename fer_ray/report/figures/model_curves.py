@@ -21,7 +21,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 
 
 def agreement(shares: NDArray[np.float64], names: Sequence[str], theme: Theme) -> Figure:
-    """Draw the share of equal predictions of each pair of models (models, models), in per cent."""
+    """Draw the share of identical predictions of pairs of models (models, models), in per cent."""
     figure = new_figure(theme, 3.6)
     axes = style_axes(figure.subplots(), theme)
     axes.imshow(shares, cmap=theme.scale, vmin=0, vmax=1)

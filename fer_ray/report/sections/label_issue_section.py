@@ -23,8 +23,8 @@ class LabelIssues:
     """Labels that look wrong.
 
     Attributes:
-        experiment: The experiment whose test predictions judge them.
-        predicted: Number of labels that it judges.
+        experiment: The experiment whose test predictions are compared with them.
+        predicted: Number of labels that were compared.
         issues: Number of labels that look wrong.
         pairs: Cells of the table by given and suggested class.
         listed: Cells of the first issues.

@@ -1,4 +1,4 @@
-"""What the best linear model relies on: its maps of each class."""
+"""What the best linear model relies on: a map for each class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

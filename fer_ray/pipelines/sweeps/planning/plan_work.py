@@ -116,7 +116,7 @@ def settle(sweep: SweepContext) -> None:
 
 
 def require_intact_source(sweep: SweepContext) -> None:
-    """Refuse a source that looks unmounted, incomplete or wrong, before any row is deleted.
+    """Reject a source that looks unmounted, incomplete or wrong, before any row is deleted.
 
     Raises:
         SourceLostError: The store belongs to another source, no images are listed, too many of the

@@ -108,7 +108,7 @@ def _effective_settings(settings: Settings, predictor: "Predictor | None") -> Se
 
 
 def _refuse_extraction_settings(settings: Settings) -> None:
-    """Refuse extraction settings next to a model bundle, which would silently be ignored."""
+    """Reject extraction settings next to a model bundle: they would be ignored silently."""
     extract = settings.extract
     comparable = extract.model_copy(
         update={
