@@ -32,7 +32,7 @@ ROW_FIELDS = (*FACE_FIELDS, *OUTCOME_FIELDS)
 
 @dataclass(frozen=True)
 class DescribeGivenImage(ImageSteps):
-    """Describe one image that is given as a path, as encoded bytes or as pixels."""
+    """Process one image, given as a path, as encoded bytes or as pixels."""
 
     def __call__(self, image: GivenImage, enter: EnterStage) -> pa.Table:
         """Describe one image.
@@ -102,11 +102,11 @@ def describe_images(
     constants: dict[str, str] | None = None,
     image_seconds: float | None = None,
 ) -> pa.Table:
-    """Describe images in this process, or one at a time in its child process.
+    """Process images in this process, or one at a time in its child process.
 
     Args:
         images: The images.
-        describe: Describes one image.
+        describe: Processes one image.
         fields: Columns of the rows.
         model: Appends predictions.
         constants: Values of columns that every row has, even that of a failed image.

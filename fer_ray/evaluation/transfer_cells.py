@@ -70,7 +70,7 @@ class TransferCell:
 
     @property
     def is_own(self) -> bool:
-        """Whether the model is tested on folds of its own source."""
+        """Whether the model is tested on folds of its training source."""
         return self.train == self.test
 
 

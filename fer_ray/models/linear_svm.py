@@ -24,7 +24,7 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     It solves the same problem as scikit-learn's `SVC(kernel="linear")`. The inner products of all
     images are computed once, as a matrix product, instead of one by one for each pair of classes.
     The model has one weight vector for each pair of classes instead of all support vectors.
-    Fitting, predicting and storing a model thus cost a fraction.
+    Fitting, predicting and storing a model therefore cost a fraction.
 
     Args:
         C: Penalty.

@@ -21,7 +21,7 @@ RAY_START_S = 6.0  # on two CPUs, until the first task runs; a cluster is alread
 def plan_sweep(request: SweepRequest) -> dict[str, Any]:
     """Count the images and bytes that a sweep would process, and estimate its duration.
 
-    A few images, sampled at random, are read and described in one process. Duplicate contents are
+    A few images, sampled at random, are read and processed in one process. Duplicate contents are
     only found by reading, so each image counts as work. The store is not changed, nor created.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The sweep: list the source, plan, read and describe images, publish, clean up, write a report."""
+"""The sweep: list the source, plan, read and process images, publish, clean up, write a report."""
 
 import json
 import logging

@@ -122,7 +122,7 @@ def throughput_curve(samples: list[list[float]]) -> dict[str, Any] | None:
     """Compute the curve of images per second over time.
 
     Args:
-        samples: Seconds since the start, and images described by then.
+        samples: Seconds since the start, and images processed by then.
 
     Returns:
         `points` for an SVG polyline, the highest rate `most`, and the seconds `start` and `end`;

@@ -1,4 +1,4 @@
-"""Steps in pipelines of one's own: NumPy, pandas, Arrow, Polars and Ray Data."""
+"""Steps in custom pipelines: NumPy, pandas, Arrow, Polars and Ray Data."""
 
 import ctypes
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The fields of Kubernetes, KubeRay 1.6 and Prometheus that the manifests use.
 
 An API server drops a field that it does not know, most of them without a word. A shape is a type, a
-set of words, a list of one shape, or the shapes of fields; `FREE` maps names of one's own to text.
+set of words, a list of one shape, or the shapes of fields; `FREE` maps arbitrary names to text.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Claims of new contents, made when images have been read, so that each is described only once.
+"""Claims of new contents that images were found to have, so that each is processed only once.
 
 A content is identified by the first 64 bits of its hash. If two contents share these, or if a claim
-is lost with its process, the content counts as known, and the next round describes it.
+is lost with its process, the content counts as known, and the next round processes it.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Claim(Protocol):
     """A function that claims contents for a block; see `Claims.claim`."""
 
     def __call__(self, owner: str, contents: list[str]) -> set[str]:
-        """The contents that the block describes."""
+        """The contents that the block processes."""
 
 
 class Claims:
@@ -87,7 +87,7 @@ class ClaimActors:
         granted: set[str] = set()
         for call in calls:
             # While `ray.get` waits, it would give the task's CPU to another task. An actor may be
-            # lost with its node: the next round describes its contents.
+            # lost with its node: the next round processes its contents.
             with suppress(ray.exceptions.RayActorError):
                 granted |= call.future().result()
         return granted

@@ -73,7 +73,7 @@ class Predictor:
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle, as it was read."""
+        """The bundle as read from its folder."""
         return self._bundle
 
     @property

@@ -59,11 +59,11 @@ class BlockResult:
         replacements: Scratch file with rows that replace failed results.
         readings: Rows of `readings`.
         outcomes: Scratch file with images that could not be read or have changed.
-        statuses: Number of described contents by status.
-        classes: Number of described contents by predicted class.
-        answers: `answers.count_answers` of the described contents.
-        small_squares: Number of described contents that are small squares without a face.
-        ranges: Number of described contents with an unusual range of values, by mode.
+        statuses: Number of processed contents by status.
+        classes: Number of processed contents by predicted class.
+        answers: `answers.count_answers` of the processed contents.
+        small_squares: Number of processed contents that are small squares without a face.
+        ranges: Number of processed contents with an unusual range of values, by mode.
         first: Status and error of the first results, except those that failed again.
         missing: Paths of some images that do not exist.
     """

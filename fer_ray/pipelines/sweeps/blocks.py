@@ -1,4 +1,4 @@
-"""The work of one task on a block of images: read them, and describe new contents under a guard."""
+"""The work of one task on a block of images: read them, and process new contents under a guard."""
 
 import hashlib
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Limits(NamedTuple):
 
     Attributes:
         max_bytes: Larger files are not read.
-        image_seconds: Time limit of reading an image, and of describing it.
+        image_seconds: Time limit for reading an image, and for processing it.
         reported: Number of results of a block whose status and error are reported.
     """
 
@@ -56,13 +56,13 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessBlock:
-    """The task: reads each image of a block, and describes each content that is new or retried.
+    """The task: reads each image of a block, and processes each content that is new or retried.
 
     Attributes:
         source: The source of the images.
         describe: The pickled function for `Guard`.
         limits: Limits per image.
-        claim: Decides whether this block describes a content.
+        claim: Decides whether this block processes a content.
         output: Where the rows go.
     """
 

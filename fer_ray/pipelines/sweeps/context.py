@@ -30,7 +30,7 @@ MAX_IN_PROCESS = 200_000  # images that are listed and planned without Ray
 
 
 class StopFlag:
-    """A flag that asks a sweep to stop after the blocks that are running; SIGTERM sets it."""
+    """A flag that stops a sweep after the blocks that are running; SIGTERM sets it."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

@@ -17,7 +17,7 @@ from fer_ray.vocabulary import Stage, Status
 
 @dataclass(frozen=True)
 class DescribeImage(ImageSteps):
-    """Describe the content of one image.
+    """Process the content of one image.
 
     Attributes:
         recipe: The recipe that the rows will carry; None: libraries and models are not checked.
@@ -32,7 +32,7 @@ class DescribeImage(ImageSteps):
         super().load()
 
     def __call__(self, content: bytes, enter: EnterStage) -> pa.Table:
-        """Describe one image.
+        """Process the bytes of one image.
 
         Args:
             content: The bytes of the image.
@@ -57,7 +57,7 @@ def schema_of(settings: ExtractSettings, labels: tuple[str, ...] = ()) -> pa.Sch
 
 
 def failed_rows(sha256: list[str], status: Status, stage: str, error: str) -> pa.Table:
-    """A row of `results` for each content that could not be described."""
+    """A row of `results` for each content that could not be processed."""
     count = len(sha256)
     columns = {
         "sha256": sha256,

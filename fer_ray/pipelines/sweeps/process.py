@@ -1,4 +1,4 @@
-"""The distributed part of a sweep: read images, and describe each new content."""
+"""The distributed part of a sweep: read images, and process each new content."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +37,9 @@ WITNESSES = 4  # candidates among the known images, and among those to process
 
 
 def process_images(sweep: SweepContext) -> None:
-    """Read images with unknown content, and describe contents without results, in rounds.
+    """Read images with unknown content, and process contents without results, in rounds.
 
-    A round tries each image once. Contents that are without results after it are described in the
+    A round tries each image once. Contents that are without results after it are processed in the
     next one: images have changed, or a block was lost with a worker after it had claimed them.
 
     Raises:

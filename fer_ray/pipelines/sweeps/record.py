@@ -24,12 +24,12 @@ class SweepRecord:
         planned: Number of images and of bytes by kind of work.
         published: Number of rows of `images` written and deleted.
         statuses: Images of the store by status, after publication.
-        throughput: Seconds since the start and images described by then.
-        outcomes: Contents described, by status.
-        classes: Contents described, by the class predicted for the largest face.
-        answers: `answers.count_answers` of the largest face of each content described.
-        small_squares: Contents described that are small squares without a face.
-        ranges: Contents described with an unusual range of values, by mode.
+        throughput: Seconds since the start and images processed by then.
+        outcomes: Contents processed, by status.
+        classes: Contents processed, by the class predicted for the largest face.
+        answers: `answers.count_answers` of the largest face of each content processed.
+        small_squares: Contents processed that are small squares without a face.
+        ranges: Contents processed with an unusual range of values, by mode.
         by_emotion: Labels of each class.
         class_folders: What folders were read as.
         results_removed: Contents whose results were removed because no image used them.
@@ -75,7 +75,7 @@ class SweepRecord:
             self.timings[step] = round(time.monotonic() - started, 3)
 
     def count_results(self, result: BlockResult) -> None:
-        """Add the contents that a task has described to the figures."""
+        """Add the contents that a task has processed to the figures."""
         self.classes += result.classes
         self.answers.update(result.answers)
         self.small_squares += result.small_squares

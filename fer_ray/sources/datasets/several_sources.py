@@ -75,7 +75,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _relative_to(root: Path, listing: Listing) -> list[dict[str, Any]]:
-    """Rows of a listing with paths, and thus image IDs, relative to `root`."""
+    """Rows of a listing with paths, and therefore image IDs, relative to `root`."""
     prefix = _absolute(listing.root).relative_to(root)
     rows: list[dict[str, Any]] = listing.table.to_pylist()
     paths = [(prefix / row["path"]).as_posix() for row in rows]

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Commits:
     """Collects the files of finished blocks and commits them by rows and by age.
 
-    Another sweep may describe the same contents at the same time. Delta Lake rejects a commit that
+    Another sweep may process the same contents at the same time. Delta Lake rejects a commit that
     is not based on the latest version. Rows that the other sweep has committed are then removed
     from the files, which are committed again. Results of retried contents replace earlier ones.
 
@@ -45,7 +45,7 @@ class Commits:
         version = sweep.files.results_version
         indexed = sweep.store.snapshot("results", version) if version >= 0 else None
         self._base = indexed or Snapshot("results", None, sweep.store.folder("results"))
-        self._known = set(self._base.files())  # their contents are not described again
+        self._known = set(self._base.files())  # their contents are not processed again
         self._conflicted = False  # whether another sweep has committed
         self._results: list[NewFile] = []
         self._replacements: list[NewFile] = []

@@ -133,7 +133,7 @@ def measure_drift(
 ) -> list[dict[str, Any]]:
     """Compare the shares of a sweep with their means over earlier sweeps with the same recipe.
 
-    Sweeps that described no image are ignored. A change raises an alert if it exceeds the threshold
+    Sweeps that processed no image are ignored. A change raises an alert if it exceeds the threshold
     and twice the standard error of a share of that many images.
 
     Args:
@@ -168,7 +168,7 @@ def _is_alarming(
 
 
 def measure_shares(manifest: Manifest) -> dict[str, float]:
-    """The share of described contents with a face, and the figures of their predictions."""
+    """The share of processed contents with a face, and the figures of their predictions."""
     processed = _count_processed(manifest)
     if not processed:
         return {}

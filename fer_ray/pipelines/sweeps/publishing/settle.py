@@ -1,4 +1,4 @@
-"""The outcome of each content: its results, or that it is still to be described."""
+"""The outcome of each content: its results, or that it is still to be processed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Settled:
         missing: Number of images, by planned kind, whose content has lost its results.
         missing_size: Their bytes, likewise.
         touched: Numbers of the partitions of `images` that contain images in `files`.
-        sample: Random images of contents to describe.
+        sample: Random images of contents to process.
     """
 
     files: list[str]
