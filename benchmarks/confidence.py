@@ -3,7 +3,7 @@
     python -m benchmarks.confidence --out RUN [--folds 10] [--other RUN2 ...]
 
 RUN is a run folder with frames of labelled images; RUN2 are run folders of other images, extracted
-with the same settings. Each fold holds back people (`sorted(subjects)[i::folds]`). Everything that
+with the same settings. Each fold holds out people (`sorted(subjects)[i::folds]`). Everything that
 a bundle stores is fitted on the others, as `fer-ray bundle` does.
 """
 
@@ -38,7 +38,7 @@ DRAWS = 500  # of the calibration error that chance alone causes
 
 
 @dataclass
-class HeldBack:
+class HeldOut:
     """Predictions for the images (n,) by models that were not trained on their person."""
 
     platt: Floats  # probabilities (n, 8)
@@ -59,8 +59,8 @@ def main() -> None:
     settings = TrialSettings.model_validate(TRANSFER)
     samples = read_samples(options.out / "frames", settings.feature_set)
     with threadpool_limits(1):
-        held_back = hold_back_people(samples, settings, options.folds)
-        unusual = unusual_faces(samples, held_back, settings, options.other)
+        held_out = predict_held_out_people(samples, settings, options.folds)
+        unusual = unusual_faces(samples, held_out, settings, options.other)
     subjects = np.array([name or "" for name in samples.subjects], dtype=object)
     protocol = (
         f"{options.out.name}: {len(samples.labels)} images of {len(set(subjects))} people; linear "
@@ -69,17 +69,17 @@ def main() -> None:
         "calibrated model with the same probabilities. Intervals: bootstrap over subjects."
     )
     tables = [
-        calibration_table(samples, held_back),
-        coverage_table(samples, held_back, subjects),
+        calibration_table(samples, held_out),
+        coverage_table(samples, held_out, subjects),
         unusual,
     ]
     write_result(f"confidence-{options.out.name}", protocol, *tables)
 
 
-def hold_back_people(samples: Samples, settings: TrialSettings, n_folds: int) -> HeldBack:
+def predict_held_out_people(samples: Samples, settings: TrialSettings, n_folds: int) -> HeldOut:
     """Predict the images of each fold with models of the others."""
     count, classes = len(samples.labels), len(EMOTIONS)
-    found = HeldBack(
+    found = HeldOut(
         np.zeros((count, classes)), np.zeros((count, classes)), np.zeros(count, np.int8),
         np.zeros((count, classes), bool), np.zeros(count), np.zeros(count),
     )  # fmt: skip
@@ -88,7 +88,7 @@ def hold_back_people(samples: Samples, settings: TrialSettings, n_folds: int) ->
     return found
 
 
-def _predict_fold(samples: Samples, settings: TrialSettings, fold: Split, found: HeldBack) -> None:
+def _predict_fold(samples: Samples, settings: TrialSettings, fold: Split, found: HeldOut) -> None:
     train, test = fold.train, fold.test
     features = samples.features[test]
     platt = CalibratedSvm("linear", settings).fit(samples.features[train], samples.labels[train])
@@ -113,7 +113,7 @@ def _select(samples: Samples, rows: NDArray[np.int64]) -> Samples:
     )
 
 
-def calibration_table(samples: Samples, found: HeldBack) -> Table:
+def calibration_table(samples: Samples, found: HeldOut) -> Table:
     """Accuracy, calibration error and log loss of both methods."""
     table = Table("calibration", "accuracy", "calibration error", "by chance", "log loss, nats")
     temperature_codes = found.temperature.argmax(axis=1)
@@ -141,7 +141,7 @@ def chance_error(probabilities: Floats) -> float:
     return float(np.mean(errors))
 
 
-def coverage_table(samples: Samples, found: HeldBack, subjects: NDArray[np.object_]) -> Table:
+def coverage_table(samples: Samples, found: HeldOut, subjects: NDArray[np.object_]) -> Table:
     """Coverage and size of the prediction sets, and what abstentions gain."""
     labels = samples.labels
     covered = found.in_set[np.arange(len(labels)), labels]
@@ -162,10 +162,10 @@ def coverage_table(samples: Samples, found: HeldBack, subjects: NDArray[np.objec
 
 
 def unusual_faces(
-    samples: Samples, found: HeldBack, settings: TrialSettings, others: list[Path]
+    samples: Samples, found: HeldOut, settings: TrialSettings, others: list[Path]
 ) -> Table:
     """How well distances distinguish the faces of other sources from those of held-out people."""
-    table = Table("faces of", "images", "unusual", "ROC AUC against held-back people")
+    table = Table("faces of", "images", "unusual", "ROC AUC against held-out people")
     faces = describe_samples(samples, settings.feature_set)
     for folder in others:
         distances = faces.scores(_features(folder, settings.feature_set))

@@ -35,7 +35,7 @@ class DescribeGivenImage(ImageSteps):
     """Process one image, given as a path, as encoded bytes or as pixels."""
 
     def __call__(self, image: GivenImage, enter: EnterStage) -> pa.Table:
-        """Describe one image.
+        """Process one image.
 
         Args:
             image: A path or URI; the bytes of an image file; or pixels, as for `decode_pixels`.

@@ -58,9 +58,9 @@ def label_issues(frames: Path, experiment: ExperimentResults) -> pa.Table:
     columns = ["image_id", "path", "subject", "session", "sha256", "emotion"]
     labelled = read_table(frames, columns=columns).to_pandas()
     labelled = labelled[labelled["emotion"].notna()].set_index("image_id")
-    judged = judge_labels(out_of_fold_probabilities(experiment.predictions))
-    conflicts = find_conflicts(labelled, frames, judged.index.tolist())
-    rows = labelled.join(judged)
+    ranked = rank_labels(out_of_fold_probabilities(experiment.predictions))
+    conflicts = find_conflicts(labelled, frames, ranked.index.tolist())
+    rows = labelled.join(ranked)
     rows["conflict"] = [conflicts.get(name, (None,))[0] for name in rows.index]
     rows["conflicts_with"] = [
         conflicts[name][1] if name in conflicts else None for name in rows.index
@@ -84,7 +84,7 @@ def out_of_fold_probabilities(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"label": groups["label"].first(), "probabilities": means})
 
 
-def judge_labels(predicted: pd.DataFrame) -> pd.DataFrame:
+def rank_labels(predicted: pd.DataFrame) -> pd.DataFrame:
     """Find the labels that look wrong.
 
     Args:

@@ -8,7 +8,7 @@ import pandas as pd
 from fer_ray import __version__
 from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults, late_cohorts
 from fer_ray.evaluation.experiments.summary import ExperimentSummary, summary_record
-from fer_ray.report.text.verdict import judge
+from fer_ray.report.text.verdict import derive_verdict
 from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions, machine
 from fer_ray.vocabulary import SCHEMA_VERSION
@@ -56,7 +56,7 @@ def _verdict(
     extraction: dict[str, Any], experiments: tuple[ExperimentResults, ...]
 ) -> dict[str, str]:
     """The headline and the first sentence of the report."""
-    verdict = judge(RunResults(pd.DataFrame(), extraction, experiments, {}))
+    verdict = derive_verdict(RunResults(pd.DataFrame(), extraction, experiments, {}))
     return {"headline": verdict.headline, "sentence": verdict.sentence}
 
 

@@ -35,7 +35,7 @@ from fer_ray.report.sections.label_issue_section import read_label_issues
 from fer_ray.report.sections.misclassified import Misclassified, find_misclassified
 from fer_ray.report.sections.model_evidence import model_evidence
 from fer_ray.report.text import formatting, method_settings, published_results
-from fer_ray.report.text.verdict import Verdict, judge
+from fer_ray.report.text.verdict import Verdict, derive_verdict
 from fer_ray.vocabulary import EMOTIONS
 
 MAX_RECALLS = 4  # experiments, best first, in the table of recalls
@@ -67,7 +67,7 @@ def _build_context(
     run_dir: Path, run: RunResults, faces: FaceSource
 ) -> tuple[dict[str, Any], list[Picture]]:
     """The variables of the template, and all figures among them."""
-    groups, verdict = group_experiments(run.experiments), judge(run)
+    groups, verdict = group_experiments(run.experiments), derive_verdict(run)
     wrong = find_misclassified(verdict.lead, run.usable, faces, 1) if verdict.lead else None
     landmarks = run_figures.landmarks_pictures(run, faces)
     small = Faces(run.usable, faces)

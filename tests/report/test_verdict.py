@@ -8,7 +8,7 @@ import pytest
 from fer_ray.evaluation.comparison import compare
 from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults
 from fer_ray.evaluation.experiments.summary import summarise
-from fer_ray.report.text.verdict import judge, paired_difference
+from fer_ray.report.text.verdict import derive_verdict, paired_difference
 from tests.evaluation.simulated_experiments import (
     FOLDS,
     LINEAR,
@@ -146,7 +146,7 @@ CLEAR_LEAD = [experiment(LINEAR, FOLDS, 0.9, seed=1), experiment(POLY, FOLDS, 0.
     ],
 )  # fmt: skip
 def test_verdict(run, headline, said, unsaid):
-    verdict = judge(run)
+    verdict = derive_verdict(run)
     assert verdict.headline == headline
     assert [part for part in said if part not in verdict.sentence] == []
     assert [part for part in unsaid if part in verdict.sentence] == []
@@ -163,7 +163,7 @@ def test_verdict(run, headline, said, unsaid):
     ],
 )
 def test_verdict_notes(run, note):
-    assert any(note in text for text in judge(run).notes)
+    assert any(note in text for text in derive_verdict(run).notes)
 
 
 def test_notes_on_imbalance_and_majority():
@@ -171,7 +171,7 @@ def test_notes_on_imbalance_and_majority():
     labels = np.where(np.arange(400) < 360, 0, 1)
     answers = lead.predictions.assign(label=labels, predicted=0)
     run = run_of([ExperimentResults(lead.trials, answers, summarise(lead.trials, answers))])
-    paradox, nothing = judge(run).notes
+    paradox, nothing = derive_verdict(run).notes
     assert "always predicting “neutral” would already score 90.0%" in paradox
     assert "macro recall of the best model is 50.0%" in paradox
     assert "may have learned nothing: always predicting “neutral” would score 90.0" in nothing
@@ -185,7 +185,7 @@ def test_verdict_without_intervals(missing, monkeypatch):
     none = replace(compare(*((item.trials, item.predictions) for item in CLEAR_LEAD)),
                    interval=(missing, missing))  # fmt: skip
     monkeypatch.setattr("fer_ray.report.text.verdict.compare", lambda *_: none)
-    verdict = judge(run_of([without(item) for item in CLEAR_LEAD]))
+    verdict = derive_verdict(run_of([without(item) for item in CLEAR_LEAD]))
     assert verdict.headline == "Too close to call"
     assert "a difference of 30.0 points may be due to chance" in verdict.sentence
     assert "(no interval)" in verdict.sentence

@@ -80,7 +80,7 @@ def _choose(out: Path, name: str | None) -> ExperimentResults:
     experiments = read_experiments(out)
     if not experiments:
         raise UserError(
-            f"{out} has no trials, whose predictions judge the labels. Run `fer-ray trials --out "
+            f"{out} has no trials, which are needed to rank labels. Run `fer-ray trials --out "
             f"{out} --protocol subject-10fold` first."
         )
     return group_experiments(experiments)[0].best

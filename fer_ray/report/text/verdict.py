@@ -30,7 +30,7 @@ class Verdict:
     lead: ExperimentResults | None
 
 
-def judge(run: RunResults) -> Verdict:
+def derive_verdict(run: RunResults) -> Verdict:
     """Derive the verdict of a run from its first group of experiments."""
     groups = group_experiments(run.experiments)
     if not groups:
