@@ -66,7 +66,7 @@ def test_empty_and_unusable_batches(workplace: Path) -> None:
 
 @dataclass(frozen=True)
 class DescribeOrCrash(DescribeGivenImage):
-    """Crashes the process that describes the image `crash`."""
+    """Crashes its process when it reaches the image `crash`."""
 
     def __call__(self, image: Any, enter: Any) -> pa.Table:
         if image == "crash":

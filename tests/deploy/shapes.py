@@ -1,6 +1,6 @@
 """The fields of Kubernetes, KubeRay 1.6 and Prometheus that the manifests use.
 
-An API server drops a field that it does not know, most of them without a word. A shape is a type, a
+An API server silently drops most fields that it does not know. A shape is a type, a
 set of words, a list of one shape, or the shapes of fields; `FREE` maps arbitrary names to text.
 """
 
@@ -105,7 +105,7 @@ SPECS: dict[tuple[str, str], Any] = {
 
 
 def mistakes(document: dict[str, Any]) -> list[str]:
-    """What a server would drop or refuse of a manifest."""
+    """The parts of a manifest that a server would drop or reject."""
     kind = (document["apiVersion"], document["kind"])
     if kind == ("v1", "ConfigMap"):
         content: Any = {"data": FREE}

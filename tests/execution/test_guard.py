@@ -1,4 +1,4 @@
-"""Child processes that start before it is known what they run."""
+"""Child processes that start before their work is known."""
 
 import pickle
 import subprocess

@@ -21,7 +21,7 @@ def detector(landmarker_file: Path) -> BlazeFace:
 
 
 def paste(photo: Gray, scale: float, x: int, y: int) -> Gray:
-    """A frame of 1280 × 960 px that shows a reduced photograph on a plain ground."""
+    """A frame of 1280 × 960 px that shows a reduced photograph on a plain background."""
     frame = np.full((960, 1280), 128, np.uint8)
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     frame[y : y + small.shape[0], x : x + small.shape[1]] = small

@@ -112,5 +112,5 @@ def first_frames(run_dir: Path, out: Path, count: int) -> Path:
 
 @pytest.fixture
 def drawn_frames(tmp_path: Path) -> Path:
-    """A run folder whose features are drawn numbers."""
+    """A run folder whose features are random numbers."""
     return draw_frames(tmp_path / "run")

@@ -29,9 +29,9 @@ from tests.conftest import FerRay
 
 @pytest.fixture(scope="module")
 def images(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn faces in folders named after emotions, and two files that are no images.
+    """Synthetic faces in folders named after emotions, and two files that are not images.
 
-    Three files are as in training; seven show the same, but are others; two of these lie in a wrong
+    Three files are as in training; seven show the same, but are others; two of these are in a wrong
     folder.
     """
     root = tmp_path_factory.mktemp("images")
@@ -67,20 +67,20 @@ def test_rows_are_independent_of_blocks_and_workers(
 
 
 @pytest.fixture(scope="module")
-def asked(
+def predicted_folder(
     images: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
     """Folder of predictions that the command wrote, and its output."""
-    out = tmp_path_factory.mktemp("asked") / "out"
+    out = tmp_path_factory.mktemp("predicted_folder") / "out"
     done = fer_ray("predict", kept_bundle, images, "--out", out, "--sheet", "--workers", 1)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
 
 def test_command_predicts_every_image_once(
-    images: Path, kept_bundle: Path, fer_ray: FerRay, asked: tuple[Path, str]
+    images: Path, kept_bundle: Path, fer_ray: FerRay, predicted_folder: tuple[Path, str]
 ) -> None:
-    out, _ = asked
+    out, _ = predicted_folder
     record = json.loads((out / "predict.json").read_text())
     rows = pq.read_table(out / "predictions").to_pandas()
     assert record["counts"] == {"ok": 10, "unreadable": 2}
@@ -108,8 +108,10 @@ def test_command_predicts_every_image_once(
     assert "the source has changed" in other.stderr
 
 
-def test_command_reports_accuracy_and_files(kept_bundle: Path, asked: tuple[Path, str]) -> None:
-    out, printed = asked
+def test_command_reports_accuracy_and_files(
+    kept_bundle: Path, predicted_folder: tuple[Path, str]
+) -> None:
+    out, printed = predicted_folder
     text = " ".join(printed.split())
     evidence = read_bundle(kept_bundle).manifest.evidence
     figures = json.loads((out / "predict.json").read_text())["evaluation"]["figures"]

@@ -59,7 +59,7 @@ def test_csv_of_paths_labels_and_subjects(tmp_path: Path) -> None:
     listing = list_source(tmp_path, Selection())
     rows = [(row["path"], row["label"], row["subject"]) for row in listing.table.to_pylist()]
     assert rows == [("d/a.jpg", 5, "Ann"), ("d/b.jpg", 0, None), ("d/c.jpg", 6, "Bob")]
-    counts = {oddity["kind"]: oddity["count"] for oddity in listing.summary["quality"]}
+    counts = {issue["kind"]: issue["count"] for issue in listing.summary["quality"]}
     assert counts == {
         "invalid_label": 1, "path_outside": 2, "conflicting_rows": 1, "missing_path": 1,
         "no_label": 1, "missing_file": 3,

@@ -20,7 +20,7 @@ PARTIAL = ".model.bin.part"
 
 @dataclass
 class FileServer:
-    """How the server answers, and what it was asked for.
+    """How the server answers, and the requests that it received.
 
     Attributes:
         url: Of the file.

@@ -1,4 +1,4 @@
-"""Users without a home folder, or with one that cannot be written."""
+"""Users without a home folder, or with a read-only one."""
 
 import os
 import subprocess

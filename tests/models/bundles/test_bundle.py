@@ -1,4 +1,4 @@
-"""Damaged and forged bundles are refused with the reason, and nothing in them runs."""
+"""Damaged and forged bundles are rejected with the reason, and nothing in them runs."""
 
 import hashlib
 import json

@@ -15,7 +15,7 @@ from fer_ray.pipelines.sweeps.describe import DescribeImage
 
 @dataclass(frozen=True)
 class Poisoned(DescribeImage):
-    """Describes images, except that those with certain last bytes crash, raise or never finish."""
+    """Processes images, except that those with certain last bytes crash, raise or never finish."""
 
     def __call__(self, content: bytes, enter: Callable[[str], None]) -> pa.Table:
         enter("decode")

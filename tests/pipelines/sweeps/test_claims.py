@@ -61,7 +61,7 @@ def test_new_image_is_read_once(source: Path, tmp_path: Path) -> None:
     assert reads == paths
     assert len({row["sha256"] for row in processed.readings}) == 2
     statuses = [row["status"] for row in processed.results]
-    assert statuses == ["ok", "no_face"]  # the twin is described once
+    assert statuses == ["ok", "no_face"]  # the copy is processed once
     assert processed.result.statuses == {"ok": 1, "no_face": 1}
 
 
@@ -105,7 +105,7 @@ def test_claims_do_not_release_cpus(local_ray: int, tmp_path: Path) -> None:
 
 
 def guarded() -> set[int]:
-    """Processes that describe images for this process or its workers."""
+    """Child processes that process images for this process or its workers."""
     return {
         process.pid for process in psutil.Process().children(recursive=True) if is_guarded(process)
     }
