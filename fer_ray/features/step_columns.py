@@ -64,7 +64,7 @@ def to_bytes(images: list[NDArray[np.uint8] | None]) -> pa.Array:
 
 
 def with_columns(table: pa.Table, **columns: Any) -> pa.Table:
-    """The table with columns replaced if they exist, else appended."""
+    """The table with columns replaced if they exist, otherwise appended."""
     merged = dict(zip(table.column_names, table.columns, strict=True)) | columns
     fields = {field.name: field for field in table.schema}
     fields |= {name: pa.field(name, values.type) for name, values in columns.items()}

@@ -1,4 +1,4 @@
-"""The weights of a backbone: where they come from, and whether a file can be theirs. No Keras.
+"""The weights of a backbone: their origin, and whether a file can contain them. No Keras.
 
 Published files are stored where Keras stores its own downloads, so each reuses files of the other.
 """

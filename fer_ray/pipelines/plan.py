@@ -22,7 +22,7 @@ def plan_sweep(request: SweepRequest) -> dict[str, Any]:
     """Count the images and bytes that a sweep would process, and estimate its duration.
 
     A few images, sampled at random, are read and processed in one process. Duplicate contents are
-    only found by reading, so each image counts as work. The store is not changed, nor created.
+    only found by reading, so each image counts as work. The store is neither changed nor created.
 
     Returns:
         `planned` by kind of work, `core_hours` and, among others, `workers`, which is 0 if the

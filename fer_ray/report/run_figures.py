@@ -110,7 +110,7 @@ def landmarks_pictures(run: RunResults, faces: FaceSource) -> list[Picture]:
 
 
 def _select_showcase(run: RunResults) -> Row:
-    """The first image of the first emotion in `SHOWCASE` that has images; else the first image."""
+    """The first image of the first emotion in `SHOWCASE` with images; otherwise the first image."""
     rows: list[Row] = run.usable.to_dict("records")  # type: ignore[assignment]
     for emotion in SHOWCASE:
         for row in rows:

@@ -70,7 +70,7 @@ class BackboneSpec:
         return not self.application and self.file_network is None
 
     def n_features(self, maps: bool) -> int:
-        """Count the features per image: of the feature map if `maps`, else pooled.
+        """Count the features per image: of the feature map if `maps`, otherwise pooled.
 
         Raises:
             ValueError: The network has no feature map.

@@ -30,7 +30,7 @@ class DatasetSpec:
         codes: The codes of its numeric labels.
         file_name: Pattern of the names of its images, without extension. Groups: subject, session,
             frame, label.
-        words: Emotion of each label in file names, where it is not the name of one.
+        words: Emotion of each label in file names, if the label is not the name of one.
         official: Its official split into training and test, in words; None if it has none.
     """
 

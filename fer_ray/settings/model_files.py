@@ -11,7 +11,7 @@ class ModelFile:
         name: Its name in commands and messages.
         file: Its file name.
         purpose: What it is used for.
-        licence: Its licence, and that of its training data where it restricts the use.
+        licence: Its licence, and the licence of its training data if that restricts the use.
         commercial: Whether commercial use is allowed.
         size: In bytes.
         sha256: Hex digest of its content.

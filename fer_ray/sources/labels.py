@@ -29,7 +29,7 @@ def make_label(code: int | None, subject: str | None = None) -> Label:
 
 
 class NameParts(NamedTuple):
-    """What the name of a file says in the naming scheme of a data set; None where it says nothing.
+    """The parts of a file name in the naming scheme of a data set; None for missing ones.
 
     Attributes:
         subject: The person.

@@ -1,4 +1,4 @@
-"""Images whose values do not fill their type: find them, and stretch them where that is safe.
+"""Images whose values do not fill their type: find them, and stretch them if that is safe.
 
 Cameras store 10 to 14 bits in 16, and programs store shares from 0 to 1 as floating point. Decoded
 to 8 bits, such images are almost black.

@@ -163,7 +163,7 @@ class PredictionFolder:
         predictions: Table of one row per image.
         predictions_partial: Finished blocks of a prediction that is still running.
         record: Bundle, counts and evaluation.
-        report: The HTML page and its figures, where images are labelled.
+        report: The HTML page and its figures, if images are labelled.
         sheet: Contact sheet of the images with their predictions.
     """
 
@@ -214,7 +214,7 @@ def extraction_record(out: Path) -> dict[str, Any] | None:
 
 
 def finished_extraction(out: Path) -> dict[str, Any] | None:
-    """Read the record of a finished extraction that still has all its rows; else None."""
+    """Read the record of a finished extraction that still has all its rows; otherwise None."""
     from fer_ray.storage.parquet import rows_by_file  # pyarrow, which paths alone do not need
 
     record = extraction_record(out)

@@ -1,4 +1,4 @@
-"""The closing tables of jobs on a terminal."""
+"""The tables that jobs print at the end, on a terminal."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The commands of `fer-ray` about networks: bottleneck features, heads, the search for heads."""
+"""The commands of `fer-ray` for networks: bottleneck features, heads, and the search for heads."""
 
 import json
 from pathlib import Path

@@ -62,7 +62,7 @@ def print_label_issues(record: dict[str, Any]) -> None:
 
 
 def _notes(row: Row) -> list[str]:
-    """What was left out of one cell, or why it has no figures."""
+    """What was left out of a cell, or why the cell has no figures."""
     pair = f"{row['train']} → {row['test']}"
     if row["problem"]:
         return [f"{pair}: not computed, because {row['problem']}"]

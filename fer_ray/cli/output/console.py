@@ -1,4 +1,4 @@
-"""The closing tables of jobs."""
+"""The tables that jobs print at the end."""
 
 import sys
 from pathlib import Path
@@ -170,7 +170,7 @@ def print_predictions(record: dict[str, Any], out: Path | None, rows: list[str])
 
     Args:
         record: Record of the predictions.
-        out: Folder of the files. None: none are left.
+        out: Folder of the files. None: no files remain.
         rows: Lines about each face. Empty: counts by status and emotion are printed instead.
     """
     console = output_console()
@@ -206,7 +206,7 @@ def print_outcomes(outcomes: "list[Outcome]") -> None:
 
 
 def print_run(result: "RunOutcome") -> None:
-    """Print the closing tables of a complete run."""
+    """Print the tables at the end of a complete run."""
     if result.already_finished:
         output_console().print("This run was already finished; nothing was recomputed.")
     print_extract(result.record["extract"], result.report.parent.parent)

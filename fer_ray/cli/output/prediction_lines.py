@@ -1,4 +1,4 @@
-"""The closing lines of `fer-ray predict`: the evaluation, and the files that were written."""
+"""The last lines of `fer-ray predict`: the evaluation, and the files that were written."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -23,7 +23,7 @@ class ExperimentGroup:
     """Experiments that can be compared.
 
     Attributes:
-        split: Protocol, number of trials, and whatever else distinguishes the group: unique within
+        split: Protocol, number of trials, and any other difference from other groups: unique within
             a report.
         models: The experiments, best first.
     """

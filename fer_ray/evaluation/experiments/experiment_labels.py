@@ -74,7 +74,7 @@ def describe_method(summary: ExperimentSummary) -> str:
 
 
 def is_recommended(summary: ExperimentSummary) -> bool:
-    """Whether an experiment follows the recommended recipe, perhaps with further settings."""
+    """Whether an experiment follows the recommended recipe, possibly with further settings."""
     settings = {"feature_set": summary.feature_set, **method_settings(summary)}
     classifiers = {f"svm-{kernel}" for kernel in RECOMMENDED["kernels"]}
     return summary.classifier in classifiers and all(

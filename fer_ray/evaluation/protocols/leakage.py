@@ -42,7 +42,7 @@ class Identities:
     Attributes:
         image_ids: (n,).
         groups: For each of `SUBJECT_KINDS`, a number per image (n,) that images sharing it have in
-            common; -1 where it is unknown.
+            common; -1 if it is unknown.
         pairs: For each other kind, the pairs (k, 2) of images that share it, in both orders; None
             if unknown.
     """

@@ -103,7 +103,7 @@ def available_workers(execution: Execution) -> int:
 def ray_closed_after() -> Iterator[None]:
     """Shut Ray down at the end of the block if it was started there, and remove its session folder.
 
-    After a failure that is no user error, the session folder stays, since it contains Ray's logs.
+    After any failure except a user error, the session folder stays, since it contains Ray's logs.
     """
     if _is_ray_running():
         yield

@@ -27,7 +27,7 @@ SPLIT_OPTIONS = {"protocol": "--protocol", "classes": "--classes", "folds": "--f
 
 @dataclass(frozen=True)
 class AugmentedFeatures:
-    """Augmented features that a head is trained on; none where it is trained on plain ones.
+    """Augmented features that a head is trained on; none if it is trained on plain ones.
 
     Attributes:
         key: Fingerprint of all features that the head uses, plain and augmented.

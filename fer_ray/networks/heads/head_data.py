@@ -90,7 +90,7 @@ def validation_split(
 def fitted_rows(
     samples: Samples, splits: Sequence[Split], protocol: str, share: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Return whether any trial fits a sample: (n,) bool. Arguments as of `validation_split`."""
+    """Return whether any trial fits a sample: (n,) bool. Arguments as for `validation_split`."""
     fitted = np.zeros(len(samples.labels), np.bool_)
     for trial, split in enumerate(splits):
         inner = validation_split(samples, split.train, protocol, share, seed, trial)

@@ -1,4 +1,4 @@
-"""A configuration of a search of heads in training, logged for TensorBoard."""
+"""Training of one configuration of a head search, logged for TensorBoard."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class HeadRun:
-    """One configuration in training, a few epochs at a time, logged for TensorBoard."""
+    """Trains one configuration, a few epochs at a time, and logs it for TensorBoard."""
 
     def __init__(self, configuration: Configuration, data: HeadData, seed: int, logs: Path) -> None:
         from tensorboardX import SummaryWriter

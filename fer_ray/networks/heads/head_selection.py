@@ -45,7 +45,7 @@ def plan_head_search(
     settings: HeadSearchSettings, feature_set: str, splitting: TrialSettings, folds: Folds,
     frames_key: str,
 ) -> HeadSearchExperiment:  # fmt: skip
-    """Describe a search for heads as an experiment; arguments as of `head_trials.plan_heads`."""
+    """Describe a search for heads as an experiment; arguments as for `head_trials.plan_heads`."""
     reference = HeadSearchSettings()
     own = [f"{field}={getattr(settings, field)}" for field in HeadSearchSettings.model_fields
            if getattr(settings, field) != getattr(reference, field)]  # fmt: skip

@@ -75,7 +75,7 @@ def plan_heads(
 def head_fingerprint(
     own: dict[str, Any], feature_set: str, splitting: TrialSettings, folds: Folds, frames_key: str
 ) -> str:
-    """Fingerprint of an experiment with heads: own settings, features, splits and frames."""
+    """Fingerprint of an experiment with heads: its settings, features, splits and frames."""
     content = {
         **own,
         "feature_set": feature_set,
@@ -155,7 +155,7 @@ class HeadStore:
 
 
 def _require_finite(trials: list[dict[str, Any]]) -> None:
-    """Require an epoch with a finite loss in each trial; else its head is an untrained one."""
+    """Require an epoch with a finite loss in each trial; otherwise its head is untrained."""
     diverged = [
         trial["trial"] for trial in trials if not math.isfinite(trial["best"]["validation_loss"])
     ]

@@ -82,7 +82,7 @@ def _described_rows(run: RunFolder, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def _known_contents(listing: Listing, run: RunFolder) -> list[str | None]:
-    """The SHA-256 of each listed file if `run` may have its content, else None.
+    """The SHA-256 of each listed file if `run` may have its content, otherwise None.
 
     A file with the path, size and time of an earlier one is not read. Any other file is hashed if
     an earlier one had the same size.

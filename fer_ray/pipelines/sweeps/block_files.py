@@ -152,7 +152,7 @@ class BlockWriter:
         return complete_rows(table, output.schema, output.recipe, output.sweep)
 
     def _first(self, new: pa.Table, replacing: pa.Table) -> list[tuple[str, str | None]]:
-        """Status and error of the first rows; that a content fails again says nothing."""
+        """Status and error of the first rows; contents that fail again are not evidence."""
         again = pc.is_in(replacing["status"], pa.array([str(status) for status in FAULTS]))
         rows = pa.concat_tables([new, replacing.filter(pc.invert(again))]).slice(0, self._reported)
         return list(zip(rows["status"].to_pylist(), rows["error"].to_pylist(), strict=True))

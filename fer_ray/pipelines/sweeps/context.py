@@ -78,7 +78,7 @@ class SweepContext:
         describe: The pickled function that turns the bytes of an image into rows.
         schema: Schema of the rows of `results`.
         context: What queries need to know.
-        scratch: Folder of the files that tasks write for one another.
+        scratch: Folder of the files that tasks exchange.
         runner: Runs tasks.
         stop: Stops the sweep once set.
         quality: Irregularities of the source.

@@ -1,4 +1,4 @@
-"""The scratch files of a sweep: what its tasks have written for one another."""
+"""The scratch files of a sweep, which its tasks exchange."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from fer_ray.storage.table_folder import NewFile
 
 @dataclass
 class SweepFiles:
-    """The files that the tasks of a sweep have written for one another, and what is in them.
+    """The files that the tasks of a sweep exchange, and what is in them.
 
     Attributes:
         listing: Scratch files of the listing, by path.

@@ -39,7 +39,7 @@ class EvidencePanel:
 
 
 def evidence_maps(panels: Sequence[EvidencePanel], wide: bool, theme: Theme) -> Figure:
-    """Draw the panels: in a row on wide screens, else three in a row."""
+    """Draw the panels: in one row on wide screens, otherwise three in a row."""
     columns = len(panels) if wide else 3
     rows = -(-len(panels) // columns)
     width = WIDE_IN if wide else WIDTH_IN

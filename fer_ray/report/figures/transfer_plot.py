@@ -38,7 +38,7 @@ class MetricPair:
 def transfer_plot(
     pairs: Sequence[MetricPair], target_name: str, trained_name: str, theme: Theme
 ) -> Figure:
-    """Draw both values of each metric with their intervals; the first two are set apart.
+    """Draw both values of each metric with their intervals; the first two metrics are set apart.
 
     Args:
         pairs: Accuracy, macro recall, then the recall of each class.

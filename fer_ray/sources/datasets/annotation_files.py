@@ -24,7 +24,7 @@ NO_EMOTION = ("unknown", "NF")  # columns of FER+ for votes that name no emotion
 
 
 def rafdb_list(root: Path) -> Path | None:
-    """The label list of RAF-DB, or None."""
+    """The label list of RAF-DB; None if there is none."""
     files = (root / f"{folder}{name}" for folder in RAFDB_FOLDERS for name in RAFDB_LISTS)
     return next((file for file in files if file.is_file()), None)
 

@@ -122,7 +122,7 @@ def _list_source(data: Path, selection: Selection) -> Listing:
 
 
 def count_emotions(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Rows of each emotion that occurs, in the order of `EMOTIONS`."""
+    """Number of rows of each emotion that occurs, in the order of `EMOTIONS`."""
     counts = Counter(row["emotion"] for row in rows)
     return {name: counts[name] for name in EMOTIONS if counts[name]}
 

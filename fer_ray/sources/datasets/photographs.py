@@ -19,7 +19,7 @@ EXAMPLES = 3  # paths in a message
 
 
 def detect_photograph_layout(root: Path, selection: Selection) -> str:
-    """`folders` if folders are named after emotions, else `images`.
+    """`folders` if folders are named after emotions, otherwise `images`.
 
     With a single class, all images must be in its folders.
     """
