@@ -101,7 +101,7 @@ def import_paths() -> list[str]:
 
 
 def restart_in_utf8() -> None:
-    """Replace this process by one in Python's UTF-8 mode if its locale has another encoding.
+    """Replace this process with one in Python's UTF-8 mode if its locale has another encoding.
 
     Names of files would otherwise be decoded in that encoding, and rows would contain other paths.
     Python reads the mode only when it starts. The C and POSIX locales imply it.

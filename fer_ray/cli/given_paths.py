@@ -14,7 +14,7 @@ def remember(path: Path, text: str) -> None:
 
 
 def as_given(message: object) -> str:
-    """Replace remembered paths in a message by the text that the user wrote.
+    """Replace remembered paths in a message with the text that the user wrote.
 
     Examples:
         >>> remember(Path("/home/ada/runs/ck"), "runs/ck")

@@ -45,7 +45,7 @@ def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
 
 
 def hog8(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
-    """HOG as `hog`, with cells of 8 px: the finest level of a pyramid.
+    """Like `hog`, with cells of 8 px: the finest level of a pyramid.
 
     Concatenated histograms of several cell sizes form a pyramid (PHOG: Bosch, Zisserman and Munoz,
     CIVR 2007; on faces: Dhall et al., FG 2011). Blocks have 16 px and do not overlap, so that each
@@ -62,7 +62,7 @@ def hog8(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
 
 
 def hog32(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
-    """HOG as `hog`, with cells of 32 px: the coarsest level of a pyramid.
+    """Like `hog`, with cells of 32 px: the coarsest level of a pyramid.
 
     Blocks have 64 px, with a stride of 32 px.
 

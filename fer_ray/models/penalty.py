@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 def with_chosen_penalty(
     settings: TrialSettings, samples: Samples, train: NDArray[np.int64], copies: Floats | None
 ) -> TrialSettings:
-    """Replace `C="auto"` by the penalty with the highest accuracy on other people.
+    """Replace `C="auto"` with the penalty with the highest accuracy on other people.
 
     The training part is divided into folds that share no subject. Each image is predicted by an SVM
     that was fitted to the other folds and their augmented copies. Small training parts are divided

@@ -50,7 +50,7 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
 
 
 def _reset_configuration(keras: ModuleType) -> None:
-    """Undo what `keras.json` or a program of the user has set and results would depend on."""
+    """Undo settings of `keras.json` or of the user's program that would change results."""
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")

@@ -1,4 +1,4 @@
-"""Arrays that go into a network from the user's file, and that come out of it."""
+"""Inputs and outputs of a network from the user's file, as arrays."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Networks from files of the user: ONNX on OpenCV's dnn module, complete Keras models on Keras."""
+"""Networks from the user's files: ONNX on OpenCV's dnn module, complete Keras models on Keras."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
 """The table of backbones. To add a Keras application, add one line here.
 
-A network from a file of the user has the same description, without a line in the table.
+A network from the user's file has the same description, but no line in the table.
 
 Weights files and their hashes are those that Keras downloads and verifies. The parameter counts
 are those of the networks without their top.

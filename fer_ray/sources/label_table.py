@@ -65,7 +65,7 @@ def _known_columns(header: str, delimiter: str) -> int:
 
 
 def _find_columns(reader: "csv.DictReader[str]") -> dict[str, str]:
-    """The columns by their names in letters and digits; of equal ones the first."""
+    """The columns by their names, reduced to letters and digits; of equal names, the first."""
     columns: dict[str, str] = {}
     for column in reader.fieldnames or ():
         columns.setdefault(_IGNORED.sub("", (column or "").lower()), column)
@@ -117,7 +117,7 @@ def _records(
 
 
 def _attributes(row: dict[str, str], columns: list[str]) -> tuple[tuple[str, str], ...] | None:
-    """The columns that have a value, with it; None if there are none."""
+    """The columns that have a value, with their values; None if there are none."""
     values = ((name.strip(), clean_text(row[name] or "")) for name in columns if name)
     return tuple(pair for pair in values if all(pair) and not is_missing(pair[1])) or None
 

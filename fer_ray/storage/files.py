@@ -155,7 +155,7 @@ def remove(path: Path) -> None:
 
 
 def move(path: Path, target: Path) -> None:
-    """Move a file or folder to a path where there is none; in an object store, by copying it."""
+    """Move a file or folder to a path that does not exist; in an object store, by copying it."""
     if isinstance(path, ObjectPath) and isinstance(target, ObjectPath):
         path.copy_tree(target)
         path.remove_tree()

@@ -84,7 +84,7 @@ def require_output_outside(target: Path, *inputs: Path) -> None:
 
 @contextmanager
 def listed_once(root: Path) -> Iterator[None]:
-    """Answer questions about files below `root` from one recursive listing inside the block.
+    """Serve queries about files below `root` from one recursive listing inside the block.
 
     A request for each of thousands of objects would take minutes; a listing takes one for each
     thousand. Has no effect on a folder of a disk.

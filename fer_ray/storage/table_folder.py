@@ -183,7 +183,7 @@ class TableFolder:
 
 
 def _open_writer(buffer: pa.BufferOutputStream, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer that looks for repeated values in texts only: vectors hardly repeat theirs."""
+    """A writer that looks for repeated values only in text columns, since vectors have few."""
     texts = [column.name for column in schema if pa.types.is_string(column.type)]
     return pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=texts or False)
 

@@ -19,7 +19,7 @@ LONG = replace(SHORT, experiment="svm-linear-hog+landmarks-random-n_trials=3-sca
 
 @pytest.fixture
 def printed(monkeypatch):
-    """Replace the terminal by one of a given width; returns a function that reads its output."""
+    """Replace the terminal with one of a given width; returns a function that reads its output."""
 
     def on(width):
         out = StringIO()

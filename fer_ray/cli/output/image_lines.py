@@ -9,7 +9,7 @@ Row = dict[str, Any]
 
 
 def image_lines(found: Row) -> Iterator[str]:
-    """Yield the lines about an image, from `inspect_image`."""
+    """Yield the lines about an image, from the result of `inspect_image`."""
     first = found["faces"][0]
     yield f"{found['image_id']}  ({found['path']})"
     yield f"label: {found['emotion'] or 'none'}, subject: {found['subject'] or 'unknown'}"

@@ -46,7 +46,7 @@ class ExperimentResults:
 
     @property
     def name(self) -> str:
-        """The experiment's name, which is also that of its files."""
+        """The experiment's name, which its files have as well."""
         return self.summary.experiment
 
     @property

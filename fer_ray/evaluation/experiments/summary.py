@@ -207,5 +207,5 @@ def _recall_by_class(summary: ExperimentSummary) -> dict[str, dict[str, Any]]:
 
 
 def _none_if_nan(value: float) -> float | None:
-    """Replace NaN, which JSON does not have, by None."""
+    """Replace NaN, which JSON does not have, with None."""
     return value if value == value else None

@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Draw:
-    """One random change of an image.
+    """One random transformation of an image.
 
     Attributes:
         degrees: Rotation about the centre; positive turns x towards y.
@@ -57,7 +57,7 @@ def draw(settings: Augmentation, image_id: str, number: int) -> Draw:
 
 
 def apply_to_crop(change: Draw, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Change a gray crop (size, size) uint8; new areas repeat the nearest edge."""
+    """Transform a gray crop (size, size) uint8; uncovered areas repeat the nearest edge."""
     size = (crop.shape[1], crop.shape[0])
     changed = cv2.warpAffine(
         crop, change.matrix(len(crop)), size,
@@ -67,7 +67,7 @@ def apply_to_crop(change: Draw, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def apply_to_landmarks(change: Draw, landmarks_xy: Points, side: int) -> Points:
-    """Change landmarks (68, 2) in pixels as their crop; a flip also swaps left and right points."""
+    """Transform landmarks (68, 2) like their crop; a flip also swaps left and right points."""
     matrix = change.matrix(side)
     moved: Points = landmarks_xy @ matrix[:, :2].T + matrix[:, 2]
     return moved[MIRRORED] if change.flipped else moved

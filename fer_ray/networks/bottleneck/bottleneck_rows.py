@@ -71,7 +71,7 @@ def compute_rows(
 
     Args:
         table: Rows of `usable_rows`, (n,).
-        crops: Their crops (n, crop_px, crop_px) uint8, already changed by their draws.
+        crops: Their crops (n, crop_px, crop_px) uint8, already transformed by their draws.
         plan: The features to compute.
         network: The backbone.
     """
@@ -97,7 +97,7 @@ def feature_rows(table: pa.Table, features: pa.Array, plan: BottleneckPlan) -> p
 
 
 def _landmarks(table: pa.Table, plan: BottleneckPlan) -> NDArray[np.float32] | None:
-    """Landmarks (n, 68, 2) float32, changed by their draws; None where they are not needed."""
+    """Landmarks (n, 68, 2) float32, transformed by their draws; None if they are not needed."""
     if "landmarks_xy" not in table.column_names:
         return None
     flat = table["landmarks_xy"].combine_chunks().flatten().to_numpy()

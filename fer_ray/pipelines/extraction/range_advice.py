@@ -14,7 +14,7 @@ def count_ranges(modes: Iterable[str | None]) -> Counter[str]:
 
 
 def advise_on_ranges(counts: Mapping[str, int], decode: Decode) -> list[str]:
-    """Say how many images use few bits of their type, or show a single gray value.
+    """Report how many images use few bits of their type, or show a single gray value.
 
     Args:
         counts: Number of images by the column `mode`; values without a note are ignored.

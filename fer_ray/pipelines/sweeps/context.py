@@ -136,7 +136,7 @@ class SweepContext:
 
     @property
     def retention_start(self) -> str:
-        """A sweep name; names that sort before it are of sweeps older than the retention."""
+        """A sweep name; sweeps whose names sort before it are older than the retention."""
         retention = timedelta(hours=self.settings.sweep.retention_hours)
         return name_prefix(self.record.started - retention)
 

@@ -92,7 +92,7 @@ def current_listing(bucket: str, key: str) -> Listing | None:
 
 @contextmanager
 def listing_in_use(listing: Listing) -> Iterator[None]:
-    """Answer questions about objects from a listing inside the block."""
+    """Serve queries about objects from a listing inside the block."""
     token = _current.set(listing)
     try:
         yield

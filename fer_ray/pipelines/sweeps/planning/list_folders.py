@@ -39,7 +39,7 @@ class Folders:
     """Folders to list.
 
     Attributes:
-        pending: As of a walk of the source. None: all.
+        pending: As returned by a walk of the source. None: all.
         links: Links to folders outside the source, which are followed in one task.
     """
 

@@ -181,7 +181,7 @@ def _scratch_folder(store: Store, sweep: str, settings: Settings) -> Iterator[Ta
 
 
 def _listing_time_ns(store: Store) -> int:
-    """The current time, or one after the latest in the store in case another clock was ahead."""
+    """The current time, or a time after the latest one in the store if another clock was ahead."""
     return max(time.time_ns(), (store.snapshot("images").max_value("listed_ns") or 0) + 1)
 
 
