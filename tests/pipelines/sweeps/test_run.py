@@ -20,7 +20,7 @@ from fer_ray.pipelines.sweeps import context
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.planning import prepare
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
-from fer_ray.pipelines.sweeps.planning.plan_partition import summarize
+from fer_ray.pipelines.sweeps.planning.plan_partition import summarise
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
 from fer_ray.pipelines.sweeps.planning.prepare import prepare_sweep
 from fer_ray.pipelines.sweeps.publishing import orphans
@@ -191,7 +191,7 @@ def test_examples_of_many_failures_need_little_memory(monkeypatch: pytest.Monkey
             "INSERT INTO images (path, status, error) SELECT format('folder/of/days/{:09}.jpg', i),"
             " 'unreadable', 'damaged' FROM range(2000000) r(i)"
         )
-        summary = summarize(opened, "images")
+        summary = summarise(opened, "images")
     kind = ("unreadable", "damaged")
     assert (summary.images, summary.failures[kind]) == (2_000_000, 2_000_000)
     assert summary.examples[kind][:2] == [

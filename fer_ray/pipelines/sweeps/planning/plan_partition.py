@@ -198,7 +198,7 @@ class PlanImages:
             contents=write_sorted(self.scratch, "contents", contents, hashes(contents, "sha256")),
             unread=write_todo(self.scratch, database.arrow(queries.UNREAD)),
             touched=partition_numbers(hashes(certain, "path"), partition.level),
-            summary=summarize(database, "images"),
+            summary=summarise(database, "images"),
             labelled=database.rows(f"SELECT {queries.LABELLED} FROM listing")[0][0],
             gone=[path for (path,) in database.rows(f"{queries.GONE} {MAX_EXAMPLES}")],
             known_sample=database.rows(f"{queries.KNOWN_SAMPLE} {SAMPLE}"),
@@ -214,7 +214,7 @@ def write_todo(scratch: TableFolder, rows: pa.Table) -> NewFile | None:
     return scratch.write(rows, unique_name("todo"), row_group=TODO_ROW_GROUP)
 
 
-def summarize(database: Database, table: str) -> Summary:
+def summarise(database: Database, table: str) -> Summary:
     """The figures of the images in a table of a database."""
     images, labelled = database.rows(f"SELECT count(*), {queries.LABELLED} FROM {table}")[0]
     failures = database.rows(queries.FAILURES.format(table=table))

@@ -10,7 +10,7 @@ from fer_ray.pipelines.sweeps.planning.plan_partition import (
     ImageFiles,
     PlanContext,
     Summary,
-    summarize,
+    summarise,
 )
 from fer_ray.pipelines.sweeps.planning.plan_work import settle
 from fer_ray.pipelines.sweeps.publishing.commits import retry_commit
@@ -79,7 +79,7 @@ class WritePartition:
             database.run(queries.CHANGES + queries.PUBLISHED)
             [(put, delete, replaced)] = database.rows(queries.COUNTS)
             rows = database.arrow("SELECT * FROM published")
-            summary = summarize(database, "published")
+            summary = summarise(database, "published")
         unchanged = not put and not delete and self.images.separate(partition)
         file = None
         if rows.num_rows and not unchanged:
@@ -91,7 +91,7 @@ class WritePartition:
 
 
 @dataclass(frozen=True)
-class SummarizeImages:
+class SummariseImages:
     """The task: computes the figures of one partition of `images`.
 
     Attributes:
@@ -108,7 +108,7 @@ class SummarizeImages:
         """
         with open_database(queries.IMAGES) as database:
             database.insert("images", self.images.batches(partition))
-            return partition.number, summarize(database, "images")
+            return partition.number, summarise(database, "images")
 
 
 def publish(sweep: "SweepContext") -> dict[str, int]:
@@ -142,14 +142,14 @@ def _publish(sweep: "SweepContext") -> dict[str, int]:
         snapshot = sweep.store.commit(
             base, added, IMAGES_SCHEMA, sweep.commit_metadata, sorted(removed)
         )
-        _summarize(sweep, written, base.version, snapshot.version)
+        _summarise(sweep, written, base.version, snapshot.version)
     else:
         images.folder.delete([file.name for file in added])
-        _summarize(sweep, [], base.version, base.version)
+        _summarise(sweep, [], base.version, base.version)
     return {name: counts[name] for name in ("put", "delete", "replaced")}
 
 
-def _summarize(
+def _summarise(
     sweep: "SweepContext", written: list[NewPartition], base_version: int, version: int
 ) -> None:
     """Update the figures of all partitions; compute them again if another sweep has published."""
@@ -160,7 +160,7 @@ def _summarize(
     else:
         latest = sweep.store.snapshot("images", version) if version >= 0 else None
         names = list(latest.files()) if latest else []
-        task = SummarizeImages(ImageFiles(sweep.store.folder("images"), names))
+        task = SummariseImages(ImageFiles(sweep.store.folder("images"), names))
         files.summaries = dict(sweep.run(task, iter(partitions(files.level))))
     files.images_version = version
 
