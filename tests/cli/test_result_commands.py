@@ -134,7 +134,9 @@ def test_show_describes_one_image(run_dir: Path, tmp_path: Path, fer_ray: FerRay
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "message"), [("png", "is not one of the"), ("x/y", "is none of")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("png", "is not one of the"), ("x/y", "Pass a path")]
+)
 def test_show_of_an_unknown_image(run_dir: Path, fer_ray: FerRay, name: str, message: str) -> None:
     done = fer_ray("show", run_dir, name)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr

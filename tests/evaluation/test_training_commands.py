@@ -8,7 +8,7 @@ USER_ERRORS = {
     "splits that leak": (("trials", "--strict"), "of 160 test images show a subject"),
     "a search whose splits leak": (
         ("search", "--strict", "--feature-sets", "geometry"),
-        "refuses these splits",
+        "rejects these splits",
     ),
     "a search on features that were not extracted": (
         ("search", "--feature-sets", "hog"),

@@ -155,7 +155,7 @@ def test_paths_of_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         ("s3://KEY:HIDDEN@bucket/x", "s3://bucket/x: credentials in a URI are not accepted"),
         ("s3://", "write it as s3://BUCKET/PATH"),
         ("s3://bucket/a/../b", "write it as s3://BUCKET/PATH"),
-        ("file://host/x", "is of another machine"),
+        ("file://host/x", "names another machine"),
     ],
 )
 def test_unusable_uris(uri: str, message: str) -> None:
