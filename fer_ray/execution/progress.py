@@ -29,6 +29,12 @@ def shown_on(progress: Progress) -> Iterator[None]:
         _current.reset(token)
 
 
-def step(name: str) -> AbstractContextManager[Advance]:
-    """Show a step without items, such as the start of Ray, on the display of the current job."""
-    return _current.get()(name, "", 0)
+def step(name: str, unit: str = "", total: int = 0) -> AbstractContextManager[Advance]:
+    """Show a step, such as the start of Ray, on the display of the current job.
+
+    Args:
+        name: Its name.
+        unit: What it counts, if it has items.
+        total: Number of items; 0 if unknown.
+    """
+    return _current.get()(name, unit, total)

@@ -34,7 +34,7 @@ def linear_evidence(
     Examples:
         >>> codes, evidence, n = linear_evidence(TrialSettings(), features, labels)
     """
-    rows = _select_rows(labels)
+    rows = select_rows(labels)
     features, labels = features[rows], labels[rows]
     scaler = feature_scaler(settings, features.shape[1])
     scaled = features if scaler is None else scaler.fit_transform(features)
@@ -45,8 +45,8 @@ def linear_evidence(
     return [int(code) for code in svm.classes_], evidence, len(rows)
 
 
-def _select_rows(labels: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Indices of at most `MAX_FITTED` images, with an equal limit for each class."""
+def select_rows(labels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Select at most `MAX_FITTED` images, with an equal limit for each class; sorted indices."""
     codes = np.unique(labels)
     limit = MAX_FITTED // len(codes)
     chosen = []

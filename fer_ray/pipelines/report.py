@@ -26,9 +26,11 @@ def run_report(
     if not RunFolder(out).experiments():
         raise UserError(f"{out} has no trials: run `fer-ray trials --out {out}` first.")
     from fer_ray.pipelines.audit.compare_groups import compare_groups
+    from fer_ray.pipelines.audit.occlusion_maps import occlusion_map
     from fer_ray.report.run_page import write_report
 
     if groups:
         compare_groups(out, groups)
     root = source if source is not None else to_path(record["data"]["root"])
-    return write_report(out, root if root.is_dir() else None, show_faces)
+    images = root if root.is_dir() else None
+    return write_report(out, images, show_faces, occlusion_map(out, images))

@@ -13,6 +13,7 @@ from fer_ray.evaluation.experiments.results import (
     read_results,
 )
 from fer_ray.evaluation.experiments.summary import is_folds
+from fer_ray.models.occlusion import OcclusionMap
 from fer_ray.report import run_figures
 from fer_ray.report.figures.landmark_plots import FaceSource
 from fer_ray.report.figures.themed_picture import Picture
@@ -34,6 +35,7 @@ from fer_ray.report.sections.group_section import read_groups
 from fer_ray.report.sections.label_issue_section import read_label_issues
 from fer_ray.report.sections.misclassified import Misclassified, find_misclassified
 from fer_ray.report.sections.model_evidence import model_evidence
+from fer_ray.report.sections.network_evidence import network_evidence
 from fer_ray.report.text import formatting, method_settings, published_results
 from fer_ray.report.text.verdict import Verdict, derive_verdict
 from fer_ray.vocabulary import EMOTIONS
@@ -42,13 +44,20 @@ MAX_RECALLS = 4  # experiments, best first, in the table of recalls
 MAX_OPEN_TRIALS = 12  # longer tables of trials are collapsed, as are all but the best experiment's
 
 
-def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> Path:
+def write_report(
+    run_dir: Path,
+    source_root: Path | None,
+    show_faces: bool,
+    occlusion: OcclusionMap | str | None = None,
+) -> Path:
     """Write `run_dir/report`: the page and its figures, replacing an earlier report.
 
     Args:
         run_dir: A run folder with frames and extract.json; trials are optional.
         source_root: Folder of the source images, to recompute face crops; None if it is gone.
         show_faces: Whether faces of real people may be shown; synthetic faces always are.
+        occlusion: Occlusion map of a model on a network, or why it could not be computed; None if
+            the run has no such model.
 
     Returns:
         The path of the page, `run_dir/report/index.html`.
@@ -56,6 +65,9 @@ def write_report(run_dir: Path, source_root: Path | None, show_faces: bool) -> P
     run = read_results(run_dir)
     faces = FaceSource(source_root, show_faces or run.synthetic, run.crop_size_px)
     context, pictures = _build_context(run_dir, run, faces)
+    covered = network_evidence(run, occlusion, faces)
+    context["covered"] = covered
+    pictures += [] if covered is None or isinstance(covered, str) else [covered.picture]
     context["groups_section"] = read_groups(run_dir, run)
     context["label_issues"] = read_label_issues(run_dir, run, faces)
     files = {picture.name: picture.light for picture in pictures}

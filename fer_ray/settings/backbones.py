@@ -165,6 +165,20 @@ def file_backbone(name: str, network: FileNetwork) -> BackboneSpec:
     )
 
 
+def backbone_of_record(name: str, network: dict[str, Any] | None) -> BackboneSpec:
+    """Describe a backbone from the record of its features.
+
+    Args:
+        name: Its name.
+        network: `network` of the record; None for those of the table.
+    """
+    return (
+        BACKBONES[name]
+        if network is None
+        else file_backbone(name, FileNetwork.model_validate(network))
+    )
+
+
 def absolute_weights(source: str) -> str:
     """Make the path of a weights file absolute; `imagenet` and `embedded` stay the same."""
     return source if source in (IMAGENET, EMBEDDED) else str(absolute_text(source))

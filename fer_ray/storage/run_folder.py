@@ -32,6 +32,7 @@ class RunFolder:
         bottleneck_partial: Finished blocks of features that are still being computed.
         bottleneck_previous: Features of earlier frames, reused for images with the same content.
         heads: Network heads: model, card, learning curves and logs.
+        occlusion: Regions that models on networks rely on.
         deep_record: Backbones of a run, and those whose weights are not available.
         label_issues: The labels, the most suspicious first.
         groups: Figures by group of people or images.
@@ -58,6 +59,7 @@ class RunFolder:
         self.bottleneck_partial = root / "bottleneck.partial"
         self.bottleneck_previous = root / "bottleneck.previous"
         self.heads = root / "heads"
+        self.occlusion = root / "occlusion"
         self.deep_record = root / "deep.json"
         self.label_issues = root / "label_issues.parquet"
         self.groups = root / "groups.parquet"
@@ -73,7 +75,8 @@ class RunFolder:
             *(self.label_issues, self.groups, self.groups_record, self.report),
             *(self.trials, self.trials_partial, self.predictions),
             *(self.searches, self.searches_partial),
-            *(self.crops, self.bottleneck, self.bottleneck_partial, self.heads, self.drawings),
+            *(self.crops, self.bottleneck, self.bottleneck_partial),
+            *(self.heads, self.occlusion, self.drawings),
         )
 
     def experiments(self) -> list[str]:
@@ -116,6 +119,10 @@ class RunFolder:
         """TensorBoard logs of a search for heads."""
         return self.heads / f"{experiment}.tensorboard"
 
+    def occlusion_map(self, experiment: str) -> Path:
+        """The regions that the model of an experiment relies on."""
+        return self.occlusion / f"{experiment}.json"
+
     def histories(self) -> Iterator[tuple[str, Path]]:
         """Learning curves of all heads, by experiment."""
         ending = self.head_history("").name
@@ -135,7 +142,7 @@ class RunFolder:
             *(self.head_of(experiment), self.head_card(experiment), self.head_history(experiment)),
             *(self.head_candidates(experiment), self.head_logs(experiment)),
             *(self.candidates_of(experiment), self.search_record(experiment)),
-            self.trials_of(experiment),
+            *(self.occlusion_map(experiment), self.trials_of(experiment)),
         )
 
     def bottleneck_table(self, table: str) -> Path:

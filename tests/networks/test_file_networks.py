@@ -16,6 +16,7 @@ from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.networks.describe_network import describe_network
 from fer_ray.networks.network import Backbone
 from fer_ray.networks.network_arrays import pool_output, prepare_input
+from fer_ray.pipelines.audit.occlusion_maps import occlusion_map
 from fer_ray.settings.network_interface import NetworkInterface
 from tests.conftest import run_in_process
 from tests.networks.file_networks import SIDE, WIDTH, reference_output, write_onnx
@@ -184,8 +185,9 @@ def test_own_network_from_features_to_bundle(corpus: Path, tmp_path: Path) -> No
     trials = ("--feature-set", "geometry+mine", "--scale", "equal", "--kernels", "linear")
     done = run_in_process("trials", "--out", str(out), *trials, "--trials", "2")
     assert done.returncode == 0, done.stderr
-    model = tmp_path / "model"
     name = "svm-linear-geometry+mine-random-n_trials=2-scale=equal"
+    require_occlusion_map(out, name)
+    model = tmp_path / "model"
     done = run_in_process("bundle", "--out", str(out), "--to", str(model), "--experiment", name)
     assert done.returncode == 0, done.stderr
     image = min(corpus.glob("cohn-kanade-images/*/*/*.png"))
@@ -208,6 +210,23 @@ def test_own_network_from_features_to_bundle(corpus: Path, tmp_path: Path) -> No
     write_onnx(file, ("maps",))
     other = run_in_process(*words[:-1], "255")
     assert "divided by 127.5 (not 32 px, rgb, minus 127.5, divided by 255)" in other.stderr
+
+
+def require_occlusion_map(out: Path, experiment: str) -> None:
+    """Check that the report shows the map of a model, which is computed once."""
+    assert "Pass their folder with --data" in str(occlusion_map(out, None))
+    assert run_in_process("report", "--out", str(out)).returncode == 0
+    file = out / "occlusion" / f"{experiment}.json"
+    written = file.stat().st_mtime_ns
+    record = json.loads(file.read_text())
+    cells = np.array(list(record["drops"].values()))
+    assert cells.shape == (len(record["drops"]), 6, 6)
+    assert np.abs(cells).max() > 0.001  # the network sees the patches
+    page = (out / "report" / "index.html").read_text()
+    assert f"on average over {record['n_images']} test images" in page
+    assert "Drops of the probability of a linear SVM" in page.replace("Linear", "linear")
+    assert run_in_process("report", "--out", str(out)).returncode == 0
+    assert file.stat().st_mtime_ns == written
 
 
 def test_misspelt_feature_set_is_refused(drawn_frames: Path) -> None:

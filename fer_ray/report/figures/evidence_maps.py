@@ -1,4 +1,4 @@
-"""Maps of what a linear model relies on, one per class, on the mean face or the mean landmarks."""
+"""Maps of what a model relies on, one per class, on the mean face or the mean landmarks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class EvidencePanel:
         name: The class.
         landmarks_xy: Mean landmarks (68, 2).
         face: Mean face (128, 128) uint8; None if it may not be shown.
-        cells: Contribution of each cell of the face (8, 8), rows from the top; None without HOG.
+        cells: Contribution of each cell of the face (k, k), rows from the top; None if unknown.
         points: Contribution of each landmark (68,); None without landmark features.
     """
 
@@ -78,7 +78,7 @@ def _draw_panel(
 
 
 def _overlay(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
-    """Shares from −1 to 1 (8, 8) as RGBA (128, 128, 4): the larger, the more opaque."""
+    """Shares from −1 to 1 (k, k) as RGBA (128, 128, 4): the larger, the more opaque."""
     smooth = cv2.resize(shares, (FACE_PX, FACE_PX), interpolation=cv2.INTER_CUBIC).clip(-1, 1)
     positive = np.array([*to_rgb(theme.accent)])
     negative = np.array([*to_rgb(theme.second)])

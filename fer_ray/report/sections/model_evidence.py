@@ -72,10 +72,11 @@ def model_evidence(
     codes, evidence, n = linear_evidence(settings, samples.features, samples.labels)
     maps = [_locate(row, settings.feature_set) for row in evidence]
     panels = [
-        _panel(code, maps[number], run.usable[run.usable["emotion"] == EMOTIONS[code]], faces)
-        for number, code in enumerate(codes)
+        evidence_panel(name, one, run.usable[run.usable["emotion"] == name], faces)
+        for name, one in zip([EMOTIONS[code] for code in codes], maps, strict=True)
     ]
-    return ModelEvidence(item, n, _picture(item, panels))
+    alt = f"Contributions to the decisions of a {item.label}, by class"
+    return ModelEvidence(item, n, evidence_picture("evidence", alt, panels))
 
 
 def _has_maps(item: ExperimentResults) -> bool:
@@ -119,19 +120,27 @@ def sum_by_cell(hog: NDArray[np.float64]) -> NDArray[np.float64]:
     return cells
 
 
-def _panel(
-    code: int,
+def evidence_panel(
+    name: str,
     maps: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None],
     frames: pd.DataFrame,
     faces: FaceSource,
 ) -> EvidencePanel:
+    """The map of a class on the mean of its faces, or of their landmarks.
+
+    Args:
+        name: The class.
+        maps: Values by cell of the aligned face, and by landmark; None for either.
+        frames: The images of the class.
+        faces: Their faces, if they may be shown.
+    """
     rows: list[Row] = frames.to_dict("records")  # type: ignore[assignment]
     points = [landmarks_xy(row) for row in rows]
     aligned = [
         xy @ turn[:, :2].T + turn[:, 2] for xy, turn in ((xy, similarity(xy)) for xy in points)
     ]
     face = _mean_face(rows, faces)
-    return EvidencePanel(EMOTIONS[code], np.mean(aligned, axis=0), face, *maps)
+    return EvidencePanel(name, np.mean(aligned, axis=0), face, *maps)
 
 
 def _mean_face(rows: Sequence[Row], faces: FaceSource) -> Gray | None:
@@ -145,14 +154,17 @@ def _mean_face(rows: Sequence[Row], faces: FaceSource) -> Gray | None:
     return (total / n).round().astype(np.uint8) if n else None
 
 
-def _picture(item: ExperimentResults, panels: Sequence[EvidencePanel]) -> Picture:
-    alt = (
-        f"Contributions to the decisions of a {item.label}, by class. "
-        + "; ".join(f"{panel.name}: {_describe(panel)}" for panel in panels)
-        + "."
-    )
+def evidence_picture(name: str, alt: str, panels: Sequence[EvidencePanel]) -> Picture:
+    """Draw panels for narrow and wide screens.
+
+    Args:
+        name: Name of the picture.
+        alt: What it shows; the main region of each class is appended.
+        panels: The panels.
+    """
+    regions = "; ".join(f"{panel.name}: {_describe(panel)}" for panel in panels)
     narrow, wide = (
-        draw_picture("evidence", alt, partial(evidence_maps, panels, layout))
+        draw_picture(name, f"{alt}. {regions}.", partial(evidence_maps, panels, layout))
         for layout in (False, True)
     )
     return replace(narrow, wide=wide)
@@ -165,7 +177,7 @@ def _describe(panel: EvidencePanel) -> str:
         return f"mostly the {max(sums, key=lambda name: sums[name])}"
     if panel.cells is not None:
         row, column = np.unravel_index(int(panel.cells.argmax()), panel.cells.shape)
-        vertical = ("upper", "middle", "lower")[min(int(row) * 3 // 8, 2)]
-        side = "left" if column < 4 else "right"
+        vertical = ("upper", "middle", "lower")[int(row) * 3 // len(panel.cells)]
+        side = "left" if 2 * column < len(panel.cells) else "right"
         return f"mostly the {vertical} {side}"
     raise ValueError("a panel needs cells or points")
