@@ -32,6 +32,6 @@ class StoreLostError(UserError):
 
 
 class StoppedError(UserError):
-    """A sweep was stopped by a signal; finished work is committed."""
+    """SIGTERM stopped a sweep, or a job of the Python API; finished work is stored."""
 
     exit_code = ExitCode.STOPPED

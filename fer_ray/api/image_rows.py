@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import Fault, describe_guarded, shared_guard
+from fer_ray.faces.opencv_threads import one_opencv_thread
 from fer_ray.features import steps
 from fer_ray.features.image_steps import EnterStage, ImageSteps
 from fer_ray.schemas import FACE_FIELDS, OUTCOME_FIELDS, complete_columns, feature_column, vector
@@ -121,8 +122,9 @@ def describe_images(
     """
     schema = pa.schema([pa.field(IMAGE, pa.int64()), *fields])
     tables, failed = [schema.empty_table()], []
-    for number, image in enumerate(images):
-        answer = _answer(describe, image, image_seconds)
+    with one_opencv_thread():
+        answers = [_answer(describe, image, image_seconds) for image in images]
+    for number, answer in enumerate(answers):
         if isinstance(answer, Fault):
             failed.append({IMAGE: number, **_failure(answer), **(constants or {})})
         else:

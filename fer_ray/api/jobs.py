@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_ray.api.given_settings import GivenPath, GivenSettings, read_settings
 from fer_ray.execution.job import open_display_of_job, open_job
+from fer_ray.execution.signals import sigterm_delivered_after
 from fer_ray.settings.extraction import Faces
 from fer_ray.settings.root import Profile
 from fer_ray.storage.paths import to_path
@@ -62,7 +63,7 @@ def run(
         'index.html'
     """
     chosen, source, folder = read_settings(settings, profile), to_path(data), to_path(out)
-    with open_job(folder, not progress, create=True) as display:
+    with sigterm_delivered_after(), open_job(folder, not progress, create=True) as display:
         from fer_ray.pipelines.run import run_all
 
         run_all(source, folder, chosen, display, show_faces, fresh, strict)
@@ -119,7 +120,7 @@ def predict(
     paths = [images] if isinstance(images, str | Path) else [*images]
     chosen, folder = read_settings(settings), to_path(out)
     overrides = tuple((name, str(file)) for name, file in (weights or {}).items())
-    with open_job(folder, not progress, create=True) as display:
+    with sigterm_delivered_after(), open_job(folder, not progress, create=True) as display:
         from fer_ray.pipelines.prediction.predict import run_predict
         from fer_ray.storage.parquet import read_table
         from fer_ray.storage.run_folder import PredictionFolder
@@ -171,7 +172,11 @@ def sweep(
 
     overrides = tuple((name, str(file)) for name, file in (weights or {}).items())
     chosen = read_settings(settings, profile)
-    with open_display_of_job(not progress) as display, ray_closed_after():
+    with (
+        sigterm_delivered_after(),
+        open_display_of_job(not progress) as display,
+        ray_closed_after(),
+    ):
         from fer_ray.pipelines.sweep import run_sweep
         from fer_ray.pipelines.sweeps.context import SweepRequest
 

@@ -9,6 +9,7 @@ from fer_ray.api.run_results import Run
 from fer_ray.api.trained_model import Model
 from fer_ray.errors import UserError
 from fer_ray.execution.job import open_job
+from fer_ray.execution.signals import sigterm_delivered_after
 from fer_ray.settings.loading import build_settings
 from fer_ray.storage.paths import to_path
 
@@ -51,7 +52,7 @@ def train(
 
     out = run.path if isinstance(run, Run) else to_path(run)
     folder = TemporaryDirectory(prefix="fer-ray-model-")
-    with open_job(out, not progress) as display:
+    with sigterm_delivered_after(), open_job(out, not progress) as display:
         if features is not None:
             experiment = _run_trials(out, features, settings, display, strict)
         with display("fit", "", 0):

@@ -8,6 +8,7 @@ images, so that the network need not wait for them.
 from collections.abc import Iterator
 from functools import cached_property, partial
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import ray
@@ -40,6 +41,7 @@ class _NetworkWorker:
     def __init__(
         self, plan: BottleneckPlan, source: CropSource, staged: StagedRows, driver: str, gpus: float
     ) -> None:
+        cv2.setNumThreads(1)  # an actor has one CPU; OpenCV would use all of them
         self._plan, self._source, self._staged = plan, source, staged
         self._driver, self._gpus = driver, gpus
 
@@ -116,6 +118,7 @@ def bottleneck_blocks(
 
 def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:
     """Add crops to rows. If that fails, none are added, and the actor reports the error."""
+    cv2.setNumThreads(1)
     try:
         crops = load_crops(table, source, staged, driver)
     except UserError:

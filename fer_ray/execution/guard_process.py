@@ -58,6 +58,9 @@ def _picklable(problem: Exception) -> Exception:
 
 if __name__ == "__main__":
     # Every child process needs it. One that starts ahead imports it while its parent is busy.
+    import cv2
+
     import fer_ray.features.image_steps  # noqa: F401
 
+    cv2.setNumThreads(1)  # a worker has one CPU; OpenCV would use all of them
     serve()

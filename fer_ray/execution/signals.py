@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fer_ray.errors import StoppedError
 from fer_ray.vocabulary import ExitCode
 
 
@@ -30,6 +31,37 @@ def handle_sigterm(handler: Callable[..., Any]) -> Iterator[None]:
 def terminate(*_: object) -> None:
     """Exit with `ExitCode.TERMINATED` after all cleanup; a signal handler."""
     raise SystemExit(ExitCode.TERMINATED)
+
+
+@contextmanager
+def sigterm_delivered_after() -> Iterator[None]:
+    """Let SIGTERM stop a job inside the block, then have the effect that it has in this process.
+
+    For jobs in a program of the user: without a handler of its own, the program ends, but only
+    after the job has stored its finished work and shut Ray down.
+
+    Raises:
+        StoppedError: SIGTERM stopped the job, and the program's own handler has returned.
+    """
+    if not on_main_thread():
+        yield
+        return
+    own = signal.getsignal(signal.SIGTERM)
+    stopped = False
+    try:
+        yield
+    except (StoppedError, SystemExit) as problem:
+        stopped = isinstance(problem, StoppedError) or problem.code == ExitCode.TERMINATED
+        if not stopped:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, own if own is not None else signal.SIG_DFL)
+    if stopped:
+        signal.raise_signal(signal.SIGTERM)
+        raise StoppedError(
+            "SIGTERM stopped the job. Its finished work is stored: call the same function again to "
+            "resume."
+        )
 
 
 @contextmanager

@@ -9,7 +9,6 @@ use.
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -54,8 +53,6 @@ _FACE = [
         *("cascade_faces", "other_faces"),
     )
 ]
-
-cv2.setNumThreads(1)  # a worker has one CPU; OpenCV would use all of them
 
 
 def decode(table: pa.Table, root: Path, limits: Decode) -> pa.Table:

@@ -34,7 +34,11 @@ def test_pixels_and_bytes_give_the_prediction_of_the_file(workplace: Path) -> No
     ]
     assert of_file == of_pixels == of_gray == of_bytes
     assert model.predict(Image.fromarray(pixels)).iloc[0].filter(like="p_").to_list() == of_file
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(threads + 1)
     batch = model.predict([pixels, np.zeros((50, 60), np.uint8)])
+    assert cv2.getNumThreads() == threads + 1
+    cv2.setNumThreads(threads)
     assert batch["image"].tolist() == [0, 1]
     assert batch["status"].tolist() == ["ok", "no_face"]
 

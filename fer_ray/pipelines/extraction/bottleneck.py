@@ -17,6 +17,7 @@ from fer_ray.execution.progress import Progress
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.execution.tasks.block_sizes import rows_per_block, split_blocks
 from fer_ray.execution.tasks.merging import merge_on_ray
+from fer_ray.faces.opencv_threads import one_opencv_thread
 from fer_ray.networks.bottleneck.bottleneck_plan import BottleneckPlan, finished_record
 from fer_ray.networks.bottleneck.bottleneck_rows import (
     compute_rows,
@@ -114,7 +115,7 @@ def _compute_missing(
     if not gpus and runs_in_process(execution, left, MOST_IN_PROCESS):
         workers = execution.workers or available_cpus()
         staged.folder.mkdir(parents=True, exist_ok=True)
-        with handle_sigterm(terminate):
+        with handle_sigterm(terminate), one_opencv_thread():
             yield from _compute_in_process(
                 _blocks(rows, plan, staged, execution, workers), source, plan, staged
             )
