@@ -54,11 +54,11 @@ def render_store_page(manifests: Sequence[dict[str, Any]]) -> str:
     return render("store.html", context)
 
 
-def _status_rows(manifest: dict[str, Any]) -> list[tuple[str, int, float, bool]]:
-    """Each status with its images, their share, and whether it is an error."""
-    total = sum(manifest["statuses"].values())
+def _status_rows(manifest: dict[str, Any]) -> list[tuple[str, int, float, bool, list[str]]]:
+    """Each status with its images, their share, whether it is an error, and some paths."""
+    total, examples = sum(manifest["statuses"].values()), manifest.get("examples", {})
     return [
-        (status, count, count / total, status in set(ERROR_STATUSES))
+        (status, count, count / total, status in set(ERROR_STATUSES), examples.get(status, []))
         for status, count in manifest["statuses"].items()
     ]
 

@@ -167,7 +167,7 @@ SELECT * FROM images WHERE path NOT IN (SELECT path FROM puts)
 UNION ALL BY NAME SELECT * EXCLUDE (replaced) FROM puts ORDER BY path
 """
 
-STATUSES = "SELECT status, count(*) FROM {table} GROUP BY ALL ORDER BY ALL"
+STATUSES = "SELECT status, count(*), min(path, 5) FROM {table} GROUP BY status ORDER BY status"
 MAX_KINDS = 1_000  # kinds of failures per partition that are counted
 FAILURES = f"""
 SELECT status, coalesce(error, '') AS why, count(*) AS n, min(path, 5)

@@ -25,6 +25,12 @@ def test_sweep_page_content(swept: Swept, source: Path, store: Path) -> None:
     name = swept()["sweep"]
     page = (store / "sweeps" / f"{name}.html").read_text()
     assert "8 images in" in page
+    assert "<summary>all</summary>" in page
+    [faces] = re.findall(r"<th>ok</th>.*?</tr>", page, re.DOTALL)
+    examples = re.findall("<code>(.*?)</code>", faces)
+    assert examples
+    assert all((source / path).is_file() for path in examples)
+    assert f'DeltaTable("{store}/images")' in page
     assert re.search(r"unreadable</th><td class=\"n\">2</td>", page)
     assert "evil&lt;script&gt;.png" in page
     assert page.count("<script>") == 1

@@ -4,7 +4,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +63,7 @@ class Summary:
         statuses: Number of images by status.
         failures: Number of failed images by status and error.
         examples: Paths of some of them.
+        by_status: Paths of some images by status.
     """
 
     images: int = 0
@@ -70,6 +71,7 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    by_status: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, other: "Summary") -> None:
         """Add the figures of another partition."""
@@ -77,8 +79,13 @@ class Summary:
         self.labelled += other.labelled
         self.statuses += other.statuses
         self.failures += other.failures
-        for kind, paths in other.examples.items():
-            self.examples[kind] = sorted([*self.examples.get(kind, []), *paths])[:5]
+        _add_paths(self.examples, other.examples)
+        _add_paths(self.by_status, other.by_status)
+
+
+def _add_paths(known: dict[Any, list[str]], others: dict[Any, list[str]]) -> None:
+    for kind, paths in others.items():
+        known[kind] = sorted([*known.get(kind, []), *paths])[:5]
 
 
 @dataclass(frozen=True)
@@ -217,13 +224,15 @@ def write_todo(scratch: TableFolder, rows: pa.Table) -> NewFile | None:
 def summarise(database: Database, table: str) -> Summary:
     """The figures of the images in a table of a database."""
     images, labelled = database.rows(f"SELECT count(*), {queries.LABELLED} FROM {table}")[0]
+    statuses = database.rows(queries.STATUSES.format(table=table))
     failures = database.rows(queries.FAILURES.format(table=table))
     return Summary(
         images,
         labelled,
-        Counter(dict(database.rows(queries.STATUSES.format(table=table)))),
+        Counter({status: count for status, count, _ in statuses}),
         Counter({(status, error): count for status, error, count, _ in failures}),
         {(status, error): paths for status, error, _, paths in failures},
+        {status: paths for status, _, paths in statuses},
     )
 
 

@@ -30,7 +30,7 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
 
     Args:
         sweep: The sweep.
-        finished: Whether the sweep is finished. If not, `errors` is empty.
+        finished: Whether the sweep is finished. If not, `errors` and `examples` are empty.
     """
     record = sweep.record
     listed = sum(count for kind, (count, _) in record.planned.items() if kind != "gone")
@@ -61,6 +61,7 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "results_waiting": record.results_waiting,
         "published": record.published,
         "statuses": record.statuses,
+        "examples": dict(sorted(sweep.files.summary.by_status.items())) if finished else {},
         "error_share": round(record.error_share, 6),
         "face_share": record.face_share,
         "classes": dict(record.classes),
