@@ -10,6 +10,7 @@ from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
+from fer_ray.networks.describe_network import describe_network
 from fer_ray.pipelines.audit.verify import verify_store
 from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
 from fer_ray.pipelines.prediction.predict import run_predict
@@ -17,10 +18,13 @@ from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.training.make_bundle import make_bundle
 from fer_ray.pipelines.training.trials import run_trials
+from fer_ray.settings.backbones import BackboneSpec, backbone_spec
+from fer_ray.settings.network_interface import NetworkInterface
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import ABSTAINED
+from tests.networks.file_networks import write_onnx
 from tests.pipelines.sweeps.conftest import rows
 
 
@@ -52,17 +56,18 @@ def test_sweep_with_model(
     assert again["planned"].keys() == {"recipe"}  # another recipe without the model
 
 
-Bundled = Callable[[str, str | None], Path]
+Bundled = Callable[[BackboneSpec | str, str | None], Path]
 
 
 @pytest.fixture
 def bundled(run_dir: Path, corpus: Path, local_ray: int, tmp_path: Path) -> Bundled:
     """Creates a bundle of an SVM on a backbone's features, with default or given weights."""
 
-    def make(backbone: str, weights: str | None = None) -> Path:
-        run, execution = tmp_path / "deep", Execution(workers=2)
+    def make(spec: BackboneSpec | str, weights: str | None = None) -> Path:
+        run, execution = tmp_path / "deep", Execution(workers=2, executor="ray")
+        backbone = backbone_spec(spec).name
         shutil.copytree(run_dir, run)
-        planned = plan_bottleneck(frames_record(run), backbone, weights)
+        planned = plan_bottleneck(frames_record(run), spec, weights)
         run_bottleneck(run, corpus, planned, execution, silent)
         trials = TrialSettings(
             feature_set=backbone, kernels=("linear",), scale="standard", n_trials=2
@@ -76,10 +81,12 @@ def bundled(run_dir: Path, corpus: Path, local_ray: int, tmp_path: Path) -> Bund
 
 
 def answers_are_those_of_predict(
-    bundle: Path, source: Path, store: Path, out: Path, weights: WeightOverrides = ()
-) -> None:
+    bundle: Path, source: Path, store: Path, out: Path, weights: WeightOverrides = (),
+    settings: Settings | None = None,
+) -> None:  # fmt: skip
     """Sweep and predict `source`, and compare the predictions bit for bit."""
-    manifest = run_sweep(SweepRequest(str(source), str(store), Settings(), silent, bundle, weights))
+    settings = settings or Settings()
+    manifest = run_sweep(SweepRequest(str(source), str(store), settings, silent, bundle, weights))
     assert manifest["statuses"] == {"no_face": 1, "ok": 5, "unreadable": 1}, manifest["errors"]
     out.mkdir()
     run_predict(bundle, [source], out, Execution(workers=2), silent, weights=weights)
@@ -105,6 +112,16 @@ def test_backbone_model_equals_predict(
         run_sweep(
             SweepRequest(str(source), str(store), Settings(), silent, bundle, (("vgg16", "file"),))
         )
+
+
+@pytest.mark.slow
+def test_own_network_on_ray(bundled: Bundled, source: Path, store: Path, tmp_path: Path) -> None:
+    file = write_onnx(tmp_path / "mine.onnx", ("maps",))
+    bundle = bundled(describe_network("mine", str(file), NetworkInterface()), str(file))
+    weights, on_ray = (("mine", str(file)),), Settings(execution=Execution(executor="ray"))
+    with pytest.raises(UserError, match="Pass their file with --weights mine=FILE"):
+        run_sweep(SweepRequest(str(source), str(store), on_ray, silent, bundle))
+    answers_are_those_of_predict(bundle, source, store, tmp_path / "out", weights, on_ray)
 
 
 @pytest.mark.slow
