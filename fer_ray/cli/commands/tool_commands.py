@@ -49,8 +49,9 @@ def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: boo
 def completion(shell: str) -> None:
     """Print a script that completes commands and options in a shell.
 
-    To use it, add `eval "$(fer-ray completion bash)"` to ~/.bashrc, the same with zsh to ~/.zshrc,
-    or `fer-ray completion fish | source` to ~/.config/fish/config.fish.
+    To use it, add `eval "$(fer-ray completion bash)"` to ~/.bashrc, the same with zsh to ~/.zshrc
+    (after `autoload -Uz compinit && compinit`), or `fer-ray completion fish | source` to
+    ~/.config/fish/config.fish.
     """
     from click.shell_completion import get_completion_class
 
