@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 UNUSUAL_P = 0.05  # a face is unusual if no more than this share of training faces is as far away
 
 # Names of the figures of `answer_figures`.
+FACE_FOUND = "face found"  # share of the images with a face
 ABSTAINED_SHARE, UNUSUAL_SHARE, SET_SIZE = "abstained", "unusual face", "classes per set"
 
 

@@ -1,12 +1,13 @@
 """The page of a sweep, and the page of a store: coverage, failures, throughput and drift."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from fer_ray.evaluation.answers import SET_SIZE
+from fer_ray.evaluation.answers import FACE_FOUND, SET_SIZE
 from fer_ray.report.rendering import render
-from fer_ray.vocabulary import ERROR_STATUSES, PLAN_KINDS
+from fer_ray.vocabulary import EMOTIONS, ERROR_STATUSES, PLAN_KINDS
 
 WIDTH, HEIGHT = 640, 180  # of the throughput curve, in SVG units
 
@@ -43,11 +44,8 @@ def render_store_page(manifests: Sequence[dict[str, Any]]) -> str:
         "published": finished[0] if finished else None,
         "statuses": _status_rows(finished[0]) if finished else [],
         "sweeps": [(manifest, images_per_second(manifest)) for manifest in manifests],
-        "trends": [
-            trend
-            for name, unit, value in TRENDS
-            if (trend := _trend(name, unit, value, finished[::-1])) is not None
-        ],
+        "trends": _trends(TRENDS, finished),
+        "prediction_trends": _trends(_prediction_figures(finished), finished),
         "width": WIDTH,
         "height": HEIGHT,
     }
@@ -79,11 +77,41 @@ def _face_percent(manifest: dict[str, Any]) -> float | None:
 
 
 Value = Callable[[dict[str, Any]], float | None]
-TRENDS: tuple[tuple[str, str, Value], ...] = (
+Figure = tuple[str, str, Value]  # its name, its unit, and its value in a sweep
+TRENDS: tuple[Figure, ...] = (
     ("Images per second", "/s", images_per_second),
     ("Images with a face", "%", _face_percent),
     ("Images that failed", "%", _error_percent),
 )
+
+
+def _prediction_figures(manifests: Sequence[dict[str, Any]]) -> tuple[Figure, ...]:
+    """The figures of predictions whose drift any of the sweeps measured."""
+    names = dict.fromkeys(drift["name"] for manifest in manifests for drift in manifest["drift"])
+    return tuple(
+        (
+            f"Predicted: {name}" if name in EMOTIONS else name.capitalize(),
+            "" if name == SET_SIZE else "%",
+            partial(_drift_value, name),
+        )
+        for name in names
+        if name != FACE_FOUND
+    )
+
+
+def _drift_value(name: str, manifest: dict[str, Any]) -> float | None:
+    """A figure whose drift a sweep measured, in per cent or classes; None if it did not."""
+    for drift in manifest["drift"]:
+        if drift["name"] == name:
+            return float(drift["share"]) * (1 if name == SET_SIZE else 100)
+    return None
+
+
+def _trends(
+    figures: Sequence[Figure], newest_first: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    trends = (_trend(*figure, newest_first[::-1]) for figure in figures)
+    return [trend for trend in trends if trend is not None]
 
 
 def _trend(

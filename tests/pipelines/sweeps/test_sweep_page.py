@@ -10,7 +10,7 @@ import ray
 from fer_ray.cli.output.sweep_output import JsonLines
 from fer_ray.execution.cluster.prometheus import Metrics
 from fer_ray.pipelines.sweeps.publishing.manifest import measure_drift
-from fer_ray.report.sweep_page import HEIGHT, WIDTH, throughput_curve
+from fer_ray.report.sweep_page import HEIGHT, WIDTH, render_store_page, throughput_curve
 from tests.patience import wait_until
 from tests.pipelines.sweeps.conftest import Swept, tiny_image
 
@@ -51,6 +51,14 @@ def test_store_page_links_its_sweeps(swept: Swept, source: Path, store: Path) ->
     assert re.findall("<figcaption>(.*?), by finished sweep", page) == [
         "Images per second", "Images with a face", "Images that failed",
     ]  # fmt: skip
+    assert "Predictions by sweep" not in page  # the sweeps have no model
+    manifests = [json.loads((store / "sweeps" / f"{name}.json").read_text())
+                 for name in (second, first)]  # fmt: skip
+    for manifest, share in zip(manifests, (0.25, 0.125), strict=True):
+        manifest["drift"].append({"name": "happy", "share": share, "before": None, "alert": False})
+    assert "Predicted: happy, by finished sweep; 25.0% in the last one" in render_store_page(
+        manifests
+    )
     assert 'href="index.html"' in (store / "sweeps" / f"{second}.html").read_text()
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from fer_ray import __version__
-from fer_ray.evaluation.answers import SET_SIZE, answer_figures
+from fer_ray.evaluation.answers import FACE_FOUND, SET_SIZE, answer_figures
 from fer_ray.faces.model_paths import describe_models
 from fer_ray.pipelines.extraction.face_advice import advise_on_faces
 from fer_ray.pipelines.extraction.range_advice import advise_on_ranges
@@ -20,7 +20,6 @@ from fer_ray.vocabulary import ERROR_STATUSES, SCHEMA_VERSION, USABLE_STATUSES
 
 COMPARED_SWEEPS = 5  # earlier sweeps whose mean is compared
 MAX_FAILURES = 50  # kinds in a manifest
-FACE_FOUND = "face found"
 
 Manifest = dict[str, Any]
 
