@@ -73,9 +73,9 @@ def require_usable(splits: list[Split], labels: NDArray[np.int8]) -> None:
         _, counts = np.unique(labels[split.train], return_counts=True)
         if len(split.test) == 0 or np.sum(counts >= 2) < 2:
             raise UserError(
-                "Too few labelled images for these trials: a split would have no test image, or "
-                "training images of a single class (only classes with two or more images count). "
-                "Add images, or use another protocol."
+                "Too few labelled images: a split would have no test image (random splits test a "
+                "fifth of each class, rounded down), or training images of a single class (which "
+                "needs two). Add images, or use another protocol, such as --protocol loso."
             )
 
 
