@@ -18,7 +18,8 @@ from fer_ray.errors import UserError
 
 # The check imports these, since their compiled code may not load on this machine.
 COMPILED = ("numpy", "scipy", "cv2", "pyarrow", "pandas", "sklearn", "duckdb", "deltalake", "PIL")
-ALTERNATIVES = {"dlib-bin": "dlib"}  # distributions that provide the same module
+# Distributions that provide the same module.
+ALTERNATIVES = {"dlib-bin": "dlib", "tensorflow": "tensorflow-cpu"}
 MIN_MEMORY_GIB = 3.0  # idle Ray 0.7, the driver 0.5, a worker 0.5
 
 

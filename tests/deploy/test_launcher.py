@@ -127,36 +127,79 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines]
 
 
-def test_image_has_two_pinned_stages() -> None:
-    bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
-    assert len(bases) == 2
-    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base) for base in bases)
+def stage(name: str) -> list[tuple[str, str]]:
+    """The instructions of a stage of the image, without those of its base."""
+    steps = instructions()
+    start = steps.index(next(step for step in steps if step[1].endswith(f" AS {name}")))
+    rest = steps[start + 1 :]
+    return rest[: next((i for i, (word, _) in enumerate(rest) if word == "FROM"), len(rest))]
+
+
+def test_image_base_and_packages_are_pinned() -> None:
+    [base] = [rest for name, rest in instructions() if name == "ARG"]
+    assert re.fullmatch(r"BASE=python:3\.\d+\.\d+-slim-\w+", base)
+    stages = [rest.split() for name, rest in instructions() if name == "FROM"]
+    names = [name for *_, name in stages]
+    assert [names[-1], *sorted({"cpu", "gpu"} & {*names})] == ["cpu", "cpu", "gpu"]
+    assert all(start == "${BASE}" or start in names for start, *_ in stages)
     installs = [rest for name, rest in instructions() if "pip install" in rest]
-    assert installs
+    assert len(installs) == 4
     assert all("--constraint constraints.txt" in rest for rest in installs)
 
 
 def test_image_installs_dependencies_first(tmp_path: Path) -> None:
-    steps = instructions()
-    [written] = [rest.split(" && ")[0] for _, rest in steps if "> dependencies.txt" in rest]
+    [written] = [rest.split(" && ")[0] for _, rest in stage("build") if "> dependencies" in rest]
     shutil.copy(REPO / "pyproject.toml", tmp_path)
     python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-c", written], cwd=tmp_path, env=python, check=True)
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert (tmp_path / "dependencies.txt").read_text().splitlines() == project["dependencies"]
-    installed = next(
-        i for i, (_, rest) in enumerate(steps) if "--requirement dependencies.txt" in rest
-    )
-    assert installed < steps.index(("COPY", "fer_ray ./fer_ray"))
+    installed = (tmp_path / "dependencies.txt").read_text().splitlines()
+    [tensorflow] = set(project["dependencies"]) ^ set(installed)
+    assert tensorflow.startswith("tensorflow")
+    for target in ("cpu", "gpu"):
+        assert any("tensorflow" in rest for _, rest in stage(f"{target}-environment"))
+        copied = [rest for name, rest in stage(target) if name == "COPY"]
+        assert [rest.split()[0] for rest in copied] == [
+            f"--from={target}-environment", "--from=package"
+        ]  # fmt: skip
+
+
+def test_image_finds_its_landmark_model() -> None:
+    checks = {rest for target in ("cpu", "gpu") for name, rest in stage(target) if name == "RUN"}
+    [check] = checks
+    check = check.replace("import keras; ", "")  # takes seconds
+    python = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", check], env=python, check=True)
+
+
+def test_image_environment_is_trimmed(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    removed = ("pandas/tests/test_frame.py", "tensorflow/include/a.h", "ray/jars/ray.jar", "np/a.a")
+    stored = ("pandas/frame.py", "tensorflow/python/a.py", "ray/testing.py", "include.py")
+    for name in (*removed, *stored):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text("")
+    (packages / "pyarrow").mkdir()
+    pip = tmp_path / "bin" / "pip"
+    pip.parent.mkdir()
+    pip.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/uninstalled\n')
+    pip.chmod(0o755)
+    subprocess.run(["sh", REPO / "deploy" / "trim_environment.sh", tmp_path], check=True)
+    assert not any((packages / name).exists() for name in removed)
+    assert all((packages / name).exists() for name in stored)
+    assert (tmp_path / "uninstalled").read_text().split() == [
+        word for name in ("libclang", "pip") for word in ("uninstall", "--yes", "--quiet", name)
+    ]
 
 
 def test_image_does_not_run_as_root() -> None:
-    stage = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
-    users = [rest for name, rest in stage if name == "USER"]
-    assert users == ["1000:1000"]
-    after = stage[stage.index(("USER", users[0])) + 1 :]
-    assert "COPY" not in [name for name, _ in after]
-    assert not any("sudo" in rest for _, rest in stage)
+    assert [rest for name, rest in stage("runtime") if name == "USER"] == ["1000:1000"]
+    for target in ("cpu", "gpu"):
+        assert ("FROM", f"runtime AS {target}") in instructions()
+        assert {name for name, _ in stage(target)} == {"COPY", "RUN"}
+        copied = [rest for name, rest in stage(target) if name == "COPY"]
+        assert all("--chown=root:root" in rest for rest in copied)
+    assert not any("sudo" in rest for _, rest in instructions())
 
 
 def test_copied_files_reach_the_build() -> None:
