@@ -88,6 +88,33 @@ def test_misspelled_field_is_found(name: str, right: str, wrong: str) -> None:
     assert [mistake for document in spelled for mistake in mistakes(document)]
 
 
+def test_table_of_other_values_than_defaults() -> None:
+    text = (FOLDER / "study.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("# | ")][2:]
+    table = {field: here for field, _, here, _ in (line[4:-2].split(" | ") for line in lines)}
+    cluster = STUDY["rayClusterSpec"]
+    head, [workers] = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
+    scaler = cluster["autoscalerOptions"]
+    values = {
+        **{name: value for name, value in STUDY.items() if not isinstance(value, dict | str)},
+        **{name: value for name, value in workers.items() if name == "maxReplicas"},
+        "submitterPodTemplate": "a template",
+        "authOptions": cluster["authOptions"]["mode"],
+        "enableInTreeAutoscaling": cluster["enableInTreeAutoscaling"],
+        "idleTimeoutSeconds": scaler["idleTimeoutSeconds"],
+        "num-cpus of the head": head["rayStartParams"]["num-cpus"],
+        **{
+            f"{kind} of the autoscaler": ", ".join(scaler["resources"][kind].values())
+            for kind in ("requests", "limits")
+        },
+    }
+    shown = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
+    assert {name.strip(): here.strip() for name, here in table.items()} == shown
+
+
 def test_schedule_runs_the_same_job() -> None:
     assert NIGHTLY["entrypoint"].replace("nightly", "study") == STUDY["entrypoint"]
     assert {**NIGHTLY, "entrypoint": ""} == {**STUDY, "entrypoint": ""}
