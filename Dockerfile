@@ -37,7 +37,7 @@ FROM ${BASE} AS runtime
 # KubeRay's probes call wget. Ray calls `ps`, which procps provides.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends procps wget \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && groupadd --gid 1000 ray \
     && useradd --uid 1000 --gid ray --create-home ray
 COPY --chown=root:root jobs /opt/fer_ray/jobs

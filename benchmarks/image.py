@@ -63,7 +63,7 @@ def main() -> None:
         f"Target `{options.target}` of the Dockerfile on {options.base or 'its base image'}: "
         f"{image_bytes(image) / MB:,.0f} MB, not compressed. The jobs run on the synthetic corpus "
         f"of {options.subjects} subjects as user {USER}, on a read-only root file system, without "
-        "network and capabilities.",
+        "network and capabilities. The image has the library versions of `constraints.txt`.",
         *tables,
     )
 
@@ -109,11 +109,9 @@ def space_table(image: str) -> Table:
 def package_sizes(root: Path) -> Counter[str]:
     """The bytes of each Python package and of all else in a root file system."""
     [packages] = root.glob("opt/venv/lib/python3*/site-packages")
-    sizes = Counter({entry.name: tree_bytes(entry) for entry in packages.iterdir()})
-    for name in list(sizes):
-        package = name.removesuffix(".libs")
-        if package != name:  # libraries that belong to a package
-            sizes[package] += sizes.pop(name)
+    sizes: Counter[str] = Counter()
+    for entry in packages.iterdir():  # NAME, NAME.libs and NAME.cpython-….so are one package
+        sizes[entry.name.split(".")[0].removeprefix("_")] += tree_bytes(entry)
     sizes["operating system and Python"] = tree_bytes(root) - tree_bytes(packages)
     return sizes
 
