@@ -8,6 +8,7 @@ import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,15 +17,11 @@ import pytest
 import ray
 import yaml
 
-from fer_ray.execution.cluster.prometheus import (
-    Metrics,
-    TrialMetrics,
-    count_extracted,
-    set_extraction_left,
-)
 from fer_ray.report.sweep_metrics import render_metrics
-from tests.conftest import REPO
+from fer_ray.vocabulary import ExitCode
+from tests.conftest import REPO, FerRay, run_in_process
 from tests.patience import wait_until
+from tests.pipelines.sweeps.conftest import tiny_image
 
 FOLDER = REPO / "deploy" / "prometheus"
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
@@ -75,33 +72,34 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture
-def prometheus(local_ray: int, tmp_path: Path) -> Iterator[str]:
-    """The address of a Prometheus that scrapes the local Ray and the folder of a store."""
-    store = tmp_path / "sweeps"
-    store.mkdir()
-    (store / "metrics.prom").write_text(render_metrics([manifest(6)]))
-    handler = partial(SimpleHTTPRequestHandler, directory=str(store))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def prometheus(folder: Path, ray_port: int, store_port: int) -> Iterator[str]:
+    """The address of a Prometheus that scrapes a Ray and a store."""
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(FOLDER / "alerts.yaml")]
     on_ray, on_store = config["scrape_configs"]
-    [node] = ray.nodes()
     del on_ray["file_sd_configs"]
-    on_ray["static_configs"] = [{"targets": [f"127.0.0.1:{node['MetricsExportPort']}"]}]
-    on_store["static_configs"] = [{"targets": [f"127.0.0.1:{server.server_port}"]}]
-    file, address = tmp_path / "prometheus.yml", f"127.0.0.1:{free_port()}"
+    on_ray["static_configs"] = [{"targets": [f"127.0.0.1:{ray_port}"]}]
+    on_store["static_configs"] = [{"targets": [f"127.0.0.1:{store_port}"]}]
+    file, address = folder / "prometheus.yml", f"127.0.0.1:{free_port()}"
     file.write_text(yaml.safe_dump(config))
     process = subprocess.Popen(
-        [str(PROMETHEUS), f"--config.file={file}", f"--storage.tsdb.path={tmp_path / 'data'}",
+        [str(PROMETHEUS), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
          f"--web.listen-address={address}", "--log.level=error"]
     )  # fmt: skip
-    yield f"http://{address}"
-    process.terminate()
-    process.wait(30)
-    server.shutdown()
+    try:
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def query(address: str, expression: str) -> list[dict[str, object]]:
@@ -114,31 +112,59 @@ def query(address: str, expression: str) -> list[dict[str, object]]:
         return []
 
 
-@pytest.mark.slow
-def test_dashboard_and_alerts_have_data(prometheus: str) -> None:
+def dashboard_queries() -> set[str]:
     document = yaml.safe_load((REPO / "deploy" / "kubernetes" / "dashboard.yaml").read_text())
     board = json.loads(document["data"]["fer-ray.json"])
-    missing = {target["expr"] for panel in board["panels"] for target in panel["targets"]}
+    return {target["expr"] for panel in board["panels"] for target in panel["targets"]}
+
+
+@pytest.mark.thorough
+def test_jobs_fill_every_panel(
+    local_ray: int, fer_ray: FerRay, corpus: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    missing, ended = dashboard_queries(), threading.Event()
     assert len(missing) > 9
-    sweep, trials = Metrics(), TrialMetrics(10_000)
-    waiting = ray.remote(lambda: threading.Event().wait(200)).options(num_cpus=1).remote()
+    [node] = ray.nodes()
+    fast = ("--profile", "fast", "--set", "execution.executor=ray")
+    with prometheus(tmp_path, node["MetricsExportPort"], free_port()) as address:
 
-    def all_have_data() -> bool:
-        sweep.described({"ok": 3, "unreadable": 1}, 5)
-        sweep.committed()
-        count_extracted({"ok": 7})
-        set_extraction_left(11)
-        trials.ended(failed=False)
-        missing.difference_update([one for one in missing if query(prometheus, one)])
-        return not missing
+        def watch() -> None:
+            while not ended.wait(0.5):
+                missing.difference_update([one for one in missing if query(address, one)])
 
-    try:
-        wait_until(all_have_data)
-    finally:
-        ray.cancel(waiting, force=True)
-    assert missing == set()
-    alerts = query(prometheus, "ALERTS{alertstate='firing'}")
-    labels = [alert["metric"] for alert in alerts]
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            for job in (
+                ("run", "--data", corpus, "--out", tmp_path / "run", "--trials", 2, *fast),
+                ("sweep", "--source", tiny_corpus, "--store", tmp_path / "store", *fast),
+            ):
+                done = fer_ray(*job)
+                assert done.returncode == 0, done.stderr
+            wait_until(lambda: not missing)
+        finally:
+            ended.set()
+            watcher.join()
+
+
+def test_failed_sweep_raises_alerts(tmp_path: Path) -> None:
+    store, source = tmp_path / "store", tmp_path / "source"
+    tiny_image(source / "noise.png", seed=1)
+    (source / "broken.jpg").write_bytes(b"no image")
+    done = run_in_process(
+        "sweep", "--source", source, "--store", store, "--profile", "fast",
+        "--max-error-share", 0.05,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.TOO_MANY_ERRORS, done.stderr
+    handler, fired = partial(QuietHandler, directory=str(store / "sweeps")), "ALERTS"
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        prometheus(tmp_path, free_port(), server.server_port) as address,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        wait_until(lambda: len(query(address, fired)) > 1)
+        labels = [alert["metric"] for alert in query(address, fired)]
+        server.shutdown()
     assert {(one["alertname"], one["store"]) for one in labels} == {  # type: ignore[index]
-        (name, STORE) for name in ("FerRaySweepFailed", "FerRayErrorShare", "FerRayDrift")
+        (name, str(store)) for name in ("FerRaySweepFailed", "FerRayErrorShare")
     }

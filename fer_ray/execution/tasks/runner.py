@@ -59,7 +59,19 @@ def run_items(
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
-    remaining, metrics = list(enumerate(items)), TrialMetrics(len(items))
+    with TrialMetrics(len(items)) as metrics:
+        _run_rounds(work, items, out, workers, advance, metrics)
+
+
+def _run_rounds(
+    work: Callable[[Any], None],
+    items: list[Any],
+    out: Path,
+    workers: int | None,
+    advance: Advance,
+    metrics: TrialMetrics,
+) -> None:
+    remaining = list(enumerate(items))
     for _ in range(ROUNDS):
         problems = _run_round(work, remaining, out, workers, advance, metrics)
         if failed := [problem for problem in problems.values() if problem]:

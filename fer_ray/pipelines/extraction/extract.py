@@ -139,14 +139,13 @@ def extract_missing(
     workers = ensure_ray(execution)
     staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root, *sources)
-    from fer_ray.execution.cluster.prometheus import set_extraction_left
+    from fer_ray.execution.cluster.prometheus import extraction_remaining
 
-    remaining = left
-    set_extraction_left(remaining)
-    for images in extract_on_ray(_blocks(table, staged, execution, workers), task, execution):
-        advance(images)
-        remaining -= images
-        set_extraction_left(remaining)
+    blocks = _blocks(table, staged, execution, workers)
+    with extraction_remaining(left) as remaining:
+        for images in extract_on_ray(blocks, task, execution):
+            advance(images)
+            remaining.subtract(images)
     staged.require_all(table.num_rows)
     return left
 

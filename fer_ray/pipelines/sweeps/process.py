@@ -1,7 +1,7 @@
 """The distributed part of a sweep: read images, and process each new content."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ from fer_ray.storage.planning.sorted_files import HASH
 from fer_ray.storage.table_folder import NewFile, TableFolder
 
 if TYPE_CHECKING:
-    from fer_ray.execution.cluster.prometheus import Metrics
+    from fer_ray.execution.cluster.prometheus import SweepMetrics
 
 WITNESSES = 4  # candidates among the known images, and among those to process
 
@@ -51,8 +51,12 @@ def process_images(sweep: SweepContext) -> None:
     candidates = files.known_sample[:WITNESSES] + files.todo_sample[:WITNESSES]
     sweep.source = with_probe(sweep.source, candidates, seconds)
     sweep.record.sample_throughput()
-    todo, metrics = files.todo, _exported_metrics(sweep)
-    with sweep.progress("process", "images", sum(file.rows for file in todo)) as advance:
+    todo = files.todo
+    images = sum(file.rows for file in todo)
+    with (
+        _exported_metrics(sweep, images) as metrics,
+        sweep.progress("process", "images", images) as advance,
+    ):
         while todo:
             _process_round(sweep, todo, metrics, advance)
             raise_if_stopped(sweep)
@@ -61,7 +65,7 @@ def process_images(sweep: SweepContext) -> None:
 
 
 def _process_round(
-    sweep: SweepContext, todo: list[NewFile], metrics: "Metrics | None", advance: Advance
+    sweep: SweepContext, todo: list[NewFile], metrics: "SweepMetrics | None", advance: Advance
 ) -> None:
     commits = Commits(sweep, metrics.committed if metrics else lambda: None)
     read: list[NewFile] = []
@@ -132,13 +136,15 @@ def sweep_output(sweep: SweepContext) -> Output:
     )  # fmt: skip
 
 
-def _exported_metrics(sweep: SweepContext) -> "Metrics | None":
+def _exported_metrics(
+    sweep: SweepContext, left: int
+) -> AbstractContextManager["SweepMetrics | None"]:
     """The metrics of the sweep; None without Ray, which exports them."""
     if sweep.runner.in_process:
-        return None
-    from fer_ray.execution.cluster.prometheus import Metrics
+        return nullcontext()
+    from fer_ray.execution.cluster.prometheus import SweepMetrics
 
-    return Metrics()
+    return SweepMetrics(left)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+import time
 import urllib.request
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import ray
 
 from fer_ray.cli.output.sweep_output import JsonLines
-from fer_ray.execution.cluster.prometheus import Metrics
+from fer_ray.execution.cluster.prometheus import SweepMetrics
 from fer_ray.pipelines.sweeps.publishing.manifest import measure_drift
 from fer_ray.report.sweep_page import HEIGHT, WIDTH, render_store_page, throughput_curve
 from tests.patience import wait_until
@@ -130,13 +131,25 @@ def test_json_lines() -> None:
 def test_ray_exports_the_metrics_of_a_sweep(local_ray: int) -> None:
     [node] = ray.nodes()
     port, left = node["MetricsExportPort"], 12_345  # a number that no other test exports
-    metrics = Metrics()
-    metrics.described({"ok": 3, "no_face": 1}, left)
-    metrics.committed()
-    wait_until(lambda: exported(port).get("ray_fer_ray_sweep_images_left") == left)
-    values = exported(port)
+    with SweepMetrics(left) as metrics:
+        metrics.described({"ok": 3, "no_face": 1}, left)
+        metrics.committed()
+        wait_until(lambda: exported(port).get("ray_fer_ray_sweep_images_left") == left)
+        values = exported(port)
     assert values["ray_fer_ray_sweep_commits_total"] >= 1
     assert values["ray_fer_ray_sweep_images_total ok"] >= 3
+
+
+@pytest.mark.thorough
+def test_number_of_remaining_images_is_exported_until_the_end(local_ray: int) -> None:
+    [node] = ray.nodes()
+    port, left = node["MetricsExportPort"], 23_456
+    name = "ray_fer_ray_sweep_images_left"
+    with SweepMetrics(left):
+        wait_until(lambda: exported(port).get(name) == left)
+        time.sleep(25)  # Ray drops a gauge that is not set for 20 s
+        assert exported(port)[name] == left
+    wait_until(lambda: name not in exported(port))
 
 
 def exported(port: int) -> dict[str, float]:
