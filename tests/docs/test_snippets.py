@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -26,11 +27,11 @@ RUNNABLE = [one for one in PYTHON if one not in DOWNLOADS]
 
 
 def shell_lines() -> list[tuple[str, str]]:
-    """Every line of the shell blocks with its place."""
+    """Every line of the shell blocks with its place; continued lines are joined."""
     return [
         (f"{block.page.relative_to(REPO)}:{block.line + number}", line)
         for block in blocks("sh")
-        for number, line in enumerate(block.code.splitlines())
+        for number, line in enumerate(re.sub(r"\\\n\s*", "", block.code).splitlines())
     ]
 
 
