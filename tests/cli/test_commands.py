@@ -162,13 +162,18 @@ def test_doctor_reports_a_broken_library(tmp_path: Path) -> None:
     assert "FAIL compiled libraries: cv2 cannot be imported: libGL.so.1" in done.stdout
 
 
-def test_doctor_accepts_either_distribution_of_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    def source_build(name: str) -> str:
-        if name == "dlib-bin":
+@pytest.mark.parametrize(
+    ("listed", "installed"), [("dlib-bin", "dlib"), ("tensorflow", "tensorflow-cpu")]
+)
+def test_doctor_accepts_another_distribution(
+    monkeypatch: pytest.MonkeyPatch, listed: str, installed: str
+) -> None:
+    def other_build(name: str) -> str:
+        if name == listed:
             raise PackageNotFoundError(name)
-        return "20.0.1" if name == "dlib" else version(name)
+        return version(listed if name == installed else name)
 
-    monkeypatch.setattr(doctor, "version", source_build)
+    monkeypatch.setattr(doctor, "version", other_build)
     checks = doctor.run_checks(Path(), None, start_ray=False)
     assert next(check for check in checks if check.subject == "libraries").ok
 
