@@ -172,14 +172,14 @@ def _weights() -> str:
 
 
 def _resources() -> str:
-    from fer_ray.storage.environment import available_cpus
+    from fer_ray.storage.environment import available_cpus, available_memory
 
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    free = available_memory() / 2**30
     text = f"{available_cpus()} CPUs, {free:.1f} GiB free"
     if free < MIN_MEMORY_GIB:
         raise UserError(
-            f"{text}: less than {MIN_MEMORY_GIB:.0f} GiB. Close other programs, or run with "
-            "--workers 1."
+            f"{text}: less than {MIN_MEMORY_GIB:.0f} GiB. Close other programs, raise the limit of "
+            "the container, or run with --workers 1."
         )
     return text
 

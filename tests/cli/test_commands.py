@@ -24,6 +24,7 @@ from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.pipelines.run_record import matches
 from fer_ray.schemas import frames_schema
 from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.storage import environment
 from tests.conftest import FerRay
 
 pytestmark = pytest.mark.slow
@@ -176,6 +177,19 @@ def test_doctor_accepts_another_distribution(
     monkeypatch.setattr(doctor, "version", other_build)
     checks = doctor.run_checks(Path(), None, start_ray=False)
     assert next(check for check in checks if check.subject == "libraries").ok
+
+
+def test_doctor_respects_the_limit_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, limit in (("v1", "1073741824\n"), ("v2", "max\n")):
+        (tmp_path / name).write_text(limit)
+    limits = tuple(tmp_path / name for name in ("v1", "v2", "none"))
+    monkeypatch.setattr(environment, "MEMORY_LIMITS", limits)
+    checks = doctor.run_checks(Path(), None, start_ray=False)
+    check = next(check for check in checks if check.subject == "CPUs and memory")
+    assert not check.ok
+    assert ", 1.0 GiB free: less than 3 GiB" in check.text
 
 
 def test_doctor_reports_missing_files(fer_ray: FerRay, tmp_path: Path) -> None:
