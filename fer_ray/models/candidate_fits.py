@@ -4,8 +4,10 @@ Scaling, Gram matrix and principal components are computed once per training par
 and each classifier uses one of them. A fit then takes milliseconds for features of any width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from fer_ray.models.configurations import Configuration
-from fer_ray.models.scaling import union_scale
 from fer_ray.settings.training import Classifier
 from fer_ray.vocabulary import EMOTIONS
 
@@ -27,42 +28,30 @@ MIN_LOG_PROBABILITY = -30.0  # in nats; practically impossible, but finite
 MIN_EIGENVALUE = 1e-10  # as a share of the largest; below is rounding error
 
 
+@dataclass(frozen=True)
 class PreparedFeatures:
-    """A training part and the images to score, scaled by the training part.
+    """Inner products of a training part and of the images to score, scaled by the training part.
 
-    Features are standardised, and each set of a union has the same weight. All features are divided
-    by the square root of their number. Squared distances between images are then about 2, and
-    penalties have the same meaning for narrow and wide feature sets.
-
-    Args:
-        train: Features of the training part (n, width).
-        scored: Features of the images to score (m, width).
-        widths: Width of each set of a union, in order. None: a single set.
+    Features are standardised, and the sets of a union are weighted. All features are divided by the
+    square root of their number. Squared distances between images are then about 2, and penalties
+    have the same meaning for narrow and wide feature sets.
 
     Attributes:
         gram: Inner products among training images (n, n).
         cross: Inner products of scored and training images (m, n).
+        squares: Squared lengths of the scored images (m,).
     """
 
-    def __init__(
-        self, train: Floats, scored: Floats, widths: tuple[int, ...] | None = None
-    ) -> None:
-        width = train.shape[1]
-        mean, deviation = train.mean(axis=0), train.std(axis=0)
-        scale = union_scale(widths or (width,))
-        unit = np.where(deviation > 0, deviation, 1) * np.sqrt(width) * scale
-        a, b = (train - mean) / unit, (scored - mean) / unit
-        self.gram: Floats = a @ a.T
-        self.cross: Floats = b @ a.T
-        self._squares_train: Floats = np.sum(a * a, axis=1)
-        self._squares_scored: Floats = np.sum(b * b, axis=1)
+    gram: Floats
+    cross: Floats
+    squares: Floats
 
     @cached_property
     def distances(self) -> tuple[Floats, Floats]:
         """Squared distances among training images (n, n), and from scored to training (m, n)."""
-        squares = self._squares_train
+        squares = np.diagonal(self.gram)
         among = squares[:, None] + squares[None] - 2 * self.gram
-        across = self._squares_scored[:, None] + squares[None] - 2 * self.cross
+        across = self.squares[:, None] + squares[None] - 2 * self.cross
         return np.maximum(among, 0), np.maximum(across, 0)
 
     @cached_property
@@ -76,6 +65,45 @@ class PreparedFeatures:
         significant = values > MIN_EIGENVALUE * values[-1]
         roots, axes = np.sqrt(values[significant][::-1]), vectors[:, significant][:, ::-1]
         return axes * roots, self.cross @ (axes / roots)
+
+
+def prepare_sets(
+    train: Floats, scored: Floats, widths: tuple[int, ...] | None = None
+) -> Iterator[PreparedFeatures]:
+    """Prepare the sets of a union one by one.
+
+    Args:
+        train: Features of the training part (n, width).
+        scored: Features of the images to score (m, width).
+        widths: Width of each set, in order. None: a single set.
+    """
+    ends = np.cumsum(widths or (train.shape[1],))[:-1]
+    yield from map(_prepare_set, np.split(train, ends, axis=1), np.split(scored, ends, axis=1))
+
+
+def _prepare_set(train: Floats, scored: Floats) -> PreparedFeatures:
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    unit = np.where(deviation > 0, deviation, 1) * np.sqrt(train.shape[1])
+    a, b = (train - mean) / unit, (scored - mean) / unit
+    return PreparedFeatures(a @ a.T, b @ a.T, np.sum(b * b, axis=1))
+
+
+def weight_sets(
+    sets: Iterable[PreparedFeatures], weights: tuple[float, ...] = ()
+) -> PreparedFeatures:
+    """Combine the sets of a union: its inner products are weighted means of theirs.
+
+    Args:
+        sets: From `prepare_sets`.
+        weights: Weight of each set, as of `scaling.union_scale`. Empty: all have the same.
+    """
+    total, gram, cross, squares = 0.0, *(np.zeros(1),) * 3
+    for one, weight in zip(sets, weights or repeat(1.0), strict=bool(weights)):
+        total += weight
+        gram = gram + weight * one.gram
+        cross = cross + weight * one.cross
+        squares = squares + weight * one.squares
+    return PreparedFeatures(gram / total, cross / total, squares / total)
 
 
 def class_scores(

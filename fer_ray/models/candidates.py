@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialResult, score_trial
 from fer_ray.evaluation.protocols.splits import Split
-from fer_ray.models.candidate_fits import Floats, PreparedFeatures, class_scores
+from fer_ray.models.candidate_fits import (
+    Floats,
+    PreparedFeatures,
+    class_scores,
+    prepare_sets,
+    weight_sets,
+)
 from fer_ray.models.confidence.temperature import fit_inverse_temperature, scaled_softmax
 from fer_ray.models.configurations import Configuration
 from fer_ray.settings.feature_sets import widths_of
@@ -90,23 +96,26 @@ class _TrainingPart:
         widths: tuple[int, ...] | None,
     ) -> None:
         self._samples, self._rows, self._scored, self._widths = samples, rows, scored, widths
-        self._prepared: dict[bool, PreparedFeatures] = {}
+        self._sets: dict[bool, list[PreparedFeatures]] = {}
+        self._equal: dict[bool, PreparedFeatures] = {}
 
     def class_scores(self, configuration: Configuration) -> Floats:
         """Fit a configuration and return the scores (m, 8) of `candidate_fits.class_scores`."""
         mirrors, labels = configuration.mirrors, self._samples.labels[self._rows]
-        if mirrors not in self._prepared:
-            self._prepared[mirrors] = self._prepare(mirrors)
-        return class_scores(
-            configuration, self._prepared[mirrors], np.tile(labels, 2) if mirrors else labels
-        )
+        if mirrors not in self._sets:
+            self._sets[mirrors] = self._prepare(mirrors)
+            self._equal[mirrors] = weight_sets(self._sets[mirrors])
+        features, weights = self._equal[mirrors], configuration.set_weights
+        if weights:
+            features = weight_sets(self._sets[mirrors], weights)
+        return class_scores(configuration, features, np.tile(labels, 2) if mirrors else labels)
 
-    def _prepare(self, mirrors: bool) -> PreparedFeatures:
+    def _prepare(self, mirrors: bool) -> list[PreparedFeatures]:
         fitted = self._samples.features[self._rows]
         if mirrors:
             assert self._samples.mirrored is not None  # only such sets are searched with copies
             fitted = np.concatenate([fitted, self._samples.mirrored[self._rows]])
-        return PreparedFeatures(fitted, self._scored, self._widths)
+        return list(prepare_sets(fitted, self._scored, self._widths))
 
 
 def accuracy_and_recall(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_ray.networks.heads.head_space import Options, Range
-from fer_ray.settings.feature_sets import can_mirror
+from fer_ray.settings.feature_sets import can_mirror, sets_of
 from fer_ray.settings.training import Classifier, SearchSettings
 
 INTEGER_PARAMETERS = {"components", "iterations", "leaves"}
@@ -76,12 +76,14 @@ class Configuration:
         feature_set: Name of a feature set or union.
         parameters: Value of each parameter. `balanced` (class weights) and `mirror` (mirrored
             copies of training images) are 0 or 1.
+        set_weights: Weight of each set of a union. Empty: all have the same.
     """
 
     number: int
     classifier: Classifier
     feature_set: str
     parameters: dict[str, float]
+    set_weights: tuple[float, ...] = ()
 
     @property
     def mirrors(self) -> bool:
@@ -89,8 +91,9 @@ class Configuration:
         return bool(self.parameters.get("mirror"))
 
     def parameters_json(self) -> str:
-        """Return the parameters as JSON."""
-        return json.dumps(self.parameters, sort_keys=True)
+        """Return the parameters as JSON, with `set_weights` unless all are the same."""
+        weights = {"set_weights": self.set_weights} if self.set_weights else {}
+        return json.dumps({**self.parameters, **weights}, sort_keys=True)
 
 
 def sample_configurations(settings: SearchSettings, seed: int) -> list[Configuration]:
@@ -111,8 +114,27 @@ def sample_configurations(settings: SearchSettings, seed: int) -> list[Configura
         }
         if not can_mirror(feature_set):
             parameters.pop("mirror", None)
-        configurations.append(Configuration(number, classifier, feature_set, parameters))
+        weights = _sample_weights(classifier, feature_set, settings.set_weights, generator)
+        configurations.append(Configuration(number, classifier, feature_set, parameters, weights))
     return configurations
+
+
+def _sample_weights(
+    classifier: Classifier,
+    feature_set: str,
+    values: tuple[float, ...],
+    generator: np.random.Generator,
+) -> tuple[float, ...]:
+    """A weight for each set of a union; none if all are the same.
+
+    Only of SVMs, which need nothing but the inner products of the union. Principal components would
+    have to be computed again for all weights.
+    """
+    if not classifier.startswith("svm-"):
+        return ()
+    drawn = generator.choice(values, size=len(sets_of(feature_set)))
+    weights = tuple(float(weight) for weight in drawn)
+    return weights if len(set(weights)) > 1 else ()
 
 
 def _sample_parameter(name: str, values: Range | Options, generator: np.random.Generator) -> float:

@@ -15,6 +15,7 @@ from fer_ray.evaluation.experiments.experiment import (
     Experiment,
     changed_settings,
     experiment_name,
+    setting_text,
     splitting_settings,
 )
 from fer_ray.evaluation.experiments.samples import Samples
@@ -87,8 +88,7 @@ def _changed_search_settings(settings: SearchSettings) -> list[str]:
     for field in SearchSettings.model_fields:
         value = getattr(settings, field)
         if value != getattr(reference, field):
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            changed.append(f"{field}={text}")
+            changed.append(f"{field}={setting_text(value)}")
     return changed
 
 

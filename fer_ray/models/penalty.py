@@ -6,7 +6,7 @@ from sklearn.svm import SVC
 
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import Split, inner_folds
-from fer_ray.models.candidate_fits import PreparedFeatures
+from fer_ray.models.candidate_fits import prepare_sets, weight_sets
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import TrialSettings
 
@@ -45,7 +45,7 @@ def with_chosen_penalty(
     if len(train) > MAX_IMAGES:
         train = np.sort(np.random.default_rng(settings.seed).permutation(train)[:MAX_IMAGES])
     correct = _count_correct(settings, samples, train, copies)
-    best = PENALTIES[int(_smooth(correct).argmax())]
+    best = PENALTIES[best_penalty(correct)]
     return settings.model_copy(update={"C": best / samples.features.shape[1]})
 
 
@@ -57,7 +57,8 @@ def _count_correct(
     n_copies = 0 if copies is None else len(copies)
     every = plain if copies is None else np.concatenate([plain, *copies[:, train]])
     # Scaled by the entire training part: this uses no labels, and one matrix serves all folds.
-    features = PreparedFeatures(every, plain, widths_of(settings.feature_set, plain.shape[1]))
+    widths = widths_of(settings.feature_set, plain.shape[1])
+    features = weight_sets(prepare_sets(every, plain, widths), settings.set_weights)
     starts = len(train) * np.arange(1 + n_copies)[:, None]
     weight = "balanced" if settings.class_weight == "balanced" else None
     correct = np.zeros(len(PENALTIES))
@@ -83,7 +84,12 @@ def _repeated_folds(samples: Samples, train: NDArray[np.int64], seed: int) -> li
     ]
 
 
-def _smooth(values: Floats) -> Floats:
-    """Means of each value and its neighbours, with weights of 1/4, 1/2 and 1/4."""
-    padded = np.pad(values, 1, mode="edge")
-    return np.asarray(padded[:-2] / 4 + values / 2 + padded[2:] / 4)
+def best_penalty(correct: Floats) -> int:
+    """Return the position of the best of `PENALTIES`.
+
+    Args:
+        correct: Images that each predicts correctly. They are smoothed over neighbouring penalties,
+            with weights of 1/4, 1/2 and 1/4.
+    """
+    padded = np.pad(correct, 1, mode="edge")
+    return int((padded[:-2] / 4 + correct / 2 + padded[2:] / 4).argmax())

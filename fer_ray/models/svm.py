@@ -115,7 +115,7 @@ def build_svm(
 def feature_scaler(settings: TrialSettings, n_features: int) -> StandardScaler | None:
     """Create the scaler of an SVM's features; None without scaling."""
     if settings.scale == "equal":
-        return SetScaler(widths_of(settings.feature_set, n_features))
+        return SetScaler(widths_of(settings.feature_set, n_features), settings.set_weights)
     return StandardScaler() if settings.scale == "standard" else None
 
 

@@ -1,5 +1,6 @@
 """Settings of SVM trials and of the nested search. The defaults are the reference settings."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -24,19 +25,30 @@ LEFT_OUT: dict[Classes, tuple[str, ...]] = {
     "6": ("neutral", "contempt"),
 }
 
-# The recommended recipe: docs/how-to/features.md says how it was chosen and compared. The union
+# The recommended recipe, chosen by nested search: docs/how-to/features.md says how. The union
 # combines shape and appearance, which differ in unit and width.
 RECOMMENDED: dict[str, Any] = {
     "feature_set": "hog8+hog+hog32+hog_patches+landmarks+geometry",
     "scale": "equal",
+    "set_weights": (),
     "kernels": ("linear",),
     "C": "auto",
     "class_weight": "balanced",
     "mirror": True,
 }
+# Added to the union where the landmark model provides them (`--profile mesh`).
+RECOMMENDED_WITH_MESH: dict[str, Any] = {
+    **RECOMMENDED,
+    "feature_set": f"{RECOMMENDED['feature_set']}+blendshapes",
+}
 # What `transfer` trains by default: features that every extraction stores.
 TRANSFER = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
 RECOMMENDED_PROTOCOL: Protocol = "subject-10fold"
+
+
+def recommended_recipe(extracted: Collection[str]) -> dict[str, Any]:
+    """The recommended recipe for a run that extracts these feature sets."""
+    return RECOMMENDED_WITH_MESH if "blendshapes" in extracted else RECOMMENDED
 
 
 class TrialSettings(StrictModel):
@@ -64,7 +76,12 @@ class TrialSettings(StrictModel):
     scale: Literal["none", "standard", "equal"] = Field(
         "none",
         description="standard: mean 0 and standard deviation 1; equal: in addition, each set of a "
-        "union has the same weight.",
+        "union has the same weight, or those of set_weights.",
+    )
+    set_weights: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (),
+        description="Weight of each set of a union with --scale equal, in order; by default, all "
+        "have the same.",
     )
     C: Literal["auto"] | float = Field(
         1.0,
@@ -126,6 +143,15 @@ class TrialSettings(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _require_a_weight_for_each_set(self) -> "TrialSettings":
+        sets = sets_of(self.feature_set)
+        if self.set_weights and (len(self.set_weights) != len(sets) or self.scale != "equal"):
+            raise ValueError(
+                f"set_weights needs scale=equal and one weight for each of {', '.join(sets)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _require_shares_that_fit(self) -> "TrialSettings":
         if self.train_share + self.test_share > 1 + 1e-9:
             raise ValueError("train_share and test_share add up to more than 1")
@@ -144,6 +170,11 @@ class SearchSettings(StrictModel):
         ),
         min_length=1,
         description="Feature sets to choose from; + joins sets.",
+    )
+    set_weights: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.5, 1.0, 2.0),
+        min_length=1,
+        description="Weights to choose from for each set of a union, for SVMs.",
     )
     classifiers: tuple[Classifier, ...] = Field(
         get_args(Classifier), min_length=1, description="Classifiers to choose from."

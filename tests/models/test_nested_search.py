@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.evaluation.protocols.splits import inner_folds
-from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
+from fer_ray.models.candidate_fits import class_scores, prepare_sets, weight_sets
 from fer_ray.models.confidence.temperature import fit_inverse_temperature
 from fer_ray.models.configurations import (
     FAMILIES,
@@ -94,9 +95,21 @@ def test_only_features_of_faces_are_mirrored() -> None:
     assert mirror("hog+dlib_resnet") == mirror("delta") == {None}
 
 
+def test_sets_of_a_union_are_weighted_for_svms() -> None:
+    settings = SearchSettings(feature_sets=("hog+geometry",))
+    found = sample_configurations(settings, seed=3)
+    weighted = [one for one in found if one.set_weights]
+    assert {one.classifier for one in weighted} == {"svm-linear", "svm-rbf"}
+    assert {weight for one in weighted for weight in one.set_weights} == {0.5, 1, 2}
+    assert json.loads(weighted[0].parameters_json())["set_weights"] == [*weighted[0].set_weights]
+    equal = sample_configurations(settings.model_copy(update={"set_weights": (1.0,)}), seed=3)
+    assert not any(one.set_weights for one in equal)
+    assert [one.parameters for one in equal] == [one.parameters for one in found]
+
+
 def test_prepared_features_give_the_same_predictions() -> None:
     train, scored = FEATURES[::2], FEATURES[1::2]
-    space = PreparedFeatures(train, scored)
+    space = weight_sets(prepare_sets(train, scored))
     scale = StandardScaler().fit(train)
     a, b = scale.transform(train), scale.transform(scored)
     width = train.shape[1]
@@ -125,7 +138,8 @@ def test_prepared_features_give_the_same_predictions() -> None:
 def test_classifiers_learn(fitted: Configuration, n_classes: int) -> None:
     kept = np.isin(LABELS, np.unique(LABELS)[:n_classes])
     features, labels = FEATURES[kept], LABELS[kept]
-    scores = class_scores(fitted, PreparedFeatures(features[::2], features[1::2]), labels[::2])
+    prepared = weight_sets(prepare_sets(features[::2], features[1::2]))
+    scores = class_scores(fitted, prepared, labels[::2])
     assert np.mean(scores.argmax(axis=1) == labels[1::2]) > 0.6
 
 

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 from sklearn.preprocessing import StandardScaler
 
-from fer_ray.models.candidate_fits import PreparedFeatures
+from fer_ray.models.candidate_fits import prepare_sets, weight_sets
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
 
@@ -21,11 +22,19 @@ def test_single_set_has_standard_scores() -> None:
     assert np.array_equal(SetScaler((6,)).fit_transform(FEATURES), plain)
 
 
-def test_search_and_trials_weight_sets_equally() -> None:
-    scaled = SetScaler((5, 1)).fit_transform(FEATURES)
-    space = PreparedFeatures(FEATURES, FEATURES[:7], (5, 1))
+def test_weights_are_shares_of_the_squared_distance() -> None:
+    spread = SetScaler((5, 1), (1.0, 3.0)).fit_transform(FEATURES).var(axis=0)
+    assert np.isclose(spread[:5].sum(), 6 / 4)
+    assert np.isclose(spread[5], 6 * 3 / 4)
+
+
+@pytest.mark.parametrize("weights", [(), (0.5, 2.0)])
+def test_search_and_trials_weight_sets_alike(weights: tuple[float, ...]) -> None:
+    scaled = SetScaler((5, 1), weights).fit_transform(FEATURES)
+    space = weight_sets(prepare_sets(FEATURES, FEATURES[:7], (5, 1)), weights)
     assert np.allclose(space.gram, scaled @ scaled.T / 6)
     assert np.allclose(space.cross, scaled[:7] @ scaled.T / 6)
+    assert np.allclose(space.squares, np.sum(scaled[:7] ** 2, axis=1) / 6)
 
 
 def test_widths_of_a_union() -> None:

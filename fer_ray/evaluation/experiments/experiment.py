@@ -136,7 +136,9 @@ def _relevant_settings(kernel: Kernel, settings: TrialSettings, folds: Folds) ->
     """
     names = {"classes", "scale", "C", "tol", "augment"}
     # Only where they are set, so that trials of earlier versions stay valid.
-    names |= {name for name in ("class_weight", "mirror") if _is_changed(settings, name)}
+    names |= {
+        name for name in ("set_weights", "class_weight", "mirror") if _is_changed(settings, name)
+    }
     if kernel != "linear":
         names |= {"gamma"}
     if kernel == "poly":
@@ -172,10 +174,15 @@ def experiment_name(parts: list[str], key: str) -> str:
 def changed_settings(settings: TrialSettings, names: set[str]) -> list[str]:
     """Return the settings among `names` that differ from the reference settings, as `C=0.5`."""
     return [
-        f"{field}={getattr(settings, field)}"
+        f"{field}={setting_text(getattr(settings, field))}"
         for field in TrialSettings.model_fields
         if field in names and _is_changed(settings, field)
     ]
+
+
+def setting_text(value: Any) -> str:
+    """Return a value as it appears in the name of an experiment."""
+    return ",".join(map(setting_text, value)) if isinstance(value, tuple) else str(value)
 
 
 def _is_changed(settings: TrialSettings, field: str) -> bool:

@@ -28,7 +28,7 @@ from fer_ray.storage.run_folder import RunFolder
 SVM_FILE, HEAD_FILE = "model.skops", "model.keras"
 SEARCHED = "search"  # classifier of the experiment of a nested search
 SVM_PARAMETERS = (
-    *("scale", "C", "gamma", "degree", "tol"),
+    *("scale", "set_weights", "C", "gamma", "degree", "tol"),
     *("class_weight", "mirror", "augment"),
 )
 
@@ -102,11 +102,12 @@ def _svm(
     copies: NDArray[np.float64] | None = None,
 ) -> FittedModel:
     model = TemperatureSvm(kernel, settings).fit(samples, np.arange(len(samples.labels)), copies)
+    values = settings.model_dump(mode="json")  # as bundle.json has them
     saved = SavedModel(
         file=SVM_FILE,
         classifier=f"svm-{kernel}",
         feature_set=settings.feature_set,
-        parameters={name: getattr(settings, name) for name in SVM_PARAMETERS},
+        parameters={name: values[name] for name in SVM_PARAMETERS},
     )
     how = f"{origin}fitted on all {len(samples.labels)} of them"
     content, confidence = dump_estimator(model.estimator), confidence_of_svm(model, samples)
@@ -149,6 +150,7 @@ def equivalent_svm_settings(selected: dict[str, Any], width: int) -> TrialSettin
     content = {
         "feature_set": selected["feature_set"],
         "scale": "equal",
+        "set_weights": parameters.get("set_weights", ()),
         "class_weight": "balanced" if parameters.get("balanced") else "none",
         "mirror": bool(parameters.get("mirror")),
     }

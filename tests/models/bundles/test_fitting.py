@@ -11,7 +11,7 @@ from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.results import RunResults, read_experiments
 from fer_ray.execution.progress import silent
 from fer_ray.models.bundles.fitting import equivalent_svm_settings
-from fer_ray.models.candidate_fits import PreparedFeatures, class_scores
+from fer_ray.models.candidate_fits import class_scores, prepare_sets, weight_sets
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.svm import build_svm
 from fer_ray.pipelines.training.make_bundle import choose_experiment, make_bundle
@@ -29,10 +29,12 @@ UNION = "geometry+landmarks"
     [
         ("linear", {"C": 30.0}),
         ("linear", {"C": 30.0, "balanced": 1}),
+        ("linear", {"C": 30.0, "set_weights": [0.5, 2.0]}),
         ("rbf", {"C": 5.0, "gamma": 0.7}),
+        ("rbf", {"C": 5.0, "gamma": 0.7, "set_weights": [2.0, 1.0]}),
     ],
 )
-def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -> None:
+def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, Any]) -> None:
     random = np.random.default_rng(4)
     labels = random.integers(0, 4, 90).astype(np.int8)
     width = sum(FEATURE_SETS[name].width for name in sets_of(UNION))
@@ -41,7 +43,10 @@ def test_equivalent_svm_settings(kernel: Kernel, parameters: dict[str, float]) -
     classifier: Any = f"svm-{kernel}"
     searched = class_scores(
         Configuration(0, classifier, UNION, parameters),
-        PreparedFeatures(features, scored, widths_of(UNION, width)),
+        weight_sets(
+            prepare_sets(features, scored, widths_of(UNION, width)),
+            tuple(parameters.get("set_weights", ())),
+        ),
         labels,
     )
     settings = equivalent_svm_settings({"feature_set": UNION, "parameters": parameters}, width)
