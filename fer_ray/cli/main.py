@@ -16,11 +16,10 @@ from fer_ray.cli.commands.model_commands import bundle, predict
 from fer_ray.cli.commands.model_file_commands import models
 from fer_ray.cli.commands.network_commands import bottleneck, heads, search_heads
 from fer_ray.cli.commands.quickstart_command import quickstart
-from fer_ray.cli.commands.result_commands import show, summary
+from fer_ray.cli.commands.result_commands import report, show, summary
 from fer_ray.cli.commands.sweep_commands import diff, plan, retry_failed, sweep, verify
 from fer_ray.cli.commands.tool_commands import completion, print_version, synth
 from fer_ray.cli.commands.training_commands import compare, search, trials
-from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.job_setup import exporting_crops, start_child_ahead
 from fer_ray.cli.options import (
     BACKBONES,
@@ -28,7 +27,6 @@ from fer_ray.cli.options import (
     DATA,
     EXTRACT,
     GROUPS,
-    IMAGES_MOVED,
     JSON,
     LANDMARK_FILE,
     OUT,
@@ -44,7 +42,6 @@ from fer_ray.cli.output.standard_streams import tolerant_streams
 from fer_ray.cli.repeated_options import RepeatedOptions
 from fer_ray.cli.sectioned_group import SectionedGroup
 from fer_ray.cli.setting_options import settings_from
-from fer_ray.errors import UserError
 from fer_ray.execution.job import open_display_of_job, open_job
 from fer_ray.pipelines.tracking import log_run, require_mlflow
 from fer_ray.process_environment import fix_environment, restart_in_utf8
@@ -130,25 +127,6 @@ def extract(data: Path, out: Path, fresh: bool, export_crops: Path | None, as_js
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         console.print_extract(record, out)
-
-
-@cli.command(cls=RepeatedOptions)
-@OUT
-@IMAGES_MOVED
-@GROUPS
-@SHOW_FACES
-@JSON
-def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bool,
-           as_json: bool) -> None:  # fmt: skip
-    """Write the report from the contents of a run folder."""
-    if data is not None and not data.exists():
-        raise UserError(f"{data} does not exist. Correct --data, or omit it to use the old path.")
-    with open_job(out, as_json) as progress, progress("report", "pages", 1) as advance:
-        from fer_ray.pipelines.report import run_report
-
-        page = run_report(out, data, show_faces, groups)
-        advance(1)
-    click.echo(json.dumps({"report": str(page)}) if as_json else as_given(page))
 
 
 @cli.command("verify-determinism")

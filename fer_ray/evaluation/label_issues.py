@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.evaluation.protocols.leakage import identities_of, read_identity_columns
 from fer_ray.storage.parquet import read_table
-from fer_ray.vocabulary import EMOTIONS
+from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES
 
 # `DIR/label_issues.parquet`: one row per labelled image, the most suspicious first.
 LABEL_ISSUES_SCHEMA = pa.schema(
@@ -39,6 +40,8 @@ LABEL_ISSUES_SCHEMA = pa.schema(
     ]
 )
 
+LABELLED_COLUMNS = ("path", "subject", "session", "status", "sha256", "emotion")
+
 Conflicts = dict[str, tuple[str, list[str]]]  # by image: the kind, and the other images
 
 
@@ -55,19 +58,23 @@ def label_issues(frames: Path, experiment: ExperimentResults) -> pa.Table:
     Raises:
         UserError: The predictions contain fewer than two classes.
     """
-    columns = ["image_id", "path", "subject", "session", "sha256", "emotion"]
-    labelled = read_table(frames, columns=columns).to_pandas()
-    labelled = labelled[labelled["emotion"].notna()].set_index("image_id")
+    labelled = read_labelled(frames)
     ranked = rank_labels(out_of_fold_probabilities(experiment.predictions))
-    conflicts = find_conflicts(labelled, frames, ranked.index.tolist())
+    conflicts = find_conflicts(labelled, frames)
     rows = labelled.join(ranked)
     rows["conflict"] = [conflicts.get(name, (None,))[0] for name in rows.index]
-    rows["conflicts_with"] = [
-        conflicts[name][1] if name in conflicts else None for name in rows.index
-    ]
+    others = [conflicts[name][1] if name in conflicts else None for name in rows.index]
+    rows["conflicts_with"] = pd.Series(others, rows.index, dtype=object)
     rows["unpredicted"] = rows["conflict"].isna()
     rows = rows.sort_values(["rank", "unpredicted", "quality", "image_id"], na_position="last")
     return pa.Table.from_pandas(rows.reset_index(), LABEL_ISSUES_SCHEMA, preserve_index=False)
+
+
+def read_labelled(frames: Path) -> pd.DataFrame:
+    """Read the labelled images by image_id: `LABELLED_COLUMNS`; None where a value is unknown."""
+    table = read_table(frames, columns=["image_id", *LABELLED_COLUMNS])
+    rows = table.filter(pc.is_valid(table["emotion"])).to_pydict()
+    return pd.DataFrame(rows, dtype=object).set_index("image_id")
 
 
 def out_of_fold_probabilities(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -136,16 +143,19 @@ def _normalised(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return normalised
 
 
-def find_conflicts(labelled: pd.DataFrame, frames: Path, with_faces: list[str]) -> Conflicts:
+def find_conflicts(labelled: pd.DataFrame, frames: Path) -> Conflicts:
     """Find pictures that occur under two labels.
 
     Near-duplicates within one sequence do not conflict: its frames lead from neutral to the peak.
 
     Args:
-        labelled: `subject`, `session`, `sha256` and `emotion` of labelled images, by image_id.
+        labelled: From `read_labelled`.
         frames: Folder of the frames.
-        with_faces: Images that have features, to compare their appearance.
+
+    Returns:
+        By image: how the pictures were found to be the same, and the other images.
     """
+    with_faces = labelled.index[labelled["status"].isin([*USABLE_STATUSES])].tolist()
     found: dict[str, dict[str, set[str]]] = {"content": defaultdict(set)}
     repeated = labelled[labelled["sha256"].duplicated(keep=False)]
     for _, group in repeated.groupby("sha256"):

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def test_groups_in_report(build_run: Callable[..., BuiltRun]) -> None:
     page = (built.run_dir / "report" / "index.html").read_text()
     assert 'id="groups"' in page
     assert "Gaps by site" in page
+    assert json.loads(done.stdout)["groups"] == record["columns"]
+    printed = run_in_process("report", "--out", built.run_dir, "--groups", "site").stdout
+    for name, images in zip(table["group"], table["images"], strict=True):
+        assert f"\n{name}  {images}" in re.sub(" +", "  ", printed)
+    assert "accuracy  " in re.sub(" +", "  ", printed.split("gap")[1].lower())
     done = run_in_process("report", "--out", built.run_dir, "--groups", "site", "age")
     assert done.returncode == 2
     assert "no column age" in done.stderr

@@ -6,7 +6,11 @@ from pathlib import Path
 import click
 
 from fer_ray.cli.given_paths import as_given
-from fer_ray.cli.options import IMAGES_MOVED, JSON, OUT, PATH
+from fer_ray.cli.options import GROUPS, IMAGES_MOVED, JSON, OUT, PATH, SHOW_FACES
+from fer_ray.cli.repeated_options import RepeatedOptions
+from fer_ray.errors import UserError
+from fer_ray.execution.job import open_job
+from fer_ray.storage.files import read_json
 from fer_ray.storage.run_folder import RunFolder, frames_record
 
 
@@ -35,6 +39,33 @@ def summary(out: Path, as_json: bool) -> None:
     console.print_late_cohorts(cohorts)
     text = f"report: {page}" if page.is_file() else f"no report: fer-ray report --out {out}"
     click.echo(as_given(text))
+
+
+@click.command(cls=RepeatedOptions)
+@OUT
+@IMAGES_MOVED
+@GROUPS
+@SHOW_FACES
+@JSON
+def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bool,
+           as_json: bool) -> None:  # fmt: skip
+    """Write the report from the contents of a run folder."""
+    if data is not None and not data.exists():
+        raise UserError(f"{data} does not exist. Correct --data, or omit it to use the old path.")
+    with open_job(out, as_json) as progress, progress("report", "pages", 1) as advance:
+        from fer_ray.cli.output.audit_output import print_group_figures
+        from fer_ray.pipelines.report import run_report
+
+        page = run_report(out, data, show_faces, groups)
+        advance(1)
+    if as_json:
+        compared = (read_json(RunFolder(out).groups_record) or {}) if groups else {}
+        by_column = {"groups": compared["columns"]} if compared else {}
+        click.echo(json.dumps({"report": str(page), **by_column}, ensure_ascii=False))
+        return
+    if groups:
+        print_group_figures(out)
+    click.echo(as_given(page))
 
 
 @click.command()

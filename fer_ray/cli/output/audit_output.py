@@ -1,12 +1,14 @@
-"""The output of transfer and label issues on the terminal."""
+"""The output of transfer, label issues and groups on the terminal."""
 
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from fer_ray.cli.output.console import output_console
-from fer_ray.storage.run_folder import TransferFolder
+from fer_ray.storage.files import read_json
+from fer_ray.storage.run_folder import RunFolder, TransferFolder
 
 Row = dict[str, Any]
 
@@ -59,6 +61,29 @@ def print_label_issues(record: dict[str, Any]) -> None:
     for name in ("table", "csv", "report"):
         if record[name]:
             console.print(f"{name}: {record[name]}", markup=False)
+
+
+def print_group_figures(out: Path) -> None:
+    """Print figures by group and the gaps between groups, which a run folder contains."""
+    from fer_ray.report.sections.group_section import tables_of_column
+
+    record = read_json(RunFolder(out).groups_record)
+    if record is None:
+        return
+    console = output_console()
+    console.print(f"figures by group of {record['experiment']}:", markup=False)
+    for name, part in record["columns"].items():
+        column = tables_of_column(name, part)
+        groups = Table(name, "images", "subjects", "accuracy", "macro recall", "ECE",
+                       box=None, pad_edge=False)  # fmt: skip
+        gaps = Table("gap", "better", "worse", "points", "95% interval", box=None, pad_edge=False)
+        for table, rows in ((groups, column.groups), (gaps, column.gaps)):
+            for cells in rows:
+                table.add_row(*map(escape, cells))
+            if rows:
+                console.print(table)
+        if column.note:
+            console.print(column.note, markup=False)
 
 
 def _notes(row: Row) -> list[str]:

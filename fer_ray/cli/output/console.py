@@ -217,6 +217,10 @@ def print_run(result: "RunOutcome") -> None:
     if verdict := result.record.get("verdict"):  # records of earlier versions have none
         text = f"verdict: {verdict['headline']}. {verdict['sentence']}"
         output_console().print(text, markup=False)
+    if result.record.get("groups"):
+        from fer_ray.cli.output.audit_output import print_group_figures
+
+        print_group_figures(result.report.parent.parent)
     output_console().print(as_given(f"report: {result.report}"), markup=False)
 
 

@@ -68,10 +68,16 @@ def read_groups(run_dir: Path, run: RunResults) -> GroupSection | None:
     if experiment is None:
         return None
     columns = record["columns"].items()
-    return GroupSection(experiment, tuple(_column(name, part) for name, part in columns))
+    return GroupSection(experiment, tuple(tables_of_column(name, part) for name, part in columns))
 
 
-def _column(name: str, part: dict[str, Any]) -> ColumnGroups:
+def tables_of_column(name: str, part: dict[str, Any]) -> ColumnGroups:
+    """Format the figures of one column.
+
+    Args:
+        name: The column.
+        part: Its entry in `groups.json`.
+    """
     missing = part["images_without_value"]
     return ColumnGroups(
         name,
