@@ -29,14 +29,23 @@ def rafdb_list(root: Path) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def read_rafdb(root: Path, file: Path, selection: Selection, quality: Quality) -> dict[str, Label]:
+def read_rafdb(
+    root: Path, file: Path, selection: Selection, quality: Quality, left_out: Quality
+) -> dict[str, Label]:
     """Read the labels of RAF-DB, lines such as `train_00001.jpg 5`.
 
     The image is the one of that name, or with `_aligned` before its extension; aligned images are
     preferred where both exist.
+
+    Args:
+        root: The source.
+        file: The list of labels.
+        selection: Codes of labels, and whether to include hidden files.
+        quality: Counts irregular labels.
+        left_out: Counts files that are no images.
     """
     by_stem: dict[str, str] = {}
-    for path in image_paths(root, quality, selection.hidden_files):
+    for path in image_paths(root, left_out, selection.hidden_files):
         stem = PurePosixPath(path).stem
         if stem not in by_stem:
             by_stem[stem] = path
@@ -57,19 +66,22 @@ def read_rafdb(root: Path, file: Path, selection: Selection, quality: Quality) -
     return labels
 
 
-def read_affectnet(root: Path, folders: list[Path], quality: Quality) -> dict[str, Label]:
+def read_affectnet(
+    root: Path, folders: list[Path], quality: Quality, left_out: Quality
+) -> dict[str, Label]:
     """Read the labels of AffectNet: `annotations/N_exp.npy` next to `images/N.jpg`.
 
     Args:
         root: The source.
         folders: Folders of annotations.
         quality: Counts images without a valid label.
+        left_out: Counts files that are no images.
     """
     labels: dict[str, Label] = {}
     for folder in folders:
         images = folder.parent / "images"
         prefix = images.relative_to(root).as_posix()
-        names = [*image_paths(images, quality)] if images.is_dir() else []
+        names = [*image_paths(images, left_out)] if images.is_dir() else []
         stored = {entry.name for entry in scan_folder(folder)}
         files = {name: folder / f"{PurePosixPath(name).stem}_exp.npy" for name in names}
         known = [name for name in names if files[name].name in stored]
@@ -98,18 +110,26 @@ def _parse_annotation(content: bytes | OSError | None, path: str, quality: Quali
     return code
 
 
-def read_ferplus(root: Path, hidden_files: bool, quality: Quality) -> dict[str, Label]:
+def read_ferplus(
+    root: Path, hidden_files: bool, quality: Quality, left_out: Quality
+) -> dict[str, Label]:
     """Read the votes of FER+ for images of FER2013.
 
     The images are files with the names in the table, or the rows of `fer2013.csv` next to it, which
     has the same order. An image is labelled if more than half of its votes are for one emotion.
+
+    Args:
+        root: The source.
+        hidden_files: Whether to include hidden files.
+        quality: Counts irregular labels.
+        left_out: Counts files that are no images.
 
     Raises:
         UserError: The table is not one of votes, or there are no images.
     """
     file, pixels = root / FERPLUS_VOTES, root / FER2013_TABLE
     records = [*csv.DictReader(_read_text(file).splitlines())]
-    by_name = {PurePosixPath(path).name: path for path in image_paths(root, quality, hidden_files)}
+    by_name = {PurePosixPath(path).name: path for path in image_paths(root, left_out, hidden_files)}
     rows = [row.name for row in list_rows(pixels)] if is_pixel_table(pixels) else []
     if not by_name and len(rows) != len(records):
         raise UserError(

@@ -39,15 +39,19 @@ def find_dataset(data: Path, selection: Selection) -> DatasetName | None:
         return "fer2013" if is_pixel_table(data) else None
     if (data / LABELS_FILE).is_file():
         return None
+    if found := find_label_files(data):
+        return found
+    return "fer2013" if pixel_tables(data) else _find_by_names(data, selection)
+
+
+def find_label_files(data: Path) -> DatasetName | None:
+    """The data set whose own label files are in a folder: FER+, RAF-DB, AffectNet or none."""
     if (data / FERPLUS_VOTES).is_file():
         return "ferplus"
-    if pixel_tables(data):
-        return "fer2013"
     if rafdb_list(data):
         return "rafdb"
-    if any(_has_annotations(data / name) for name in ANNOTATION_FOLDERS):
-        return "affectnet"
-    return _find_by_names(data, selection)
+    has_annotations = any(_has_annotations(data / name) for name in ANNOTATION_FOLDERS)
+    return "affectnet" if has_annotations else None
 
 
 def pixel_tables(data: Path) -> list[Path]:
@@ -109,17 +113,39 @@ def _read_labels(
     root = data.parent if data.is_file() else data
     if dataset == "fer2013" and (tables := pixel_tables(data)):
         return _read_pixel_tables(tables, selection, quality)
-    if dataset == "ferplus":
-        return read_ferplus(root, selection.hidden_files, quality)
-    if dataset == "rafdb" and (file := rafdb_list(root)):
-        return read_rafdb(root, file, selection, quality)
-    if dataset == "affectnet":
-        folders = [root / name for name in ANNOTATION_FOLDERS if _has_annotations(root / name)]
-        return read_affectnet(root, folders, quality) if folders else None
-    if data.is_file() and not selection.codes:
+    labels = read_label_files(root, dataset, selection, quality, left_out=quality)
+    if labels is None and data.is_file() and not selection.codes:
         raise UserError(
             f"{DATASETS[dataset].title} has no CSV file. Pass the folder of its images as --data."
         )
+    return labels
+
+
+def read_label_files(
+    root: Path, dataset: DatasetName, selection: Selection, quality: Quality, left_out: Quality
+) -> dict[str, Label] | None:
+    """Read the label files of FER+, RAF-DB or AffectNet.
+
+    Args:
+        root: Folder of the data set.
+        dataset: Its name.
+        selection: Codes of labels, and whether to include hidden files.
+        quality: Counts irregular labels.
+        left_out: Counts files that are no images.
+
+    Returns:
+        Labels by path. None: another data set, or the folder contains no such files.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    if dataset == "ferplus":
+        return read_ferplus(root, selection.hidden_files, quality, left_out)
+    if dataset == "rafdb" and (file := rafdb_list(root)):
+        return read_rafdb(root, file, selection, quality, left_out)
+    if dataset == "affectnet":
+        folders = [root / name for name in ANNOTATION_FOLDERS if _has_annotations(root / name)]
+        return read_affectnet(root, folders, quality, left_out) if folders else None
     return None
 
 

@@ -1,13 +1,16 @@
-"""Labels of streamed images: from a labels.csv at the top, a CK+ layout, or folder names."""
+"""Labels of streamed images: from a label file, the layout of a data set, or folder names."""
 
 import os
 from itertools import islice
 from pathlib import Path
 
 from fer_ray.errors import SourceLostError, UserError
+from fer_ray.settings.datasets import DATASETS, DatasetName
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets import ckplus
+from fer_ray.sources.datasets.annotation_files import FER2013_TABLE
 from fer_ray.sources.datasets.ckplus_selection import select_frames
+from fer_ray.sources.datasets.published import find_label_files, read_label_files
 from fer_ray.sources.label_files import parse_label_file
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label
@@ -27,7 +30,8 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
         selection: Layout, and codes of numeric labels.
 
     Returns:
-        The labels of a labels.csv or a CK+ layout, by path. None: folders may be labels.
+        The labels of a labels.csv, of the label files of a published data set, or of a CK+ layout,
+        by path. None: folders may be labels.
 
     Raises:
         SourceLostError: labels.csv exists but cannot be read.
@@ -41,6 +45,10 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
         return parse_label_file(content, name, quality, codes=selection.codes)
     if selection.layout == "csv":
         raise UserError(f"{source.uri} has no {LABELS_FILE}. Add it, or pass another --layout.")
+    if (dataset := _dataset_with_files(source, selection)) is not None:
+        root = Path(source.root)
+        # The sweep lists the images itself, and counts the files that are left out.
+        return read_label_files(root, dataset, selection, quality, left_out=Quality())
     if source.local and _looks_like_ckplus(source.root):
         return _read_ckplus(Path(source.root), quality)
     if selection.layout == "ckplus":
@@ -49,6 +57,32 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
             "--layout."
         )
     return None
+
+
+def _dataset_with_files(source: Source, selection: Selection) -> DatasetName | None:
+    """The data set whose label files the source contains, or is said to contain.
+
+    Raises:
+        UserError: Its labels are in files that a sweep does not read.
+    """
+    name = selection.dataset
+    if name == "fer2013" and source.local and (Path(source.root) / FER2013_TABLE).is_file():
+        raise UserError(
+            f"{source.uri} contains {FER2013_TABLE}. A sweep identifies images by size and time "
+            "of their files, so it does not read rows of pixels. Use fer-ray extract or run, or "
+            "write the rows to image files."
+        )
+    if source.local and selection.layout == "auto" and name is None:
+        return find_label_files(Path(source.root))
+    if name is None or DATASETS[name].labels_in != "files":
+        return None
+    if not source.local:
+        raise UserError(
+            f"The label files of {DATASETS[name].title} are read from mounted folders only. Add a "
+            f"{LABELS_FILE} with the columns path and emotion to {source.uri}, and pass "
+            f"--label-codes {DATASETS[name].codes} if the emotions are numbers."
+        )
+    return name
 
 
 def _read_labels_file(source: Source) -> bytes | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fer_ray.errors import UserError
@@ -93,5 +94,28 @@ def test_labels_in_names_of_a_published_data_set(tmp_path: Path) -> None:
     labels, _ = sweep_labels(root, dataset="jaffe")
     assert labels == {"KA.AN1.39.png": "anger", "KL.HA2.40.png": "happy"}
     assert {row["subject"] for row in rows(root.with_name("store"), "images")} == {"KA", "KL"}
-    with pytest.raises(UserError, match=r"labels\.csv"):
-        sweep_labels(root, dataset="rafdb")
+
+
+def test_label_files_of_published_data_sets(tmp_path: Path) -> None:
+    root = images(tmp_path / "rafdb" / "source", *(f"train_0000{n}_aligned.png" for n in (1, 2, 3)))
+    (root / "list_patition_label.txt").write_text("train_00001.jpg 5\ntrain_00002.jpg 9\nx.jpg 1\n")
+    labels, manifest = sweep_labels(root)
+    assert [labels[f"train_0000{n}_aligned.png"] for n in (1, 2, 3)] == ["sadness", None, None]
+    assert kinds(manifest) == {"not_an_image": 1, "invalid_label": 1, "unknown_path": 1}
+    root = images(tmp_path / "ferplus" / "source", "FER2013Train/fer0000000.png")
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
+    votes = f"{header},unknown,NF\nTraining,fer0000000.png,0,8,1,0,0,0,0,0,1,0\n"
+    (root / "fer2013new.csv").write_text(votes)
+    assert sweep_labels(root)[0] == {"FER2013Train/fer0000000.png": "happy"}
+    root = images(tmp_path / "affectnet" / "source", "val_set/images/7.png", "val_set/images/8.png")
+    (root / "val_set" / "annotations").mkdir()
+    np.save(root / "val_set" / "annotations" / "7_exp.npy", "6")
+    labels, manifest = sweep_labels(root, dataset="affectnet")
+    assert labels == {"val_set/images/7.png": "anger", "val_set/images/8.png": None}
+
+
+def test_rows_of_pixels_are_refused(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "1.png")
+    (root / "fer2013.csv").write_text("emotion,pixels,Usage\n0,1 2 3 4,Training\n")
+    with pytest.raises(UserError, match="Use fer-ray extract"):
+        sweep_labels(root, dataset="fer2013")

@@ -1,14 +1,11 @@
-"""The listing of a sweep with labels: from a labels.csv, a CK+ layout, or folders."""
+"""The listing of a sweep with labels: from label files, a CK+ layout, or folders."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from fer_ray.errors import UserError
 from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.pipelines.sweeps.planning.list_folders import LABEL_FIELDS, list_folders, write_rows
-from fer_ray.settings.datasets import DATASETS
-from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.listing import count_emotions
 from fer_ray.sources.datasets.photographs import match_labels
 from fer_ray.sources.label_table import LABELS_FILE, LabelTableError
@@ -28,7 +25,6 @@ def list_source(sweep: SweepContext) -> None:
             and no folder is named after an emotion.
     """
     selection, problem = sweep.settings.extract.selection, None
-    _require_supported(selection)
     try:
         labels = find_labels(sweep.source, sweep.quality, selection)
     except LabelTableError as error:
@@ -41,16 +37,6 @@ def list_source(sweep: SweepContext) -> None:
         _write_labels(sweep, labels)
     elif by_folder:
         _use_folder_labels(sweep, folder_labels, problem)
-
-
-def _require_supported(selection: Selection) -> None:
-    spec = DATASETS[selection.dataset] if selection.dataset else None
-    if spec is not None and spec.labels_in == "files":
-        raise UserError(
-            f"A sweep does not read the label files of {spec.title}. Write a labels.csv with the "
-            f"columns path and emotion into the source, and pass --label-codes {spec.codes} if the "
-            "emotions are numbers."
-        )
 
 
 def _write_labels(sweep: SweepContext, labels: dict[str, Label]) -> None:
