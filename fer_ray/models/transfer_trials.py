@@ -42,18 +42,20 @@ class TransferTrials:
 
     def __call__(self, item: WorkItem) -> None:
         """Run one fold of a cell, and store its predictions."""
+        from fer_ray.models.penalty import with_chosen_penalty
         from fer_ray.models.svm_trials import run_trial
 
         cell, split = self.cells[item[0]], self.cells[item[0]].splits[item[1]]
         numbers = dict.fromkeys((cell.train, cell.test))  # once for folds of a source
-        samples = [self.sources[number].samples for number in numbers]
+        samples = _join([self.sources[number].samples for number in numbers])
+        copies = self.copies.get(cell.train)
         result = run_trial(
             self.settings.kernels[0],
-            self.settings,
+            with_chosen_penalty(self.settings, samples, split.train, copies),
             "temperature" if self.settings.calibration == "temperature" else "platt",
-            _join(samples),
+            samples,
             split,
-            self.copies.get(cell.train),
+            copies,
         )
         self.partial.mkdir(parents=True, exist_ok=True)
         write_table(self._table(cell, split, item[1], result), self._file(item))

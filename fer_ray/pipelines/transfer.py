@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.samples import read_samples, select_classes
+from fer_ray.evaluation.protocols.splits import require_subjects
 from fer_ray.evaluation.transfer_cells import TransferSource, plan_cells
 from fer_ray.evaluation.transfer_figures import (
     TRANSFER_PREDICTIONS_SCHEMA,
@@ -87,10 +88,11 @@ def run_transfer(
     finished = read_json(target.record)
     if finished is not None and finished.get("fingerprint") == key:
         return {**finished, "already_finished": True}
-    if settings.C == "auto":
-        raise UserError("transfer does not choose a penalty: pass a number as --C.")
     sources = _read_sources(folders, records, settings)
     cells = plan_cells(sources, rows, columns, same_names)
+    if settings.C == "auto":
+        for cell in cells:
+            require_subjects(sources[cell.train].samples, [*cell.splits])
     copies = _copies(sources, rows, settings)
     trials = TransferTrials(sources, cells, copies, settings, target.partial / key[:16])
     if trials.missing():  # loads scikit-learn
@@ -210,6 +212,6 @@ def _write(target: TransferFolder, record: Record, predictions: list[pd.DataFram
     table = pa.Table.from_pandas(rows, TRANSFER_PREDICTIONS_SCHEMA, preserve_index=False)
     write_table(table, target.predictions)
     write_table(pa.Table.from_pylist(record["matrix"], schema=TRANSFER_SCHEMA), target.matrix)
-    write_transfer_page(target.root, record)
+    write_transfer_page(target.root, record, rows)
     write_json(record, target.record)
     remove(target.partial)

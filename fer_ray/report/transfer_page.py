@@ -1,10 +1,14 @@
 """The page of a transfer matrix."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fer_ray import __version__
-from fer_ray.report.figures.themed_picture import draw_picture
+from fer_ray.report.figures.model_curves import LINE_STYLES, calibration
+from fer_ray.report.figures.themed_picture import Picture, draw_picture
 from fer_ray.report.figures.transfer_matrix import transfer_matrix, transfer_matrix_svg
 from fer_ray.report.rendering import render, write_report_folder
 from fer_ray.report.text import formatting
@@ -26,12 +30,13 @@ PROTOCOLS = {
 Row = dict[str, Any]
 
 
-def write_transfer_page(out: Path, record: dict[str, Any]) -> Path:
-    """Write `out/report`: the page, and its figure as PNG and SVG.
+def write_transfer_page(out: Path, record: dict[str, Any], predictions: pd.DataFrame) -> Path:
+    """Write `out/report`: the page, its figures as PNG, and the matrix as SVG.
 
     Args:
         out: Folder of the results.
         record: As in `transfer.json`.
+        predictions: `TRANSFER_PREDICTIONS_SCHEMA`.
 
     Returns:
         The path of the page.
@@ -49,8 +54,10 @@ def write_transfer_page(out: Path, record: dict[str, Any]) -> Path:
         f"Accuracy and macro recall. {facts}.",
         lambda theme: transfer_matrix(rows, theme),
     )
+    curves = _calibration_pictures(predictions)
     context = {
         "record": record,
+        "curves": curves,
         "picture": picture,
         "heads": HEADS,
         "rows": [figure_cells(row) for row in rows],
@@ -61,8 +68,27 @@ def write_transfer_page(out: Path, record: dict[str, Any]) -> Path:
         "version": __version__,
     }
     page = render("transfer.html", context)
-    figures, further = {picture.name: picture.light}, {"transfer.svg": transfer_matrix_svg(rows)}
-    return write_report_folder(out, page, figures, further)
+    figures = {one.name: one.light for one in (picture, *curves.values())}
+    return write_report_folder(out, page, figures, {"transfer.svg": transfer_matrix_svg(rows)})
+
+
+def _calibration_pictures(predictions: pd.DataFrame) -> dict[str, Picture]:
+    """Calibration curves by training source: its own folds first, at most four test sources."""
+    pictures = {}
+    for number, (train, rows) in enumerate(predictions.groupby("train", sort=False)):
+        tested = sorted(rows["test"].unique(), key=lambda test: test != train)
+        curves = {
+            f"{test} (own folds)" if test == train else f"tested on {test}": rows[
+                rows["test"] == test
+            ]
+            for test in tested[: len(LINE_STYLES)]
+        }
+        pictures[str(train)] = draw_picture(
+            f"calibration-{number + 1}",
+            f"Calibration curves of the models trained on {train}: {', '.join(curves)}.",
+            partial(calibration, curves),
+        )
+    return pictures
 
 
 def figure_cells(row: Row) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from fer_ray.schemas import feature_column, vector
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.storage.files import write_json
 from fer_ray.storage.parquet import rows_by_file
-from tests.conftest import run_in_process
+from tests.conftest import FerRay, run_in_process
 
 WIDTH = 44  # of `geometry`
 
@@ -91,10 +91,36 @@ def test_matrix_of_two_sources(tmp_path: Path) -> None:
     table = pd.read_parquet(tmp_path / "out" / "transfer.parquet")
     assert table["accuracy"].tolist() == [row["accuracy"] for row in record["matrix"]]
     files = {file.name for file in (tmp_path / "out" / "report").iterdir()}
-    assert files == {"index.html", "transfer.png", "transfer.svg"}
+    assert files == {
+        "index.html",
+        "transfer.png",
+        "transfer.svg",
+        "calibration-1.png",
+        "calibration-2.png",
+    }
     assert not (tmp_path / "out" / "transfer.partial").exists()
     again = transfer("--train", first, second, "--out", tmp_path / "out")
     assert again == {**record, "already_finished": True}
+
+
+@pytest.mark.slow
+def test_matrix_on_ray_with_chosen_penalties(tmp_path: Path, fer_ray: FerRay) -> None:
+    """Tasks on Ray give the same predictions as threads of the command."""
+    sources = [
+        draw_source(tmp_path / name, [f"{name}{i}" for i in range(10)], first=first)
+        for name, first in (("a", 0), ("b", 999))
+    ]
+    words = ["--feature-set", "geometry", "--kernel", "linear", "--scale", "equal"]
+    words += ["--C", "auto"]
+    tables = []
+    for executor in ("ray", "in-process"):
+        out = tmp_path / executor
+        done = fer_ray("transfer", "--train", *sources, "--out", out, *words, "--set",
+                       f"execution.executor={executor}", "--workers", 2)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        tables.append(pq.read_table(out / "predictions.parquet"))
+    assert tables[0].num_rows == 4 * 60
+    assert tables[0].equals(tables[1])
 
 
 def test_separate_people_of_the_same_name(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_agreement(run_dir: Path) -> None:
 def test_reliability(run_dir: Path) -> None:
     item = read_results(run_dir).experiments[0]
     item.predictions["probabilities"] = [np.eye(8)[0] * 0.93 + 0.01] * len(item.predictions)
-    confidence, right = reliability(item)
+    confidence, right = reliability(item.predictions)
     assert confidence == pytest.approx([0.94])
     assert right == pytest.approx([(item.predictions["label"] == 0).mean()])
 

@@ -1,6 +1,6 @@
 """Figures of several models: agreement matrix, calibration curves, learning curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.report.figures.themed_picture import new_figure, style_axes
 from fer_ray.report.text import formatting
 from fer_ray.report.theme import Theme
@@ -34,16 +33,23 @@ def agreement(shares: NDArray[np.float64], names: Sequence[str], theme: Theme) -
     return figure
 
 
-def calibration(models: Sequence[ExperimentResults], theme: Theme) -> Figure:
-    """Draw the share of correct predictions by the probability of the predicted class."""
-    figure = new_figure(theme, 4.0 + 0.2 * len(models))
+def calibration(curves: Mapping[str, pd.DataFrame], theme: Theme) -> Figure:
+    """Draw the share of correct predictions by the probability of the predicted class.
+
+    Args:
+        curves: Predictions (`label`, `probabilities`) of each curve, by its label. Curves after the
+            fourth are left out.
+        theme: The colours.
+    """
+    figure = new_figure(theme, 4.0 + 0.2 * min(len(curves), len(LINE_STYLES)))
     axes = _curve_axes(figure.subplots(), theme)
     axes.plot([0, 1], [0, 1], color=theme.line, linewidth=1.2)
-    for item, style, colour in zip(models, LINE_STYLES, _line_colours(theme), strict=False):
-        confidence, correct = reliability(item)
+    styles = zip(curves.items(), LINE_STYLES, _line_colours(theme), strict=False)
+    for (label, predictions), style, colour in styles:
+        confidence, correct = reliability(predictions)
         axes.plot(confidence, correct, linestyle=style, color=colour, marker="o", markersize=4,
                   linewidth=1.6, clip_on=False,
-                  label=fill(formatting.short_label(item.label), 44))  # fmt: skip
+                  label=fill(formatting.short_label(label), 44))  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     for axis in (axes.xaxis, axes.yaxis):
@@ -54,11 +60,11 @@ def calibration(models: Sequence[ExperimentResults], theme: Theme) -> Figure:
     return figure
 
 
-def reliability(item: ExperimentResults) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def reliability(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean probability and share of correct predictions of each bin with enough predictions."""
-    probabilities = np.stack(item.predictions["probabilities"].to_list()).astype(float)
+    probabilities = np.stack(predictions["probabilities"].to_list()).astype(float)
     confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == item.predictions["label"].to_numpy()
+    correct = probabilities.argmax(axis=1) == predictions["label"].to_numpy()
     bins = np.clip((confidence * N_BINS).astype(int), 0, N_BINS - 1)
     shown = [code for code in range(N_BINS) if (bins == code).sum() >= MIN_PREDICTIONS]
     return (

@@ -150,11 +150,12 @@ def comparison_pictures(run: RunResults, comparison: ModelComparison, number: in
         f"{item.label}: error {formatting.percent(item.summary.calibration_error)}"
         for item in models[:MAX_CURVES]
     )
+    curves = {item.label: item.predictions for item in models}
     calibration = draw_picture(
         f"calibration-{number}",
         f"Calibration ({data}): share of correct predictions by probability of the predicted "
         f"class. {errors}.",
-        partial(model_curves.calibration, models[:MAX_CURVES]),
+        partial(model_curves.calibration, curves),
     )
     if len(models) == 2:
         return [calibration]
