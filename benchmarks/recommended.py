@@ -1,10 +1,11 @@
 """The recommended recipe against the linear SVM on `hog+landmarks+geometry`, on the same folds.
 
-    python -m benchmarks.recommended --out RUN [--people N]
+    python -m benchmarks.recommended --out RUN [--people N] [--mesh]
 
 RUN is a run folder with frames that contain the feature sets of both. Both are tested on the folds
 `sorted(subjects)[i::10]`. An image of unknown subject counts as a separate subject. With
-`--people`, only the images of N people, drawn at random, take part.
+`--people`, only the images of N people, drawn at random, take part. With `--mesh`, for frames of
+`--profile mesh`, the recipe with blendshapes is tested as well.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.penalty import with_chosen_penalty
 from fer_ray.models.svm import build_svm
-from fer_ray.settings.training import RECOMMENDED, TrialSettings
+from fer_ray.settings.training import RECOMMENDED, RECOMMENDED_WITH_MESH, TrialSettings
 
 BASELINE = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
 VARIANTS = {
@@ -32,6 +33,11 @@ VARIANTS = {
         "feature_set": BASELINE["feature_set"],
     },
     "recommended": RECOMMENDED,
+}
+WITH_MESH = {
+    "`hog+landmarks+geometry`, C = 1 (baseline)": BASELINE,
+    "recommended": RECOMMENDED,
+    "recommended with blendshapes": RECOMMENDED_WITH_MESH,
 }
 RESAMPLES = 2_000
 
@@ -50,10 +56,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--people", type=int)
+    parser.add_argument("--mesh", action="store_true")
     options = parser.parse_args()
     table = Table("training", *FIGURES)
     baseline: Codes | None = None
-    for name, content in VARIANTS.items():
+    for name, content in (WITH_MESH if options.mesh else VARIANTS).items():
         settings = TrialSettings.model_validate(content)
         samples = read_known(options.out, settings.feature_set, options.people)
         predicted = cross_validate(options.out, samples, settings)

@@ -16,6 +16,7 @@ from fer_ray.settings.training import (
     TRANSFER,
     SearchSettings,
     TrialSettings,
+    recommended_recipe,
 )
 
 Profile = Literal["reference", "fast", "mesh"]
@@ -127,7 +128,8 @@ class Settings(StrictModel):
 
     def svm_trial_settings(self) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""
-        updates = [RECOMMENDED, {}] if self.recommended else [{}]
+        recipe = recommended_recipe(self.extract.features.sets)
+        updates = [recipe, {}] if self.recommended else [{}]
         return [
             trials.model_copy(update=update)
             for trials in self.protocol_settings()

@@ -44,6 +44,19 @@ SUMMARY = experiment("svm-linear", "subject-10fold", 0.8).summary
             "Recommended recipe (tol 1e-05)",
         ),
         (
+            {"experiment": f"svm-linear-{RECOMMENDED['feature_set']}+blendshapes-loso-scale=equal"
+                           "-C=auto-class_weight=balanced-mirror=True",
+             "feature_set": f"{RECOMMENDED['feature_set']}+blendshapes", "protocol": "loso"},
+            "Recommended recipe with blendshapes",
+        ),
+        (
+            {"experiment": f"svm-linear-{RECOMMENDED['feature_set']}-loso-scale=equal-set_weights="
+                           "1.0,1.0,1.0,1.0,0.5,0.5-C=auto-class_weight=balanced-mirror=True",
+             "feature_set": "hog8+hog", "protocol": "loso"},
+            "Linear SVM on equally scaled hog8+hog features (set weights "
+            "1.0/1.0/1.0/1.0/0.5/0.5, C auto, class weight balanced, mirror True)",
+        ),
+        (
             {"experiment": f"{LONG[:120]}-0123456789ab", "protocol": "random"},
             "Linear SVM on reference features (configurations 9, and more 0123456789ab)",
         ),

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
+from fer_ray.settings.feature_sets import sets_of
 from fer_ray.settings.loading import load_settings
 from fer_ray.settings.root import Execution, Settings
 
@@ -45,6 +46,7 @@ def test_overrides_take_precedence_over_the_file(tmp_path: Path) -> None:
         ("extract.crop.cascades=[profile]", "specify one or more of default"),
         ("trials.train_share=0.9", "add up to more than 1"),
         ("trials.kernels=[]", "trials.kernels"),
+        ("trials.set_weights=[1, 2]", "needs scale=equal and one weight for each of reference"),
         ("profile=[fast]", "profile: Input should be"),
     ],
 )
@@ -100,3 +102,14 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.trials.folds == "s3://bucket/folds.csv"
     weights = {"vgg16": str(tmp_path / "w.h5"), "xception": None, "mobilenet": "imagenet"}
     assert settings.deep.weights() == weights
+
+
+def test_recommended_recipe_uses_blendshapes_where_extracted() -> None:
+    for profile, uses in (("reference", False), ("fast", False), ("mesh", True)):
+        named = (f"profile={profile}", "recommended=true", "trials.feature_set=hog+geometry",
+                 "trials.scale=equal", "trials.set_weights=[1, 2]")  # fmt: skip
+        settings = load_settings(None, named)
+        recipe, own = settings.svm_trial_settings()[:2]
+        assert ("blendshapes" in sets_of(recipe.feature_set)) == uses
+        assert set(sets_of(recipe.feature_set)) <= set(settings.extract.features.sets)
+        assert (recipe.set_weights, own.set_weights) == ((), (1, 2))

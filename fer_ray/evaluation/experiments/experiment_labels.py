@@ -6,9 +6,10 @@ reference settings.
 
 import re
 
-from fer_ray.evaluation.experiments.experiment import CUT_AT
+from fer_ray.evaluation.experiments.experiment import CUT_AT, setting_text
 from fer_ray.evaluation.experiments.summary import ExperimentSummary
-from fer_ray.settings.training import LEFT_OUT, RECOMMENDED
+from fer_ray.settings.feature_sets import sets_of
+from fer_ray.settings.training import LEFT_OUT, RECOMMENDED, RECOMMENDED_WITH_MESH
 from fer_ray.vocabulary import EMOTIONS
 
 _SETTING = re.compile(r"-(\w+)=(.*?)(?=-\w+=|$)")  # in a name: -C=0.5, -feature_sets=hog,landmarks
@@ -61,7 +62,8 @@ def describe_method(summary: ExperimentSummary) -> str:
     settings = method_settings(summary)
     if is_recommended(summary):
         settings = {key: text for key, text in settings.items() if key not in RECOMMENDED}
-        method = "Recommended recipe"
+        has_blendshapes = "blendshapes" in sets_of(summary.feature_set)
+        method = f"Recommended recipe{' with blendshapes' if has_blendshapes else ''}"
     else:
         scaled = SCALED.get(settings.pop("scale", "none"), "")
         method = f"{name} on {scaled}{summary.feature_set} features"
@@ -76,9 +78,14 @@ def describe_method(summary: ExperimentSummary) -> str:
 def is_recommended(summary: ExperimentSummary) -> bool:
     """Whether an experiment follows the recommended recipe, possibly with further settings."""
     settings = {"feature_set": summary.feature_set, **method_settings(summary)}
-    classifiers = {f"svm-{kernel}" for kernel in RECOMMENDED["kernels"]}
-    return summary.classifier in classifiers and all(
-        settings.get(name) == str(value) for name, value in RECOMMENDED.items() if name != "kernels"
+    return any(
+        summary.classifier in {f"svm-{kernel}" for kernel in recipe["kernels"]}
+        and all(
+            settings.get(name, "") == setting_text(value)
+            for name, value in recipe.items()
+            if name != "kernels"
+        )
+        for recipe in (RECOMMENDED, RECOMMENDED_WITH_MESH)
     )
 
 
