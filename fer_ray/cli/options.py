@@ -131,6 +131,7 @@ TRIALS = _combine(
     setting_option("trials.feature_set", "--feature-set"),
     setting_option("trials.kernels", "--kernels"),
     setting_option("trials.scale", "--scale"),
+    setting_option("trials.set_weights", "--set-weights", metavar="WEIGHT,WEIGHT…"),
     setting_option("trials.C", "--C", "c"),
     setting_option("trials.class_weight", "--class-weight"),
     setting_option("trials.mirror", "--mirror/--no-mirror"),
