@@ -175,7 +175,7 @@ def _resources() -> str:
     from fer_ray.storage.environment import available_cpus, available_memory
 
     free = available_memory() / 2**30
-    text = f"{available_cpus()} CPUs, {free:.1f} GiB free"
+    text = f"{available_cpus()} CPUs, {free:.1f} GiB of memory available"
     if free < MIN_MEMORY_GIB:
         raise UserError(
             f"{text}: less than {MIN_MEMORY_GIB:.0f} GiB. Close other programs, raise the limit of "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 
 from fer_ray.errors import UserError
+from fer_ray.execution.cluster.node_versions import require_same_versions_on_nodes
 from fer_ray.execution.cluster.resources import cpu_share
 from fer_ray.execution.cluster.shared_storage import require_reachable, require_same, require_shared
 from fer_ray.execution.tasks.task_results import count_written, task_result
@@ -90,8 +91,10 @@ def bottleneck_blocks(
         Numbers of rows as they are stored.
 
     Raises:
-        UserError: An image or the weights have changed, or storage is not shared by all nodes.
+        UserError: An image or the weights have changed, storage is not shared by all nodes, or a
+            node has other versions.
     """
+    require_same_versions_on_nodes()
     data, rows = ray.data.from_blocks(blocks), max(block.num_rows for block in blocks)
     driver = ray.get_runtime_context().get_node_id()
     if gpus_per_worker:

@@ -15,6 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
+from fer_ray.execution.cluster.node_versions import require_same_versions_on_nodes
 from fer_ray.execution.cluster.resources import ResourceWait, cpu_share
 from fer_ray.execution.progress import Advance
 from fer_ray.storage.paths import is_object
@@ -139,9 +140,11 @@ def _run(
 
     Raises:
         RuntimeError: A configuration failed. Results of the others are stored.
-        UserError: The cluster has had no CPUs for too long. Earlier results are stored.
+        UserError: The cluster has had no CPUs for too long, or a node has other versions. Earlier
+            results are stored.
         KeyboardInterrupt: The job was interrupted. Earlier results are stored.
     """
+    require_same_versions_on_nodes()
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
     asha = ASHAScheduler(

@@ -46,7 +46,18 @@ def available_cpus() -> int:
 
 
 def available_memory() -> int:
-    """Count the bytes of free memory, at most the limit of the container."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Count the bytes that new processes can use: free ones and those of the page cache.
+
+    In a container, at most its limit.
+    """
     limits = [file.read_text().strip() for file in MEMORY_LIMITS if file.is_file()]
-    return min([free, *(int(limit) for limit in limits if limit != "max")])
+    return min([_free_memory(), *(int(limit) for limit in limits if limit != "max")])
+
+
+def _free_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(kibibytes) * 1024
+    except (OSError, StopIteration):  # not Linux
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

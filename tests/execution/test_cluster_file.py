@@ -58,3 +58,13 @@ def test_missing_token(own_values: Path) -> None:
     (own_values.parent / ".ray" / "auth_token").unlink()
     with pytest.raises(UserError, match="ray get-auth-token --generate"):
         check_cluster_file(own_values)
+
+
+def test_missing_ssh_key_is_named(own_values: Path) -> None:
+    text = own_values.read_text(encoding="utf-8")
+    key = own_values.with_name("key")
+    own_values.write_text(text.replace("auth:\n", f"auth:\n  ssh_private_key: {key}\n"))
+    with pytest.raises(UserError, match=r"ssh_private_key of .* which is not a file"):
+        check_cluster_file(own_values)
+    key.touch()
+    assert "up to 24 workers" in check_cluster_file(own_values)

@@ -70,6 +70,13 @@ def check_cluster_file(file: Path) -> str:
             "`ray up` in the root of the repository, and create the token with "
             "`ray get-auth-token --generate`."
         )
+    key = config["auth"].get("ssh_private_key")
+    if key and not Path(key).expanduser().is_file():
+        raise UserError(
+            f"ssh_private_key of {file} names {key}, which is not a file. Create a key with "
+            f"`ssh-keygen -N '' -f {key}`, and add its public key to ~/.ssh/authorized_keys on "
+            "every machine."
+        )
     return f"{config['cluster_name']}: a head node and up to {workers} workers"
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.exceptions import GetTimeoutError, RayTaskError
 
+from fer_ray.execution.cluster.node_versions import own_versions
 from fer_ray.execution.cluster.resources import CPU, ResourceWait, cluster_total, cpu_share
 
 POLL_S = 0.5  # between two checks whether to stop
@@ -42,12 +44,20 @@ def run_tasks(
             the process that stops the job may not wait that long.
 
     Raises:
-        UserError: The cluster has had no CPUs for too long.
+        UserError: The cluster has had no CPUs for too long, or a node has other versions.
         Exception: Raised by `work`.
     """
+    versions, pickled = own_versions(), cloudpickle.dumps(work)
+    loaded: list[Callable[[Any], Any]] = []  # in each worker, `work` for all of its items
 
-    def call_work(item: Any) -> Any:  # Ray accepts functions, but not partial objects
-        return work(item)
+    def call_work(item: Any) -> Any:
+        if not loaded:
+            # Versions are compared before modules are imported that another one may not have.
+            from fer_ray.execution.cluster.node_versions import require_same_versions
+
+            require_same_versions(versions)
+            loaded.append(cloudpickle.loads(pickled))
+        return loaded[0](item)
 
     task = ray.remote(num_cpus=cpu_share(), max_retries=LOSSES)(call_work)
     pending: dict[Any, Any] = {}

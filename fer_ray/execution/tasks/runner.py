@@ -20,6 +20,11 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_ray.errors import UserError
+from fer_ray.execution.cluster.node_versions import (
+    Versions,
+    own_versions,
+    require_same_versions,
+)
 from fer_ray.execution.cluster.prometheus import TrialMetrics
 from fer_ray.execution.cluster.resources import CPU, ResourceWait, cluster_total, cpu_share
 from fer_ray.execution.cluster.shared_storage import not_shared_message
@@ -54,7 +59,8 @@ def run_items(
 
     Raises:
         RuntimeError: An item failed, or was lost repeatedly. Results of the others are stored.
-        UserError: The cluster has had no CPUs for too long, or a node cannot access `out`.
+        UserError: The cluster has had no CPUs for too long, or a node cannot access `out` or has
+            other versions.
         KeyboardInterrupt: The job was interrupted. Results of finished items are stored.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -103,7 +109,9 @@ def _run_round(
         marker = Path(scratch) if local else None
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Worker, work=work, queue=queue, marker=marker),
+                tune.with_parameters(
+                    _Worker, work=work, queue=queue, marker=marker, versions=own_versions()
+                ),
                 {"cpu": cpu_share()},
             ),
             tune_config=tune.TuneConfig(
@@ -135,8 +143,9 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     """Runs one item of the queue per step; its process is reused for the next Tune trial."""
 
     def setup(self, config: dict[str, Any], work: Callable[[Any], None], queue: Queue,
-              marker: Path | None) -> None:  # fmt: skip
+              marker: Path | None, versions: Versions) -> None:  # fmt: skip
         self._work = work
+        self._versions = versions
         self._queue = queue
         self._marker = marker
 
@@ -149,6 +158,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         except Empty:
             return {"done": True}
         try:
+            require_same_versions(self._versions)
             if self._marker and not self._marker.is_dir():  # of a node that joined later
                 raise UserError(not_shared_message(self._marker.parent))
             self._work(item)
