@@ -13,10 +13,10 @@ from tests.pipelines.sweeps.s3 import environment, s3_server
 
 
 @contextmanager
-def s3_environment(port: int) -> Iterator[None]:
-    """Let this process and its children use the server at a port."""
+def s3_environment(port: int, address: str = "127.0.0.1") -> Iterator[None]:
+    """Let this process and its children use a server."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(port).items():
+        for name, value in environment(port, address).items():
             patch.setenv(name, value)
         forget_server()
         yield

@@ -236,7 +236,7 @@ class Head:
         """Nodes or actors that are alive."""
         path = f"/api/v0/{kind}?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
         answer = self._get(path)
-        return answer["data"]["result"]["result"] if answer else []  # type: ignore[no-any-return]
+        return answer["data"]["result"]["result"] if answer else []
 
     def nodes_alive(self) -> int:
         return len(self.alive("nodes"))

@@ -122,5 +122,6 @@ def _accepts(address: str, token: str | None) -> bool | None:
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.UNAUTHENTICATED:
                 return False
-            raise UserError(join_error_message(address, "it does not respond like Ray")) from None
+            reason = "it does not respond like Ray (a cluster with TLS needs RAY_USE_TLS=1 here)"
+            raise UserError(join_error_message(address, reason)) from None
     return True

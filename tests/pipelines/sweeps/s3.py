@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import create_server
@@ -26,16 +26,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3_server(host: str = "127.0.0.1") -> Iterator[int]:
-    """Run a moto server with an empty bucket on an address of this machine; yields its port."""
+def s3_server(address: str = "127.0.0.1", wrap: Sequence[str] = ()) -> Iterator[int]:
+    """Run a moto server with an empty bucket; yields its port.
+
+    Args:
+        address: IP address that it listens on.
+        wrap: Beginning of a command that runs on the host with that address.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
+    command = [*wrap, sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
         for _ in range(int(patience(300))):
             try:
-                client = http.client.HTTPConnection("127.0.0.1", port)
+                client = http.client.HTTPConnection(address, port)
                 client.request("PUT", f"/{BUCKET}")
                 assert client.getresponse().status == 200
                 break
@@ -125,15 +130,15 @@ def faulty_proxy(upstream: int, share: float, seed: int) -> Iterator[tuple[int, 
         server.server_close()
 
 
-def environment(port: int) -> dict[str, str]:
-    """Environment variables for S3 clients of a local server."""
+def environment(port: int, address: str = "127.0.0.1") -> dict[str, str]:
+    """Environment variables for S3 clients of a server that `s3_server` started."""
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://{address}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ALLOW_HTTP": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "no_proxy": "127.0.0.1",
+        "no_proxy": address,
     }

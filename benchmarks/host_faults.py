@@ -1,0 +1,223 @@
+"""Jobs on a cluster of several hosts that fail or differ, compared with undisturbed jobs.
+
+The hosts are namespaces of this machine with addresses of their own: a head, two workers with one
+CPU each, and a host with a bucket. Each fault concerns the second worker, or the head. Needs root,
+and libfaketime for the clock. Each cell is appended to a log, so a long series can be divided.
+
+    python -m benchmarks.host_faults --data corpus --folder hosts --faults "joins late" --jobs sweep
+    python -m benchmarks.host_faults --folder hosts --report
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fault_jobs import JOBS, Job
+from benchmarks.report import Table, write_result
+from tests.cluster.host_cluster import FIRST, HEAD, SECOND, HostCluster, SecondWorker, open_cluster
+from tests.cluster.hosts import Host
+from tests.object_store import upload
+from tests.patience import wait_until
+
+REPO = Path(__file__).parent.parent
+MAX_JOB_S = 1200
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+AN_HOUR_AHEAD = (("LD_PRELOAD", FAKETIME), ("FAKETIME", "+1h"), ("DONT_FAKE_MONOTONIC", "1"))
+PROTOCOL = (
+    "A synthetic corpus (`fer-ray synth --subjects 4`, 108 frames) in a bucket of a local S3 "
+    "server. A head, two workers with one CPU each and the server are network namespaces of one "
+    "machine with two CPUs, which had other work to do; durations are therefore only an order of "
+    "magnitude. A fault concerns the second worker, or the head. An exit code other than 0 is "
+    "followed by that of the same command after the repair. Rows are compared with those of an "
+    "undisturbed job on one machine; of a head search, the configurations that it tried."
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong.
+
+    Attributes:
+        disturb: Called in the middle of the job, in a thread. None: `second` differs all the time.
+        repair: Called before the command is rerun, if the job failed.
+        second: What is special about the second worker from the start.
+        driver: Number of the host with the driver.
+    """
+
+    disturb: Callable[[HostCluster], None] | None = None
+    repair: Callable[[HostCluster], None] = lambda cluster: None
+    second: SecondWorker = field(default_factory=SecondWorker)
+    driver: int = HEAD
+
+
+def _mount_other_version(host: Host) -> None:
+    folder = tempfile.mkdtemp(prefix="fer-version-")
+    host.run("cp", "-r", str(REPO / "fer_ray"), folder)
+    host.run("sed", "-i", 's/^__version__ = "/&9./', f"{folder}/fer_ray/__init__.py")
+    host.run("mount", "--bind", f"{folder}/fer_ray", str(REPO / "fer_ray"))
+
+
+def _unmount_other_version(cluster: HostCluster) -> None:
+    cluster.hosts[SECOND].run("umount", str(REPO / "fer_ray"))
+    cluster.nodes[SECOND].kill()
+    cluster.restart_ended()
+
+
+def _lose_head(cluster: HostCluster) -> None:
+    cluster.nodes[HEAD].kill()
+
+
+def _restart_all(cluster: HostCluster) -> None:
+    for node in cluster.nodes.values():
+        node.kill()
+    cluster.restart_ended()
+
+
+FAULTS = {
+    "none": Fault(),
+    "link down for good": Fault(lambda cluster: cluster.hosts[SECOND].set_link(up=False)),
+    "link down for 20 s": Fault(lambda cluster: cluster.hosts[SECOND].disconnect(20)),
+    "link down for 5 min": Fault(lambda cluster: cluster.hosts[SECOND].disconnect(300)),
+    "5% of packets lost": Fault(second=SecondWorker((0.0, 0.05))),
+    "100 ms delay": Fault(second=SecondWorker((0.05, 0.0))),
+    "clock an hour ahead": Fault(second=SecondWorker(environment=AN_HOUR_AHEAD)),
+    "other fer_ray version": Fault(
+        repair=_unmount_other_version, second=SecondWorker(prepare=_mount_other_version)
+    ),
+    "joins late": Fault(lambda cluster: cluster.start(SECOND), second=SecondWorker(starts=False)),
+    "head lost, driver elsewhere": Fault(_lose_head, _restart_all, driver=FIRST),
+}
+
+
+def run_cell(cluster: HostCluster, fault: Fault, job: Job, out: Path) -> dict[str, Any]:
+    """Run a job under a fault; if it fails, repair the cluster and rerun it once."""
+    arguments = job.arguments(cluster.bucket, out)
+    before = _count_objects(out)
+    started = time.monotonic()
+    driver = cluster.drive(*arguments, number=fault.driver)
+    wait_until(
+        lambda: driver.poll() is not None or _count_objects(out) - before >= job.grown, every=1
+    )
+    in_time = driver.poll() is None
+    cell: dict[str, Any] = {"middle_s": time.monotonic() - started, "in_time": in_time}
+    disturb = fault.disturb or (lambda _: None)
+    disturber = threading.Thread(target=disturb, args=(cluster,), daemon=True)
+    disturber.start()
+    said, _ = driver.communicate(timeout=MAX_JOB_S)
+    cell |= {"seconds": time.monotonic() - started, "code": driver.returncode}
+    cell |= {"link_down_at_end": disturber.is_alive(), "said": said.splitlines()[-3:]}
+    if driver.returncode != 0:
+        disturber.join()
+        cell["stored"] = _count_objects(out) - before
+        fault.repair(cluster)
+        driver = cluster.drive(*arguments)
+        said, _ = driver.communicate(timeout=MAX_JOB_S)
+        cell |= {"rerun": driver.returncode, "rerun_said": said.splitlines()[-3:]}
+    cell["rows"] = driver.returncode == 0 and job.read(out)
+    disturber.join(1)
+    return cell
+
+
+def _count_objects(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*")) if folder.exists() else 0
+
+
+def _run_local(arguments: tuple[object, ...]) -> None:
+    """Run a command in a process of this machine, without a cluster."""
+    command = [sys.executable, "-m", "fer_ray", *map(str, arguments)]
+    environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
+    subprocess.run(command, env=environment, cwd=REPO, check=True, capture_output=True)
+
+
+def prepare(data: Path, folder: Path) -> None:
+    """Run the undisturbed jobs that need no bucket, unless `folder` has them from an earlier call.
+
+    Sweeps are repeated for each bucket, because their rows contain the time of each upload.
+    """
+    for name in ("extraction", "trials", "head-search"):
+        out, job = folder / name, JOBS[name.replace("-", " ")]
+        if out.exists():
+            continue
+        if name == "extraction":
+            (folder / "data").symlink_to(data)
+        else:
+            shutil.copytree(folder / "extraction", out)
+        _run_local(job.arguments(folder, out))
+
+
+def measure(folder: Path, fault_name: str, job_names: list[str], log: Path) -> None:
+    """Run jobs under a fault on a new cluster, and append the cells of the table to `log`."""
+    fault = FAULTS[fault_name]
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        open_cluster(Path(scratch), fault.second) as cluster,
+    ):
+        upload(folder / "data", cluster.bucket / "data")
+        for job_name in job_names:
+            job, out = JOBS[job_name], cluster.bucket / "runs" / job_name.replace(" ", "-")
+            expected_out = folder / out.name
+            if job_name == "sweep":
+                expected_out = cluster.bucket / "undisturbed"
+                _run_local(job.arguments(cluster.bucket, expected_out))
+            elif job_name != "extraction":
+                upload(folder / "extraction", out)
+            cell = run_cell(cluster, fault, job, out)
+            equal = cell.pop("rows") == job.read(expected_out)
+            line = json.dumps({"fault": fault_name, "job": job_name, "equal": equal, **cell})
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+            print(line, flush=True)
+            cluster.hosts[SECOND].set_link(up=True)
+            cluster.restart_ended()
+
+
+def _report(log: Path) -> None:
+    """Write the table of the latest measurement of each cell."""
+    cells = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        cell = json.loads(line)
+        cells[cell["fault"], cell["job"]] = cell
+    table = Table("fault", "job", "fault after", "job ends after", "exit code", "rows")
+    for fault, job in ((fault, job) for fault in FAULTS for job in JOBS):
+        if (fault, job) not in cells:
+            table.add(fault, job, "not measured", "", "", "")
+            continue
+        cell = cells[fault, job]
+        codes = str(cell["code"]) + (f", then {cell['rerun']}" if "rerun" in cell else "")
+        after = f"{cell['middle_s']:.0f} s" if FAULTS[fault].disturb else "from the start"
+        rows = "equal" if cell["equal"] else "DIFFER"
+        table.add(fault, job, after, f"{cell['seconds']:.0f} s", codes, rows)
+    write_result("host-faults", PROTOCOL, table)
+
+
+def main() -> None:
+    """Measure cells, or write the table of those in the log."""
+    parser = argparse.ArgumentParser(description="Jobs on hosts that fail")
+    parser.add_argument("--data", type=Path, help="labelled images")
+    parser.add_argument("--folder", type=Path, required=True, help="undisturbed jobs and the log")
+    parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
+    parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--report", action="store_true", help="only write the table")
+    options = parser.parse_args()
+    log = options.folder / "cells.jsonl"
+    if options.report:
+        _report(log)
+        return
+    options.folder.mkdir(exist_ok=True)
+    prepare(options.data.resolve(), options.folder)
+    for fault in options.faults:
+        measure(options.folder, fault, options.jobs, log)
+
+
+if __name__ == "__main__":
+    main()
