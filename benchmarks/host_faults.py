@@ -39,7 +39,8 @@ PROTOCOL = (
     "machine with two CPUs, which had other work to do; durations are therefore only an order of "
     "magnitude. A fault concerns the second worker, or the head. An exit code other than 0 is "
     "followed by that of the same command after the repair. Rows are compared with those of an "
-    "undisturbed job on one machine; of a head search, the configurations that it tried."
+    "undisturbed job on one machine; of a head search, the configurations that it tried. Faults "
+    "and jobs of the script that are not in the table have not been measured."
 )
 
 
@@ -178,6 +179,7 @@ def measure(folder: Path, fault_name: str, job_names: list[str], log: Path) -> N
                 stream.write(line + "\n")
             print(line, flush=True)
             cluster.hosts[SECOND].set_link(up=True)
+            cluster.nodes[SECOND].kill()  # a node that was cut off ends only some time later
             cluster.restart_ended()
 
 
@@ -188,10 +190,8 @@ def _report(log: Path) -> None:
         cell = json.loads(line)
         cells[cell["fault"], cell["job"]] = cell
     table = Table("fault", "job", "fault after", "job ends after", "exit code", "rows")
-    for fault, job in ((fault, job) for fault in FAULTS for job in JOBS):
-        if (fault, job) not in cells:
-            table.add(fault, job, "not measured", "", "", "")
-            continue
+    measured = [(fault, job) for fault in FAULTS for job in JOBS if (fault, job) in cells]
+    for fault, job in measured:
         cell = cells[fault, job]
         codes = str(cell["code"]) + (f", then {cell['rerun']}" if "rerun" in cell else "")
         after = f"{cell['middle_s']:.0f} s" if FAULTS[fault].disturb else "from the start"
