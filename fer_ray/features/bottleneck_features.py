@@ -90,8 +90,8 @@ def _require_possible(out: Path, backbone: str, records: dict[str, dict[str, Any
         record["backbone"] == backbone for record in records.values()
     ):
         raise UserError(
-            f"{backbone} is neither a feature set nor a network whose features are in {out}. "
-            f"Specify {KNOWN_SETS}, or compute the features of your network with: fer-ray "
+            f"{backbone} is not a feature set, and {out} has no features of a network of that "
+            f"name. Specify {KNOWN_SETS}, or compute the features of your network with: fer-ray "
             f"bottleneck --out {shlex.quote(str(out))} --backbone {backbone}=FILE"
         )
 

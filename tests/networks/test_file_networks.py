@@ -248,7 +248,7 @@ def require_occlusion_map(out: Path, experiment: str, label: str) -> None:
 def test_misspelt_feature_set_is_refused(drawn_frames: Path) -> None:
     done = run_in_process("trials", "--out", str(drawn_frames), "--feature-set", "hogg")
     assert done.returncode == 2
-    assert "hogg is neither a feature set nor a network" in done.stderr
+    assert "hogg is not a feature set, and" in done.stderr
     done = run_in_process("bottleneck", "--out", str(drawn_frames), "--backbone", "vgg61")
     assert done.returncode == 2
     assert "vgg61 is not a backbone: specify one of vgg16" in done.stderr
