@@ -7,26 +7,21 @@ affects both. Durations are CPU time.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray.faces.loaded_models import load_locator, load_reader
-from fer_ray.features import steps
+from benchmarks.stage_clock import StageClock
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import list_source
-from fer_ray.vocabulary import USABLE_STATUSES
+from fer_ray.vocabulary import USABLE_STATUSES, Stage
 
 PROFILES: tuple[Literal["reference", "fast"], ...] = ("reference", "fast")
-STAGES = ("decode", "crop", "landmarks", "features")
 WARM_UP = 3  # frames that load models and fill caches; not measured
 
 Box = list[int]
@@ -43,20 +38,11 @@ class MeasuredFrame:
 
 def measure_frame(path: str, root: Path, settings: ExtractSettings) -> MeasuredFrame:
     """Process one image with all steps."""
-    size = settings.crop.size_px
-    reader = load_reader(settings.crop, settings.landmarks)
-    chain: tuple[Callable[[pa.Table], pa.Table], ...] = (
-        partial(steps.decode, root=root, limits=settings.decode),
-        partial(steps.read_faces, reader=reader, faces=settings.crop.faces),
-        partial(steps.landmarks, locator=load_locator(settings.landmarks), size_px=size),
-        partial(steps.features, sets=settings.features.sets, size_px=size),
-    )
-    table, seconds = pa.table({"path": [path]}), []
-    for step in chain:
-        started = time.process_time()
-        table = step(table)
-        seconds.append(time.process_time() - started)
-    return MeasuredFrame(table.to_pylist()[0], tuple(seconds))
+    clock = StageClock()
+    table = ImageSteps(settings)([root / path], clock.enter)
+    clock.stop()
+    row = table.to_pylist()[0]
+    return MeasuredFrame(row, tuple(clock.seconds[stage] for stage in Stage))
 
 
 def intersection_over_union(first: Box, second: Box) -> float:
@@ -80,7 +66,7 @@ def time_table(reference: list[MeasuredFrame], fast: list[MeasuredFrame]) -> Tab
         1000 * np.array([frame.seconds for frame in frames]).mean(axis=0)
         for frames in (reference, fast)
     )
-    rows = [*zip(STAGES, slow, quick, strict=True), ("all", slow.sum(), quick.sum())]
+    rows = [*zip(Stage, slow, quick, strict=True), ("all", slow.sum(), quick.sum())]
     for stage, slow_ms, quick_ms in rows:
         table.add(stage, f"{slow_ms:.1f}", f"{quick_ms:.1f}", f"{slow_ms / quick_ms:.1f}")
     return table

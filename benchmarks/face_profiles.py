@@ -6,17 +6,17 @@ Images are sampled evenly from the sorted folder. Times are CPU times of one pro
 thread, after the models have been loaded.
 """
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 
 import cv2
-import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.photographs import describe_load, mesh_settings, parse_options, sample_files
 from benchmarks.report import Table, write_result
-from fer_ray.features.image_steps import ExtractImage
+from benchmarks.stage_clock import StageClock
+from fer_ray.execution.guarded_batches import BATCH_IMAGES
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.loading import load_settings
 from fer_ray.vocabulary import Stage, Status
@@ -31,14 +31,14 @@ def main() -> None:
     """Process the same images with each profile, and write the tables."""
     options = parse_options(__doc__, images=300)
     cv2.setNumThreads(1)
-    files = sample_files(options.data, options.images)
+    files = [options.data / file for file in sample_files(options.data, options.images)]
     profiles = {name: load_settings(None, (f"profile={name}",)).extract for name in OLDER}
     profiles["mesh"] = mesh_settings(options.landmark_file)
     shares = Table("profile", "images", *STATUSES)
     times = Table("profile", "relative to reference", "ms per image", *STAGES)
     reference = 0.0
     for profile, settings in profiles.items():
-        counts, seconds = measure(settings, options.data, files)
+        counts, seconds = measure(settings, files)
         shares.add(
             profile, str(len(files)), *(f"{counts[one] / len(files):.3f}" for one in STATUSES)
         )
@@ -60,43 +60,22 @@ def main() -> None:
 
 
 def measure(
-    settings: ExtractSettings, root: Path, files: list[Path]
-) -> tuple[Counter[str], dict[str, float]]:
+    settings: ExtractSettings, files: list[Path]
+) -> tuple[Counter[str], dict[Stage, float]]:
     """Process images with one profile.
 
     Returns:
         The number of images by status, and the CPU seconds by stage.
     """
-    step = ExtractImage(settings)
+    step = ImageSteps(settings)
     step.load()
-    for file in files[:WARM_UP]:
-        process(step, root, file, lambda _: None)
+    step(files[:WARM_UP])
     statuses, clock = Counter[str](), StageClock()
-    for file in files:
-        statuses[process(step, root, file, clock.enter)] += 1
-        clock.enter("")
+    for start in range(0, len(files), BATCH_IMAGES):
+        rows = step(files[start : start + BATCH_IMAGES], clock.enter)
+        clock.stop()
+        statuses.update(rows.filter(pc.equal(rows["face_index"], 0))["status"].to_pylist())
     return statuses, clock.seconds
-
-
-def process(step: ExtractImage, root: Path, file: Path, enter: Callable[[str], None]) -> str:
-    """The status of one image."""
-    row = pa.table({"path": [str(file)]})
-    return str(step((root, row), enter)["status"][0].as_py())
-
-
-class StageClock:
-    """CPU seconds spent in each stage."""
-
-    def __init__(self) -> None:
-        self.seconds = defaultdict[str, float](float)
-        self._stage, self._started = "", 0.0
-
-    def enter(self, stage: str) -> None:
-        """End the current stage and begin the next one; an empty name begins none."""
-        now = time.process_time()
-        if self._stage:
-            self.seconds[self._stage] += now - self._started
-        self._stage, self._started = stage, now
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation.experiments.results import read_experiments
-from fer_ray.faces.loaded_models import load_locator, load_reader
-from fer_ray.features import steps
+from fer_ray.features.image_steps import ImageSteps
+from fer_ray.features.steps import IMAGE
 from fer_ray.models.bundles.predictor import Predictor
 from fer_ray.pipelines.training.make_bundle import make_bundle
-from fer_ray.sources.decoding import decode_file
 from fer_ray.storage.run_folder import frames_record
 from fer_ray.vocabulary import EMOTIONS
 
@@ -112,13 +111,9 @@ class BundlePipeline:
 
     def __call__(self, files: list[Path]) -> pa.Table:
         """Process image files and return their rows with predictions."""
-        settings, size = self._settings, self._settings.crop.size_px
-        table = pa.table({"path": [file.name for file in files]})
-        table = steps.add_decoded(table, [decode_file(file, settings.decode) for file in files])
-        reader = load_reader(settings.crop, settings.landmarks)
-        table = steps.read_faces(table, reader, settings.crop.faces)
-        table = steps.landmarks(table, load_locator(settings.landmarks), size)
-        return self._predictor(steps.features(table, settings.features.sets, size))
+        rows = ImageSteps(self._settings)(files)
+        paths = pa.array([file.name for file in files]).take(rows[IMAGE].combine_chunks())
+        return self._predictor(rows.append_column("path", paths))
 
 
 def single_emotion(faces: object) -> str | None:

@@ -20,9 +20,8 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +35,26 @@ from benchmarks.scale_driver import (
     waiting_table,
 )
 from benchmarks.simulated_cluster import simulated_nodes
+from benchmarks.stage_clock import StageClock
 from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
 from fer_ray.execution.extract_block import extraction_schema
-from fer_ray.faces.loaded_models import load_locator, load_reader
-from fer_ray.features import steps
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.pipelines.extraction.extract import extract
 from fer_ray.pipelines.extraction.extraction_plan import plan_extraction
 from fer_ray.settings.extraction import ExtractSettings, Selection
 from fer_ray.settings.root import Execution
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.parquet import write_table
+from fer_ray.vocabulary import Stage
 
 BLOCK_IMAGES = (4, 32)
 SAMPLE = 48  # images on which the steps are timed
+STAGE_NAMES = {
+    Stage.DECODE: "read and decode",
+    Stage.CROP: "faces (OpenCV)",
+    Stage.LANDMARKS: "landmarks (dlib)",
+    Stage.FEATURES: "features",
+}
 SETTINGS = ExtractSettings(selection=Selection(frames="all"))
 
 
@@ -75,29 +81,16 @@ def time_steps(data: Path) -> tuple[dict[str, float], float]:
         Seconds per image by step, and the bytes that are stored per image.
     """
     listing = list_source(data, SETTINGS.selection)
-    root = listing.root
-    chain: dict[str, Callable[[pa.Table], pa.Table]] = {
-        "read and decode": partial(steps.decode, root=root, limits=SETTINGS.decode),
-        "faces (OpenCV)": partial(
-            steps.read_faces,
-            reader=load_reader(SETTINGS.crop, SETTINGS.landmarks),
-            faces=SETTINGS.crop.faces,
-        ),
-        "landmarks (dlib)": partial(
-            steps.landmarks, locator=load_locator(SETTINGS.landmarks), size_px=SETTINGS.crop.size_px
-        ),
-        "features": partial(
-            steps.features, sets=SETTINGS.features.sets, size_px=SETTINGS.crop.size_px
-        ),
-    }
-    table = listing.table.slice(0, SAMPLE)
-    for step in chain.values():  # a first pass loads the models
-        table = step(table)
-    table, seconds = listing.table.slice(0, SAMPLE), {}
-    for name, step in chain.items():
-        started = time.perf_counter()
-        table = step(table)
-        seconds[name] = (time.perf_counter() - started) / table.num_rows
+    sample = listing.table.slice(0, SAMPLE)
+    paths, step = [listing.root / path for path in sample["path"].to_pylist()], ImageSteps(SETTINGS)
+    step(paths[:1])  # loads the models
+    clock = StageClock(time.perf_counter)
+    parts = [step([path], clock.enter) for path in paths]
+    clock.stop()
+    seconds = {STAGE_NAMES[stage]: clock.seconds[stage] / len(paths) for stage in Stage}
+    table = pa.concat_tables(parts)
+    for name in sample.column_names:
+        table = table.append_column(sample.schema.field(name), sample[name])
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         rows = table.select(extraction_schema(SETTINGS).names).cast(extraction_schema(SETTINGS))

@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from benchmarks.report import Table, write_result
 from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
+from fer_ray.execution.guarded_batches import BATCH_IMAGES
 from fer_ray.execution.progress import Advance, silent
-from fer_ray.faces.loaded_models import load_locator, load_reader
-from fer_ray.features import steps
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import run
 from fer_ray.pipelines.prediction import predict as prediction
@@ -40,7 +40,6 @@ from fer_ray.storage.locks import lock_folder
 
 BARE_IMAGES = 150  # per process
 WARM_UP_IMAGES = 60
-BATCH_IMAGES = 8  # as in a task
 
 
 def main() -> None:
@@ -103,18 +102,11 @@ def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes:
 
 
 def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
-    """Process rows with all steps in batches, and return their number."""
-    rows = 0
-    reader, locator = (
-        load_reader(settings.crop, settings.landmarks),
-        load_locator(settings.landmarks),
-    )
-    for start in range(0, table.num_rows, BATCH_IMAGES):
-        batch = steps.decode(table.slice(start, BATCH_IMAGES), root, settings.decode)
-        batch = steps.read_faces(batch, reader, settings.crop.faces)
-        batch = steps.landmarks(batch, locator, settings.crop.size_px)
-        rows += steps.features(batch, settings.features.sets, settings.crop.size_px).num_rows
-    return rows
+    """Process rows with all steps in batches, and return the number of images."""
+    step, paths = ImageSteps(settings), [root / path for path in table["path"].to_pylist()]
+    for start in range(0, len(paths), BATCH_IMAGES):
+        step(paths[start : start + BATCH_IMAGES])
+    return len(paths)
 
 
 def extract_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:

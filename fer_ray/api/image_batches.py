@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from fer_ray.api.image_rows import IMAGE
 from fer_ray.errors import UserError
+from fer_ray.features.steps import IMAGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,8 @@
 import hashlib
 import pickle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import Fault, describe_guarded, shared_guard
+from fer_ray.execution.guard import Fault, shared_guard
+from fer_ray.execution.guarded_batches import (
+    ATTEMPTS,
+    BATCH_IMAGES,
+    Process,
+    describe_guarded,
+    number_images,
+)
 from fer_ray.faces.opencv_threads import one_opencv_thread
-from fer_ray.features import steps
-from fer_ray.features.image_steps import EnterStage, ImageSteps
+from fer_ray.features.image_steps import ImageSteps
+from fer_ray.features.steps import IMAGE
 from fer_ray.schemas import FACE_FIELDS, OUTCOME_FIELDS, complete_columns, feature_column, vector
-from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.extraction import Decode, ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.decoding import Decoded, decode_bytes, decode_file
 from fer_ray.storage.paths import to_path
@@ -27,34 +35,23 @@ from fer_ray.vocabulary import Stage, Status
 GivenImage = str | Path | bytes | ArrayLike
 MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}  # Pillow's names, by the shape of a pixel
 TO_GRAY = {"RGB": cv2.COLOR_RGB2GRAY, "RGBA": cv2.COLOR_RGBA2GRAY}
-IMAGE = "image"  # column: number of the image that a row belongs to
 ROW_FIELDS = (*FACE_FIELDS, *OUTCOME_FIELDS)
 
 
-@dataclass(frozen=True)
 class DescribeGivenImage(ImageSteps):
-    """Process one image, given as a path, as encoded bytes or as pixels."""
+    """Process images that are given as a path, as encoded bytes or as pixels."""
 
-    def __call__(self, image: GivenImage, enter: EnterStage) -> pa.Table:
-        """Process one image.
+    def decode_image(self, image: GivenImage, limits: Decode) -> Decoded:
+        """Read and decode one image.
 
         Args:
             image: A path or URI; the bytes of an image file; or pixels, as for `decode_pixels`.
-            enter: Called with the name of each stage as it begins.
-
-        Returns:
-            One row per face, or one with the reason for failure.
+            limits: Settings of decoding.
         """
-        enter(Stage.DECODE)
-        decoded = self._decode(image)
-        table = pa.table({"sha256": [decoded.sha256]})
-        return self.finish(steps.add_decoded(table, [decoded]), enter)
-
-    def _decode(self, image: GivenImage) -> Decoded:
         if isinstance(image, str | Path):
-            return decode_file(to_path(image), self.settings.decode)
+            return decode_file(to_path(image), limits)
         if isinstance(image, bytes):
-            return decode_bytes(image, self.settings.decode)
+            return decode_bytes(image, limits)
         return decode_pixels(image)
 
 
@@ -103,11 +100,11 @@ def describe_images(
     constants: dict[str, str] | None = None,
     image_seconds: float | None = None,
 ) -> pa.Table:
-    """Process images in this process, or one at a time in its child process.
+    """Process images in this process, or in its child process.
 
     Args:
-        images: The images.
-        describe: Processes one image.
+        images: The images; only a batch of them is in memory at a time.
+        describe: Processes images.
         fields: Columns of the rows.
         model: Appends predictions.
         constants: Values of columns that every row has, even that of a failed image.
@@ -121,15 +118,22 @@ def describe_images(
         UserError: A model is missing.
     """
     schema = pa.schema([pa.field(IMAGE, pa.int64()), *fields])
+    process: Process = partial(_describe_here, describe)
+    attempts = 1
+    if image_seconds is not None:
+        process, attempts = shared_guard(pickle.dumps(describe), image_seconds), ATTEMPTS
     tables, failed = [schema.empty_table()], []
-    with one_opencv_thread():
-        answers = [_answer(describe, image, image_seconds) for image in images]
-    for number, answer in enumerate(answers):
-        if isinstance(answer, Fault):
-            failed.append({IMAGE: number, **_failure(answer), **(constants or {})})
-        else:
-            position = pa.array([number] * answer.num_rows, pa.int64())
-            tables.append(answer.append_column(IMAGE, position))
+    given, start = iter(images), 0
+    while batch := list(islice(given, BATCH_IMAGES)):
+        numbers = range(start, start + len(batch))
+        with one_opencv_thread():
+            described = describe_guarded(process, batch, attempts)
+        tables += [number_images(rows, numbers) for rows in described.tables]
+        failed += [
+            {IMAGE: numbers[number], **_failure(fault), **(constants or {})}
+            for number, fault in described.faults.items()
+        ]
+        start = numbers.stop
     if len(tables) > 1:
         rows = pa.concat_tables(tables[1:])
         tables[1:] = [complete_columns(rows if model is None else model(rows), schema)]
@@ -137,18 +141,21 @@ def describe_images(
     return pa.concat_tables(tables).sort_by(IMAGE)  # a stable sort
 
 
-def _answer(
-    describe: DescribeGivenImage, image: GivenImage, image_seconds: float | None
-) -> pa.Table | Fault:
-    if image_seconds is not None:
-        return describe_guarded(shared_guard(pickle.dumps(describe), image_seconds), image)
-    stages: list[str] = []
+def _describe_here(describe: DescribeGivenImage, images: list[GivenImage]) -> pa.Table | Fault:
+    """Describe images in this process, with the interface of a guard."""
+    image, stage = None, ""
+
+    def enter(*entered: Any) -> None:
+        nonlocal image, stage
+        image, stage = entered
+
     try:
-        return describe(image, stages.append)
+        return describe(images, enter)
     except (UserError, OSError):
         raise
     except Exception as problem:  # as in a child process: a bug costs the row of one image
-        return Fault(Status.CRASHED, stages[-1], f"{type(problem).__name__}: {problem}"[:500])
+        error = f"{type(problem).__name__}: {problem}"[:500]
+        return Fault(Status.CRASHED, stage, error, image)
 
 
 def _failure(fault: Fault) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from fer_ray.api.given_settings import GivenPath, with_faces
 from fer_ray.api.image_rows import (
-    IMAGE,
     ROW_FIELDS,
     DescribeGivenImage,
     GivenImage,
@@ -18,6 +17,7 @@ from fer_ray.api.image_rows import (
 )
 from fer_ray.errors import UserError
 from fer_ray.faces.loaded_models import require_face_models
+from fer_ray.features.steps import IMAGE
 from fer_ray.models.bundles.backbone_features import require_weights
 from fer_ray.models.bundles.bundle_manifest import CARD, MANIFEST
 from fer_ray.models.bundles.prediction_step import BundleBackbones

@@ -1,8 +1,8 @@
-"""The task of one block: a guarded child process extracts each image, and one file stores all rows.
+"""The task of one block: a guarded child process extracts its images, one file stores all rows.
 
-A block is the unit of work, of retrying and of resuming. Its task sends each image to the guarded
-child process of its worker, which decodes it and runs all further steps. Pixels never leave that
-process, and a file that crashes a decoder loses only its own row.
+A block is the unit of work, of retrying and of resuming. Its task sends the paths of the images to
+the guarded child process of its worker, which reads them and runs all steps. Pixels never leave
+that process, and a file that crashes a decoder loses only its own row.
 """
 
 from collections import Counter
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fer_ray.execution.guard import Describe, Fault, Guard, describe_guarded
+from fer_ray.execution.guard import Describe, Fault, Guard
+from fer_ray.execution.guarded_batches import describe_guarded
 from fer_ray.execution.tasks.task_runner import WORKER_DIED
 from fer_ray.features.image_steps import ModelStep
+from fer_ray.features.steps import IMAGE
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
@@ -29,8 +32,7 @@ class ExtractBlock:
     """The task of one block: extracts its images and stores the rows.
 
     Attributes:
-        extract: Extracts one listed image, given as root folder and row; runs in the guarded child
-            process.
+        extract: Extracts images, given as paths; runs in the guarded child process.
         root: Folder that the listed paths are relative to, the same on every node.
         staged: Where rows are stored.
         schema: Columns to store.
@@ -56,20 +58,15 @@ class ExtractBlock:
             UserError: The child process cannot work, because a model is missing or memory is short.
         """
         schema = self.schema.append(block.schema.field(POSITION))
-        extracted, tables = [], []
-        for number in range(block.num_rows):
-            image = block.slice(number, 1)
-            listed = image.drop_columns([POSITION])
-            answer = describe_guarded(guard, (self.root, listed))
-            if is_object(self.root) and _was_not_read(answer):
-                require_available(self.root)
-            if isinstance(answer, Fault):
-                tables.append(complete_columns(self._failed_row(image, answer), schema))
-            else:
-                position = image[POSITION].take([0] * answer.num_rows)
-                extracted.append(answer.append_column(POSITION, position))
-        if extracted:
-            rows = pa.concat_tables(extracted)
+        paths = [self.root / path for path in block["path"].to_pylist()]
+        described = describe_guarded(guard, paths, check=self._require_storage)
+        tables = [
+            complete_columns(self._failed_row(block.slice(number, 1), fault), schema)
+            for number, fault in described.faults.items()
+        ]
+        if described.tables:
+            rows = pa.concat_tables(described.tables)
+            rows = _with_listing(rows, block)
             rows = rows if self.predict is None else self.predict(rows)
             tables.append(complete_columns(rows, schema))
         return pa.concat_tables(tables).sort_by(POSITION)  # a stable sort
@@ -93,6 +90,10 @@ class ExtractBlock:
         rows = [complete_columns(self._failed_row(image, fault), schema) for image in images]
         return pa.concat_tables(rows)
 
+    def _require_storage(self, answer: pa.Table | Fault) -> None:
+        if is_object(self.root) and _was_not_read(answer):
+            require_available(self.root)
+
     def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {
             "face_index": 0,
@@ -106,11 +107,20 @@ class ExtractBlock:
         return image
 
 
+def _with_listing(rows: pa.Table, block: pa.Table) -> pa.Table:
+    """Append the columns of each image's listing."""
+    listed = block.take(rows[IMAGE].combine_chunks())
+    for name in listed.column_names:
+        rows = rows.append_column(listed.schema.field(name), listed[name])
+    return rows.drop_columns([IMAGE])
+
+
 def _was_not_read(answer: pa.Table | Fault) -> bool:
     """Whether the bytes of an image did not arrive, in time or at all."""
     if isinstance(answer, Fault):
         return answer.status == Status.TIMED_OUT and answer.stage == Stage.DECODE
-    return answer["status"][0].as_py() == Status.UNREADABLE and not answer["sha256"][0].is_valid
+    unreadable = pc.equal(answer["status"], Status.UNREADABLE.value)
+    return bool(pc.any(pc.and_(unreadable, answer["sha256"].is_null())).as_py())
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:

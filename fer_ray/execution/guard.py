@@ -1,8 +1,9 @@
-"""Processing of single images in a child process, so that a crash in native code loses one image.
+"""Processing of images in a child process, so that a crash in native code loses one image.
 
 A segmentation fault or an endless loop in a decoder cannot be caught within a process. The child
-processes one image at a time. If it dies or does not answer in time, the parent records the fault
-of that image, kills the child and starts another one. Does not use Ray.
+processes a batch of images and reports the one that it has reached. If it dies or does not answer
+in time, the parent knows which image caused it, kills the child and starts another one. Does not
+use Ray.
 """
 
 import os
@@ -18,22 +19,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
+from fer_ray.execution.stage_events import StageEvent, StageReader
 from fer_ray.process_environment import fixed_environment, import_paths
-from fer_ray.vocabulary import Status
+from fer_ray.vocabulary import Stage, Status
 
 if TYPE_CHECKING:  # a child process starts before its parent has imported heavy libraries
     import pyarrow as pa
 
 START_SECONDS = 300  # for imports and models, on a busy machine
-ATTEMPTS = 3  # per image whose child process dies
 STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is briefly short
 HEADER = struct.Struct(">Q")
 
-# Turns an image (its bytes, or its row of a listing) into its rows; calls its second argument with
-# each stage it enters.
-Describe = Callable[[Any, Callable[[str], None]], "pa.Table"]
+# Turns images (their bytes or paths) into their rows; calls its second argument with the number of
+# an image, or None for all, and with the stage that begins.
+Describe = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
 
-_ahead: list[subprocess.Popen[bytes]] = []  # started, but not used by a guard yet
+_ahead: list["_Child"] = []  # started, but not used by a guard yet
 _shared: dict[tuple[bytes, float], "Guard"] = {}  # at most one per process, reused between tasks
 
 
@@ -45,11 +46,19 @@ class Fault:
         status: crashed or timed_out.
         stage: The last stage that the child entered, "" before the first.
         error: How the child ended, or the exception that it raised.
+        image: Number of the image in its batch; None if the child was not processing a single one.
     """
 
     status: Status
     stage: str
     error: str
+    image: int | None = None
+
+
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    stages: StageReader
 
 
 class Guard:
@@ -63,54 +72,59 @@ class Guard:
     def __init__(self, describe: bytes, image_seconds: float) -> None:
         self._describe = describe
         self._seconds = image_seconds
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
 
-    def __call__(self, image: Any) -> "pa.Table | Fault":
-        """The rows of one image, or its fault.
+    def __call__(self, images: list[Any]) -> "pa.Table | Fault":
+        """The rows of a batch of images, or the fault that ended its processing.
 
         Args:
-            image: The argument of `describe`; it must be picklable.
+            images: The argument of `describe`; it must be picklable.
 
         Raises:
             UserError: The child cannot work at all: a model is missing, or memory is short.
         """
         child = self._child or self._start()
-        stage = ""
-        deadline = time.monotonic() + self._seconds
+        child.stages.start()
+
+        def left() -> float:
+            return child.stages.latest().seconds + self._seconds - time.monotonic()
+
         try:
-            send(child.stdin, image)
-            while True:
-                kind, message = self._receive(child, deadline)
-                if kind == "rows":
-                    return message
-                if kind == "raised" and isinstance(message, UserError):
-                    raise message
-                if kind == "raised":
-                    return Fault(Status.CRASHED, stage, str(message))
-                stage = message
+            send(child.process.stdin, images)
+            kind, message = _receive(child, left)
         except TimeoutError:
+            _, image, stage = child.stages.latest()
             self.close()
-            return Fault(Status.TIMED_OUT, stage, f"timed out after {self._seconds:g} s")
+            error = f"timed out after {self._seconds:g} s"
+            return Fault(Status.TIMED_OUT, stage, error, image)
         except (EOFError, BrokenPipeError):
-            return Fault(Status.CRASHED, stage, self._reap())
-        except KeyboardInterrupt:  # otherwise the next image would receive this one's message
+            ending, (_, image, stage) = self._reap()
+            return Fault(Status.CRASHED, stage, ending, image)
+        except KeyboardInterrupt:  # otherwise the next batch would receive this one's message
             self.close()
             raise
+        if kind == "rows":
+            return message
+        if isinstance(message, UserError):
+            raise message
+        _, image, stage = child.stages.latest()
+        return Fault(Status.CRASHED, stage, str(message), image)
 
     def close(self) -> None:
         """Kill the child process, if one is running."""
         if self._child is not None:
-            self._child.kill()
+            self._child.process.kill()
             self._reap()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> _Child:
         for _ in range(STARTS):
             self._child = child = _ahead.pop() if _ahead else _spawn()
+            left = _countdown(START_SECONDS)
             try:
-                send(child.stdin, (self._describe, self._seconds))
-                kind, message = self._receive(child, time.monotonic() + START_SECONDS)
+                send(child.process.stdin, (self._describe, self._seconds))
+                kind, message = _receive(child, left)
             except (EOFError, BrokenPipeError):
-                ending = self._reap()
+                ending, _ = self._reap()
                 continue
             except TimeoutError:
                 self.close()
@@ -127,31 +141,35 @@ class Guard:
             "machine is short of memory, reduce --workers."
         )
 
-    def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> tuple[str, Any]:
-        size = HEADER.unpack(_read(child.stdout, HEADER.size, deadline))[0]
-        message: tuple[str, Any] = pickle.loads(_read(child.stdout, size, deadline))
-        return message
-
-    def _reap(self) -> str:
-        """Wait for the child to end and describe how it ended."""
+    def _reap(self) -> tuple[str, StageEvent]:
+        """Wait for the child to end; describe how it ended, and its latest event."""
         assert self._child is not None
         child, self._child = self._child, None
-        code = child.wait()
-        for pipe in (child.stdin, child.stdout):
+        code = child.process.wait()
+        for pipe in (child.process.stdin, child.process.stdout):
             try:
                 pipe.close()  # type: ignore[union-attr]
             except BrokenPipeError:  # unsent data
                 continue
-        return f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        latest = child.stages.latest()
+        child.stages.close()
+        ending = f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return ending, latest
 
 
-def _spawn() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        # -P: the current folder is not searched before `import_paths`.
-        [sys.executable, "-P", "-m", "fer_ray.execution.guard_process"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={**fixed_environment(os.environ), "PYTHONPATH": os.pathsep.join(import_paths())},
-    )  # fmt: skip
+def _spawn() -> _Child:
+    stages = StageReader()
+    try:
+        process = subprocess.Popen(
+            # -P: the current folder is not searched before `import_paths`.
+            [sys.executable, "-P", "-m", "fer_ray.execution.guard_process", str(stages.fd)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**fixed_environment(os.environ), "PYTHONPATH": os.pathsep.join(import_paths())},
+            pass_fds=(stages.fd,),
+        )  # fmt: skip
+    finally:
+        os.close(stages.fd)
+    return _Child(process, stages)
 
 
 def start_ahead() -> None:
@@ -166,8 +184,9 @@ def stop_ahead() -> None:
     """End child processes that no guard needs."""
     while _ahead:
         child = _ahead.pop()
-        child.kill()
-        child.communicate()
+        child.process.kill()
+        child.process.communicate()
+        child.stages.close()
 
 
 def shared_guard(describe: bytes, image_seconds: float) -> Guard:
@@ -181,25 +200,26 @@ def shared_guard(describe: bytes, image_seconds: float) -> Guard:
     return _shared[key]
 
 
-def describe_guarded(guard: Guard, image: Any) -> "pa.Table | Fault":
-    """The rows of one image, retried if its child process dies.
-
-    The system may kill a child when memory is short, but is unlikely to do so `ATTEMPTS` times.
-    """
-    for _ in range(ATTEMPTS):
-        answer = guard(image)
-        if not isinstance(answer, Fault) or answer.status == Status.TIMED_OUT:
-            break
-    return answer
+def _countdown(seconds: float) -> Callable[[], float]:
+    deadline = time.monotonic() + seconds
+    return lambda: deadline - time.monotonic()
 
 
-def _read(pipe: Any, size: int, deadline: float) -> bytes:
-    """Read exactly `size` bytes from a pipe before the deadline."""
+def _receive(child: _Child, left: Callable[[], float]) -> tuple[str, Any]:
+    """The next message, while there are seconds `left`."""
+    size = HEADER.unpack(_read(child.process.stdout, HEADER.size, left))[0]
+    message: tuple[str, Any] = pickle.loads(_read(child.process.stdout, size, left))
+    return message
+
+
+def _read(pipe: Any, size: int, left: Callable[[], float]) -> bytes:
+    """Read exactly `size` bytes from a pipe, while there are seconds `left`."""
     parts: list[bytes] = []
     while size:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
-            raise TimeoutError
+        if not select.select([pipe], [], [], max(0.0, left()))[0]:
+            if left() <= 0:
+                raise TimeoutError
+            continue
         part = os.read(pipe.fileno(), min(size, 1 << 20))
         if not part:
             raise EOFError

@@ -1,12 +1,18 @@
-"""The child process of `guard`: `python -m fer_ray.execution.guard_process`."""
+"""The child process of `guard`: `python -m fer_ray.execution.guard_process FD`.
+
+FD is the file descriptor of the pipe for events (`stage_events`).
+"""
 
 import os
 import pickle
 import signal
+import sys
 from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import HEADER, Describe, send
+from fer_ray.execution.stage_events import StageWriter
+from fer_ray.vocabulary import Stage
 
 
 def serve() -> None:
@@ -28,17 +34,26 @@ def serve() -> None:
         return
     while True:
         try:
-            image = _next(images)
+            batch = _next(images)
         except EOFError:
             return
+        send(messages, _answer(describe, batch, seconds))
+
+
+def _answer(describe: Describe, batch: list[Any], seconds: float) -> tuple[str, Any]:
+    report = StageWriter(int(sys.argv[1]))
+
+    def enter(image: int | None, stage: Stage) -> None:
         # Ends this process if the parent is killed during an endless loop: the default action of
         # SIGALRM works in native code too.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
-        try:
-            rows = describe(image, lambda stage: send(messages, ("stage", stage)))
-            send(messages, ("rows", rows))
-        except Exception as problem:
-            send(messages, ("raised", _picklable(problem)))
+        report(image, stage)
+
+    try:
+        return "rows", describe(batch, enter)
+    except Exception as problem:
+        return "raised", _picklable(problem)
+    finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -3,14 +3,22 @@
 import numpy as np
 import pyarrow as pa
 
+from fer_ray.features.steps import IMAGE
 from fer_ray.vocabulary import USABLE_STATUSES
 
 
 def number_faces(table: pa.Table) -> pa.Table:
-    """Append `face_index` and `face_id` to the rows of one image, the largest face first."""
+    """Append `face_index` and `face_id`.
+
+    Args:
+        table: Rows with the number of their image in `IMAGE`; those of an image are adjacent, the
+            largest face first.
+    """
     contents, boxes = table["sha256"].to_pylist(), table["box_xywh"].to_pylist()
     ids = [face_id(content, box) for content, box in zip(contents, boxes, strict=True)]
-    table = table.append_column("face_index", pa.array(range(table.num_rows), pa.int16()))
+    _, first, image = np.unique(table[IMAGE].to_numpy(), return_index=True, return_inverse=True)
+    indices = np.arange(table.num_rows) - first[image]
+    table = table.append_column("face_index", pa.array(indices, pa.int16()))
     return table.append_column("face_id", pa.array(ids, pa.string()))
 
 

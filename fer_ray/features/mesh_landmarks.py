@@ -22,7 +22,6 @@ def mesh_landmarks(table: pa.Table, locator: MeshLocator) -> pa.Table:
     outcome = StepOutcome(table, Stage.LANDMARKS)
     points: list[NDArray[np.float32] | None] = [None] * table.num_rows
     movements: list[NDArray[np.float32] | None] = [None] * table.num_rows
-    poses: list[list[float] | None] = [None] * table.num_rows
     meshes = read_vectors(table[MESH]).astype(np.float64).reshape(-1, N_MESH_POINTS, 3)
     located = table[MESH].is_valid().to_pylist()
     for row in outcome.usable_rows():
@@ -32,16 +31,17 @@ def mesh_landmarks(table: pa.Table, locator: MeshLocator) -> pa.Table:
         mesh = meshes[row]
         points[row] = mesh[list(IBUG_POINTS), :2].astype(np.float32).ravel()
         movements[row] = locator.blendshapes(mesh)
-        yaw, pitch, roll = pose(mesh[None])[0]
-        poses[row] = [yaw, pitch, roll + table["crop_angle"][row].as_py()]
-    angles = {
-        name: pa.array([angle and angle[axis] for angle in poses], pa.float32())
-        for axis, name in enumerate(POSE)
-    }
+    absent = np.array([values is None for values in points], dtype=bool)
+    angles = pose(np.where(absent[:, None, None], 0, meshes))
+    turns = table["crop_angle"].to_numpy(zero_copy_only=False)
+    angles[:, POSE.index("roll")] += np.where(absent, 0, turns)
     return with_columns(
         table,
         **outcome.columns(),
         landmarks_xy=to_vectors(points, 2 * N_LANDMARKS),
-        **angles,
+        **{
+            name: pa.array(angles[:, axis].astype(np.float32), mask=absent)
+            for axis, name in enumerate(POSE)
+        },
         **{BLENDSHAPES: to_vectors(movements, N_BLENDSHAPES)},
     )

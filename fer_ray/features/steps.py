@@ -1,11 +1,12 @@
 """The steps of extraction, as functions from table to table, without Ray.
 
-Each step except `read_faces` preserves the number and order of rows. It processes the rows that
-are still usable and passes the others through. The rows do not depend on the batch size. Between
-steps a table has the columns of `schemas`, and pixels in `GRAY` (image) or `CROP` until their last
-use.
+The steps after `read_faces` preserve the number and order of rows. They process the rows that are
+still usable and pass the others through. The rows do not depend on the batch size. Between steps a
+table has the columns of `schemas`, the number of the image in `IMAGE`, and the pixels of the crop
+in `CROP` until their last use.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,87 +43,85 @@ from fer_ray.vocabulary import (
     Status,
 )
 
-GRAY = "gray"  # (height × width) bytes, both divided by the reduction
-REDUCTION = "reduction"  # 1, or 2, 4 or 8 if the image was decoded at that fraction of its size
+IMAGE = "image"  # number of the image in its batch, from 0
 CROP = "crop"  # (size × size) bytes
 
-_FACE = [
-    (name, OUTCOME_TYPES[name])
+_COLUMNS = {IMAGE: pa.int64()} | {
+    name: OUTCOME_TYPES[name]
     for name in (
+        *("status", "stage", "error", "sha256", "mode", "width", "height"),
         *("detector", "detector_score", "box_xywh", "crop_angle", "sharpness", "brightness"),
         *("cascade_faces", "other_faces"),
     )
-]
+}
+
+# Called with the number of an image, or None for all of a batch, and with the stage that begins.
+EnterStage = Callable[[int | None, Stage], None]
 
 
-def decode(table: pa.Table, root: Path, limits: Decode) -> pa.Table:
-    """Read and decode the images in column `path`.
+def ignore_stage(image: int | None, stage: Stage) -> None:
+    """The default of `enter`: nobody follows the stages."""
+
+
+def decode(paths: Iterable[str], root: Path, limits: Decode) -> Iterator[Decoded]:
+    """Read and decode images, each when it is needed.
 
     Args:
-        table: Rows of a listing.
-        root: Folder that `path` is relative to.
+        paths: Paths of the images.
+        root: Folder that they are relative to.
         limits: Settings of decoding.
-
-    Returns:
-        The table with status, stage, error, sha256, mode, width, height and pixels.
     """
-    images = [decode_file(root / path, limits) for path in table["path"].to_pylist()]
-    return add_decoded(table, images)
+    return (decode_file(root / path, limits) for path in paths)
 
 
-def add_decoded(table: pa.Table, images: list[Decoded]) -> pa.Table:
-    """Add the columns of `decode` for images that are decoded already, one per row."""
-    return with_columns(
-        table,
-        status=pa.array([image.status.value for image in images], pa.string()),
-        stage=pa.array([Stage.DECODE.value] * len(images), pa.string()),
-        error=pa.array([image.error for image in images], pa.string()),
-        sha256=pa.array([image.sha256 for image in images], pa.string()),
-        mode=pa.array([image.mode for image in images], pa.string()),
-        width=pa.array([image.width for image in images], pa.int32()),
-        height=pa.array([image.height for image in images], pa.int32()),
-        **{
-            GRAY: to_bytes([image.gray for image in images]),
-            REDUCTION: pa.array([image.reduction for image in images], pa.int8()),
-        },
-    )
-
-
-def read_faces(table: pa.Table, reader: FaceReader, faces: Faces) -> pa.Table:
-    """Find and crop the faces of each image; the pixels of the images are dropped.
+def read_faces(
+    images: Iterable[Decoded],
+    reader: FaceReader,
+    faces: Faces,
+    enter: EnterStage = ignore_stage,
+) -> pa.Table:
+    """Find and crop the faces of decoded images, whose pixels are then dropped.
 
     Args:
-        table: Rows with the columns of `add_decoded`.
+        images: The images; one at a time is in memory.
         reader: Finds and crops faces.
         faces: Which faces of an image get a row.
+        enter: Called with the number of an image and the stage that begins.
 
     Returns:
         One row per face, the largest of an image first, or one row for an image without a face to
-        process.
+        process; with the number of the image in `IMAGE`.
     """
-    outcome = StepOutcome(table, Stage.CROP)
-    usable = set(outcome.usable_rows())
-    rows: list[int] = []
-    values: list[dict[str, Any]] = []
-    for row in range(table.num_rows):
-        reading = _read_image(table, row, reader, faces) if row in usable else None
-        if reading is not None and reading.error is not None:
-            outcome.set(row, reading.status, reading.error)
-        for face in _face_values(reading):
-            rows.append(row)
-            values.append(face)
-    table = with_columns(table.drop_columns([GRAY, REDUCTION]), **outcome.columns()).take(
-        pa.array(rows, pa.int64())
-    )
-    columns = {name: pa.array([face.get(name) for face in values], type_) for name, type_ in _FACE}
-    pixels = to_bytes([face.get(CROP) for face in values])
-    meshes = to_vectors([face.get(MESH) for face in values], 3 * N_MESH_POINTS)
-    return with_columns(table, **columns, **{CROP: pixels, MESH: meshes})
+    rows: list[dict[str, Any]] = []
+    for number, image in enumerate(images):
+        outcome = {IMAGE: number, **_decoding_values(image)}
+        reading = None
+        if image.gray is not None:
+            enter(number, Stage.CROP)
+            size = image.width or 0, image.height or 0
+            reading = reader(image.gray, faces, image.reduction, size)
+            outcome |= {
+                "status": reading.status.value, "stage": Stage.CROP.value, "error": reading.error
+            }  # fmt: skip
+        rows += [{**outcome, **face} for face in _face_values(reading)]
+    columns = {
+        name: pa.array([row.get(name) for row in rows], type_) for name, type_ in _COLUMNS.items()
+    }
+    pixels = to_bytes([row.get(CROP) for row in rows])
+    meshes = to_vectors([row.get(MESH) for row in rows], 3 * N_MESH_POINTS)
+    return pa.table({**columns, CROP: pixels, MESH: meshes})
 
 
-def _read_image(table: pa.Table, row: int, reader: FaceReader, faces: Faces) -> Reading:
-    size = table["width"][row].as_py(), table["height"][row].as_py()
-    return reader(_image(table, row), faces, table[REDUCTION][row].as_py(), size)
+def _decoding_values(image: Decoded) -> dict[str, Any]:
+    return {
+        "status": image.status.value,
+        "stage": Stage.DECODE.value,
+        "error": image.error,
+        "sha256": image.sha256,
+        "mode": image.mode,
+        "width": image.width,
+        "height": image.height,
+    }
 
 
 def _face_values(reading: Reading | None) -> list[dict[str, Any]]:
@@ -150,20 +149,26 @@ def _face_values(reading: Reading | None) -> list[dict[str, Any]]:
     ] or [image]
 
 
-def landmarks(table: pa.Table, locator: Any, size_px: int) -> pa.Table:
+def landmarks(
+    table: pa.Table, locator: Any, size_px: int, enter: EnterStage = ignore_stage
+) -> pa.Table:
     """Locate the 68 landmarks in each crop of side `size_px`.
 
     Args:
         table: Rows with the columns of `read_faces`.
         locator: One of `LANDMARK_MODELS`, loaded.
         size_px: Side of the crops.
+        enter: Called with the number of an image and the stage that begins.
     """
     if isinstance(locator, MeshLocator):
+        enter(None, Stage.LANDMARKS)
         return mesh_landmarks(table, locator)
     outcome = StepOutcome(table, Stage.LANDMARKS)
     counts: list[int | None] = [None] * table.num_rows
     points: list[NDArray[np.float32] | None] = [None] * table.num_rows
+    images = table[IMAGE].to_pylist()
     for row in outcome.usable_rows():
+        enter(images[row], Stage.LANDMARKS)
         counts[row], located = locator(_crop(table, row, size_px))
         if located is None:
             outcome.set(row, Status.NO_LANDMARKS, "dlib found no face in the crop")
@@ -224,12 +229,6 @@ class _FeatureInputs:
         }[name]
         vectors = read_vectors(self._table[column])[self._rows]
         return vectors.astype(np.float64).reshape(-1, *shape)
-
-
-def _image(table: pa.Table, row: int) -> NDArray[np.uint8]:
-    by = table[REDUCTION][row].as_py()
-    shape = [-(-table[side][row].as_py() // by) for side in ("height", "width")]
-    return np.frombuffer(table[GRAY][row].as_buffer(), np.uint8).reshape(shape)
 
 
 def _crop(table: pa.Table, row: int, size_px: int) -> NDArray[np.uint8]:

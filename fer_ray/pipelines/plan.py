@@ -77,9 +77,9 @@ def _probe(sweep: SweepContext) -> dict[str, Any]:
             if len(content) > max_bytes:
                 continue
             if not started:  # the first image also loads the models
-                guard(content)
+                guard([content])
                 started = time.monotonic()
-            guard(content)
+            guard([content])
             done += 1
             if done == MAX_PROBED or time.monotonic() - started > MAX_PROBE_S:
                 break

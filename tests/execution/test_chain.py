@@ -4,7 +4,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from fer_ray.execution.chain import (
 from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
 from fer_ray.execution.tasks import block_tasks
 from fer_ray.execution.tasks.block_sizes import split_blocks
-from fer_ray.features.image_steps import ExtractImage
-from fer_ray.settings.extraction import ExtractSettings, Landmarks, Selection
+from fer_ray.features.image_steps import ImageSteps
+from fer_ray.settings.extraction import Decode, ExtractSettings, Landmarks, Selection
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
+from fer_ray.sources.decoding import Decoded
 from fer_ray.storage.staging import StagedRows
 from tests.patience import patience
 
@@ -34,17 +35,15 @@ FAST = ExtractSettings.model_validate(
 LIMITS = Execution(workers=2, image_seconds=patience(5))
 
 
-class Poisoned(ExtractImage):
+class Poisoned(ImageSteps):
     """Extracts images, except that those with certain names crash or never finish."""
 
-    def __call__(self, image: tuple[Path, pa.Table], enter: Callable[[str], None]) -> pa.Table:
-        path = image[1]["path"][0].as_py()
-        enter("decode")
-        if "crash" in path:
+    def decode_image(self, image: Path, limits: Decode) -> Decoded:
+        if "crash" in image.name:
             ctypes.string_at(0)
-        if "sleep" in path:
+        if "sleep" in image.name:
             time.sleep(3600)
-        return super().__call__(image, enter)
+        return super().decode_image(image, limits)
 
 
 @pytest.fixture
@@ -88,13 +87,13 @@ def test_faulty_files_cost_only_themselves(
     assert crashed["features_hog"] is None
 
 
-class KillsWorker(ExtractImage):
+class KillsWorker(ImageSteps):
     """Extracts images; one with a certain name kills the worker of its child process."""
 
-    def __call__(self, image: tuple[Path, pa.Table], enter: Callable[[str], None]) -> pa.Table:
-        if "crash" in image[1]["path"][0].as_py():
+    def decode_image(self, image: Path, limits: Decode) -> Decoded:
+        if "crash" in image.name:
             os.kill(os.getppid(), signal.SIGKILL)
-        return super().__call__(image, enter)
+        return super().decode_image(image, limits)
 
 
 @pytest.mark.slow
@@ -110,7 +109,7 @@ def test_image_that_no_worker_survives_is_crashed(
 
 
 def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local_ray: int) -> None:
-    rows = [extract(source, tmp_path / str(on_ray), on_ray, ExtractImage) for on_ray in (0, 1)]
+    rows = [extract(source, tmp_path / str(on_ray), on_ray, ImageSteps) for on_ray in (0, 1)]
     assert rows[0].equals(rows[1])
     assert np.isfinite(rows[0]["features_hog"].combine_chunks().flatten().to_numpy()).all()
 
@@ -119,7 +118,7 @@ def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
     settings = FAST.model_copy(update={"landmarks": Landmarks(file=str(tmp_path / "no.dat"))})
     listing = list_source(source, Selection(frames="all"))
     staged = StagedRows(tmp_path / "staged")
-    task = ExtractBlock(ExtractImage(settings), source, staged, extraction_schema(settings))
+    task = ExtractBlock(ImageSteps(settings), source, staged, extraction_schema(settings))
     blocks = split_blocks(listing.table, staged, 4)
     with pytest.raises(UserError, match=r"no\.dat"):
         list(extract_in_process(blocks, task, LIMITS))

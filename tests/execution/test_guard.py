@@ -9,7 +9,7 @@ import psutil
 import pyarrow as pa
 
 from fer_ray.execution.guard import Guard, start_ahead, stop_ahead
-from fer_ray.features.image_steps import ExtractImage
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.settings.extraction import ExtractSettings
 from tests.patience import patience
 
@@ -23,8 +23,8 @@ def test_a_guard_uses_the_child_that_started_ahead(tmp_path: Path) -> None:
     start_ahead()
     ahead = children() - others
     (tmp_path / "broken.png").write_bytes(b"no image")
-    guard = Guard(pickle.dumps(ExtractImage(ExtractSettings())), 60)
-    rows = guard((tmp_path, pa.table({"path": ["broken.png"]})))
+    guard = Guard(pickle.dumps(ImageSteps(ExtractSettings())), 60)
+    rows = guard([tmp_path / "broken.png"])
     assert isinstance(rows, pa.Table)
     assert rows["status"].to_pylist() == ["unreadable"]
     assert children() - others == ahead

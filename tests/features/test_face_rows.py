@@ -21,8 +21,14 @@ def test_one_row_per_image() -> None:
 
 
 def test_faces_are_numbered_and_identified() -> None:
-    boxes = [[1, 2, 30, 30], [5, 6, 20, 20]]
-    faces = number_faces(pa.table({"sha256": ["a" * 64] * 2, "box_xywh": boxes}))
-    assert faces["face_index"].to_pylist() == [0, 1]
-    assert faces["face_id"].to_pylist() == [f"{'a' * 32}-1-2-30-30", f"{'a' * 32}-5-6-20-20"]
+    boxes = [[1, 2, 30, 30], [5, 6, 20, 20], None]
+    faces = number_faces(
+        pa.table({"image": [0, 0, 1], "sha256": [*["a" * 64] * 2, "b" * 64], "box_xywh": boxes})
+    )
+    assert faces["face_index"].to_pylist() == [0, 1, 0]
+    assert faces["face_id"].to_pylist() == [
+        f"{'a' * 32}-1-2-30-30",
+        f"{'a' * 32}-5-6-20-20",
+        None,
+    ]
     assert face_id("a" * 64, None) is None

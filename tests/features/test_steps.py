@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from fer_ray.faces.model_paths import landmark_file
 from fer_ray.features import steps
 from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
 from fer_ray.settings.root import Settings
+from fer_ray.sources.decoding import Decoded
 from fer_ray.vocabulary import Stage, Status
 
 SETTINGS = ExtractSettings()
@@ -45,15 +47,15 @@ def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_all_steps(root: Path, paths: list[str], settings: ExtractSettings = SETTINGS) -> pa.Table:
-    table = pa.table({"path": pa.array(paths, pa.string())})
-    table = steps.decode(table, root, settings.decode)
-    table = find_faces(table, settings)
-    return steps.features(table, settings.features.sets, settings.crop.size_px)
+    table = find_faces(steps.decode(paths, root, settings.decode), settings)
+    table = steps.features(table, settings.features.sets, settings.crop.size_px)
+    given = pa.array(paths, pa.string()).take(table[steps.IMAGE].combine_chunks())
+    return table.drop_columns([steps.IMAGE]).append_column("path", given)
 
 
-def find_faces(table: pa.Table, settings: ExtractSettings) -> pa.Table:
+def find_faces(images: Iterable[Decoded], settings: ExtractSettings) -> pa.Table:
     reader = load_reader(settings.crop, settings.landmarks)
-    table = steps.read_faces(table, reader, settings.crop.faces)
+    table = steps.read_faces(images, reader, settings.crop.faces)
     return steps.landmarks(table, load_locator(settings.landmarks), settings.crop.size_px)
 
 
@@ -110,14 +112,13 @@ def test_failed_batch_has_the_same_columns(mixed: Path) -> None:
 
 
 def test_features_step_drops_pixels(mixed: Path) -> None:
-    assert not {steps.GRAY, steps.CROP} & set(run_all_steps(mixed, names(mixed)).column_names)
+    assert steps.CROP not in set(run_all_steps(mixed, names(mixed)).column_names)
 
 
 def hidden_face(path: str, root: Path) -> pa.Table:
     """A cropped image with black pixels, in which dlib finds no face."""
-    table = steps.decode(pa.table({"path": [path]}), root, SETTINGS.decode)
-    reader = load_reader(SETTINGS.crop, SETTINGS.landmarks)
-    table = steps.read_faces(table, reader, "one")
+    images = steps.decode([path], root, SETTINGS.decode)
+    table = steps.read_faces(images, load_reader(SETTINGS.crop, SETTINGS.landmarks), "one")
     black = pa.array([bytes(350 * 350)], pa.large_binary())
     return table.set_column(table.column_names.index(steps.CROP), steps.CROP, black)
 
@@ -183,9 +184,8 @@ def test_later_cascades_do_not_run(mixed: Path) -> None:
 
 
 def test_large_image_is_rejected(mixed: Path) -> None:
-    table = steps.decode(pa.table({"path": ["face0.png"]}), mixed, Decode(max_pixels=1000))
-    assert table["status"].to_pylist() == [Status.TOO_LARGE]
-    assert table["width"].to_pylist() == [640]
+    [image] = steps.decode(["face0.png"], mixed, Decode(max_pixels=1000))
+    assert (image.status, image.width) == (Status.TOO_LARGE, 640)
 
 
 def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
@@ -195,9 +195,9 @@ def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
     rows = []
     for profile in ("reference", "fast"):
         settings = Settings(profile=profile).extract
-        table = steps.decode(pa.table({"path": ["large.jpg"]}), tmp_path, settings.decode)
-        assert table[steps.REDUCTION].to_pylist() == [2 if profile == "fast" else 1]
-        rows.append(find_faces(table, settings).to_pylist()[0])
+        [image] = steps.decode(["large.jpg"], tmp_path, settings.decode)
+        assert image.reduction == (2 if profile == "fast" else 1)
+        rows.append(find_faces([image], settings).to_pylist()[0])
     full, reduced = rows
     assert (reduced["status"], reduced["width"]) == (Status.OK, large.shape[1])
     np.testing.assert_allclose(reduced["box_xywh"], full["box_xywh"], atol=0.03 * large.shape[0])

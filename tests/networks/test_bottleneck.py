@@ -66,9 +66,11 @@ def test_crops_of_reduced_photographs_match_extraction(corpus: Path, tmp_path: P
             cv2.BORDER_REPLICATE,
         )  # fmt: skip
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), whole)
-    table = steps.decode(pa.table({"path": ["0.jpg", "1.jpg", "2.jpg"]}), tmp_path, fast.decode)
-    assert table[steps.REDUCTION].to_pylist() == [2, 2, 2]
-    table = steps.read_faces(table, load_reader(fast.crop, fast.landmarks), "one")
+    names = ["0.jpg", "1.jpg", "2.jpg"]
+    images = list(steps.decode(names, tmp_path, fast.decode))
+    assert [image.reduction for image in images] == [2, 2, 2]
+    table = steps.read_faces(images, load_reader(fast.crop, fast.landmarks), "one")
+    table = table.append_column("path", pa.array(names))
     assert table["status"].to_pylist() == ["ok"] * 3
     expected = steps.pixels(table[steps.CROP], fast.crop.size_px)
     spec = BACKBONES["dlib_resnet"]

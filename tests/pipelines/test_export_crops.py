@@ -31,8 +31,9 @@ def photos(corpus: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def cropped(photos: Path) -> pa.Table:
     """Its row, with the crop."""
-    table = steps.decode(pa.table({"path": ["large.jpg"]}), photos, FAST.decode)
-    table = steps.read_faces(table, load_reader(FAST.crop, FAST.landmarks), "one")
+    images = steps.decode(["large.jpg"], photos, FAST.decode)
+    table = steps.read_faces(images, load_reader(FAST.crop, FAST.landmarks), "one")
+    table = table.append_column("path", pa.array(["large.jpg"]))
     return table.append_column("image_id", table["path"])
 
 

@@ -12,7 +12,7 @@ TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first 
 def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
     """Images per block, such that workers seldom wait for work.
 
-    A worker waits about 0.15 s between two blocks, and needs 0.03 to 0.15 s per image. Blocks have
+    A worker waits about 0.15 s between two blocks, and needs 0.02 to 0.15 s per image. Blocks have
     at most 128 images, since a failed block is repeated.
 
     Args:

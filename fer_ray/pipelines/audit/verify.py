@@ -84,7 +84,7 @@ def _compare_images(
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
                 changed += 1
                 continue
-            columns = _differing_columns(guard(content), rows.get(sha256, []), describer.schema)
+            columns = _differing_columns(guard([content]), rows.get(sha256, []), describer.schema)
             if columns:
                 differing.append({"path": path, "columns": columns})
             else:

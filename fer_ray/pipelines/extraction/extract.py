@@ -23,7 +23,7 @@ from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.execution.tasks.block_sizes import LEAST_BLOCK_IMAGES, block_size, split_blocks
 from fer_ray.execution.tasks.merging import merge_on_ray
 from fer_ray.faces.model_paths import describe_models, model_hashes
-from fer_ray.features.image_steps import ExtractImage
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.pipelines.extraction.extraction_plan import ExtractionPlan
 from fer_ray.pipelines.extraction.face_advice import advise_on_faces, count_small_squares
 from fer_ray.pipelines.extraction.negative_advice import advise_on_negatives
@@ -94,7 +94,7 @@ def _set_features_aside(run: RunFolder) -> None:
 def extraction_task(plan: ExtractionPlan, staged: StagedRows) -> ExtractBlock:
     """The task that extracts a block of the plan's images and stores the rows in `staged`."""
     root, schema = plan.listing.root.absolute(), extraction_schema(plan.settings)
-    return ExtractBlock(ExtractImage(step_settings(plan)), root, staged, schema)
+    return ExtractBlock(ImageSteps(step_settings(plan)), root, staged, schema)
 
 
 def step_settings(plan: ExtractionPlan) -> ExtractSettings:

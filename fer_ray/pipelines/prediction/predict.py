@@ -13,7 +13,7 @@ from fer_ray.execution.extract_block import ExtractBlock
 from fer_ray.execution.progress import Progress
 from fer_ray.execution.tasks.merging import merge_on_ray
 from fer_ray.features.face_rows import one_row_per_image
-from fer_ray.features.image_steps import ExtractImage
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.prediction_step import BundleBackbones, BundleModel
 from fer_ray.pipelines.extraction.extract import (
@@ -85,7 +85,7 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
     is_head = manifest.kind == "head"
     settings = step_settings(extraction)
     return ExtractBlock(
-        ExtractImage(settings, backbones, model if is_head else None),
+        ImageSteps(settings, backbones, model if is_head else None),
         extraction.listing.root.absolute(),
         staged,
         schema,

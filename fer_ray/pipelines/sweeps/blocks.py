@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fer_ray.execution.guard import Fault, Guard, describe_guarded, shared_guard
+from fer_ray.execution.guard import Guard, shared_guard
+from fer_ray.execution.guarded_batches import describe_guarded
 from fer_ray.execution.tasks.claims import Claim
 from fer_ray.execution.tasks.task_runner import WORKER_DIED
+from fer_ray.features.steps import IMAGE
 from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Output, Row
 from fer_ray.pipelines.sweeps.describe import failed_rows
 from fer_ray.sources.streams.image_source import Source
@@ -80,8 +82,7 @@ class ProcessBlock:
         """
         rows, limits = self._rows(block), self.limits
         guard = shared_guard(self.describe, limits.image_seconds)
-        writer = BlockWriter(self.output, limits.reported)
-        described: set[str] = set()
+        writer, described = BlockWriter(self.output, limits.reported), set[str]()
         with closing(ImageReader(self.source, limits.max_bytes, limits.image_seconds)) as read:
             for images in _read_images(read, rows, limits):
                 retried = {image.sha256 for image in images if image.retried}
@@ -89,9 +90,10 @@ class ProcessBlock:
                 claimed = self.claim(f"{block.file}:{block.start}", wanted) if wanted else set()
                 for image in images:
                     writer.add_reading(image.row, image.sha256 or None, image.failure)
-                    if image.sha256 in (retried | claimed) - described:
-                        described.add(image.sha256)
-                        writer.add_rows(_describe(guard, image), image.sha256 in retried)
+                for contents, again in ((claimed, False), (retried, True)):
+                    for rows in _describe(guard, images, contents - described):
+                        writer.add_rows(rows, again)
+                described |= claimed | retried
         return writer.finish(len(rows))
 
     def give_up(self, block: Block) -> BlockResult:
@@ -167,8 +169,10 @@ def _failure(status: Status, error: str) -> Row:
     return {"status": status.value, "stage": Stage.DECODE.value, "error": error}
 
 
-def _describe(guard: Guard, image: _Image) -> pa.Table:
-    answer = describe_guarded(guard, image.content)
-    if isinstance(answer, Fault):
-        return failed_rows([image.sha256], answer.status, answer.stage, answer.error)
-    return answer
+def _describe(guard: Guard, images: list[_Image], contents: set[str]) -> Iterator[pa.Table]:
+    """Describe those of the contents that the images have."""
+    by_content = {image.sha256: image.content for image in images if image.sha256 in contents}
+    described = describe_guarded(guard, list(by_content.values()))
+    yield from (rows.drop_columns([IMAGE]) for rows in described.tables)
+    for number, fault in described.faults.items():
+        yield failed_rows([[*by_content][number]], fault.status, fault.stage, fault.error)

@@ -1,23 +1,23 @@
-"""From the bytes of one image to its rows of `results`, through the extraction steps."""
+"""From the bytes of images to their rows of `results`, through the extraction steps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from fer_ray.features import steps
-from fer_ray.features.image_steps import EnterStage, ImageSteps
+from fer_ray.features.image_steps import ImageSteps
 from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, require_same_recipe
 from fer_ray.schemas import complete_columns, prediction_fields
-from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.extraction import Decode, ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
-from fer_ray.sources.decoding import decode_bytes
+from fer_ray.sources.decoding import Decoded, decode_bytes
 from fer_ray.store_schemas import RESULT_FIELDS, results_schema
 from fer_ray.vocabulary import Stage, Status
 
 
 @dataclass(frozen=True)
 class DescribeImage(ImageSteps):
-    """Process the content of one image.
+    """Process contents of images: bytes in, rows of `schema_of` without recipe and sweep out.
 
     Attributes:
         recipe: The recipe that the rows will carry; None: libraries and models are not checked.
@@ -31,21 +31,9 @@ class DescribeImage(ImageSteps):
             require_same_recipe(self.recipe, self.settings)
         super().load()
 
-    def __call__(self, content: bytes, enter: EnterStage) -> pa.Table:
-        """Process the bytes of one image.
-
-        Args:
-            content: The bytes of the image.
-            enter: Called with the name of each stage as it begins.
-
-        Returns:
-            One row per face, or one with the reason for failure; `schema_of` without recipe and
-            sweep.
-        """
-        enter(Stage.DECODE)
-        decoded = decode_bytes(content, self.settings.decode)
-        table = pa.table({"sha256": [decoded.sha256]})
-        return self.finish(steps.add_decoded(table, [decoded]), enter)
+    def decode_image(self, image: Any, limits: Decode) -> Decoded:
+        """Decode the bytes of one image."""
+        return decode_bytes(image, limits)
 
 
 def schema_of(settings: ExtractSettings, labels: tuple[str, ...] = ()) -> pa.Schema:

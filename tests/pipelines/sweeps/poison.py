@@ -4,31 +4,29 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from fer_ray.pipelines.sweeps.describe import DescribeImage
+from fer_ray.settings.extraction import Decode
+from fer_ray.sources.decoding import Decoded
 
 
 @dataclass(frozen=True)
 class Poisoned(DescribeImage):
     """Processes images, except that those with certain last bytes crash, raise or never finish."""
 
-    def __call__(self, content: bytes, enter: Callable[[str], None]) -> pa.Table:
-        enter("decode")
-        if content.endswith(b"crash"):
+    def decode_image(self, image: bytes, limits: Decode) -> Decoded:
+        if image.endswith(b"crash"):
             ctypes.string_at(0)
-        if content.endswith(b"loop"):
+        if image.endswith(b"loop"):
             while True:
                 pass
-        if content.endswith(b"raise"):
+        if image.endswith(b"raise"):
             raise ArithmeticError("an unforeseen case")
-        if content.endswith(b"sleep"):
+        if image.endswith(b"sleep"):
             time.sleep(3600)
-        return super().__call__(content, enter)
+        return super().decode_image(image, limits)
 
 
 @dataclass(frozen=True)
@@ -44,3 +42,14 @@ class DiesAtStart(DescribeImage):
         if len(self.starts.read_text().splitlines()) <= self.times:
             os.kill(os.getpid(), signal.SIGKILL)
         super().load()
+
+
+@dataclass(frozen=True)
+class Slow(DescribeImage):
+    """Takes some seconds to decode each image."""
+
+    seconds: float = 0
+
+    def decode_image(self, image: bytes, limits: Decode) -> Decoded:
+        time.sleep(self.seconds)
+        return super().decode_image(image, limits)

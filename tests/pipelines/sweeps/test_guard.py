@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import STARTS, Fault, Guard, describe_guarded
+from fer_ray.execution.guard import STARTS, Fault, Guard
+from fer_ray.execution.guarded_batches import BATCH_IMAGES, describe_guarded
 from fer_ray.pipelines.sweeps.describe import DescribeImage
 from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.settings.extraction import ExtractSettings
@@ -15,7 +16,7 @@ from fer_ray.settings.root import Execution, Settings
 from fer_ray.vocabulary import Status
 from tests.patience import patience
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows
-from tests.pipelines.sweeps.poison import DiesAtStart, Poisoned
+from tests.pipelines.sweeps.poison import DiesAtStart, Poisoned, Slow
 
 
 def guard(seconds: float = 2) -> Guard:
@@ -24,11 +25,11 @@ def guard(seconds: float = 2) -> Guard:
 
 def test_segmentation_fault_costs_one_image(faces: list[Path]) -> None:
     guarded = guard(60)
-    fault = guarded(b"crash")
+    fault = guarded([b"crash"])
     assert isinstance(fault, Fault)
     assert (fault.status, fault.stage) == (Status.CRASHED, "decode")
     assert "SIGSEGV" in fault.error
-    described = guarded(faces[0].read_bytes())
+    described = guarded([faces[0].read_bytes()])
     assert isinstance(described, pa.Table)
     assert described["status"].to_pylist() == ["ok"]
     guarded.close()
@@ -36,26 +37,55 @@ def test_segmentation_fault_costs_one_image(faces: list[Path]) -> None:
 
 @pytest.mark.parametrize("suffix", [b"loop", pytest.param(b"sleep", marks=pytest.mark.thorough)])
 def test_endless_image_times_out(suffix: bytes) -> None:
-    guarded = guard(1)
-    guarded(b"no image")  # the child is up
+    guarded = guard(patience(1))
+    guarded([b"no image"])  # the child is up
     started = time.monotonic()
-    fault = guarded(suffix)
-    assert time.monotonic() - started < patience(3)
+    fault = guarded([suffix])
+    assert time.monotonic() - started < patience(6)
     assert isinstance(fault, Fault)
     assert fault.status == Status.TIMED_OUT
-    assert isinstance(guarded(b"no image"), pa.Table)
+    assert isinstance(guarded([b"no image"]), pa.Table)
     guarded.close()
+
+
+def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
+    guarded, good = guard(patience(3)), [file.read_bytes() for file in faces]
+    images = [*good[:2], b"crash", b"no image", b"sleep", *good[2:], b"raise", *good]
+    assert len(images) > BATCH_IMAGES
+    described = describe_guarded(guarded, images)
+    faults = {number: fault.status for number, fault in described.faults.items()}
+    faulty = {images.index(content): content for content in (b"crash", b"sleep", b"raise")}
+    assert faults == {
+        number: Status.TIMED_OUT if content == b"sleep" else Status.CRASHED
+        for number, content in faulty.items()
+    }
+    rows = pa.concat_tables(described.tables).sort_by("image")
+    assert rows["image"].to_pylist() == [n for n in range(len(images)) if n not in faulty]
+    alone = [guarded([images[number]]) for number in rows["image"].to_pylist()]
+    assert rows.drop_columns(["image"]).equals(
+        pa.concat_tables([table for table in alone if isinstance(table, pa.Table)]).drop_columns(
+            ["image"]
+        )
+    )
+    guarded.close()
+
+
+def test_time_limit_is_per_image() -> None:
+    guarded = Guard(pickle.dumps(Slow(FAST, seconds=0.4 * patience(2))), patience(2))
+    described = describe_guarded(guarded, [b"no image"] * 4)
+    guarded.close()
+    assert not described.faults
 
 
 def test_exception_and_killed_child_cost_one_image(faces: list[Path]) -> None:
     guarded, others = guard(60), set(psutil.Process().children())
-    fault = guarded(b"raise")
+    fault = guarded([b"raise"])
     assert isinstance(fault, Fault)
     assert fault.error == "ArithmeticError: an unforeseen case"
     [child] = set(psutil.Process().children()) - others
     child.kill()
-    rows = describe_guarded(guarded, faces[0].read_bytes())  # tried again, in a new child
-    assert rows["status"].to_pylist() == ["ok"]
+    described = describe_guarded(guarded, [faces[0].read_bytes()])  # tried again, in a new child
+    assert described.tables[0]["status"].to_pylist() == ["ok"]
     guarded.close()
 
 
@@ -63,7 +93,7 @@ def test_child_killed_at_start_is_restarted(faces: list[Path], tmp_path: Path) -
     guarded = Guard(
         pickle.dumps(DiesAtStart(FAST, starts=tmp_path / "starts", times=STARTS - 1)), 60
     )
-    rows = guarded(faces[0].read_bytes())
+    rows = guarded([faces[0].read_bytes()])
     guarded.close()
     assert isinstance(rows, pa.Table)
     assert rows["status"].to_pylist() == ["ok"]
@@ -72,7 +102,7 @@ def test_child_killed_at_start_is_restarted(faces: list[Path], tmp_path: Path) -
 def test_child_that_never_starts_raises(tmp_path: Path) -> None:
     guarded = Guard(pickle.dumps(DiesAtStart(FAST, starts=tmp_path / "starts", times=99)), 60)
     with pytest.raises(UserError, match="died of SIGKILL before it was ready, 3 times"):
-        guarded(b"")
+        guarded([b""])
     assert len((tmp_path / "starts").read_text().splitlines()) == STARTS
 
 
@@ -80,12 +110,12 @@ def test_missing_model_raises(tmp_path: Path) -> None:
     landmarks = FAST.landmarks.model_copy(update={"file": str(tmp_path / "none.dat")})
     lacking = ExtractSettings(landmarks=landmarks)
     with pytest.raises(UserError, match=r"model file .* does not exist"):
-        Guard(pickle.dumps(Poisoned(lacking)), 60)(b"")
+        Guard(pickle.dumps(Poisoned(lacking)), 60)([b""])
 
 
 def test_node_with_other_versions_is_rejected() -> None:
     recipe = build_store_recipe(Settings(extract=FAST))
-    Guard(pickle.dumps(DescribeImage(FAST, recipe=recipe)), 60)(b"")
+    Guard(pickle.dumps(DescribeImage(FAST, recipe=recipe)), 60)([b""])
     numpy = recipe.content["libraries"]["numpy"]
     changes = {
         "libraries": {**recipe.content["libraries"], "numpy": "0.1", "pillow": "0.2"},
@@ -93,7 +123,7 @@ def test_node_with_other_versions_is_rejected() -> None:
     }
     describe = DescribeImage(FAST, recipe=StoreRecipe("", {**recipe.content, **changes}))
     with pytest.raises(UserError) as raised:
-        Guard(pickle.dumps(describe), 60)(b"")
+        Guard(pickle.dumps(describe), 60)([b""])
     for said in (
         f"numpy is {numpy}, expected 0.1",
         "pillow is",

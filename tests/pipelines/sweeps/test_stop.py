@@ -49,7 +49,7 @@ def test_stop_commits_before_waiting_for_tasks(
 def test_guard_after_interrupt(faces: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     guard = Guard(pickle.dumps(Poisoned(FAST)), 60)
     content = faces[0].read_bytes()
-    rows = guard(content)
+    rows = guard([content])
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -58,8 +58,8 @@ def test_guard_after_interrupt(faces: list[Path], monkeypatch: pytest.MonkeyPatc
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         with pytest.raises(KeyboardInterrupt):
-            guard(b"sleep")
-        assert guard(content).equals(rows)
+            guard([b"sleep"])
+        assert guard([content]).equals(rows)
     finally:
         signal.signal(signal.SIGALRM, before)
         guard.close()
