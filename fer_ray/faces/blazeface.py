@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ray.faces.landmarker_file import read_network, to_confidence, to_rgb
+from fer_ray.faces.landmarker_file import read_network, to_blob, to_confidence
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -98,15 +98,12 @@ class BlazeFace:
         chosen = scores >= MIN_SCORE
         values = values.reshape(-1, 16)[chosen].astype(np.float64)
         centres = anchors(frame.shape[2:])[chosen]
-        points = values[:, 4:].reshape(-1, 6, 2) + centres[:, None]
+        points = (values[:, 4:].reshape(-1, 6, 2) + centres[:, None] - offset) / scale
         sizes = values[:, 2:4]
         corners = values[:, :2] + centres - sizes / 2
-        return [
-            BlazeDetection(np.concatenate([(corner - offset) / scale, size / scale]),
-                      (point - offset) / scale, float(score))
-            for corner, size, point, score in zip(
-                corners, sizes, points, scores[chosen], strict=True)
-        ]  # fmt: skip
+        boxes = np.hstack([(corners - offset) / scale, sizes / scale])
+        found = zip(boxes, points, scores[chosen].tolist(), strict=True)
+        return [BlazeDetection(*values) for values in found]
 
 
 def frame_sides(longer_px: int, min_px: float) -> Iterator[int]:
@@ -139,18 +136,20 @@ def merge(faces: list[BlazeDetection]) -> list[BlazeDetection]:
         overlaps = _overlaps(best, remaining)
         same = [face for face, shared in zip(remaining, overlaps, strict=True)
                 if face is best or shared > MAX_OVERLAP]  # fmt: skip
-        weights = np.array([face.score for face in same])
-        weights /= weights.sum()
-        merged.append(
-            BlazeDetection(
-                np.tensordot(weights, [face.box_xywh for face in same], axes=1),
-                np.tensordot(weights, [face.key_points for face in same], axes=1),
-                best.score,
-            )
-        )
+        merged.append(_mean(same, best.score) if len(same) > 1 else best)
         chosen = {id(face) for face in same}
         remaining = [face for face in remaining if id(face) not in chosen]
     return merged
+
+
+def _mean(faces: list[BlazeDetection], score: float) -> BlazeDetection:
+    weights = np.array([face.score for face in faces])
+    weights /= weights.sum()
+    return BlazeDetection(
+        np.tensordot(weights, [face.box_xywh for face in faces], axes=1),
+        np.tensordot(weights, [face.key_points for face in faces], axes=1),
+        score,
+    )
 
 
 def drop_nested(faces: list[BlazeDetection]) -> list[BlazeDetection]:
@@ -198,8 +197,8 @@ def _fit(image: Image, side: int, share: float = 1) -> tuple[NDArray[np.float32]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(image, size.tolist(), interpolation=interpolation)
     shape = np.maximum(FRAME_PX, -(-size // FRAME_PX) * FRAME_PX) if side > FRAME_PX else [side] * 2
-    frame = np.full((shape[1], shape[0], 3), -1, np.float32)
+    frame = np.full((shape[1], shape[0], *image.shape[2:]), -1, np.float32)
     offset = (np.array(shape) - size) // 2
     x, y = offset
-    frame[y : y + size[1], x : x + size[0]] = to_rgb(small) / np.float32(127.5) - 1
-    return np.ascontiguousarray(frame.transpose(2, 0, 1)[None]), scale, offset.astype(np.float64)
+    frame[y : y + size[1], x : x + size[0]] = small / np.float32(127.5) - 1
+    return to_blob(frame), scale, offset.astype(np.float64)

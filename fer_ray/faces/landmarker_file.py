@@ -43,9 +43,11 @@ def read_network(file: Path, name: str) -> Any:
         raise UserError(f"OpenCV cannot read {name} in {file}: {problem}") from None
 
 
-def to_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image (height, width, 3) from a gray one (height, width); RGB images are unchanged."""
-    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+def to_blob(image: NDArray[Any]) -> NDArray[np.float32]:
+    """The input of a network (1, 3, height, width) from scaled pixels, gray or RGB."""
+    planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+    shape = (1, 3, *image.shape[:2])
+    return np.ascontiguousarray(np.broadcast_to(planes[None], shape), dtype=np.float32)
 
 
 def to_confidence(logits: ArrayLike) -> NDArray[np.float64]:
