@@ -2,10 +2,13 @@
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from fer_ray.execution.guard import Guard
+from fer_ray.execution.guarded_batches import BATCH_IMAGES, describe_guarded
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work, require_intact_source
@@ -14,7 +17,7 @@ from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 
 MAX_PROBED = 16  # images
-MAX_PROBE_S = 30.0  # after which no further image is probed
+MAX_PROBE_S = 30.0  # after which no further batch is probed
 RAY_START_S = 6.0  # on two CPUs, until the first task runs; a cluster is already running
 
 
@@ -66,22 +69,15 @@ def _estimate(sweep: SweepContext) -> dict[str, Any]:
 def _probe(sweep: SweepContext) -> dict[str, Any]:
     """Measure the seconds per image of one process, over a few of the images to process."""
     guard = Guard(sweep.describe, sweep.settings.execution.image_seconds)
-    max_bytes = sweep.settings.extract.decode.max_bytes
-    done, began, started = 0, time.monotonic(), 0.0
+    contents, done, began, started = _sample_contents(sweep), 0, time.monotonic(), 0.0
     try:
-        for path in sweep.files.todo_sample[:MAX_PROBED]:
-            try:
-                content = sweep.source.read(path, max_bytes)
-            except OSError:
-                continue
-            if len(content) > max_bytes:
-                continue
+        while batch := list(islice(contents, BATCH_IMAGES)):
             if not started:  # the first image also loads the models
-                guard([content])
+                guard(batch[:1])
                 started = time.monotonic()
-            guard([content])
-            done += 1
-            if done == MAX_PROBED or time.monotonic() - started > MAX_PROBE_S:
+            describe_guarded(guard, batch, attempts=1)
+            done += len(batch)
+            if time.monotonic() - started > MAX_PROBE_S:
                 break
     finally:
         guard.close()
@@ -91,6 +87,18 @@ def _probe(sweep: SweepContext) -> dict[str, Any]:
         "seconds_an_image": round(seconds, 4),
         "seconds_to_start": round(started - began, 1) if done else 0.0,
     }
+
+
+def _sample_contents(sweep: SweepContext) -> Iterator[bytes]:
+    """The contents of a few of the images to process, without those that are skipped."""
+    max_bytes = sweep.settings.extract.decode.max_bytes
+    for path in sweep.files.todo_sample[:MAX_PROBED]:
+        try:
+            content = sweep.source.read(path, max_bytes)
+        except OSError:
+            continue
+        if len(content) <= max_bytes:
+            yield content
 
 
 def _count_workers(execution: Execution, on_cluster: bool) -> int:
