@@ -16,7 +16,8 @@ import fer_ray as fr
 from fer_ray.api.image_rows import DescribeGivenImage, describe_images
 from fer_ray.errors import UserError
 from fer_ray.schemas import FACE_FIELDS, OUTCOME_FIELDS
-from fer_ray.settings.extraction import ExtractSettings
+from fer_ray.settings.extraction import Decode, ExtractSettings
+from fer_ray.sources.decoding import Decoded
 
 pytestmark = pytest.mark.slow
 
@@ -68,13 +69,12 @@ def test_empty_and_unusable_batches(workplace: Path) -> None:
 class DescribeOrCrash(DescribeGivenImage):
     """Crashes its process when it reaches the image `crash`."""
 
-    def __call__(self, image: Any, enter: Any) -> pa.Table:
+    def decode_image(self, image: Any, limits: Decode) -> Decoded:
         if image == "crash":
             ctypes.string_at(0)
         if image == "bug":
-            enter("crop")
             raise ZeroDivisionError("a bug")
-        return super().__call__(image, enter)
+        return super().decode_image(image, limits)
 
 
 def test_child_process_isolates_a_crash(workplace: Path) -> None:
@@ -86,7 +86,7 @@ def test_child_process_isolates_a_crash(workplace: Path) -> None:
     here = describe_images(images[1:], describe, fields)
     assert here["status"].to_pylist() == ["ok", "crashed"]
     assert here["error"][1].as_py() == "ZeroDivisionError: a bug"
-    assert here["stage"][1].as_py() == "crop"
+    assert here["stage"][1].as_py() == "decode"
 
 
 def test_steps_in_ray_data(workplace: Path, local_ray: int) -> None:
