@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from benchmarks.report import Table, write_result
@@ -38,6 +39,7 @@ class MeasuredFrame:
 
 def measure_frame(path: str, root: Path, settings: ExtractSettings) -> MeasuredFrame:
     """Process one image with all steps."""
+    cv2.setNumThreads(1)  # as in a child process
     clock = StageClock()
     table = ImageSteps(settings)([root / path], clock.enter)
     clock.stop()

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -81,6 +82,7 @@ def time_steps(data: Path) -> tuple[dict[str, float], float]:
         Seconds per image by step, and the bytes that are stored per image.
     """
     listing = list_source(data, SETTINGS.selection)
+    cv2.setNumThreads(1)  # as in a child process
     sample = listing.table.slice(0, SAMPLE)
     paths, step = [listing.root / path for path in sample["path"].to_pylist()], ImageSteps(SETTINGS)
     step(paths[:1])  # loads the models

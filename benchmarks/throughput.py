@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
@@ -103,6 +104,7 @@ def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes:
 
 def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
     """Process rows with all steps in batches, and return the number of images."""
+    cv2.setNumThreads(1)  # as in a child process
     step, paths = ImageSteps(settings), [root / path for path in table["path"].to_pylist()]
     for start in range(0, len(paths), BATCH_IMAGES):
         step(paths[start : start + BATCH_IMAGES])
