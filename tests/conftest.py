@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from filelock import FileLock
 
@@ -43,6 +44,7 @@ Completed = subprocess.CompletedProcess[str]
 FerRay = Callable[..., Completed]
 
 os.environ.update(raise_start_limits())
+cv2.setNumThreads(1)  # as in the processes of jobs; cascades find other faces with several
 # A shell that starts the tests in the background ignores SIGINT for them and for what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

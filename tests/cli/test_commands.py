@@ -189,7 +189,7 @@ def test_doctor_respects_the_limit_of_a_container(
     checks = doctor.run_checks(Path(), None, start_ray=False)
     check = next(check for check in checks if check.subject == "CPUs and memory")
     assert not check.ok
-    assert ", 1.0 GiB free: less than 3 GiB" in check.text
+    assert ", 1.0 GiB of memory available: less than 3 GiB" in check.text
 
 
 def test_doctor_reports_missing_files(fer_ray: FerRay, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_unusable_address_is_refused(address: str, advice: str) -> None:
 def test_another_service_is_refused(mute: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address_of(mute))
     monkeypatch.setattr(authentication, "ANSWER_TIMEOUT_S", 1)
-    with pytest.raises(UserError, match="does not answer as Ray does"):
+    with pytest.raises(UserError, match="does not respond like Ray"):
         prepare_token()
 
 

@@ -91,8 +91,8 @@ class ProcessBlock:
                 for image in images:
                     writer.add_reading(image.row, image.sha256 or None, image.failure)
                 for contents, again in ((claimed, False), (retried, True)):
-                    for rows in _describe(guard, images, contents - described):
-                        writer.add_rows(rows, again)
+                    for found in _describe(guard, images, contents - described):
+                        writer.add_rows(found, again)
                 described |= claimed | retried
         return writer.finish(len(rows))
 
