@@ -131,12 +131,12 @@ def jobs_table(image: str, limits: list[int], subjects: int) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.chown(work, USER, USER)
-        run(image, work, 4096, f"fer-ray synth /work/corpus --subjects {subjects}")
+        run(image, work, 4096, f"fer-ray synth /mnt/corpus --subjects {subjects}")
         for limit in limits:
             for name, command in JOBS.items():
                 started = time.monotonic()
                 code, killed = run(
-                    image, work, limit, command.format(data="/work/corpus", out=f"/work/{limit}")
+                    image, work, limit, command.format(data="/mnt/corpus", out=f"/mnt/{limit}")
                 )
                 seconds = time.monotonic() - started
                 table.add(name, str(limit), str(code), f"{seconds:.0f}", str(killed))
@@ -147,13 +147,13 @@ def run(image: str, work: Path, limit: int, command: str) -> tuple[int, int]:
     """Run a command in the image; return its exit code and the number of processes killed."""
     script = (
         f"{command}; code=$?; cat /sys/fs/cgroup/memory/memory.oom_control "
-        "/sys/fs/cgroup/memory.events 2>/dev/null > /work/killed; exit $code"
+        "/sys/fs/cgroup/memory.events 2>/dev/null > /mnt/killed; exit $code"
     )
     done = subprocess.run(
         ["podman", "--runtime", "runc", "run", "--rm", "--read-only", "--network", "none",
          "--cap-drop", "all", "--security-opt", "no-new-privileges", "--memory", f"{limit}m",
          "--memory-swap", f"{limit}m", "--shm-size", "256m", *process_limits(),
-         "--volume", f"{work}:/work", image, "sh", "-c", script]
+         "--volume", f"{work}:/mnt", image, "sh", "-c", script]
     )  # fmt: skip
     lines = dict(line.rsplit(" ", 1) for line in (work / "killed").read_text().splitlines())
     return done.returncode, int(lines["oom_kill"])
