@@ -7,6 +7,7 @@ that process, and a file that crashes a decoder loses only its own row.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class ExtractBlock:
         """
         schema = self.schema.append(block.schema.field(POSITION))
         paths = [self.root / path for path in block["path"].to_pylist()]
-        described = describe_guarded(guard, paths, check=self._require_storage)
+        described = describe_guarded(partial(self._extract, guard), paths)
         tables = [
             complete_columns(self._failed_row(block.slice(number, 1), fault), schema)
             for number, fault in described.faults.items()
@@ -90,9 +91,11 @@ class ExtractBlock:
         rows = [complete_columns(self._failed_row(image, fault), schema) for image in images]
         return pa.concat_tables(rows)
 
-    def _require_storage(self, answer: pa.Table | Fault) -> None:
+    def _extract(self, guard: Guard, paths: list[Path]) -> pa.Table | Fault:
+        answer = guard(paths)
         if is_object(self.root) and _was_not_read(answer):
             require_available(self.root)
+        return answer
 
     def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {

@@ -35,15 +35,8 @@ class Described:
     faults: dict[int, Fault] = field(default_factory=dict)
 
 
-def ignore_answer(answer: pa.Table | Fault) -> None:
-    """The default of `check`."""
-
-
 def describe_guarded(
-    process: Process,
-    images: Sequence[Any],
-    attempts: int = ATTEMPTS,
-    check: Callable[[pa.Table | Fault], None] = ignore_answer,
+    process: Process, images: Sequence[Any], attempts: int = ATTEMPTS
 ) -> Described:
     """Describe images in batches; each has rows or a fault.
 
@@ -53,10 +46,9 @@ def describe_guarded(
     unlikely to do so `attempts` times.
 
     Args:
-        process: A guard, or a function that behaves like one.
+        process: A guard, or a function that behaves like one. It may raise to end the work.
         images: What `process` takes.
         attempts: Attempts for an image that crashes.
-        check: Called with each answer of `process`; it may raise to end the work.
     """
     described, tries = Described(), Counter[int]()
     every = range(len(images))
@@ -64,7 +56,6 @@ def describe_guarded(
     while batches:
         numbers = batches.pop()
         answer = process([images[number] for number in numbers])
-        check(answer)
         if not isinstance(answer, Fault):
             described.tables.append(number_images(answer, numbers))
         elif answer.image is None and len(numbers) > 1:
