@@ -6,8 +6,7 @@ table has the columns of `schemas`, the number of the image in `IMAGE`, and the 
 in `CROP` until their last use.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,9 @@ from fer_ray.features.step_columns import (
     with_columns,
 )
 from fer_ray.schemas import OUTCOME_TYPES, feature_column
-from fer_ray.settings.extraction import Decode, Faces
+from fer_ray.settings.extraction import Faces
 from fer_ray.settings.feature_sets import FEATURE_SETS
-from fer_ray.sources.decoding import Decoded, decode_file
+from fer_ray.sources.decoding import Decoded
 from fer_ray.vocabulary import (
     CASCADES,
     N_LANDMARKS,
@@ -61,17 +60,6 @@ EnterStage = Callable[[int | None, Stage], None]
 
 def ignore_stage(image: int | None, stage: Stage) -> None:
     """The default of `enter`: nobody follows the stages."""
-
-
-def decode(paths: Iterable[str], root: Path, limits: Decode) -> Iterator[Decoded]:
-    """Read and decode images, each when it is needed.
-
-    Args:
-        paths: Paths of the images.
-        root: Folder that they are relative to.
-        limits: Settings of decoding.
-    """
-    return (decode_file(root / path, limits) for path in paths)
 
 
 def read_faces(

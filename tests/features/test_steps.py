@@ -22,7 +22,7 @@ from fer_ray.faces.model_paths import landmark_file
 from fer_ray.features import steps
 from fer_ray.settings.extraction import Crop, Decode, ExtractSettings, Landmarks
 from fer_ray.settings.root import Settings
-from fer_ray.sources.decoding import Decoded
+from fer_ray.sources.decoding import Decoded, decode_file
 from fer_ray.vocabulary import Stage, Status
 
 SETTINGS = ExtractSettings()
@@ -47,7 +47,7 @@ def mixed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_all_steps(root: Path, paths: list[str], settings: ExtractSettings = SETTINGS) -> pa.Table:
-    table = find_faces(steps.decode(paths, root, settings.decode), settings)
+    table = find_faces([decode_file(root / path, settings.decode) for path in paths], settings)
     table = steps.features(table, settings.features.sets, settings.crop.size_px)
     given = pa.array(paths, pa.string()).take(table[steps.IMAGE].combine_chunks())
     return table.drop_columns([steps.IMAGE]).append_column("path", given)
@@ -117,8 +117,8 @@ def test_features_step_drops_pixels(mixed: Path) -> None:
 
 def hidden_face(path: str, root: Path) -> pa.Table:
     """A cropped image with black pixels, in which dlib finds no face."""
-    images = steps.decode([path], root, SETTINGS.decode)
-    table = steps.read_faces(images, load_reader(SETTINGS.crop, SETTINGS.landmarks), "one")
+    image = decode_file(root / path, SETTINGS.decode)
+    table = steps.read_faces([image], load_reader(SETTINGS.crop, SETTINGS.landmarks), "one")
     black = pa.array([bytes(350 * 350)], pa.large_binary())
     return table.set_column(table.column_names.index(steps.CROP), steps.CROP, black)
 
@@ -184,7 +184,7 @@ def test_later_cascades_do_not_run(mixed: Path) -> None:
 
 
 def test_large_image_is_rejected(mixed: Path) -> None:
-    [image] = steps.decode(["face0.png"], mixed, Decode(max_pixels=1000))
+    image = decode_file(mixed / "face0.png", Decode(max_pixels=1000))
     assert (image.status, image.width) == (Status.TOO_LARGE, 640)
 
 
@@ -195,7 +195,7 @@ def test_reduced_jpeg_has_the_same_face(mixed: Path, tmp_path: Path) -> None:
     rows = []
     for profile in ("reference", "fast"):
         settings = Settings(profile=profile).extract
-        [image] = steps.decode(["large.jpg"], tmp_path, settings.decode)
+        image = decode_file(tmp_path / "large.jpg", settings.decode)
         assert image.reduction == (2 if profile == "fast" else 1)
         rows.append(find_faces([image], settings).to_pylist()[0])
     full, reduced = rows

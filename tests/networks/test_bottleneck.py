@@ -34,6 +34,7 @@ from fer_ray.settings.backbones import BACKBONES
 from fer_ray.settings.networks import Augmentation
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.settings.training import TrialSettings
+from fer_ray.sources.decoding import decode_file
 from fer_ray.storage.files import write_json
 from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.parquet import write_table
@@ -67,7 +68,7 @@ def test_crops_of_reduced_photographs_match_extraction(corpus: Path, tmp_path: P
         )  # fmt: skip
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), whole)
     names = ["0.jpg", "1.jpg", "2.jpg"]
-    images = list(steps.decode(names, tmp_path, fast.decode))
+    images = [decode_file(tmp_path / name, fast.decode) for name in names]
     assert [image.reduction for image in images] == [2, 2, 2]
     table = steps.read_faces(images, load_reader(fast.crop, fast.landmarks), "one")
     table = table.append_column("path", pa.array(names))

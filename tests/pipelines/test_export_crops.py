@@ -31,8 +31,8 @@ def photos(corpus: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def cropped(photos: Path) -> pa.Table:
     """Its row, with the crop."""
-    images = steps.decode(["large.jpg"], photos, FAST.decode)
-    table = steps.read_faces(images, load_reader(FAST.crop, FAST.landmarks), "one")
+    image = decode_file(photos / "large.jpg", FAST.decode)
+    table = steps.read_faces([image], load_reader(FAST.crop, FAST.landmarks), "one")
     table = table.append_column("path", pa.array(["large.jpg"]))
     return table.append_column("image_id", table["path"])
 
