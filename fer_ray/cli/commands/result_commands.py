@@ -59,7 +59,7 @@ def report(out: Path, data: Path | None, groups: tuple[str, ...], show_faces: bo
         page = run_report(out, data, show_faces, groups)
         advance(1)
     if as_json:
-        compared = (read_json(RunFolder(out).groups_record) or {}) if groups else {}
+        compared = read_json(RunFolder(out).groups_record) if groups else None
         by_column = {"groups": compared["columns"]} if compared else {}
         click.echo(json.dumps({"report": str(page), **by_column}, ensure_ascii=False))
         return

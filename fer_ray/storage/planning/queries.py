@@ -131,15 +131,14 @@ OUTCOMES = """
 CREATE TABLE plan (path VARCHAR, size BIGINT, mtime_ns BIGINT, subject VARCHAR, emotion VARCHAR,
     label TINYINT, kind VARCHAR, status VARCHAR, stage VARCHAR, error VARCHAR);
 CREATE TABLE settled (path VARCHAR, sha256 VARCHAR, status VARCHAR, stage VARCHAR, error VARCHAR,
-    faces SMALLINT);
+    faces SMALLINT DEFAULT 0); -- images that could not be read have none
 """
 CHANGES = """
 CREATE TABLE outcome AS SELECT * FROM settled UNION ALL
     SELECT path, NULL, status, stage, error, 0 FROM plan WHERE status IS NOT NULL;
 CREATE TABLE puts AS WITH latest AS (
     SELECT o.path, coalesce(p.size, i.size) AS size, coalesce(p.mtime_ns, i.mtime_ns) AS mtime_ns,
-        o.sha256, context.recipe, o.status, coalesce(o.stage, 'decode') AS stage, o.error,
-        coalesce(o.faces, 0)::SMALLINT AS faces,  -- null: the image could not be read
+        o.sha256, context.recipe, o.status, coalesce(o.stage, 'decode') AS stage, o.error, o.faces,
         CASE WHEN p.path IS NULL THEN i.subject ELSE p.subject END AS subject,
         CASE WHEN p.path IS NULL THEN i.emotion ELSE p.emotion END AS emotion,
         CASE WHEN p.path IS NULL THEN i.label ELSE p.label END AS label,
