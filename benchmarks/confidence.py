@@ -34,7 +34,7 @@ from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES
 Floats = NDArray[np.float64]
 
 N_BINS = 15
-DRAWS = 500  # of the calibration error that chance alone causes
+DRAWS = 500  # simulations of the calibration error that chance alone causes
 
 
 @dataclass

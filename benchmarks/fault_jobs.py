@@ -26,7 +26,7 @@ class Job:
     read: Callable[[Path], Rows]
 
     def arguments(self, bucket: Path, out: Path) -> tuple[object, ...]:
-        """The whole command line."""
+        """The complete command line."""
         folders: dict[str, tuple[object, ...]] = {
             "sweep": ("--source", bucket / "data", "--store", out),
             "extract": ("--data", bucket / "data", "--out", out),

@@ -1,8 +1,9 @@
 """Jobs on a cluster of several hosts that fail or differ, compared with undisturbed jobs.
 
-The hosts are namespaces of this machine with addresses of their own: a head, two workers with one
-CPU each, and a host with a bucket. Each fault concerns the second worker, or the head. Needs root,
-and libfaketime for the clock. Each cell is appended to a log, so a long series can be divided.
+The hosts are network namespaces of this machine with separate addresses: a head, two workers with
+one CPU each, and a host with a bucket. Each fault concerns the second worker, or the head. Needs
+root, and libfaketime for the clock. Each cell is appended to a log, so a long series can be run in
+parts.
 
     python -m benchmarks.host_faults --data corpus --folder hosts --faults "joins late" --jobs sweep
     python -m benchmarks.host_faults --folder hosts --report

@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmarks.report import Table, write_result
 
 HERE = Path(__file__).parent.parent
-USER = 1000  # of the image
+USER = 1000  # user of the image
 MB = 1e6
 LEAST_MB = 25  # packages below it are one row
 LIMITS_MIB = (1024, 2048)

@@ -54,7 +54,7 @@ APPEARANCES = ("hog", PYRAMID, f"{PYRAMID}+hog_patches")
 SHAPE = ("landmarks", "geometry")
 BASELINE = ("hog+landmarks+geometry", (), False, False)
 INCUMBENT = (f"{PYRAMID}+hog_patches+landmarks+geometry", (), True, True)
-SHOWN = 8  # of the best candidates
+SHOWN = 8  # candidates in the table, best first
 
 Floats = NDArray[np.float64]
 

@@ -46,7 +46,7 @@ Figure = Callable[[Codes, Codes], float]
 
 FIGURES: dict[str, Figure] = {
     "accuracy": metrics.accuracy,
-    "mean recall": lambda labels, predicted: metrics.macro_recall_and_f1(labels, predicted)[0],
+    "macro recall": lambda labels, predicted: metrics.macro_recall_and_f1(labels, predicted)[0],
     "macro F1": lambda labels, predicted: metrics.macro_recall_and_f1(labels, predicted)[1],
 }
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def read_known(out: Path, feature_set: str, people: int | None) -> Samples:
-    """The samples of some people; each image of unknown subject counts as a separate subject."""
+    """The samples of all or N people; each image of unknown subject counts as a separate subject."""
     samples = read_samples(out / "frames", feature_set)
     names = np.array([name or f"image {row}" for row, name in enumerate(samples.subjects)])
     drawn = np.random.default_rng(0).permutation(np.unique(names))[:people]

@@ -56,7 +56,7 @@ OUTCOME_FIELDS = (
     pa.field("brightness", pa.float32()),  # mean gray value of the crop, 0 to 255
     # Faces found by each cascade that ran; null for the others.
     pa.field("cascade_faces", pa.struct([(name, pa.int16()) for name in CASCADES])),
-    pa.field("landmark_faces", pa.int16()),  # faces that dlib found in the crop
+    pa.field("landmark_faces", pa.int16()),  # faces that the landmark model found
     pa.field("landmarks_xy", vector(2 * N_LANDMARKS)),  # x0 y0 x1 y1 …, crop pixels
     # Head pose in degrees, from the face mesh: the nose to the right edge of the image, upwards,
     # and the head tilted clockwise are positive.
@@ -144,9 +144,9 @@ TRIALS_SCHEMA = pa.schema(
     [
         pa.field("experiment", pa.string(), nullable=False),  # svm-linear-reference-random
         pa.field("fingerprint", pa.string(), nullable=False),  # of its settings and data
-        pa.field("classifier", pa.string(), nullable=False),  # svm-linear, svm-poly, svm-rbf
+        pa.field("classifier", pa.string(), nullable=False),  # svm-…, search, or a head
         pa.field("feature_set", pa.string(), nullable=False),
-        pa.field("protocol", pa.string(), nullable=False),  # random, subject-10fold, loso
+        pa.field("protocol", pa.string(), nullable=False),  # such as random
         pa.field("trial", pa.int32(), nullable=False),  # from 0; the number of the fold for folds
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("n_train", pa.int32(), nullable=False),

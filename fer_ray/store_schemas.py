@@ -18,11 +18,11 @@ IMAGES_SCHEMA = pa.schema(
         pa.field("status", pa.string(), nullable=False),  # Status; the best of several faces
         pa.field("stage", pa.string(), nullable=False),  # Stage
         pa.field("error", pa.string()),
-        pa.field("faces", pa.int16(), nullable=False),  # that have landmarks and features
+        pa.field("faces", pa.int16(), nullable=False),  # those with landmarks and features
         pa.field("subject", pa.string()),
         pa.field("emotion", pa.string()),  # one of EMOTIONS, null if unlabelled
         pa.field("label", pa.int8()),  # its code, null if unlabelled
-        pa.field("sweep", pa.string(), nullable=False),  # that wrote the row
+        pa.field("sweep", pa.string(), nullable=False),  # the sweep that wrote the row
         pa.field("listed_ns", pa.int64(), nullable=False),  # when the sweep listed the source
     ]
 )

@@ -47,9 +47,9 @@ class Status(StrEnum):
     OK_BY_BOX = "ok_by_box"
     UNREADABLE = "unreadable"  # missing, empty, truncated, or not an image
     TOO_LARGE = "too_large"  # above a limit of `decode`: rejected before decoding
-    NO_FACE = "no_face"  # no cascade found a face
-    SEVERAL_FACES = "several_faces"  # no cascade found exactly one face, some found more
-    NO_LANDMARKS = "no_landmarks"  # dlib found no face in the crop
+    NO_FACE = "no_face"  # the detector found no face
+    SEVERAL_FACES = "several_faces"  # the detector found several, and exactly one is required
+    NO_LANDMARKS = "no_landmarks"  # the landmark model found no face in the box
     CRASHED = "crashed"  # the process died while processing this image alone
     TIMED_OUT = "timed_out"  # processing took longer than execution.image_seconds
 

@@ -212,6 +212,6 @@ def generate_corpus(
         from fer_ray.synthetic import corpus
 
         total = corpus.count_frames(subjects, seed)
-        with local_folder(folder) as local, display("draw", "frames", total) as advance:
+        with local_folder(folder) as local, display("generate", "frames", total) as advance:
             corpus.generate_corpus(local, subjects, seed, on_frame=advance)
     return folder

@@ -110,7 +110,8 @@ class Run:
         schema = read_schema(table_files(folder)[0])
         vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
         if column not in vectors:
-            raise UserError(f"The frames have no vectors {column}. Choose {', '.join(vectors)}.")
+            names = ", ".join(vectors)
+            raise UserError(f"The frames have no column of vectors {column}. Pass one of {names}.")
         values = read_table(folder, columns=[column])[column]
         array = read_vectors(values).astype(np.float32)
         array[values.is_null().to_numpy()] = np.nan

@@ -60,7 +60,10 @@ from fer_ray.vocabulary import ExitCode
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Log each step.")
 def cli(verbose: bool) -> None:
-    """Facial expression recognition as a distributed batch job on Ray."""
+    """Facial expression recognition as a distributed batch job on Ray.
+
+    Start with `fer-ray quickstart`, or with `fer-ray run --data TREE --out DIR` on your own images.
+    """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     if not verbose:

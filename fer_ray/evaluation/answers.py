@@ -69,8 +69,8 @@ def evaluate_answers(rows: "pd.DataFrame") -> dict[str, Any]:
     """Evaluate prediction sets and abstentions on labelled images.
 
     Args:
-        rows: `emotion` and `schemas.prediction_fields`, one row per image. Rows without a
-            prediction are ignored; one or more have one.
+        rows: `emotion` and `schemas.prediction_fields`, one row per image. At least one
+            has a prediction; those without are ignored.
 
     Returns:
         `set_coverage`, the share of sets that contain the label; `answered`, the number of images

@@ -110,7 +110,7 @@ def divide(values: "pd.Series[str]", column: str) -> "pd.Series[str]":
         The group of each prediction, as an ordered categorical.
 
     Raises:
-        UserError: There are too many groups.
+        UserError: The column has too many groups.
     """
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all() and numbers.nunique() > NUMERIC_VALUES:

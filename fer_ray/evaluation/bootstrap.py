@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def prediction_sums(predictions: pd.DataFrame) -> Floats:
-    """Return what the metrics of any set of predictions add up from, one row per prediction.
+    """Return the terms of each prediction whose sums determine the metrics of any set of them.
 
     Args:
         predictions: `schemas.PREDICTIONS_SCHEMA`.

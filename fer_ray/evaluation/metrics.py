@@ -11,7 +11,7 @@ from scipy import special  # its module `stats` takes ten times as long to impor
 
 Labels = NDArray[np.integer]
 
-CALIBRATION_BINS = 15  # of confidence
+CALIBRATION_BINS = 15  # bins of confidence
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:

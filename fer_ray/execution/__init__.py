@@ -1,1 +1,1 @@
-"""Execution on Ray: session, chains, tasks and tuning; and the child process of sweeps."""
+"""Execution on Ray: session, chains, tasks and tuning; and the child process that guards images."""

@@ -133,7 +133,7 @@ def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: 
 def load_crops(
     table: pa.Table, source: CropSource, staged: StagedRows, driver: str
 ) -> NDArray[np.uint8]:
-    """The crops (n, size, size) uint8 of some rows, on a node with access to images and run folder.
+    """The crops (n, size, size) uint8 of rows, on a node with access to images and run folder.
 
     Raises:
         UserError: The node has no access, or an image has changed.

@@ -24,7 +24,7 @@ Process = Callable[[list[Any]], pa.Table | Fault]
 
 @dataclass
 class Described:
-    """The rows of some images.
+    """The rows of images.
 
     Attributes:
         tables: Rows, with the number of their image in `IMAGE`; in any order.

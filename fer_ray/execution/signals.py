@@ -37,7 +37,7 @@ def terminate(*_: object) -> None:
 def sigterm_delivered_after() -> Iterator[None]:
     """Let SIGTERM stop a job inside the block, then have the effect that it has in this process.
 
-    For jobs in a program of the user: without a handler of its own, the program ends, but only
+    For jobs in a program of the user: if the program has no handler, it ends, but only
     after the job has stored its finished work and shut Ray down.
 
     Raises:

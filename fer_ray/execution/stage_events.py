@@ -1,6 +1,6 @@
 """How a child process reports which image and which stage it has reached.
 
-An event is a few bytes in a pipe of its own, which the parent reads only if it needs them: once the
+An event is a few bytes in a separate pipe, which the parent reads only if it needs them: once the
 child has died, or when the time limit may have passed. The parent is thus not woken for each stage.
 The events of a batch, a few per image, must fit in the pipe (16 KiB or more).
 """

@@ -17,7 +17,7 @@ def load_locator(settings: Landmarks) -> Any:
     """Load the landmark model.
 
     Raises:
-        UserError: Its file is missing or is no such model.
+        UserError: Its file is missing or contains something else.
     """
     return LANDMARK_MODELS[settings.model].load(settings, landmark_file(settings))
 
@@ -27,7 +27,7 @@ def load_reader(crop: Crop, landmarks: Landmarks) -> FaceReader:
     """Load the detector, and what it needs of the landmark model.
 
     Raises:
-        UserError: A model file is missing or is no such model.
+        UserError: A model file is missing or contains something else.
     """
     return FaceReader(_load_detector(crop, landmarks), load_locator(landmarks), crop.size_px)
 

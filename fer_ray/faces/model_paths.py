@@ -67,7 +67,7 @@ def landmark_file(settings: Landmarks) -> Path:
     """The landmark model's file on this machine.
 
     Raises:
-        UserError: It is missing.
+        UserError: The file is missing.
     """
     name = LANDMARK_MODELS[settings.model].file
     return _file(str(name), settings.file, "landmarks.file")
@@ -79,7 +79,7 @@ def detector_file(crop: Crop, landmarks: Landmarks) -> Path | None:
     A detector shares the file of the landmark model if both come from the same one.
 
     Raises:
-        UserError: It is missing.
+        UserError: The file is missing.
     """
     name = DETECTORS[crop.detector].file
     if name is None or crop.faces == WHOLE:

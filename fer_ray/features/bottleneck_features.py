@@ -84,7 +84,7 @@ def _require_possible(out: Path, backbone: str, records: dict[str, dict[str, Any
     """Require that a backbone is in the table, or that the run folder has features of it.
 
     Raises:
-        UserError: It is neither, so it may be a misspelt feature set.
+        UserError: The backbone is unknown, and may be a misspelt feature set.
     """
     if backbone not in BACKBONES and not any(
         record["backbone"] == backbone for record in records.values()

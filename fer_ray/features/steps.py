@@ -59,7 +59,7 @@ EnterStage = Callable[[int | None, Stage], None]
 
 
 def ignore_stage(image: int | None, stage: Stage) -> None:
-    """The default of `enter`: nobody follows the stages."""
+    """Do nothing; the default of `enter`."""
 
 
 def read_faces(

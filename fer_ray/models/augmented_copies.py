@@ -82,8 +82,9 @@ def mirrored_features(
     if not can_mirror(feature_set):
         absent = [name for name in sets if name not in FEATURE_SETS]
         raise UserError(
-            f"--mirror needs the features of mirrored faces, which {', '.join(absent)} does not "
-            f"have. Use feature sets among {', '.join(FEATURE_SETS)}, or omit --mirror."
+            f"--mirror needs the features of mirrored faces, which cannot be computed for "
+            f"{', '.join(absent)}. Use feature sets among {', '.join(FEATURE_SETS)}, or omit "
+            "--mirror."
         )
     mirrored = _apply(MIRROR, landmarks_xy, crop_px)
     ends = np.cumsum([FEATURE_SETS[name].width for name in sets])

@@ -95,7 +95,7 @@ def weight_sets(
 
     Args:
         sets: From `prepare_sets`.
-        weights: Weight of each set, as of `scaling.union_scale`. Empty: all have the same.
+        weights: Weight of each set, as for `scaling.union_scale`. Empty: all have the same.
     """
     total, gram, cross, squares = 0.0, *(np.zeros(1),) * 3
     for one, weight in zip(sets, weights or repeat(1.0), strict=bool(weights)):

@@ -24,13 +24,13 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     It solves the same problem as scikit-learn's `SVC(kernel="linear")`. The inner products of all
     images are computed once, as a matrix product, instead of one by one for each pair of classes.
     The model has one weight vector for each pair of classes instead of all support vectors.
-    Fitting, predicting and storing a model therefore cost a fraction.
+    Fitting, predicting and storing a model are therefore much cheaper.
 
     Args:
         C: Penalty.
         tol: Stopping tolerance.
         class_weight: None, or "balanced" to weight classes inversely to their frequency.
-        decision_function_shape: What `decision_function` returns, as of `SVC`: votes of each class
+        decision_function_shape: What `decision_function` returns, as in `SVC`: votes of each class
             ("ovr") or the decision value of each pair of classes ("ovo").
 
     Attributes:
@@ -77,7 +77,7 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of rows.
 
         Returns:
-            As of `SVC`: (n, k) or (n, k (k − 1) / 2), the latter positive for the first class of
+            As in `SVC`: (n, k) or (n, k (k − 1) / 2), the latter positive for the first class of
             a pair; (n,) for two classes, positive for the second.
         """
         margins = self._margins(X)

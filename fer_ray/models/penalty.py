@@ -15,7 +15,7 @@ from fer_ray.settings.training import TrialSettings
 # nearly all training images are separated and nothing changes.
 PENALTIES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 INNER_FOLDS = 5
-MAX_IMAGES = 1_000  # of a training part that take part in the choice
+MAX_IMAGES = 1_000  # images of a training part that are used for the choice
 MAX_REPEATS = 3  # of the inner folds; small training parts need several
 
 Floats = NDArray[np.float64]

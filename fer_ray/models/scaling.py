@@ -35,7 +35,7 @@ class SetScaler(StandardScaler):  # type: ignore[misc]
 
     Args:
         widths: Width of each set, in order; their sum is the number of features.
-        weights: Weight of each set, as of `union_scale`.
+        weights: Weight of each set, as for `union_scale`.
 
     Attributes:
         scale_: Divisors (n_features,): standard deviations times `union_scale`.

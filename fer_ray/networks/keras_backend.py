@@ -37,7 +37,7 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
             import keras
     except ImportError as problem:
         raise _cannot_import(backend, str(problem)) from None
-    except (ValueError, AttributeError) as problem:  # of its configuration file
+    except (ValueError, AttributeError) as problem:  # errors in the configuration file of Keras
         raise UserError(
             f"Keras cannot be imported: {problem}. Correct or remove keras.json in KERAS_HOME (by "
             "default ~/.keras)."

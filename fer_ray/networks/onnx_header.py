@@ -13,14 +13,14 @@ from fer_ray.errors import UserError
 Shape = tuple[int | None, ...]
 Field = tuple[int, int | memoryview]
 
-GRAPH = 7  # of a model
-INITIALIZER, INPUT, OUTPUT = 5, 11, 12  # of a graph
+GRAPH = 7  # field of a model
+INITIALIZER, INPUT, OUTPUT = 5, 11, 12  # fields of a graph
 VALUE_NAME, VALUE_TYPE = 1, 2
 TENSOR_TYPE, TENSOR_SHAPE, DIMENSION, DIMENSION_VALUE = 1, 2, 1, 1
 TENSOR_NAME, TENSOR_LOCATION = 8, 14
 EXTERNAL = 1  # the location of values in another file
 VARINT, LENGTH = 0, 2  # types on the wire
-FIXED_BYTES = {1: 8, 5: 4}  # of the other types
+FIXED_BYTES = {1: 8, 5: 4}  # sizes of the types of fixed length
 MAX_SHIFT = 63
 
 
@@ -79,8 +79,8 @@ def _fields(message: memoryview) -> Iterator[Field]:
     """Number and value of each field of a message.
 
     Raises:
-        ValueError: It is not a message.
-        IndexError: It is incomplete.
+        ValueError: The bytes are not a message.
+        IndexError: The message is incomplete.
     """
     at = 0
     while at < len(message):

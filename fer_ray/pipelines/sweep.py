@@ -109,7 +109,7 @@ def _clean_up(sweep: SweepContext) -> None:
         remove_orphans(sweep, [manifest["sweep"] for manifest in (*newest, *finished)])
     readings = store.snapshot("readings")
     if files := readings.files():
-        with suppress(ConflictError):  # then they stay
+        with suppress(ConflictError):  # a later sweep removes them
             store.commit(readings, [], READINGS_SCHEMA, sweep.commit_metadata, files)
     join_small_files(sweep)
     record.tables = {name: store.vacuum(name) for name in ("images", "results")}

@@ -73,8 +73,8 @@ class Decode(StrictModel):
     )
     stretch: bool = Field(
         False,
-        description="Stretch images whose values use few bits of their type, such as 12 of 16, and "
-        "decode 32-bit images whose values are from 0 to 1, 255 or 65,535.",
+        description="Stretch images that use only part of their bit depth, such as 12 of 16 bits, "
+        "and decode 32-bit images whose values are from 0 to 1, 255 or 65,535.",
     )
 
 

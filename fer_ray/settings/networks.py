@@ -75,7 +75,7 @@ def require_backbone(name: str, source: str | None) -> None:
         source: Its weights, or the file of the network; empty or None for its default weights.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The backbone is unknown, and `source` is not a network.
     """
     if name in BACKBONES:
         return

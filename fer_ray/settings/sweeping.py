@@ -49,7 +49,8 @@ class SweepSettings(StrictModel):
     commit_seconds: float = Field(
         30,
         gt=0,
-        description="Commit after this time at the latest; a killed sweep loses no more work.",
+        description="Commit after this time at the latest; a killed sweep loses at most this much "
+        "work.",
     )
     retention_hours: int = Field(
         168,

@@ -159,7 +159,7 @@ class TrialSettings(StrictModel):
 
 
 class SearchSettings(StrictModel):
-    """Everything that defines a nested search; protocol, classes and seed are of the trials."""
+    """Everything that defines a nested search, except for protocol, classes and seed (`trials`)."""
 
     configurations: int = Field(200, ge=1, description="Configurations to sample.")
     # Sets of shape, of appearance, and of both. reference68 is nearly the same as reference.

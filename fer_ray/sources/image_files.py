@@ -136,7 +136,7 @@ def require_available(root: Path) -> None:
     """Check that the store of a source answers, so that an error concerns a single image.
 
     Raises:
-        SourceLostError: It does not, or the source is gone.
+        SourceLostError: The store does not answer, or the source is gone.
     """
     with source_lost_on_error():
         if not root.is_dir():

@@ -1,4 +1,4 @@
-"""Images whose values do not fill their type: find them, and stretch them if that is safe.
+"""Images that use only part of their bit depth: find them, and stretch them if that is safe.
 
 Cameras store 10 to 14 bits in 16, and programs store shares from 0 to 1 as floating point. Decoded
 to 8 bits, such images are almost black.
@@ -35,7 +35,7 @@ class PixelRange(NamedTuple):
 
 
 def inspect_range(gray: Gray, content: bytes) -> PixelRange | None:
-    """Inspect the values of a decoded image, and stretch them if they use few bits of their type.
+    """Inspect the values of a decoded image, and stretch them if they use part of the bit depth.
 
     Args:
         gray: The decoded image (height, width) uint8, never empty.
@@ -62,7 +62,7 @@ def _inspect_deep(content: bytes) -> PixelRange | None:
 
 
 def _use_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16], depth: int) -> PixelRange | None:
-    """Stretch the lowest or the highest bits of an image, whichever all its values use."""
+    """Stretch an image whose values use only the lowest or only the highest bits."""
     top = 2**depth - 1
     lowest, highest = int(pixels.min()), int(pixels.max())
     from_top = top - lowest < highest  # inverted values: white is 0

@@ -7,7 +7,7 @@ from typing import Any
 from fer_ray.settings.label_codes import DEFAULT_CODES, describe_codes
 
 MAX_EXAMPLES = 5
-MAX_EXTENSIONS = 8  # in the meaning of a record
+MAX_EXTENSIONS = 8  # extensions that the meaning of a record lists
 NO_EXTENSION = "no extension"
 
 IRREGULARITIES = {
@@ -50,8 +50,8 @@ IRREGULARITIES = {
     "empty_label_folder": "sequences with an empty label folder: treated as unlabelled",
     "empty_label_file": "label files without a value: treated as unlabelled",
     "several_label_files": "sequences with several label files: the last one by name is used",
-    "label_conflict": "pictures, equal byte for byte, with several labels: correct the labels, or "
-    "remove the copies",
+    "label_conflict": "identical files with different labels: correct the labels, or remove the "
+    "copies",
     "invalid_label": "labels that are neither a code from 0 to 7 nor a known emotion: treated as "
     "unlabelled",
     "label_not_last_frame": "label files named after a frame other than the last: the last frame "

@@ -170,7 +170,7 @@ class Store:
         }
 
     def versions(self, name: TableName, since: datetime) -> list[int]:
-        """List the versions of a table that were the latest at any moment since then."""
+        """List the versions of a table that have been the latest at any moment since a time."""
         table = self.snapshot(name).table
         if table is None:
             return []

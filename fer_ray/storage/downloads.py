@@ -15,7 +15,7 @@ from fer_ray.storage.files import write_bytes
 from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.user_folders import cache_path
 
-TIMEOUT_S = 30  # without receiving a byte
+TIMEOUT_S = 30  # the longest time without receiving a byte
 RETRIES = 2  # after one and after two more seconds
 CHUNK_BYTES = 1_048_576
 OFFLINE = "FER_RAY_OFFLINE"  # environment variable: forbids downloads

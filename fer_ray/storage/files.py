@@ -89,7 +89,7 @@ def temporary_path(file: Path) -> Path:
 
 
 def write_folder(files: Iterable[tuple[str, bytes]], folder: Path) -> None:
-    """Write a folder of files, replacing what is there.
+    """Write a folder of files, replacing any existing content.
 
     On a disk, the folder is complete before it takes its name; after an error, nothing of it
     remains. In an object store, files are written in their order, so the last one should be that by
@@ -173,7 +173,7 @@ def require_visible(missing: int, total: int, unit: str, folder: Path) -> None:
         folder: Where they are stored.
 
     Raises:
-        UserError: Some cannot be seen.
+        UserError: Some items cannot be seen.
     """
     if missing:
         raise UserError(

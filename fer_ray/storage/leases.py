@@ -22,9 +22,9 @@ from fer_ray.errors import StoreLostError, UserError
 from fer_ray.storage.objects.object_path import ObjectPath
 
 RENEW_S = 10.0
-LEASE_S = 40.0  # without a renewal, until another process takes the lease over
+LEASE_S = 40.0  # without a renewal, after which another process takes the lease over
 POLL_S = 2.0
-ATTEMPTS = 3  # of a conditional write that the store does not answer
+ATTEMPTS = 3  # attempts to write if the store does not answer
 Record = dict[str, Any]
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Lease:
         self._thread.join(POLL_S)
         if self._thread.is_alive():  # waiting for the store; the lease then expires
             return
-        with suppress(StoreLostError, OSError):  # it then expires
+        with suppress(StoreLostError, OSError):  # the lease then expires
             if self._is_own(self._file.read()[0]):
                 self._file.remove()
 

@@ -161,7 +161,7 @@ def _require_writable(folder: Path) -> None:
     """Write a probe file into `folder`; object stores report their errors themselves.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The folder cannot be written.
     """
     if is_object(folder):
         return
@@ -181,7 +181,7 @@ def _require_readable(folder: Path) -> None:
     """Read the footer of each table below `folder`.
 
     Raises:
-        UserError: Some are damaged.
+        UserError: Some tables are damaged.
     """
     damaged = []
     for file in sorted(folder.rglob("*.parquet")):

@@ -63,7 +63,7 @@ def read_schema(file: Path) -> pa.Schema:
 
 
 def read_batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Read some columns of a Parquet file, one row group at a time."""
+    """Read columns of a Parquet file, one row group at a time."""
     with file.open("rb") as content:
         yield from pq.ParquetFile(content).iter_batches(columns=columns)
 

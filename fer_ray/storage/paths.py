@@ -111,7 +111,7 @@ def require_no_credentials(uri: str, option: str = "") -> None:
         option: Option that it was passed with, for the message.
 
     Raises:
-        UserError: It contains some.
+        UserError: The URI contains credentials.
     """
     shown = without_credentials(uri)
     if shown != uri:

@@ -79,7 +79,7 @@ class StagedRows:
         """Require that blocks cover all positions below `total`.
 
         Raises:
-            UserError: Some are not visible.
+            UserError: Some positions are missing, or not visible.
         """
         missing = sum(stop - start for start, stop in self.missing(total))
         require_visible(missing, total, "images", self.folder)

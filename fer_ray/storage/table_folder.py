@@ -114,7 +114,7 @@ class TableFolder:
         rows: dataset.Expression | None = None,
         schema: pa.Schema | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream rows of some files, one file after another.
+        """Stream rows of files, one file after another.
 
         Args:
             names: Names of the files.

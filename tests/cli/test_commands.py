@@ -134,7 +134,7 @@ def test_second_protocol_is_added(further: tuple[Path, str, str], fer_ray: FerRa
     assert added["interval_method"] == "bootstrap over subjects"
     assert added["experiment"] in closing
     assert "reference-random" not in closing
-    assert f"2 other experiments: fer-ray summary --out {out}" in closing
+    assert f"2 other experiments: see `fer-ray summary --out {out}`" in closing
     everything = json.loads(fer_ray("summary", "--out", out, "--json").stdout)
     experiments = {one["experiment"]: one for one in everything["experiments"]}
     assert len(experiments) == 3

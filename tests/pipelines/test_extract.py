@@ -180,7 +180,7 @@ def test_changed_settings_and_files_are_detected(tiny_corpus: Path, tmp_path: Pa
     data, out = tmp_path / "tree", tmp_path / "run"
     shutil.copytree(tiny_corpus, data)
     frames_of(data, out, *FAST)
-    with pytest.raises(MismatchError, match=r"extract\.crop\.min_neighbors was 10, is now 4"):
+    with pytest.raises(MismatchError, match=r"extract\.crop\.min_neighbors was 10 and is now 4"):
         frames_of(data, out, *FAST, "extract.crop.min_neighbors=4")
     shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile)  # with other times
     with pytest.raises(MismatchError, match="the source was"):
@@ -262,7 +262,7 @@ def test_other_selection_is_not_another_source(tiny_corpus: Path, tmp_path: Path
         "settings": settings.model_copy(update={"selection": selection}).model_dump(mode="json"),
     }
     changes = extraction_plan.describe_changes(plan, before)
-    assert changes == ["extract.selection.frames was all, is now study"]
+    assert changes == ["extract.selection.frames was all and is now study"]
 
 
 def test_fingerprint_ignores_execution_settings(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_other_faces_require_fresh(
     assert json.loads(done.stdout)["rows"] == 2
     done = fer_ray(*command)
     assert done.returncode == 3
-    assert "--faces was all, is now one" in done.stderr
+    assert "--faces was all and is now one" in done.stderr
 
 
 def test_abstain_below(groups: Path, kept_bundle: Path, fer_ray: FerRay, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_abstain_below(groups: Path, kept_bundle: Path, fer_ray: FerRay, tmp_pat
     assert answers[1] == (ABSTAINED, False)
     done = fer_ray(*command)
     assert done.returncode == 3
-    assert "--abstain-below was 1.0, is now not set" in done.stderr
+    assert "--abstain-below was 1.0 and is now not set" in done.stderr
 
 
 def test_csv_of_files_elsewhere_is_refused(

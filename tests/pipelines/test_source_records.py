@@ -29,7 +29,7 @@ def test_negatives_and_conflicting_labels_are_reported(tiny_corpus: Path, tmp_pa
     assert "images without a face show one when they are inverted" in record["advice"][-1]
     shown = run_in_process(*call).stdout
     assert "images by label: happy (5), sadness (1)" in shown
-    assert "pictures, equal byte for byte" in shown
+    assert "identical files with different labels" in shown
 
 
 def test_rows_of_pixels_are_extracted(tmp_path: Path) -> None:

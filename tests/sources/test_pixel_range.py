@@ -71,7 +71,7 @@ def test_advice_names_the_setting() -> None:
     flat = decode_bytes(png(np.full((9, 9), 7, np.uint8)), Decode()).mode
     counts = {"L": 5, "I;16 (12 of 16 bits used)": 3, flat: 2}
     narrow, same = advise_on_ranges(counts, Decode())
-    assert narrow.startswith("3 images use few bits")
+    assert narrow.startswith("3 images use only part")
     assert "extract.decode.stretch=true" in narrow
     assert same.startswith("2 images have the same value")
     assert "were stretched" in advise_on_ranges(counts, Settings(profile="fast").extract.decode)[0]

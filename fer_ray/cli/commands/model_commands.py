@@ -72,7 +72,7 @@ def bundle(out: Path, target: Path, experiment: str | None, as_json: bool) -> No
 @click.option(
     "--format", "row_format", type=click.Choice(ROW_FORMATS), default="table",
     show_default=True,
-    help="What is printed. table: a row per face of up to 20 images, counts for more; json, csv, "
+    help="What to print. table: a row per face for up to 20 images, otherwise counts; json, csv, "
     "parquet: all rows.",
 )  # fmt: skip
 @LAYOUT

@@ -52,7 +52,7 @@ from fer_ray.storage.run_folder import RunFolder, other_experiments
 @click.option(
     "--fitted-only",
     is_flag=True,
-    help="Only draws of images that heads are fitted on in at least one trial of "
+    help="Compute only the draws of images that heads are fitted on in at least one trial of "
     "--protocol, --classes, --trials and --seed, or of --folds.",
 )
 @SPLITS

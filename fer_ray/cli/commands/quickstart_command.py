@@ -33,7 +33,7 @@ def quickstart(data: Path, out: Path, subjects: int, workers: int | None, as_jso
         from fer_ray.pipelines import run
         from fer_ray.synthetic.corpus import count_frames, generate_corpus
 
-        with progress("draw", "frames", count_frames(subjects)) as advance:
+        with progress("generate", "frames", count_frames(subjects)) as advance:
             generate_corpus(data, subjects, workers=workers, on_frame=advance)
         result = run.run_all(data, out, settings, progress)
     if as_json:

@@ -37,8 +37,8 @@ def summary(out: Path, as_json: bool) -> None:
     console.print_counts(record)
     console.print_groups(groups)
     console.print_late_cohorts(cohorts)
-    text = f"report: {page}" if page.is_file() else f"no report: fer-ray report --out {out}"
-    click.echo(as_given(text))
+    missing = f"no report yet: run `fer-ray report --out {out}`"
+    click.echo(as_given(f"report: {page}" if page.is_file() else missing))
 
 
 @click.command(cls=RepeatedOptions)

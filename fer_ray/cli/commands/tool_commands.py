@@ -33,7 +33,7 @@ def synth(out: Path, subjects: int, seed: int, workers: int | None, as_json: boo
         from fer_ray.synthetic.corpus import count_frames, generate_corpus
 
         total = count_frames(subjects, seed)
-        with local_folder(out) as folder, progress("draw", "frames", total) as advance:
+        with local_folder(out) as folder, progress("generate", "frames", total) as advance:
             summary = generate_corpus(folder, subjects, seed, workers, advance)
     if as_json:
         click.echo(json.dumps(asdict(summary)))

@@ -19,7 +19,7 @@ def print_transfer(record: dict[str, Any], out: Path) -> None:
     if record.get("already_finished"):
         console.print("This matrix was already finished; nothing was recomputed.")
     table = Table("trained on", "tested on", "images", "subjects", "accuracy", "macro recall",
-                  "ECE", "to own folds", box=None, pad_edge=False)  # fmt: skip
+                  "ECE", "difference to own folds", box=None, pad_edge=False)  # fmt: skip
     for row in rows:
         table.add_row(
             row["train"],

@@ -16,7 +16,7 @@ from fer_ray.settings.datasets import describe_dataset
 from fer_ray.sources.quality import describe_issue, format_counts, label_lines
 from fer_ray.storage.run_folder import RunFolder
 
-if TYPE_CHECKING:  # they load libraries that a run loads while its workers are busy
+if TYPE_CHECKING:  # slow imports, which a run does while its workers are busy
     from fer_ray.evaluation.comparison import Comparison
     from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup
     from fer_ray.evaluation.experiments.summary import ExperimentSummary
@@ -93,7 +93,7 @@ def print_groups(groups: "list[ExperimentGroup]") -> None:
 
 
 def print_leakage(audit: dict[str, Any]) -> None:
-    """Print what the test images of some splits share with training images."""
+    """Print what the test images of the splits share with training images."""
     console = output_console()
     from fer_ray.evaluation.protocols import leakage
 
@@ -123,9 +123,9 @@ def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
     for name, late in cohorts.items():
         output_console().print(
             f"{name}: contempt among subjects S138 and later: recall "
-            f"{format_share(late['recall'])}, precision {format_share(late['precision'])}; other "
-            f"faces predicted as contempt: {format_share(late['called_within'])} of theirs, "
-            f"{format_share(late['called_before'])} of earlier subjects",
+            f"{format_share(late['recall'])}, precision {format_share(late['precision'])}; "
+            f"predicted for {format_share(late['called_within'])} of their other faces and "
+            f"{format_share(late['called_before'])} of the faces of earlier subjects",
             markup=False,
         )
 
@@ -134,7 +134,7 @@ def print_other_experiments(out: Path, names: list[str]) -> None:
     """Print how many other experiments the run folder has, and how to see them."""
     if names:
         what = "1 other experiment" if len(names) == 1 else f"{len(names)} other experiments"
-        text = f"{what}: fer-ray summary --out {out}"
+        text = f"{what}: see `fer-ray summary --out {out}`"
         output_console().print(as_given(text), markup=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it loads libraries that a run loads while its workers are busy
+if TYPE_CHECKING:  # a slow import, which a run does while its workers are busy
     from fer_ray.evaluation.experiments.summary import ExperimentSummary
 
 GAP = 2  # spaces between columns

@@ -27,7 +27,7 @@ class OutputFile(io.FileIO):
         self.problem: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write some bytes and return their number; after an error, count them without writing."""
+        """Write bytes and return their number; after an error, count them without writing."""
         if self.problem is None:
             try:
                 return super().write(data)

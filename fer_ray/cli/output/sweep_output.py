@@ -169,9 +169,11 @@ def print_verified(verification: dict[str, Any]) -> None:
     for image in verification["differing"][:MAX_DIFFERING]:
         console.print(f"{image['path']} differs in {', '.join(image['columns'])}", markup=False)
     if not verification["same"] and not verification["differing"]:
-        console.print("Nothing was verified. Does --source point to the images?")
+        console.print("No image could be verified. Check that --source points to the images.")
     if not verification["recipe_here"]:
-        console.print("The settings, models or versions differ from those of the store.")
+        console.print(
+            "The settings, models or versions differ from those of the store, so rows may differ."
+        )
 
 
 def print_plan(planned: dict[str, dict[str, int]], console: Console | None = None) -> None:

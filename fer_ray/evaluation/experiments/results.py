@@ -196,7 +196,7 @@ def require_experiment(name: str, known: Collection[str]) -> None:
     """Check that an experiment is among those of a run folder.
 
     Raises:
-        UserError: It is not. The message lists the others.
+        UserError: The experiment is not in the run folder. The message lists those that are.
     """
     if name not in known:
         names = ", ".join(known) or "none"

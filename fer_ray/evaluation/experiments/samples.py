@@ -155,7 +155,7 @@ def select_classes(samples: Samples, classes: Classes) -> Samples:
     excluded = [EMOTIONS.index(name) for name in LEFT_OUT[classes]]
     rows = np.flatnonzero(~np.isin(samples.labels, excluded))
     if not len(rows):
-        raise UserError(f"No image belongs to the {classes} classes. Use --classes 8.")
+        raise UserError(f"No image belongs to the classes of --classes {classes}. Use --classes 8.")
     return Samples(
         [samples.image_ids[row] for row in rows],
         [samples.subjects[row] for row in rows],

@@ -121,7 +121,7 @@ class TrialStore:
         """Require that all trials are stored.
 
         Raises:
-            UserError: Some are not visible. The others remain.
+            UserError: Some trials are not visible. The others remain.
         """
         require_visible(len(self.missing()), len(self._experiment.splits), "trials", self._partial)
 

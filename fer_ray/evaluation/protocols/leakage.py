@@ -21,7 +21,7 @@ IDENTITY_COLUMNS = ("image_id", "subject", "session", "sha256")
 # correlate more than this. docs/reference/protocols.md says how it was measured: pairs of different
 # people correlate by at most 0.68, and pairs of different synthetic people by at most 0.83.
 SAME_PICTURE = 0.85
-ROWS_AT_A_TIME = 1024  # of the matrix of correlations
+ROWS_AT_A_TIME = 1024  # rows of the matrix of correlations in memory
 MAX_EXAMPLES = 3
 
 # What can be shared across a split, and how messages describe it.
@@ -207,7 +207,7 @@ def require_no_leaks(audited: dict[str, Any]) -> None:
     """Reject splits that leak, or whose subjects are unknown.
 
     Raises:
-        UserError: They do. The message says how to avoid it.
+        UserError: The splits leak, or subjects are unknown. The message says what to change.
     """
     remedies = []
     if audited["subject"] is None:

@@ -107,7 +107,7 @@ def official_split(image_ids: list[str]) -> Split:
         image_ids: Paths of the images (n,).
 
     Raises:
-        UserError: There is no such part.
+        UserError: The training part or the test part is empty.
     """
     parts = np.array([official_part(image_id) or "" for image_id in image_ids], dtype=object)
     train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
@@ -115,8 +115,9 @@ def official_split(image_ids: list[str]) -> Split:
         test = np.flatnonzero(parts == "validation")
     if not len(train) or not len(test):
         raise UserError(
-            "The protocol official needs images in folders such as train and test, or of a data "
-            "set with an official split, and features of both parts. Use another --protocol."
+            "The protocol official needs images with features in a training part and a test part. "
+            "Use a data set with an official split, put the images into folders such as train and "
+            "test, or pass another --protocol."
         )
     return Split(train, test)
 

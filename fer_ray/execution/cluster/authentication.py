@@ -106,7 +106,14 @@ def _set_mode(address: str, token: str | None) -> None:
 
 
 def _accepts(address: str, token: str | None) -> bool | None:
-    """Return whether a cluster accepts a token, or None (no token); None: it cannot be checked.
+    """Return whether a cluster accepts requests with this token.
+
+    Args:
+        address: Address of the cluster.
+        token: The token. None: requests without one.
+
+    Returns:
+        None if that cannot be checked, because of TLS or an address other than `HOST:PORT`.
 
     Raises:
         UserError: What listens at the address does not answer as Ray does.

@@ -38,7 +38,7 @@ class ResourceWait:
         """Check whether the cluster has any of the resource.
 
         Raises:
-            UserError: It has had none for `WAIT_S`.
+            UserError: The cluster has had none of it for `WAIT_S`.
         """
         now = time.monotonic()
         if now - self._checked < CHECK_S:

@@ -59,10 +59,10 @@ def _unreachable_from(nodes: list[str], paths: list[Path]) -> list[Path]:
 
 
 def require_reachable(*folders: Path) -> None:
-    """Require that this node can access some folders.
+    """Require that this node can access the folders.
 
     Raises:
-        UserError: It cannot.
+        UserError: The node cannot access one of them.
     """
     for folder in unreachable(local_paths(*folders)):
         raise UserError(not_shared_message(folder))
@@ -92,7 +92,7 @@ def _reachable_from(node: str, paths: list[Path]) -> bool:
         return False
     try:
         missing = ray.get(_check_on(node, paths), timeout=NODE_ANSWER_TIMEOUT_S)
-    except ray.exceptions.RayError:  # then the job is about to end
+    except ray.exceptions.RayError:  # the job is about to end
         return False
     reachable = [path for path in paths if path not in missing]
     if reachable:

@@ -1,4 +1,4 @@
-"""Claims of new contents that images were found to have, so that each is processed only once.
+"""Assignment of new contents to blocks, so that each is processed only once.
 
 A content is identified by the first 64 bits of its hash. If two contents share these, or if a claim
 is lost with its process, the content counts as known, and the next round processes it.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CONTENTS = 4_000_000  # of one `Claims`: some 400 MB if all of them are new
+MAX_CONTENTS = 4_000_000  # per `Claims`: about 400 MB if all of them are new
 
 # Loads the sorted keys of the known contents whose number is `index` of `count` parts.
 LoadKnown = Callable[[int, int], NDArray[np.uint64]]
@@ -42,7 +42,7 @@ class Claims:
 
         Args:
             owner: Name of a block.
-            contents: Hex SHA-256 of some contents.
+            contents: Hex SHA-256 of the contents.
         """
         keys = content_keys(contents)
         places = np.searchsorted(self._known, keys)

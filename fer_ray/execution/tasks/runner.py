@@ -34,7 +34,7 @@ from fer_ray.storage.paths import is_object
 WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start
 LEAST_WORKERS = 256  # the cluster may grow to any size
 ROUNDS = 3  # attempts for items that are lost with their process
-LOST_PROCESSES = 10  # that a worker survives
+LOST_PROCESSES = 10  # lost processes that a worker survives
 
 logger = logging.getLogger(__name__)
 

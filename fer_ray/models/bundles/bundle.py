@@ -77,7 +77,7 @@ class Bundle:
 
 
 def sha256_of(content: bytes) -> str:
-    """Return the hex SHA-256 of some bytes."""
+    """Return the hex SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
 
 

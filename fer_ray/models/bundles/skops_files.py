@@ -32,10 +32,10 @@ NODES = {
     "ListNode": {"builtins.list"},
     "TupleNode": {"builtins.tuple"},
     "JsonNode": {"builtins.str", "builtins.int", "builtins.float", "builtins.bool"},
-    "TypeNode": {"builtins.str"},  # of dictionary keys
+    "TypeNode": {"builtins.str"},  # the types of dictionary keys
     "NdArrayNode": {"numpy.ndarray", "numpy.float64", "numpy.int64", "numpy.int32", "numpy.int8"},
 }
-SCHEMA = "schema.json"  # in a skops file
+SCHEMA = "schema.json"  # name of the schema in a skops file
 MAX_PROTOCOL = 2  # of skops; until then, the kinds of nodes in `NODES` have not changed
 MAX_SCHEMA_BYTES = 16_777_216  # larger than that of any fer_ray model
 

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 NEIGHBOURS = 5
 PROJECTIONS = 256
-MAX_FACES = 2000  # that a bundle stores
+MAX_FACES = 2000  # maximum that a bundle stores
 SEED = 68
 
 

@@ -120,7 +120,7 @@ def _fresh_command(
     out: Path, name: str, like: dict[str, Any], draws: int, fitted_only: bool,
     splitting: TrialSettings,
 ) -> str:  # fmt: skip
-    """The command that replaces the draws, with the splits if only fitted images have some."""
+    """The command that replaces the draws, with the splits if only fitted images have draws."""
     words = [bottleneck_command(out, name, like, draws), "--fresh"]
     if fitted_only:
         reference = TrialSettings()

@@ -67,7 +67,7 @@ def crop_source(
 def compute_rows(
     table: pa.Table, crops: NDArray[np.uint8], plan: BottleneckPlan, network: Backbone
 ) -> pa.Table:
-    """The finished rows of some images.
+    """Compute the finished rows of images.
 
     Args:
         table: Rows of `usable_rows`, (n,).
@@ -82,7 +82,7 @@ def compute_rows(
 
 
 def feature_rows(table: pa.Table, features: pa.Array, plan: BottleneckPlan) -> pa.Table:
-    """The finished rows of some images with their features (n, width), known or computed."""
+    """The finished rows of images with their features (n, width), known or computed."""
     n = table.num_rows
     columns = {
         "image_id": table["image_id"],

@@ -50,7 +50,7 @@ class CropSource:
     writes: bool
 
     def crops(self, table: pa.Table) -> Gray:
-        """The crops of some rows (n, size_px, size_px) uint8, transformed by their draws.
+        """The crops of rows (n, size_px, size_px) uint8, transformed by their draws.
 
         Args:
             table: Rows of `bottleneck_plan.usable_rows`.

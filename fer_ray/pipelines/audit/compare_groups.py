@@ -83,7 +83,7 @@ def require_columns(columns: Sequence[str], attributes: pd.DataFrame) -> None:
     """Check that each column exists.
 
     Raises:
-        UserError: One does not.
+        UserError: A column does not exist.
     """
     unknown = [name for name in columns if name not in attributes.columns]
     if unknown:

@@ -34,7 +34,7 @@ from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder, frames_record
 from fer_ray.vocabulary import N_LANDMARKS
 
-MIN_IMAGES, MAX_IMAGES = 2, 6  # of each class
+MIN_IMAGES, MAX_IMAGES = 2, 6  # test images of each class
 
 Model = KerasHead | TemperatureSvm
 Row = dict[str, Any]  # a row of frames, by column
@@ -102,7 +102,9 @@ def _plan_backbones(out: Path, item: ExperimentResults) -> list[BottleneckPlan]:
         spec, weights = backbone_of_record(name, record["network"]), record["weights"]
         plan = plan_bottleneck(frames_record(out), spec, weights["file"])
         if plan.weights.sha256 != weights["sha256"]:
-            raise UserError(f"{weights['file']} is not the file that {name} was computed with.")
+            raise UserError(
+                f"{weights['file']} has changed since the features of {name} were computed."
+            )
         plans.append(plan)
     return plans
 

@@ -107,7 +107,7 @@ def _describer_of(
     predictor = Predictor(model) if model else None
     if predictor and predictor.sha256 != content["bundle"]:
         raise UserError(
-            f"The store's predictions are of the bundle {str(content['bundle'])[:16]}…, but "
+            f"The store's predictions come from the bundle {str(content['bundle'])[:16]}…, but "
             f"{model} is {predictor.sha256[:16]}…. Pass the store's bundle with --model."
         )
     return build_describer(settings, predictor, weights)

@@ -22,7 +22,7 @@ from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
 
 FRAMES, TRIALS, PREDICTIONS = "frames", "trials", "predictions"
-TIME_COLUMNS = {"seconds"}  # may differ
+TIME_COLUMNS = {"seconds"}  # the only columns that may differ
 MOST_WORKERS = 4
 
 logger = logging.getLogger(__name__)

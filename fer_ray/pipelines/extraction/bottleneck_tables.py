@@ -89,7 +89,7 @@ def _remove_experiments(out: Path, plan: BottleneckPlan) -> None:
         if _uses_table(run.trials_of(name), plan):
             for path in run.files_of(name):
                 remove(path)
-    for name, logs in run.search_logs():  # of interrupted searches
+    for name, logs in run.search_logs():  # logs of interrupted searches
         has_backbone = plan.name in re.split(r"[-+=,.]", name)
         if has_backbone and not run.trials_of(name).exists():
             remove(logs)

@@ -17,7 +17,7 @@ from fer_ray.storage.parquet import read_table
 from fer_ray.storage.paths import is_object
 from fer_ray.vocabulary import EMOTIONS
 
-SLASH = "__"  # in the name of a crop
+SLASH = "__"  # replaces slashes in the name of a crop
 NAME_MAX = 255  # bytes of a file name, on all common file systems
 MARKER = ".fer-ray-crops"  # file in an exported folder, which a later export may then replace
 

@@ -41,7 +41,7 @@ from fer_ray.vocabulary import SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
-# That a record summarises.
+# The columns that a record summarises.
 RECORD_COLUMNS = ["status", "detector", "mode", "width", "height", *label_conflicts.COLUMNS]
 
 

@@ -122,14 +122,14 @@ def _changed_settings(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]
     old = _flatten(record.get("settings", {}))
     new = _flatten(plan.settings.model_dump(mode="json"))
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    changes = [f"extract.{name} was {old.get(name)}, is now {new.get(name)}" for name in changed]
+    changes = [f"extract.{name} was {old.get(name)} and is now {new.get(name)}" for name in changed]
     return changes or ["a model file or the table's schema differs"]
 
 
 def _other_source(plan: ExtractionPlan, record: dict[str, Any]) -> list[str]:
     """A phrase if the frames come from another source, which has none of the same files."""
     old, new = record["data"].get("root"), plan.listing.summary["root"]
-    return [] if old == new else [f"the source was {old}, is now {new}"]
+    return [] if old == new else [f"the source was {old} and is now {new}"]
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fer_ray.vocabulary import Status
 COLUMNS = ["path", "status", "width", "height"]
 MIN_LOST = 5  # images without a face, which must also be most of the images
 SAMPLE = 8
-MAX_PIXELS = 4_000_000  # of a sampled image
+MAX_PIXELS = 4_000_000  # larger images are not sampled
 
 
 def advise_on_negatives(images: pa.Table, root: Path, settings: ExtractSettings) -> list[str]:

@@ -14,7 +14,7 @@ def count_ranges(modes: Iterable[str | None]) -> Counter[str]:
 
 
 def advise_on_ranges(counts: Mapping[str, int], decode: Decode) -> list[str]:
-    """Report how many images use few bits of their type, or show a single gray value.
+    """Report how many images use only part of their bit depth, or show a single gray value.
 
     Args:
         counts: Number of images by the column `mode`; values without a note are ignored.
@@ -32,12 +32,12 @@ def advise_on_ranges(counts: Mapping[str, int], decode: Decode) -> list[str]:
             "extract.decode.stretch=true to stretch them."
         )
         messages.append(
-            f"{sum(narrow.values())} images use few bits of their type "
+            f"{sum(narrow.values())} images use only part of their bit depth "
             f"({format_counts(narrow)}). {effect}"
         )
     if flat:
         messages.append(
-            f"{sum(flat.values())} images have the same value everywhere. Check how they were "
+            f"{sum(flat.values())} images consist of a single value. Check how they were "
             "exported."
         )
     return messages

@@ -15,7 +15,7 @@ from fer_ray.storage.paths import to_path
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder, drawing_of, frames_record
 from fer_ray.vocabulary import EMOTIONS
 
-MAX_NAMES = 5  # in a message
+MAX_NAMES = 5  # names that a message lists
 LABEL_COLUMNS = ("image_id", "path", "subject", "emotion")
 FACE_COLUMNS = (
     *("face_index", "status", "stage", "error", "sha256", "mode", "width", "height", "detector"),

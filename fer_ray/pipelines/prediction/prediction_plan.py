@@ -107,13 +107,13 @@ def _compare_with_finished(plan: PredictionPlan, out: Path, fresh: bool) -> Extr
     if changes and finished.get("bundle", {}).get("sha256") != plan.bundle.sha256:
         changes = ["they come from another bundle"]
     elif changes and finished.get("faces") != plan.faces:
-        changes = [f"--faces was {finished.get('faces')}, is now {plan.faces}"]
+        changes = [f"--faces was {finished.get('faces')} and is now {plan.faces}"]
     elif changes and finished.get("abstain_below") != plan.abstain_below:
         was, now = (
             "not set" if value is None else value
             for value in (finished.get("abstain_below"), plan.abstain_below)
         )
-        changes = [f"--abstain-below was {was}, is now {now}"]
+        changes = [f"--abstain-below was {was} and is now {now}"]
     if changes:
         raise MismatchError(
             f"{out} has other predictions: {'; '.join(changes)}.\n"

@@ -43,7 +43,7 @@ class IndexOutcomes:
     level: int
 
     def __call__(self, names: list[str]) -> IndexedOutcomes:
-        """Sort the rows of some files of both folders."""
+        """Sort the rows of files of both folders."""
         contents: list[pa.Table] = []
         failures: list[pa.Table] = []
         for name in names:

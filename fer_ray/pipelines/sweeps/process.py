@@ -190,7 +190,7 @@ def _require_shared(sweep: SweepContext, missing: list[str]) -> None:
     """Check that images that do not exist on a node do not exist on the driver either.
 
     Raises:
-        UserError: They do, so the node does not share the driver's folder.
+        UserError: An image exists on the driver, so the node does not share its folder.
     """
     if not missing or not sweep.source.local or not has_several_nodes():
         return

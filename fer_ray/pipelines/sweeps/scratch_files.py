@@ -30,7 +30,7 @@ class SweepFiles:
         touched: Numbers of the partitions whose images may change.
         summaries: Figures of the images of the store, by number of the partition.
         missing: Number of images, by planned kind, whose content has lost its results.
-        missing_size: Their bytes, likewise.
+        missing_size: Number of their bytes, by planned kind.
         listed: Number of listed images.
         labelled: How many of them have a label or a subject.
         gone: Paths of some images that are gone.

@@ -14,7 +14,7 @@ from fer_ray.report.figures.themed_picture import new_figure, style_axes
 from fer_ray.report.text import formatting
 from fer_ray.report.theme import Theme
 
-N_BINS = 10  # of the probability of the predicted class
+N_BINS = 10  # bins of the probability of the predicted class
 MIN_PREDICTIONS = 5  # per bin; smaller bins are not drawn
 LINE_STYLES = ("-", "--", ":", "-.")
 

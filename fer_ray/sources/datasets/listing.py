@@ -29,7 +29,7 @@ from fer_ray.storage.paths import listed_once
 from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
 
 PUBLISHED = "published"  # the layout of a published data set other than CK+
-PIXELS = "pixels"  # that of tables of pixels, next to which files may be written
+PIXELS = "pixels"  # the layout of tables of pixels; files may be written next to them
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.labels import Label
 from fer_ray.storage.paths import is_object, without_dots
 
-LIST_SUFFIXES = {".csv"}  # of files that list images
+LIST_SUFFIXES = {".csv"}  # suffixes of files that list images
 
 
 def list_images(inputs: list[Path], selection: Selection) -> Listing:
@@ -52,7 +52,7 @@ def list_images(inputs: list[Path], selection: Selection) -> Listing:
 
 
 def _common_folder(folders: list[Path]) -> Path:
-    """The deepest folder that contains all of some folders.
+    """The deepest folder that contains all given folders.
 
     Raises:
         UserError: They are on a disk and in an object store, or in several buckets.
@@ -61,7 +61,8 @@ def _common_folder(folders: list[Path]) -> Path:
     common = [path for path in candidates if all(one.is_relative_to(path) for one in folders)]
     if not common or (is_object(common[-1]) and len(common[-1].parts) < 2):
         raise UserError(
-            "The images are not all on one disk or in one bucket. Pass those of one disk or bucket."
+            "The images are on a disk and in a bucket, or in several buckets. Pass images from one "
+            "of these only."
         )
     return common[-1]
 

@@ -170,7 +170,7 @@ class BucketWalk:
         self._filesystem, self._root, self._quality = filesystem, root, quality
         self._hidden_files = hidden_files
         self.pending = [root] if pending is None else pending
-        self.links: dict[str, str] = {}  # as of `FolderWalk`; a bucket has none
+        self.links: dict[str, str] = {}  # as in `FolderWalk`; a bucket has none
         self.vanished: list[str] = []
 
     def next_folder(self) -> Iterator[Entry]:

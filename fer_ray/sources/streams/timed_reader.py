@@ -93,7 +93,7 @@ class ImageReader:
 
 
 def with_probe(source: Source, paths: Iterable[str], seconds: float) -> Source:
-    """Choose a probe for a source: the first of some images that can be read.
+    """Choose a probe for a source: the first of the candidates that can be read.
 
     Args:
         source: Source of the images.

@@ -166,7 +166,7 @@ class ObjectPath(PosixPath):
         """Write an object that does not exist yet.
 
         Raises:
-            FileExistsError: It exists.
+            FileExistsError: The object exists.
         """
         with storage_errors(self):
             return _version(self.store.put(self.key, data, mode="create"))

@@ -24,7 +24,7 @@ AZURE_SCHEMES = ("az", "abfs", "abfss")
 # Schemes that pyarrow, which lists and reads, and Delta Lake have in common.
 STORE_SCHEMES = ("file", "s3", "gs", *AZURE_SCHEMES)
 AZURITE = "http://127.0.0.1:10000"  # default address of Azure's emulator
-GCS_RETRY_S = 60  # without a network, Google's client would retry for 15 minutes
+GCS_RETRY_S = 60  # by default, Google's client retries for 15 minutes without a network
 URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by pyarrow for a URI
 # With these in a path, delta-rs panics or writes to a folder with another name.
 _UNSUPPORTED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HASH_BITS = 32
-MAX_ROWS = 262_144  # of a partition: some 100 MB in memory
+MAX_ROWS = 262_144  # per partition: about 100 MB in memory
 _FILE_NAME = re.compile(r"partition-(\d+)-")
 
 
@@ -59,7 +59,7 @@ def level_for(rows: int) -> int:
 
 
 def partition_numbers(hashes: NDArray[np.uint32], level: int) -> set[int]:
-    """The numbers of the partitions that contain some hashes."""
+    """The numbers of the partitions that contain the hashes."""
     shifted = hashes.astype(np.uint64) >> np.uint64(HASH_BITS - level)
     return {(1 << level) + int(index) for index in np.unique(shifted)}
 

@@ -123,7 +123,7 @@ def test_verify_of_nothing_fails(
     tiny_image(elsewhere / "a.png", seed=1)
     done = called("verify", store, "--source", elsewhere)
     assert done.exit_code == 1
-    assert "Nothing was verified" in done.stdout
+    assert "No image could be verified" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fer_ray.storage.planning.sorted_files import write_sorted
 from fer_ray.storage.table_folder import TableFolder
 
 MAX_ROWS = 262_144  # of a scratch file, and of the files that one task reads
-MAX_FILES = 256  # that one task reads
+MAX_FILES = 256  # maximum that one task reads
 FILE = "file"  # column: name of the file that a row is from
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ RESULT_COLUMNS = ["sha256", "recipe", "sweep", "face_index", "status", "stage", 
 
 @dataclass(frozen=True)
 class IndexFiles:
-    """The task: copies columns of some files to scratch files, sorted by the hash of a key.
+    """The task: copies columns of files to scratch files, sorted by the hash of a key.
 
     Attributes:
         table: Folder of the files.
@@ -38,7 +38,7 @@ class IndexFiles:
     columns: list[str]
 
     def __call__(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """Copy the rows of some files.
+        """Copy the rows of files.
 
         Returns:
             The names, and those of the scratch files.
@@ -88,7 +88,7 @@ def group_by_size(
 
 
 def group_files(files: dict[str, Any]) -> Iterator[list[str]]:
-    """Divide files into groups of at most `MAX_FILES` files and, about, `MAX_ROWS` rows.
+    """Divide files into groups of at most `MAX_FILES` files and about `MAX_ROWS` rows.
 
     Args:
         files: By name; with their numbers of `rows`.

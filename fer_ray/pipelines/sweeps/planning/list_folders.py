@@ -22,7 +22,7 @@ from fer_ray.storage.table_folder import TableFolder
 from fer_ray.store_schemas import IMAGES_SCHEMA
 
 TASK_IMAGES = 32_768  # after which a task hands back the folders that it has not listed
-FILE_IMAGES = 65_536  # of a scratch file
+FILE_IMAGES = 65_536  # images per scratch file
 LABEL_FIELDS = [IMAGES_SCHEMA.field(name) for name in ("subject", "emotion", "label")]
 LISTING = pa.schema(
     [
@@ -72,7 +72,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListFolders:
-    """The task: lists images in and below some folders.
+    """The task: lists the images in folders and below them.
 
     Attributes:
         source: The source.
@@ -198,7 +198,7 @@ def _require_vanished(sweep: SweepContext, folders: list[str]) -> None:
     """Check that folders that a node did not find do not exist on the driver either.
 
     Raises:
-        UserError: They do, so the node does not share the driver's folder.
+        UserError: A folder exists on the driver, so the node does not share it.
     """
     root = Path(sweep.source.root)
     if not sweep.runner.in_process and any((root / folder).is_dir() for folder in folders):

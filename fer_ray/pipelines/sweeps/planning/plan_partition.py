@@ -95,7 +95,7 @@ class PartitionPlan:
     Attributes:
         partition: The partition.
         planned: Number of images by kind of work.
-        size: Their bytes, likewise.
+        size: Number of their bytes by kind of work.
         changes: Images that change or are to be processed, by path.
         contents: Images whose content is known, by content.
         unread: To-do file of images to read.

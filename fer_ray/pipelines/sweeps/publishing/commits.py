@@ -117,15 +117,15 @@ class Commits:
         known: set[str] = set()
         for batch in folder.batches(others, KEY, pc.field("recipe") == recipe):
             known |= set(batch["sha256"].to_pylist())
-        kept = []
+        remaining = []
         for file in self._results:
             rows = pa.Table.from_batches(folder.batches([file.name]), self._sweep.schema)
             new = rows.filter(pc.invert(pc.is_in(rows["sha256"], pa.array(known, pa.string()))))
             if new.num_rows == rows.num_rows:
-                kept.append(file)
+                remaining.append(file)
             elif new.num_rows:
-                kept.append(folder.write(new, unique_name("results"), RESULT_KEYS))
-        return kept
+                remaining.append(folder.write(new, unique_name("results"), RESULT_KEYS))
+        return remaining
 
     def _flush_readings(self) -> None:
         """Commit the readings; drop them if other sweeps keep committing first."""
@@ -159,8 +159,8 @@ def retry_commit(
             _pause(attempt)
             refresh()
     raise StoreLostError(
-        f"The store {uri}: other sweeps committed first at each of {ATTEMPTS} attempts. Rerun the "
-        "command when fewer sweeps are running."
+        f"Cannot commit to the store {uri}: other sweeps committed first at each of {ATTEMPTS} "
+        "attempts. Rerun the command when fewer sweeps are running."
     )
 
 

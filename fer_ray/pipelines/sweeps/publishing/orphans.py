@@ -119,7 +119,7 @@ def remove_orphans(sweep: "SweepContext", finished: list[str]) -> None:
 
 
 def _index_images(sweep: "SweepContext", files: dict[str, TableFile]) -> list[str]:
-    """Sort content and recipe of the images in some files by content."""
+    """Sort content and recipe of the images in files by content."""
     folder = sweep.store.folder("images")
     task = IndexFiles(folder, sweep.scratch, "sha256", ["sha256", "recipe"])
     return [name for _, names in sweep.run(task, group_files(files)) for name in names]

@@ -1,4 +1,4 @@
-"""Files of `results` that are written again: joined, or without some contents."""
+"""Files of `results` that are rewritten: joined, or without removed contents."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -26,7 +26,7 @@ TARGET_FILE_BYTES = 134_217_728  # a task has about twice as much in memory
 
 @dataclass(frozen=True)
 class RewriteFiles:
-    """The task: writes the rows of some files to a new one.
+    """The task: writes the rows of several files to a new one.
 
     Attributes:
         results: Folder of the table.

@@ -28,7 +28,7 @@ class Settled:
         files: Images whose content has results, by path.
         todo: To-do file with one image of each content without results.
         missing: Number of images, by planned kind, whose content has lost its results.
-        missing_size: Their bytes, likewise.
+        missing_size: Number of their bytes, by planned kind.
         touched: Numbers of the partitions of `images` that contain images in `files`.
         sample: Random images of contents to process.
     """
