@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def read_known(out: Path, feature_set: str, people: int | None) -> Samples:
-    """The samples of all or N people; each image of unknown subject counts as a separate subject."""
+    """The samples of all or N people; an image of unknown subject counts as a separate subject."""
     samples = read_samples(out / "frames", feature_set)
     names = np.array([name or f"image {row}" for row, name in enumerate(samples.subjects)])
     drawn = np.random.default_rng(0).permutation(np.unique(names))[:people]

@@ -82,7 +82,7 @@ def mirrored_features(
     if not can_mirror(feature_set):
         absent = [name for name in sets if name not in FEATURE_SETS]
         raise UserError(
-            f"--mirror needs the features of mirrored faces, which cannot be computed for "
+            "--mirror needs the features of mirrored faces, which cannot be computed for "
             f"{', '.join(absent)}. Use feature sets among {', '.join(FEATURE_SETS)}, or omit "
             "--mirror."
         )

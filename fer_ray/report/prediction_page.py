@@ -59,10 +59,10 @@ def write_prediction_report(
     faces = FaceSource(
         root if root.is_dir() else None, show_faces or run.synthetic, run.crop_size_px
     )
-    carry_over = _carry_over_picture(transfer)
+    transfer_picture = _transfer_picture(transfer)
     confusion = confusion_table(transfer.item, run.frames, Faces(run.frames, faces), 0)
     context = {
-        **{"transfer": transfer, "run": run, "faces": faces, "carry_over": carry_over},
+        **{"transfer": transfer, "run": run, "faces": faces, "transfer_picture": transfer_picture},
         **{"wrong": find_misclassified(transfer.item, run.usable, faces)},
         **{"headline": headline(transfer), "sentence": sentence(transfer)},
         **{"notes": notes(transfer), "bundle": record["bundle"], "emotions": EMOTIONS},
@@ -73,7 +73,7 @@ def write_prediction_report(
         **{"tables": experiment_tables, "data_tables": data_tables, "formatting": formatting},
     }
     page = render("prediction.html", context)
-    figures = {carry_over.name: carry_over.light} | run_figures.confusion_files(run)
+    figures = {transfer_picture.name: transfer_picture.light} | run_figures.confusion_files(run)
     return write_report_folder(out, page, figures)
 
 
@@ -92,7 +92,7 @@ def _read_transfer(out: Path, record: dict[str, Any], trained_on: frozenset[str]
     return Transfer(run, item, evidence, record["evaluation"])
 
 
-def _carry_over_picture(transfer: Transfer) -> Picture:
+def _transfer_picture(transfer: Transfer) -> Picture:
     target, trained = transfer.run.data_name, transfer.evidence.data
     pairs = _metric_pairs(transfer)
     facts = "; ".join(
@@ -100,7 +100,7 @@ def _carry_over_picture(transfer: Transfer) -> Picture:
         for pair in pairs
     )
     return draw_picture(
-        "carry-over",
+        "transfer",
         f"Accuracy, macro recall and recall by class on {target}, versus the training protocol on "
         f"{trained}. {facts}.",
         lambda theme: transfer_plot(pairs, target, trained, theme),

@@ -56,7 +56,7 @@ def read_label_issues(run_dir: Path, run: RunResults, faces: FaceSource) -> Labe
     metadata = {
         key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
     }
-    experiment = next((one for one in run.experiments if _is_judge(one, metadata)), None)
+    experiment = next((one for one in run.experiments if _is_source_of(one, metadata)), None)
     if experiment is None:
         return None
     rows = table.to_pylist()
@@ -75,7 +75,7 @@ def read_label_issues(run_dir: Path, run: RunResults, faces: FaceSource) -> Labe
     )
 
 
-def _is_judge(experiment: ExperimentResults, metadata: dict[str, str]) -> bool:
+def _is_source_of(experiment: ExperimentResults, metadata: dict[str, str]) -> bool:
     key = experiment.trials["fingerprint"].iloc[0]
     return (experiment.name, key) == (metadata.get("experiment"), metadata.get("fingerprint"))
 
