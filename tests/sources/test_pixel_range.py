@@ -73,5 +73,5 @@ def test_advice_names_the_setting() -> None:
     narrow, same = advise_on_ranges(counts, Decode())
     assert narrow.startswith("3 images use only part")
     assert "extract.decode.stretch=true" in narrow
-    assert same.startswith("2 images have the same value")
+    assert same.startswith("2 images consist of a single value")
     assert "were stretched" in advise_on_ranges(counts, Settings(profile="fast").extract.decode)[0]

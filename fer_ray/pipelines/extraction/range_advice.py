@@ -37,7 +37,6 @@ def advise_on_ranges(counts: Mapping[str, int], decode: Decode) -> list[str]:
         )
     if flat:
         messages.append(
-            f"{sum(flat.values())} images consist of a single value. Check how they were "
-            "exported."
+            f"{sum(flat.values())} images consist of a single value. Check how they were exported."
         )
     return messages
