@@ -1,4 +1,4 @@
-"""The threads of OpenCV, a setting of the process: its results are computed with one thread."""
+"""The number of OpenCV threads of a process: `fer_ray` computes its results with one."""
 
 import threading
 from collections.abc import Iterator

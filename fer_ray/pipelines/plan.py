@@ -36,7 +36,7 @@ def plan_sweep(request: SweepRequest) -> dict[str, Any]:
 
 
 def _in_process(request: SweepRequest) -> SweepRequest:
-    """The same request without tasks on other machines, for which the store would be changed."""
+    """The same request in this process: tasks on other machines would write to the store."""
     execution = request.settings.execution.model_copy(update={"executor": "in-process"})
     settings = request.settings.model_copy(update={"execution": execution})
     return replace(request, settings=settings)

@@ -71,7 +71,7 @@ def download(file: PublishedFile) -> Path:
         except OSError as problem:
             raise UserError(
                 f"Cannot store {file.name} in {file.destination.parent}: {problem}. Set "
-                f"{file.variable} to a folder that can be written, or pass {file.option} FILE."
+                f"{file.variable} to a writable folder, or pass {file.option} FILE."
             ) from None
     return file.destination
 

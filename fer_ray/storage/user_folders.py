@@ -90,6 +90,6 @@ def _substitute_home() -> Path:
 @cache
 def _warn_of_substitute() -> None:
     logger.warning(
-        "no home folder can be written, so downloads are stored in %s. Set HOME to a folder "
-        "that can be written to reuse them.", _substitute_home(),
+        "no home folder can be written, so downloads are stored in %s. Set HOME to a writable "
+        "folder to reuse them.", _substitute_home(),
     )  # fmt: skip
