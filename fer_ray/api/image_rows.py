@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import Fault, shared_guard
+from fer_ray.execution.guard import Fault, borrow_guard
 from fer_ray.execution.guarded_batches import (
     ATTEMPTS,
     BATCH_IMAGES,
@@ -118,10 +118,21 @@ def describe_images(
         UserError: A model is missing.
     """
     schema = pa.schema([pa.field(IMAGE, pa.int64()), *fields])
-    process: Process = partial(_describe_here, describe)
-    attempts = 1
-    if image_seconds is not None:
-        process, attempts = shared_guard(pickle.dumps(describe), image_seconds), ATTEMPTS
+    if image_seconds is None:
+        here = partial(_describe_here, describe)
+        return _describe_batches(images, here, 1, schema, model, constants)
+    with borrow_guard(pickle.dumps(describe), image_seconds) as guard:
+        return _describe_batches(images, guard, ATTEMPTS, schema, model, constants)
+
+
+def _describe_batches(
+    images: Iterable[GivenImage],
+    process: Process,
+    attempts: int,
+    schema: pa.Schema,
+    model: Callable[[pa.Table], pa.Table] | None,
+    constants: dict[str, str] | None,
+) -> pa.Table:
     tables, failed = [schema.empty_table()], []
     given, start = iter(images), 0
     while batch := list(islice(given, BATCH_IMAGES)):

@@ -9,14 +9,14 @@ import pickle
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.execution.extract_block import ExtractBlock
-from fer_ray.execution.guard import Guard, shared_guard
+from fer_ray.execution.guard import Guard, borrow_guard
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
@@ -63,7 +63,7 @@ def extract_in_process(
     describe = pickle.dumps(task.extract)
     with ExitStack() as stack:
         for _ in range(workers):
-            guard = stack.enter_context(closing(Guard(describe, execution.image_seconds)))
+            guard = stack.enter_context(borrow_guard(describe, execution.image_seconds))
             arguments = (task, guard, left, results)
             threading.Thread(target=_work, args=arguments, daemon=True).start()
         if task.predict is not None:
@@ -161,7 +161,8 @@ def _extract_on_node(
     from fer_ray.execution.cluster.shared_storage import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
-    rows = task.rows(shared_guard(describe, image_seconds), block)
+    with borrow_guard(describe, image_seconds) as guard:
+        rows = task.rows(guard, block)
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
     require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
     count = task.write(rows)

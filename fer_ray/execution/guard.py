@@ -14,7 +14,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ HEADER = struct.Struct(">Q")
 Describe = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
 
 _ahead: list["_Child"] = []  # started, but not used by a guard yet
-_shared: dict[tuple[bytes, float], "Guard"] = {}  # at most one per process, reused between tasks
+_idle: dict[tuple[bytes, float], "Guard"] = {}  # the guard that was used last
 
 
 @dataclass(frozen=True)
@@ -189,15 +190,19 @@ def stop_ahead() -> None:
         child.stages.close()
 
 
-def shared_guard(describe: bytes, image_seconds: float) -> Guard:
-    """The guard of this process; later tasks reuse its child process."""
+@contextmanager
+def borrow_guard(describe: bytes, image_seconds: float) -> Iterator[Guard]:
+    """A guard for the arguments; the guard that was used last keeps its child for the next use."""
     key = describe, image_seconds
-    if key not in _shared:
-        for outdated in _shared.values():
-            outdated.close()
-        _shared.clear()
-        _shared[key] = Guard(describe, image_seconds)
-    return _shared[key]
+    guard = _idle.pop(key, None) or Guard(*key)
+    try:
+        yield guard
+    except BaseException:  # a thread may still be using it
+        guard.close()
+        raise
+    while _idle:
+        _idle.popitem()[1].close()
+    _idle[key] = guard
 
 
 def _countdown(seconds: float) -> Callable[[], float]:

@@ -161,7 +161,8 @@ def test_half_a_cpu_is_enough(empty_head: Head, corpus: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("hidden", ["data", pytest.param("out", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("hidden", ["data", "out"])
 def test_folder_that_is_not_shared_is_refused(
     empty_head: Head, tiny_corpus: Path, tmp_path: Path, hidden: str
 ) -> None:

@@ -138,6 +138,7 @@ def started(head: Head, script: str, *arguments: object) -> str:
     return name.group()
 
 
+@pytest.mark.thorough
 def test_stopped_job_is_resumed_by_the_next(
     head: Head, fer_ray: FerRay, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:

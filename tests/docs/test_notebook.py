@@ -34,6 +34,7 @@ def outputs(notebook: Any, code: str) -> list[Any]:
     return list(cell.outputs)
 
 
+@pytest.mark.thorough
 def test_notebook_runs(notebook: Any) -> None:
     assert Path(outputs(notebook, "run.report")[0]["data"]["text/plain"].strip("')")).name
     table = outputs(notebook, "step =")[-1]["data"]["text/plain"]

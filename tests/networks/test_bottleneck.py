@@ -257,7 +257,8 @@ def test_draws_of_fitted_images_serve_their_trials_only(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers(
     workers: int, frames: Path, fer_ray: FerRay, fer_ray_process: FerRay
 ) -> None:

@@ -143,6 +143,7 @@ def test_sweep_with_a_bundle_of_the_bucket(
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_other_commands_on_a_bucket(
     run: ObjectPath, bucket: ObjectPath, run_dir: Path, fer_ray: FerRay
 ) -> None:
@@ -230,6 +231,7 @@ def test_file_uris_are_local_paths(tiny_corpus: Path, tmp_path: Path, fer_ray: F
     assert pq.read_table(out / "frames").num_rows
 
 
+@pytest.mark.thorough
 def test_killed_job_resumes(bucket: ObjectPath, few: Path, tmp_path: Path) -> None:
     out = bucket / "runs" / "killed"
     command = [sys.executable, "-m", "fer_ray", "extract", "--data", bucket / "few", "--out", out]

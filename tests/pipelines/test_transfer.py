@@ -104,6 +104,7 @@ def test_matrix_of_two_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_matrix_on_ray_with_chosen_penalties(tmp_path: Path, fer_ray: FerRay) -> None:
     """Tasks on Ray give the same predictions as threads of the command."""
     sources = [

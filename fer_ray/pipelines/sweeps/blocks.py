@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fer_ray.execution.guard import Guard, shared_guard
+from fer_ray.execution.guard import Guard, borrow_guard
 from fer_ray.execution.guarded_batches import describe_guarded
 from fer_ray.execution.tasks.claims import Claim
 from fer_ray.execution.tasks.task_runner import WORKER_DIED
@@ -81,9 +81,11 @@ class ProcessBlock:
             UserError: A model, the source or the store is missing.
         """
         rows, limits = self._rows(block), self.limits
-        guard = shared_guard(self.describe, limits.image_seconds)
         writer, described = BlockWriter(self.output, limits.reported), set[str]()
-        with closing(ImageReader(self.source, limits.max_bytes, limits.image_seconds)) as read:
+        with (
+            borrow_guard(self.describe, limits.image_seconds) as guard,
+            closing(ImageReader(self.source, limits.max_bytes, limits.image_seconds)) as read,
+        ):
             for images in _read_images(read, rows, limits):
                 retried = {image.sha256 for image in images if image.retried}
                 wanted = sorted({image.sha256 for image in images if image.sha256} - retried)

@@ -131,6 +131,7 @@ def head_run(run_dir: Path, corpus: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_head_predicts_images_like_stored_features(
     head_run: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_head_predicts_images_like_stored_features(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_other_weights_are_refused(head_run: Path, tmp_path: Path) -> None:
     bundle = make_bundle(head_run, tmp_path / "model", HEAD).bundle
     other = tmp_path / "other.dat"

@@ -116,12 +116,10 @@ def test_sigterm_commits_and_next_sweep_resumes(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("number", "code"),
-    [
-        (signal.SIGTERM, ExitCode.TERMINATED),
-        pytest.param(signal.SIGINT, ExitCode.INTERRUPTED, marks=pytest.mark.thorough),
-    ],
+    [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)],
 )
 def test_signal_while_ray_starts(
     start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path, number: int, code: int

@@ -115,6 +115,7 @@ def test_backbone_model_equals_predict(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_own_network_on_ray(bundled: Bundled, source: Path, store: Path, tmp_path: Path) -> None:
     file = write_onnx(tmp_path / "mine.onnx", ("maps",))
     bundle = bundled(describe_network("mine", str(file), NetworkInterface()), str(file))

@@ -57,6 +57,7 @@ def swept_through(port: int, *options: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_faulty_s3_equals_folder(
     client: fs.FileSystem, server: int, swept: Swept, source: Path, store: Path
 ) -> None:
