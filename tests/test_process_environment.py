@@ -47,20 +47,24 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 
-def results(
+def run_results(
     corpus: Path, folder: Path, variables: Mapping[str, str], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Rows, trials and figures of a run in an environment."""
+    """Results of a run in an environment."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_text(content)
     done = subprocess.run(
-        [FER_RAY, "run", "--data", corpus, "--out", "rün", "--profile", "fast", "--trials", "2"],
+        [FER_RAY, "run", "--data", corpus, "--out", "rün", "--profile", "fast"],
         cwd=folder, env={**os.environ, **variables}, capture_output=True,
         timeout=patience(240), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    out = folder / "rün"
+    return read_results(folder / "rün")
+
+
+def read_results(out: Path) -> dict[str, Any]:
+    """Rows, trials and figures of a run folder."""
     trials = [pq.read_table(file).drop_columns("seconds") for file in sorted(out.glob("trials/*"))]
     return {
         "rows": pq.read_table(out / "frames").to_pylist(),
@@ -77,25 +81,20 @@ def combined() -> tuple[dict[str, str], dict[str, str]]:
     return variables, files
 
 
-@pytest.fixture(scope="module")
-def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return results(corpus, tmp_path_factory.mktemp("plain") / "shell", {}, {})
-
-
 @pytest.mark.slow
-def test_results_are_equal_in_each_environment(
-    corpus: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
+def test_results_are_equal_in_each_environment(corpus: Path, run_dir: Path, tmp_path: Path) -> None:
+    expected = read_results(run_dir)
     assert expected["figures"]
-    assert results(corpus, tmp_path / "shell", *combined()) == expected
+    assert run_results(corpus, tmp_path / "shell", *combined()) == expected
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_results_are_equal_in_an_environment(
-    name: str, corpus: Path, expected: dict[str, Any], tmp_path: Path
+    name: str, corpus: Path, run_dir: Path, tmp_path: Path
 ) -> None:
-    assert results(corpus, tmp_path / "shell", *ENVIRONMENTS[name]) == expected
+    found = run_results(corpus, tmp_path / "shell", *ENVIRONMENTS[name])
+    assert found == read_results(run_dir)
 
 
 def test_environment_of_a_program_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:

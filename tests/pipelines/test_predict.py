@@ -155,7 +155,14 @@ def groups(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("faces", "rows"), [("one", 3), ("largest", 3), ("all", 4)])
+@pytest.mark.parametrize(
+    ("faces", "rows"),
+    [
+        pytest.param("one", 3, marks=pytest.mark.thorough),
+        pytest.param("largest", 3, marks=pytest.mark.thorough),
+        ("all", 4),
+    ],
+)
 def test_rows_of_faces_equal_those_of_a_sweep(
     groups: Path, kept_bundle: Path, tmp_path: Path, faces: Faces, rows: int
 ) -> None:

@@ -49,7 +49,7 @@ def test_endless_image_times_out(suffix: bytes) -> None:
 
 
 def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
-    guarded, good = guard(patience(3)), [file.read_bytes() for file in faces]
+    guarded, good = guard(patience(1.5)), [file.read_bytes() for file in faces]
     images = [*good[:2], b"crash", b"no image", b"sleep", *good[2:], b"raise", *good]
     assert len(images) > BATCH_IMAGES
     described = describe_guarded(guarded, images)
@@ -71,7 +71,7 @@ def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
 
 
 def test_time_limit_is_per_image() -> None:
-    guarded = Guard(pickle.dumps(Slow(FAST, seconds=0.4 * patience(2))), patience(2))
+    guarded = Guard(pickle.dumps(Slow(FAST, seconds=0.4 * patience(1))), patience(1))
     described = describe_guarded(guarded, [b"no image"] * 4)
     guarded.close()
     assert not described.faults
@@ -135,11 +135,11 @@ def test_node_with_other_versions_is_rejected() -> None:
 
 
 def test_crashing_and_endless_files_cost_only_themselves(
-    swept: Swept, source: Path, store: Path, faces: list[Path], local_ray: int
+    swept: Swept, source: Path, store: Path, faces: list[Path]
 ) -> None:
     for suffix in (b"crash", b"loop"):
         (source / f"{suffix.decode()}.png").write_bytes(faces[0].read_bytes() + suffix)
-    execution = Execution(executor="ray", image_seconds=patience(4))
+    execution = Execution(executor="in-process", image_seconds=patience(2))
     manifest = swept(describe=Poisoned(FAST), execution=execution)
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
     assert (statuses["crash.png"], statuses["loop.png"]) == ("crashed", "timed_out")
