@@ -6,7 +6,7 @@ from fer_ray.storage.staging import POSITION, StagedRows
 
 LEAST_BLOCK_IMAGES = 8  # smaller blocks are mostly overhead
 BLOCK_BATCHES = 8  # batches of a network per block, which then takes a second or more
-TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the first ones
+TAPER = 4  # the last blocks have at least 1 / TAPER of the images of the largest ones
 
 
 def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
@@ -23,14 +23,20 @@ def block_size(images: int, workers: int, blocks_per_worker: int = 8) -> int:
     return min(128, max(LEAST_BLOCK_IMAGES, images // (blocks_per_worker * workers)))
 
 
-def taper(size: int, left: int, workers: int) -> int:
-    """Images of the next block, smaller towards the end, so that all workers finish together.
+def next_size(size: int, done: int, left: int, workers: int) -> int:
+    """Images of the next block.
+
+    The first block of each worker is small, so that the first rows are soon stored. Blocks are
+    smaller towards the end, so that all workers finish together.
 
     Args:
-        size: Images of the first blocks.
+        size: Images of a block in between.
+        done: Number of images in earlier blocks.
         left: Number of images that are left.
         workers: Number of workers.
     """
+    if done < workers * LEAST_BLOCK_IMAGES:
+        return LEAST_BLOCK_IMAGES
     return min(size, max(LEAST_BLOCK_IMAGES, size // TAPER, left // (2 * workers)))
 
 
@@ -43,16 +49,18 @@ def split_blocks(
         table: The listing.
         staged: Rows stored so far.
         block_images: Images per block.
-        workers: Makes blocks smaller towards the end, so that this number of workers finish at the
-            same time. None: all blocks have the same size.
+        workers: Makes the first and last blocks smaller, as `next_size` does for this number of
+            workers. None: all blocks have the same size.
     """
     positions = staged.missing_positions(table.num_rows)
     left = table.take(positions).append_column(POSITION, pa.array(positions, pa.int64()))
-    blocks = []
-    while left.num_rows:
-        size = taper(block_images, left.num_rows, workers) if workers else block_images
-        blocks.append(left.slice(0, size))
-        left = left.slice(size)
+    blocks, done = list[pa.Table](), 0
+    while done < left.num_rows:
+        size = block_images
+        if workers:
+            size = next_size(block_images, done, left.num_rows - done, workers)
+        blocks.append(left.slice(done, size))
+        done += size
     return blocks
 
 

@@ -15,7 +15,7 @@ from fer_ray.execution.cluster.session import has_several_nodes
 from fer_ray.execution.cluster.shared_storage import not_shared_message
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.signals import handle_sigterm
-from fer_ray.execution.tasks.block_sizes import block_size, taper
+from fer_ray.execution.tasks.block_sizes import block_size, next_size
 from fer_ray.execution.tasks.claims import Claim, claims_in_process, content_keys, start_claims
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock
@@ -112,14 +112,15 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
 
 
 def _blocks(sweep: SweepContext, todo: list[NewFile]) -> Iterator[Block]:
-    left, workers = sum(file.rows for file in todo), sweep.runner.workers
-    fixed, first = sweep.settings.execution.block_images, block_size(left, workers)
+    total, workers = sum(file.rows for file in todo), sweep.runner.workers
+    fixed, size, done = sweep.settings.execution.block_images, block_size(total, workers), 0
     for file in todo:
         start = 0
         while start < file.rows:
-            count = min(fixed or taper(first, left, workers), file.rows - start)
+            wanted = fixed or next_size(size, done, total - done, workers)
+            count = min(wanted, file.rows - start)
             yield Block(file.name, start, count)
-            start, left = start + count, left - count
+            start, done = start + count, done + count
 
 
 def _limits(sweep: SweepContext) -> Limits:
