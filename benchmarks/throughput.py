@@ -4,11 +4,10 @@
     python -m benchmarks.throughput --data TREE --profile fast --sweep
 
 Bare: the step functions without Ray on a sample of the same images, in one process (multiplied by
-the number of CPUs) and in as many processes as CPUs. Job: `fer_ray.pipelines.extraction.extract`
-after Ray has started and each worker has loaded its models; a first pass over a few images ensures
-that. With a bundle the job is `fer_ray.pipelines.prediction.predict`: frame → crop, landmarks,
-features, class probabilities → stored row. With `--sweep` it is a first sweep of the images into a
-new store, from its first finished block to its last one.
+the number of CPUs) and in as many processes as CPUs. Job: the extraction of all images on Ray, from
+its first finished block to its last one. With a bundle the job is a prediction: frame → crop,
+landmarks, features, class probabilities → stored row. With `--sweep` it is a first sweep of the
+images into a new store.
 """
 
 import argparse
@@ -24,9 +23,9 @@ import cv2
 import pyarrow as pa
 
 from benchmarks.report import Table, write_result
-from fer_ray.execution.cluster.session import ensure_ray, ray_closed_after
+from fer_ray.execution.cluster.session import ray_closed_after
 from fer_ray.execution.guarded_batches import BATCH_IMAGES
-from fer_ray.execution.progress import Advance, silent
+from fer_ray.execution.progress import Advance
 from fer_ray.features.image_steps import ImageSteps
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.pipelines import run
@@ -34,13 +33,13 @@ from fer_ray.pipelines.prediction import predict as prediction
 from fer_ray.pipelines.prediction.prediction_plan import plan_prediction
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.settings.extraction import ExtractSettings, Selection
+from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import PROFILES, Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.locks import lock_folder
 
 BARE_IMAGES = 150  # per process
-WARM_UP_IMAGES = 60
+ON_RAY = Execution(executor="ray")
 
 
 def main() -> None:
@@ -56,12 +55,14 @@ def main() -> None:
     listing = list_source(options.data, settings.selection)
     cpus = os.cpu_count() or 1
     before = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
-    if options.model:
-        job, images = predict_rate(options.data, options.model)
-    elif options.sweep:
-        job, images = sweep_rate(options.data, settings)
-    else:
-        job, images = extract_rate(options.data, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if options.model:
+            job, images = predict_rate(options.data, options.model, scratch)
+        elif options.sweep:
+            job, images = sweep_rate(options.data, settings, scratch)
+        else:
+            job, images = extract_rate(options.data, settings, scratch)
     after = [bare_rate(listing.root, listing.table, settings, n) for n in (1, cpus)]
     single, parallel = ((first + last) / 2 for first, last in zip(before, after, strict=True))
     what = "prediction" if options.model else "sweep" if options.sweep else "extraction"
@@ -111,56 +112,60 @@ def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
     return len(paths)
 
 
-def extract_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
-    """Images per second of the running job, and the number of images."""
-    with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
-        ensure_ray(Execution())
-        warm_up = settings.model_copy(update={"selection": Selection(frames="study")})
-        for number, extraction in enumerate((warm_up, settings)):
-            out = Path(scratch) / str(number)
-            with lock_folder(out):
-                record = run.run_extract(data, out, Settings(extract=extraction), silent)
-    return rate_of(record)
+class Recorder:
+    """A progress display that records when the blocks of a step finish.
 
+    Args:
+        step: The step to record.
+    """
 
-def sweep_rate(data: Path, settings: ExtractSettings) -> tuple[float, int]:
-    """Images per second of a running sweep, and the number of images."""
-    finished: list[tuple[float, int]] = []
+    def __init__(self, step: str) -> None:
+        self.step = step
+        self.finished: list[tuple[float, int]] = []
 
     @contextmanager
-    def recording(step: str, unit: str, total: int) -> Iterator[Advance]:
+    def __call__(self, step: str, unit: str, total: int) -> Iterator[Advance]:
+        """Record the calls if this is the step."""
+
         def advance(count: int, *_: object) -> None:
-            if step == "process":
-                finished.append((time.perf_counter(), count))
+            if step == self.step and count:
+                self.finished.append((time.perf_counter(), count))
 
         yield advance
 
-    with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
-        request = SweepRequest(str(data), scratch, Settings(extract=settings), recording)
-        run_sweep(request)
-    (first, started), (last, _) = finished[0], finished[-1]
-    images = sum(count for _, count in finished)
-    return (images - started) / (last - first), images
+    def rate(self) -> tuple[float, int]:
+        """Images per second from the first finished block to the last one, and all images."""
+        (first, started), (last, _) = self.finished[0], self.finished[-1]
+        images = sum(count for _, count in self.finished)
+        return (images - started) / (last - first), images
 
 
-def predict_rate(data: Path, model: Path) -> tuple[float, int]:
-    """Images per second of running predictions of all images, and the number of images."""
-    few = sorted(data.rglob("*.png"))[:WARM_UP_IMAGES]
-    with tempfile.TemporaryDirectory() as scratch, ray_closed_after():
-        ensure_ray(Execution())
-        for number, images in enumerate((few, [data])):
-            out = Path(scratch) / str(number)
-            with lock_folder(out):
-                plan = plan_prediction(model, images, out)
-                record = prediction.predict(plan, out, Execution(), lambda _: None)
-    return rate_of(record)
+def extract_rate(data: Path, settings: ExtractSettings, scratch: Path) -> tuple[float, int]:
+    """Images per second of a running extraction, and the number of images."""
+    recorder = Recorder("extract")
+    wanted = Settings(extract=settings, execution=ON_RAY)
+    with lock_folder(scratch / "run"), ray_closed_after():
+        run.run_extract(data, scratch / "run", wanted, recorder)
+    return recorder.rate()
 
 
-def rate_of(record: dict[str, object]) -> tuple[float, int]:
-    """Images per second and number of images, from the record of a job."""
-    timings = record["timings"]
-    assert isinstance(timings, dict)
-    return timings["images_done"] / timings["extract_seconds"], timings["images_done"]
+def sweep_rate(data: Path, settings: ExtractSettings, scratch: Path) -> tuple[float, int]:
+    """Images per second of a running sweep, and the number of images."""
+    recorder = Recorder("process")
+    wanted = Settings(extract=settings, execution=ON_RAY)
+    with ray_closed_after():
+        run_sweep(SweepRequest(str(data), str(scratch / "store"), wanted, recorder))
+    return recorder.rate()
+
+
+def predict_rate(data: Path, model: Path, scratch: Path) -> tuple[float, int]:
+    """Images per second of running predictions, and the number of images."""
+    recorder = Recorder("predict")
+    with lock_folder(scratch / "answers"), ray_closed_after():
+        plan = plan_prediction(model, [data], scratch / "answers")
+        with recorder("predict", "images", 0) as advance:
+            prediction.predict(plan, scratch / "answers", ON_RAY, advance)
+    return recorder.rate()
 
 
 if __name__ == "__main__":
