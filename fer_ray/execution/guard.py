@@ -36,7 +36,7 @@ HEADER = struct.Struct(">Q")
 Describe = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
 
 _ahead: list["_Child"] = []  # started, but not used by a guard yet
-_idle: dict[tuple[bytes, float], "Guard"] = {}  # the guard that was used last
+_idle: dict[object, "Guard"] = {}  # the guard that was used last
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,12 @@ def stop_ahead() -> None:
 
 @contextmanager
 def borrow_guard(describe: bytes, image_seconds: float) -> Iterator[Guard]:
-    """A guard for the arguments; the guard that was used last keeps its child for the next use."""
-    key = describe, image_seconds
-    guard = _idle.pop(key, None) or Guard(*key)
+    """A guard for the arguments; the guard that was used last keeps its child for the next use.
+
+    The child has the environment of its start, for example the credentials of an object store.
+    """
+    key = describe, image_seconds, tuple(os.environ.items())
+    guard = _idle.pop(key, None) or Guard(describe, image_seconds)
     try:
         yield guard
     except BaseException:  # a thread may still be using it

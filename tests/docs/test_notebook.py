@@ -44,6 +44,7 @@ def test_notebook_runs(notebook: Any) -> None:
     ] == []
 
 
+@pytest.mark.thorough
 def test_jobs_show_their_progress(notebook: Any) -> None:
     shown = [one["data"]["text/plain"] for one in outputs(notebook, "run = fr.run")]
     assert any(text.startswith("extract: ") and " images, " in text for text in shown)

@@ -1,17 +1,30 @@
 """Child processes that start before their work is known."""
 
+import os
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
+import pytest
 
-from fer_ray.execution.guard import Guard, start_ahead, stop_ahead
+from fer_ray.execution.guard import Guard, borrow_guard, start_ahead, stop_ahead
 from fer_ray.features.image_steps import ImageSteps
 from fer_ray.settings.extraction import ExtractSettings
 from tests.patience import patience
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A description of images: the process, and the value of an environment variable."""
+
+    variable: str
+
+    def __call__(self, images: list[Path], enter: object) -> pa.Table:
+        return pa.table({"pid": [os.getpid()], "value": [os.environ[self.variable]]})
 
 
 def children() -> set[int]:
@@ -47,3 +60,25 @@ def test_an_unused_child_ends(tmp_path: Path) -> None:
     assert done.stderr == ""
     if psutil.pid_exists(int(done.stdout)):  # it ends once it has imported its modules
         psutil.Process(int(done.stdout)).wait(timeout=patience(20))
+
+
+def test_the_last_guard_is_reused_in_the_same_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def child_of_a_use() -> tuple[int, str]:
+        with borrow_guard(pickle.dumps(Environment("AWS_PROFILE")), 60) as guard:
+            rows = guard([tmp_path])
+        assert isinstance(rows, pa.Table)
+        return rows["pid"][0].as_py(), rows["value"][0].as_py()
+
+    monkeypatch.setenv("AWS_PROFILE", "one")
+    first = child_of_a_use()
+    assert child_of_a_use() == first
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    pid, value = child_of_a_use()
+    assert (pid != first[0], value) == (True, "other")
+    assert not psutil.pid_exists(first[0])
+    guard = borrow_guard(pickle.dumps(Environment("AWS_PROFILE")), 60)
+    with pytest.raises(ArithmeticError), guard:
+        raise ArithmeticError
+    assert not psutil.pid_exists(pid)

@@ -78,6 +78,7 @@ def test_features_match_keras_applications(name: str, crops: np.ndarray, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_bfloat16_is_close_to_float32(random_weights: RandomWeights, crops: np.ndarray) -> None:
     file = random_weights("xception")
     full = Backbone("xception", file, threads=1)(crops)

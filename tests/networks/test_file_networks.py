@@ -135,7 +135,8 @@ def test_several_outputs_need_a_choice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".keras", pytest.param(".h5", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_keras_model(tmp_path: Path, crops: np.ndarray, suffix: str) -> None:
     from fer_ray.networks.keras_backend import load_keras
 

@@ -137,12 +137,12 @@ def test_node_with_other_versions_is_rejected() -> None:
 def test_crashing_and_endless_files_cost_only_themselves(
     swept: Swept, source: Path, store: Path, faces: list[Path]
 ) -> None:
-    for suffix in (b"crash", b"loop"):
+    for suffix in (b"crash", b"sleep"):
         (source / f"{suffix.decode()}.png").write_bytes(faces[0].read_bytes() + suffix)
     execution = Execution(executor="in-process", image_seconds=patience(2))
     manifest = swept(describe=Poisoned(FAST), execution=execution)
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
-    assert (statuses["crash.png"], statuses["loop.png"]) == ("crashed", "timed_out")
+    assert (statuses["crash.png"], statuses["sleep.png"]) == ("crashed", "timed_out")
     assert manifest["statuses"]["ok"] == 5
     assert sum(manifest["statuses"].values()) == 9
     assert swept(describe=Poisoned(FAST), execution=execution)["described"] == 0
