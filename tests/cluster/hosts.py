@@ -34,7 +34,12 @@ def missing_for_hosts() -> str | None:
     if os.geteuid() != 0:
         return "needs root"
     missing = [name for name in ("ip", "nsenter", "unshare") if shutil.which(name) is None]
-    return f"needs {', '.join(missing)}" if missing else None
+    if missing:
+        return f"needs {', '.join(missing)}"
+    bridge = ("ip", "link", "add", BRIDGE, "type", "bridge")
+    probe = ["unshare", "--net", *NAMESPACES, "--fork", *bridge]
+    created = subprocess.run(probe, capture_output=True).returncode == 0
+    return None if created else "needs the right to create namespaces and bridges"
 
 
 def _ip(*arguments: str, check: bool = True) -> None:
