@@ -74,7 +74,7 @@ def read_results(out: Path) -> dict[str, Any]:
 
 
 def combined() -> tuple[dict[str, str], dict[str, str]]:
-    variables, files = {}, {}
+    variables, files = dict[str, str](), dict[str, str]()
     for some_variables, some_files in ENVIRONMENTS.values():
         variables |= some_variables
         files |= some_files

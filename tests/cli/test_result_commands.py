@@ -73,7 +73,7 @@ def test_few_images_have_a_row_each(
     stored = pd.read_parquet(out / "predictions")
     rows = stored.filter(regex="^p_")
     two = rows.dropna().iloc[0].nlargest(2)
-    expected = [(name.removeprefix("p_"), f"{p:.2f}") for name, p in two.items()]
+    expected = [(str(name).removeprefix("p_"), f"{p:.2f}") for name, p in two.items()]
     shown = lines[images[0].name]
     if stored["answer"].dropna().iloc[0] == "abstained":
         assert shown.pop(0) == "abstained"

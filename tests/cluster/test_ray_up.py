@@ -93,7 +93,7 @@ def _own_values(hosts: list[Host], key: Path) -> dict[str, object]:
     config["provider"] |= {"head_ip": hosts[0].address, "worker_ips": workers}
     config["auth"]["ssh_private_key"] = str(key)
     config["setup_commands"].remove("mountpoint -q /mnt/fer")
-    return config  # type: ignore[no-any-return]
+    return config
 
 
 def runs_ray(host: Host) -> bool:

@@ -24,7 +24,7 @@ SUBMIT_LINES = re.findall(r"^ray job submit .* python (jobs/\w+\.py) .*$", GUIDE
 
 def trials_of(out: Path) -> list[dict[str, object]]:
     """Rows of the trials, without their durations."""
-    return pq.read_table(out / "trials").drop_columns(["seconds"]).to_pylist()  # type: ignore[no-any-return]
+    return pq.read_table(out / "trials").drop_columns(["seconds"]).to_pylist()
 
 
 EXTRACTING = ("full_study", "extract_features")
@@ -34,7 +34,7 @@ STEPS = ("extract_features", "run_svm_trials", "search_classifiers", "search_hea
 def submit_line(job: str) -> str:
     """The line of the guide that submits a job on the small corpus."""
     [line] = re.findall(rf"^ray job submit .* jobs/{job}\.py .*/tmp/fer-ray/.*$", GUIDE, re.M)
-    return line  # type: ignore[no-any-return]
+    return line
 
 
 def local_command(job: str, out: Path) -> list[str]:

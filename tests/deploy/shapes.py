@@ -62,8 +62,8 @@ RAY_JOB = {
         "autoscalerOptions": {
             "version": {"v1", "v2"},
             "idleTimeoutSeconds": int,
-            "resources": POD["containers"][0]["resources"],  # type: ignore[index]
-            "securityContext": POD["containers"][0]["securityContext"],  # type: ignore[index]
+            "resources": POD["containers"][0]["resources"],
+            "securityContext": POD["containers"][0]["securityContext"],
         },
         "headGroupSpec": {**GROUP, "serviceType": {"ClusterIP", "NodePort", "LoadBalancer"}},
         "workerGroupSpecs": [

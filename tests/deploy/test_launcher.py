@@ -19,7 +19,7 @@ DEPLOYED = [REPO / "cluster.yaml", REPO / "Dockerfile", *sorted((REPO / "deploy"
 
 
 def config(name: str) -> dict[str, Any]:
-    return yaml.safe_load((REPO / name).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return yaml.safe_load((REPO / name).read_text(encoding="utf-8"))
 
 
 @LAUNCHED

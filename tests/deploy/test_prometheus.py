@@ -165,6 +165,6 @@ def test_failed_sweep_raises_alerts(tmp_path: Path) -> None:
         wait_until(lambda: len(query(address, fired)) > 1)
         labels = [alert["metric"] for alert in query(address, fired)]
         server.shutdown()
-    assert {(one["alertname"], one["store"]) for one in labels} == {  # type: ignore[index]
+    assert {(one["alertname"], one["store"]) for one in labels} == {
         (name, str(store)) for name in ("FerRaySweepFailed", "FerRayErrorShare")
     }

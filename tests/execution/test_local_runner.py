@@ -13,7 +13,7 @@ from fer_ray.settings.root import Execution
 
 
 def test_each_item_runs_once_in_several_threads() -> None:
-    done, threads, counted = [], set(), []
+    done, threads, counted = list[int](), set[int](), list[int]()
 
     def work(item: int) -> None:
         time.sleep(0.02)

@@ -165,7 +165,7 @@ def test_rows_equal_the_naive_study(mixed: Path) -> None:
         assert naive.crop is not None
         assert (row["detector"], tuple(row["box_xywh"])) == (naive.cascade, naive.box_xywh)
         gray = cv2.imread(str(mixed / row["path"]), cv2.IMREAD_GRAYSCALE)
-        crop = crop_face(gray, finder(gray).box_xywh)  # type: ignore[arg-type]
+        crop = crop_face(gray, finder(gray).box_xywh)
         np.testing.assert_array_equal(crop, naive.crop)
         points = find_landmarks(naive.crop, detector, predictor)
         assert points is not None

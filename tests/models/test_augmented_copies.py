@@ -98,5 +98,5 @@ def test_mirrored_copy_comes_first(run_folder: Path, samples: Samples) -> None:
 
 
 def test_networks_have_no_mirrored_features(samples: Samples) -> None:
-    with pytest.raises(UserError, match="dlib_resnet does not have"):
+    with pytest.raises(UserError, match="cannot be computed for dlib_resnet"):
         mirrored_features("landmarks+dlib_resnet", samples.features, np.ones((96, 68, 2)), 350)

@@ -47,7 +47,7 @@ FEATURES = RNG.normal(size=(90, 150)) + LABELS[:, None] * 0.15
 
 
 def configuration(classifier: str, **parameters: float) -> Configuration:
-    return Configuration(0, classifier, "geometry", parameters)  # type: ignore[arg-type]
+    return Configuration(0, classifier, "geometry", parameters)
 
 
 def search_in_this_process(out: Path, settings: SearchSettings = SMALL) -> None:

@@ -25,7 +25,7 @@ SAMPLES = Samples([f"I{row}" for row in range(90)], PEOPLE, LABELS, FEATURES)
 def test_classes_equal_those_of_the_plain_svm(kernel: str) -> None:
     settings = TrialSettings(C=0.7)
     plain = SVC(kernel=kernel, C=0.7, gamma="auto", tol=1e-3).fit(FEATURES, LABELS)
-    ours = CalibratedSvm(kernel, settings).fit(FEATURES, LABELS)  # type: ignore[arg-type]
+    ours = CalibratedSvm(kernel, settings).fit(FEATURES, LABELS)
     np.testing.assert_array_equal(ours.predict(FEATURES), plain.predict(FEATURES))
 
 

@@ -45,7 +45,7 @@ def test_precomputed_draws_give_the_same_loss_curve(trained_mobilenet: Path) -> 
     samples = Samples(ids, [None] * 15, labels, network(crops).astype(np.float64))
     once = train_head(HEAD, head_data(samples, draws, inner), seed=4).history
     each = RecomputedFeatures(network, crops, ids, labels, inner)
-    passed = train_head(HEAD, each, seed=4).history  # type: ignore[arg-type]
+    passed = train_head(HEAD, each, seed=4).history
     for name in ("train_loss", "validation_loss"):
         curves = [[epoch[name] for epoch in history] for history in (once, passed)]
         np.testing.assert_allclose(*curves, rtol=1e-4)

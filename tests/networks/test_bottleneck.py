@@ -103,8 +103,8 @@ def test_rows_match_a_loop_and_are_computed_once(
     table = pq.read_table(frames / "bottleneck" / "mobilenet").to_pandas()
     assert table.image_id.tolist() == usable.image_id.tolist()
     np.testing.assert_allclose(np.stack(table.features), expected, rtol=1e-4, atol=1e-6)
-    assert set(table.weights_sha256) == {record["weights"]["sha256"]}  # type: ignore[index]
-    assert record["weights"]["licence"] == "set by the owner of the file"  # type: ignore[index]
+    assert set(table.weights_sha256) == {record["weights"]["sha256"]}
+    assert record["weights"]["licence"] == "set by the owner of the file"
     assert table.draw.isna().all()
 
     [part] = (frames / "bottleneck" / "mobilenet").glob("*.parquet")

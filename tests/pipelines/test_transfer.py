@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,13 +53,13 @@ def draw_source(
     return out
 
 
-def transfer(*words: object) -> dict:
+def transfer(*words: object) -> dict[str, Any]:
     done = run_in_process("transfer", *words, "--feature-set", "geometry", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def cells_of(record: dict) -> dict[tuple[str, str], dict]:
+def cells_of(record: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["train"], row["test"]): row for row in record["matrix"]}
 
 

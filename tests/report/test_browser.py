@@ -28,7 +28,7 @@ GROUND = "return getComputedStyle(document.body).backgroundColor"
 @pytest.fixture
 def browser(tmp_path):
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
+    options.binary_location = str(CHROMIUM)
     for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +15,7 @@ from tests.report.conftest import BuiltRun
 EXPERIMENT = "svm-linear-reference-subject-10fold"
 
 
-def label_issues(*words: object) -> dict:
+def label_issues(*words: object) -> dict[str, Any]:
     done = run_in_process("label-issues", *words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

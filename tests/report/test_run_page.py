@@ -375,9 +375,13 @@ def test_forest_plot_labels_wrap(build_run):
         assert sizes == {9, 10}  # the data beneath a heading, and all else
         boxes = [text.get_window_extent() for text in axes.texts]
         assert max(box.x1 for box in boxes) <= figure.bbox.x1
-        left = [box for text, box in zip(axes.texts, boxes, strict=True) if text.get_ha() == "left"]
+        left = [
+            box
+            for text, box in zip(axes.texts, boxes, strict=True)
+            if text.get_horizontalalignment() == "left"
+        ]
         right = [box for text, box in zip(axes.texts, boxes, strict=True)
-                 if text.get_ha() == "right"]  # fmt: skip
+                 if text.get_horizontalalignment() == "right"]  # fmt: skip
         assert not any(a.overlaps(b) for a in left for b in right)
         if layout.side_labels:
             marks = axes.get_window_extent()

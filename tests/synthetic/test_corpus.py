@@ -14,7 +14,7 @@ from fer_ray import __version__
 from fer_ray.faces.crops import FaceFinder, crop_face
 from fer_ray.faces.loaded_models import load_locator
 from fer_ray.settings.extraction import Crop, Landmarks
-from fer_ray.sources.labels import parse_code
+from fer_ray.sources.emotion_words import parse_code
 from fer_ray.synthetic import corpus
 from fer_ray.synthetic.corpus import CorpusExistsError, count_frames, generate_corpus
 from fer_ray.synthetic.drawing.canvas import Canvas, Pose

@@ -63,10 +63,10 @@ def assert_same(one: object, other: object) -> None:
     assert type(one) is type(other)
     if isinstance(one, np.ndarray):
         assert (one.dtype, one.shape) == (other.dtype, other.shape)  # type: ignore[attr-defined]
-        assert np.array_equal(one, other)  # type: ignore[arg-type]
+        assert np.array_equal(one, other)
     elif isinstance(one, list | tuple):
-        assert len(one) == len(other)  # type: ignore[arg-type]
-        for first, second in zip(one, other, strict=True):  # type: ignore[call-overload]
+        assert len(one) == len(other)
+        for first, second in zip(one, other, strict=True):
             assert_same(first, second)
     elif hasattr(one, "__dict__") or isinstance(one, dict):
         first, second = (item if isinstance(item, dict) else vars(item) for item in (one, other))
@@ -178,7 +178,7 @@ def test_unknown_experiment(run_dir: Path, tmp_path: Path) -> None:
 def test_predictions_into_a_run_folder_are_refused(
     run_dir: Path, kept_bundle: Path, corpus: Path
 ) -> None:
-    from fer_ray.pipelines.prediction.predict import plan_prediction
+    from fer_ray.pipelines.prediction.prediction_plan import plan_prediction
 
     with pytest.raises(UserError, match="is the run folder of an extraction"):
         plan_prediction(kept_bundle, [corpus], run_dir)

@@ -57,7 +57,7 @@ def start(many: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         command = [sys.executable, "-m", "fer_ray", "sweep", *ON_RAY, "--profile", "fast", *options]
         where = ("--source", str(many), "--store", str(store))
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([*command, *where], text=True, **pipes))  # type: ignore[call-overload]
+        started.append(subprocess.Popen([*command, *where], text=True, **pipes))
         return started[-1]
 
     yield sweep

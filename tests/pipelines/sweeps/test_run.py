@@ -18,7 +18,6 @@ from fer_ray.execution.progress import silent
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps import context
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.planning import prepare
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_partition import summarise
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
@@ -136,7 +135,7 @@ def without_an_image(source: Path, store: Path, swept: Swept) -> str:
 def remove_result(store: Store, sha256: str) -> None:
     """Remove the results of one content, as another sweep would."""
     base, folder = store.snapshot("results"), store.folder("results")
-    rows = base.table.to_pyarrow_table(filters=[("sha256", "!=", sha256)])  # type: ignore[union-attr]
+    rows = base.table.to_pyarrow_table(filters=[("sha256", "!=", sha256)])
     new = folder.write(rows, unique_name("results"))
     store.commit(base, [new], rows.schema, {}, list(base.files()))
 
@@ -364,7 +363,7 @@ def test_clock_ahead_is_overtaken(
     swept: Swept, source: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = time.time_ns() + 10**15
-    monkeypatch.setattr(prepare.time, "time_ns", lambda: ahead)
+    monkeypatch.setattr(time, "time_ns", lambda: ahead)
     swept()
     monkeypatch.undo()
     tiny_image(source / "noise.png", seed=9)
@@ -432,7 +431,7 @@ def test_rows_of_all_faces_or_the_largest(
     swept(extract=exhaustive("all"))
     first, second = of_pair()
     assert first["face_id"] != second["face_id"]
-    assert first["box_xywh"][2] > second["box_xywh"][2]  # type: ignore[index]
+    assert first["box_xywh"][2] > second["box_xywh"][2]
     assert {row["faces"] for row in rows(store, "images") if row["path"] == "pair.png"} == {2}
     swept(extract=exhaustive("largest"))
     [largest] = of_pair()

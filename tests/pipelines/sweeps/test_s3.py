@@ -87,7 +87,7 @@ def test_second_writer_on_s3_conflicts(client: fs.FileSystem) -> None:
     append(first, opened, table)
     with pytest.raises(ConflictError):
         append(second, opened, table)
-    assert opened.snapshot("images").table.count() == 2  # type: ignore[union-attr]
+    assert opened.snapshot("images").table.count() == 2
 
 
 def test_missing_bucket(client: fs.FileSystem, fer_ray: FerRay) -> None:

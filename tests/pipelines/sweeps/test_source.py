@@ -34,7 +34,8 @@ from fer_ray.sources.streams.timed_reader import (
 )
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.objects import uris
-from fer_ray.storage.objects.uris import require_store_uri, without_credentials
+from fer_ray.storage.objects.uris import require_store_uri
+from fer_ray.storage.paths import without_credentials
 from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows, tiny_image
 
@@ -289,7 +290,7 @@ def test_store_with_unusual_name(tmp_path: Path, name: str) -> None:
     opened = Store(f"{tmp_path}/{name}/")
     append(opened.snapshot("images"), opened, table)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
-    assert Store(f"{tmp_path}/{name}").snapshot("images").table.count() == 1  # type: ignore[union-attr]
+    assert Store(f"{tmp_path}/{name}").snapshot("images").table.count() == 1
 
 
 def test_folder_deleted_while_listed(tmp_path: Path) -> None:

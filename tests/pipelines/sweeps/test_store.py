@@ -59,7 +59,7 @@ def test_new_columns_are_added(tmp_path: Path) -> None:
     opened = grown(tmp_path, 1)
     wider = pa.table({"path": ["new.png"], "vector": pa.array([[0.5]], pa.list_(pa.float32()))})
     append(opened.snapshot("images"), opened, wider)
-    found = opened.snapshot("images").table.to_pyarrow_table().sort_by("path")  # type: ignore[union-attr]
+    found = opened.snapshot("images").table.to_pyarrow_table().sort_by("path")
     assert found["vector"].to_pylist() == [None, [0.5]]
     assert found["listed_ns"].to_pylist() == [0, None]
 
