@@ -90,7 +90,7 @@ def test_unwritable_cache_names_keras_home(
 ) -> None:
     (tmp_path / "keras").touch()  # a file instead of a folder
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    with pytest.raises(UserError, match=r"Cannot store .* Set KERAS_HOME to a folder"):
+    with pytest.raises(UserError, match=r"Cannot store .* Set KERAS_HOME to a writable folder"):
         find_weights(served, None)
 
 
