@@ -2,14 +2,17 @@
 
 Libraries read options for debugging and tuning from the environment: limits of image sizes, the
 precision of arithmetic, the number of epochs. A result must not depend on the shell that a command
-runs in, so the command, its child processes and Ray's workers start without them.
+runs in, so the command, its child processes and Ray's workers start without them. These are
+fer_ray's own processes. In a program that imports fer_ray, variables change only inside a block.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+Changes = Mapping[str, str | None]  # None: the variable is removed
 
 RAY_WORKER = "default_worker.py"  # the program of a worker process
 
@@ -32,6 +35,8 @@ REMOVED = (
     "PYTHONWARNINGS",  # warnings of libraries are not errors
 )  # fmt: skip
 
+_own = False  # see `is_own_process`
+
 
 def fixed_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Copy an environment, with `FIXED` set and `REMOVED` removed.
@@ -45,33 +50,63 @@ def fixed_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def fix_environment() -> None:
-    """Change the environment of this process to `fixed_environment`.
+    """Make this one of fer_ray's own processes: change its environment to `fixed_environment`.
 
     Call it before libraries are imported, which may read their variables only then.
     """
-    remove_overrides()
-    os.environ.update(FIXED)
+    global _own
+    _own = True
+    change_environment(_fixes())
 
 
-def remove_overrides() -> None:
-    """Remove the variables `REMOVED` from the environment of this process."""
-    for name in [name for name in os.environ if name.startswith(REMOVED)]:
-        del os.environ[name]
+def is_own_process() -> bool:
+    """Return whether this process runs fer_ray only, and not a program that imports it."""
+    return _own
+
+
+def overrides_removed() -> Changes:
+    """The changes that remove the variables `REMOVED` from the environment of this process."""
+    return {name: None for name in os.environ if name.startswith(REMOVED)}
+
+
+def change_environment(changes: Changes) -> None:
+    """Set variables of this process, and remove those whose value is None."""
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextmanager
-def environment_fixed() -> Iterator[None]:
-    """Fix the environment of processes that the block starts, and restore it after the block."""
-    before = dict(os.environ)
-    fix_environment()
+def environment_changed(changes: Changes) -> Iterator[None]:
+    """`change_environment` for the block and the processes that it starts, and undo it after it."""
+    before = {name: os.environ.get(name) for name in changes}
+    change_environment(changes)
     try:
         yield
     finally:
-        for name in FIXED.keys() - before.keys():
-            os.environ.pop(name, None)
-        os.environ.update(
-            {name: before[name] for name in before if name in FIXED or name.startswith(REMOVED)}
-        )
+        change_environment(before)
+
+
+@contextmanager
+def variables_restored(*beginnings: str) -> Iterator[None]:
+    """Restore the variables whose names begin so, whatever the block or a library does to them."""
+    before = {name: os.environ[name] for name in os.environ if name.startswith(beginnings)}
+    try:
+        yield
+    finally:
+        added = [name for name in os.environ if name.startswith(beginnings) and name not in before]
+        change_environment({**dict.fromkeys(added), **before})
+
+
+def environment_fixed() -> AbstractContextManager[None]:
+    """Fix the environment of processes that the block starts, and restore it after the block."""
+    return environment_changed(_fixes())
+
+
+def _fixes() -> Changes:
+    return {**overrides_removed(), **FIXED}
 
 
 def fix_worker_environment() -> None:

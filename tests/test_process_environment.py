@@ -120,14 +120,15 @@ def test_current_folder_does_not_replace_libraries(
 
 
 KERAS = """
-from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.keras_backend import keras_defaults, load_keras
 keras = load_keras(threads=1)
-model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
-model.compile("sgd", "mse")
 import numpy as np
-history = model.fit(np.ones((2, 8, 8, 3)), np.ones((2, 6, 6, 2)), epochs=3, verbose=0)
-output = model(np.ones((1, 8, 8, 3)))
-print(tuple(output.shape), output.dtype.name, keras.config.epsilon(), len(history.epoch))
+with keras_defaults():
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    model.compile("sgd", "mse")
+    history = model.fit(np.ones((2, 8, 8, 3)), np.ones((2, 6, 6, 2)), epochs=3, verbose=0)
+    output = model(np.ones((1, 8, 8, 3)))
+    print(tuple(output.shape), output.dtype.name, keras.config.epsilon(), len(history.epoch))
 """
 
 

@@ -76,6 +76,9 @@ if __name__ == "__main__":
     import cv2
 
     import fer_ray.features.image_steps  # noqa: F401
+    from fer_ray.process_environment import fix_environment
+
+    fix_environment()
 
     cv2.setNumThreads(1)  # a worker has one CPU; OpenCV would use all of them
     serve()

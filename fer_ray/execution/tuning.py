@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,7 +145,6 @@ def _run(
     """
     require_same_versions_on_nodes()
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
     asha = ASHAScheduler(
         time_attr=TIME, max_t=tuning.most_epochs, grace_period=tuning.grace_epochs,
         reduction_factor=tuning.reduction,

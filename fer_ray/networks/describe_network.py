@@ -12,6 +12,7 @@ from fer_ray.errors import UserError
 from fer_ray.networks.keras_backend import load_keras, require_backend
 from fer_ray.networks.network_files import OnnxNetwork, file_format, load_keras_model
 from fer_ray.networks.onnx_header import Shape, read_header
+from fer_ray.process_environment import fix_environment
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec, file_backbone
 from fer_ray.settings.network_interface import FileNetwork, NetworkInterface
 from fer_ray.settings.networks import NetworkSettings, require_backbone
@@ -180,4 +181,5 @@ def _print_keras_shapes(file: Path, output: str | None) -> None:
 
 
 if __name__ == "__main__":
+    fix_environment()
     _print_keras_shapes(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -5,35 +5,46 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.networks.library_messages import filter_stderr
-from fer_ray.process_environment import remove_overrides
+from fer_ray.process_environment import (
+    change_environment,
+    environment_changed,
+    is_own_process,
+    overrides_removed,
+)
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # Lines that TensorFlow writes at import for any TF_CPP_MIN_LOG_LEVEL (tensorflow#100442): that its
 # log is not initialised yet, and information (I) about the machine.
 TENSORFLOW_LINES = ("^WARNING: All log messages before absl::InitializeLog", "^I0000 ")
 
+DEFAULTS = "float32", 1e-7, "channels_last", "float32"  # floatx, epsilon, image format, policy
+
 
 def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
     """Import keras on the backend of KERAS_BACKEND, by default TensorFlow.
 
     Args:
-        threads: CPUs that Keras may use. None: all. Ignored if this process has already imported
-            the backend.
+        threads: CPUs that Keras may use. None: all. Ignored in a program of the user, and if this
+            process has already imported the backend.
         gpu_share: Share of a GPU that this process may use; GPU memory is allocated as needed.
-            0: GPUs are hidden, since another process may own them.
+            0: GPUs are hidden from processes of fer_ray, since another process may own them.
 
     Raises:
         UserError: Keras or its backend is not installed, or the backend does not see the GPU.
     """
     backend = require_backend()
-    _set_environment(threads, gpu_share)
+    first = "keras" not in sys.modules
     try:
-        first = "keras" not in sys.modules
-        with filter_stderr(*TENSORFLOW_LINES) if first else contextlib.nullcontext():
+        with (
+            _environment(backend, threads, gpu_share),
+            filter_stderr(*TENSORFLOW_LINES) if first else contextlib.nullcontext(),
+        ):
             import keras
     except ImportError as problem:
         raise _cannot_import(backend, str(problem)) from None
@@ -42,31 +53,72 @@ def load_keras(threads: int | None = None, gpu_share: float = 0) -> ModuleType:
             f"Keras cannot be imported: {problem}. Correct or remove keras.json in KERAS_HOME (by "
             "default ~/.keras)."
         ) from None
-    _reset_configuration(keras)
+    if is_own_process():
+        _configure(keras.config, *DEFAULTS)
     if gpu_share:
         _require_gpu(backend)
         _disable_tf32(backend)
     return keras  # type: ignore[no-any-return]
 
 
-def _reset_configuration(keras: ModuleType) -> None:
-    """Undo settings of `keras.json` or of the user's program that would change results."""
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_dtype_policy("float32")
+@contextlib.contextmanager
+def keras_defaults(gpu_share: float = 0) -> Iterator[None]:
+    """Compute with Keras's default configuration inside the block, and restore the program's.
+
+    Settings of `keras.json` or of the user's program would change results. Without a share of a
+    GPU, the block computes on CPUs.
+
+    Args:
+        gpu_share: As for `load_keras`, which must have been called.
+    """
+    import keras
+
+    config = keras.config
+    before = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy()
+    _configure(config, *DEFAULTS)
+    try:
+        with contextlib.nullcontext() if gpu_share else keras.device("cpu:0"):
+            yield
+    finally:
+        _configure(config, *before)
 
 
-def _set_environment(threads: int | None, gpu_share: float) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "float32"  # see _disable_tf32
-    remove_overrides()
+def _configure(config: Any, floatx: str, epsilon: float, image_format: str, policy: Any) -> None:
+    config.set_floatx(floatx)
+    config.set_epsilon(epsilon)
+    config.set_image_data_format(image_format)
+    config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def _environment(backend: str, threads: int | None, gpu_share: float) -> Iterator[None]:
+    """The environment in which Keras is imported; it stays in processes of fer_ray.
+
+    In a program of the user, it is restored after the import, and the program's settings apply to
+    threads and devices.
+    """
+    changes: dict[str, str | None] = {
+        **overrides_removed(),
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        "JAX_DEFAULT_MATMUL_PRECISION": "float32",  # see _disable_tf32
+    }
+    if not is_own_process():
+        with environment_changed(changes):
+            yield
+        return
+    change_environment({**changes, **_resources(threads, gpu_share)})
+    yield
+
+
+def _resources(threads: int | None, gpu_share: float) -> dict[str, str]:
+    """Variables that limit the CPUs and GPUs of a process."""
+    preallocate = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": preallocate}
     if threads is not None:
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-            os.environ[name] = str(threads)
-    if not gpu_share:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        variables |= dict.fromkeys(names, str(threads))
+    return variables if gpu_share else {**variables, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def require_backend() -> str:
@@ -80,7 +132,8 @@ def require_backend() -> str:
         raise UserError(f"KERAS_BACKEND is {backend!r}. Set it to one of {', '.join(BACKENDS)}.")
     if importlib.util.find_spec(backend) is None:
         raise _cannot_import(backend, f"{backend} is not installed")
-    os.environ["KERAS_BACKEND"] = backend
+    if is_own_process():
+        os.environ["KERAS_BACKEND"] = backend  # of workers on other nodes too
     return backend
 
 

@@ -1,6 +1,7 @@
 """Backbones in memory: face crops in, bottleneck features out."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fer_ray.networks.bottleneck.inference import (
     compile_forward,
     optimise_for_inference,
 )
-from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.keras_backend import keras_defaults, load_keras
 from fer_ray.networks.network_arrays import resize_crop
 from fer_ray.networks.network_files import KerasNetwork, OnnxNetwork
 from fer_ray.networks.weights import keras_named_link, wrong_weights_error
@@ -130,31 +131,37 @@ class _KerasApplication:
         # XLA compiles a program for each batch size, which takes seconds
         self._least = batch_images if keras.backend.backend() == "jax" else 0
         self._px = spec.input_px
-        side = (spec.input_px, spec.input_px)
-        base = build_application(keras, spec)
-        try:
-            with keras_named_link(file) as link:
-                base.load_weights(link)
-        except Exception as problem:  # Keras raises many types
-            raise wrong_weights_error(spec, file, problem) from None
-        # Checked here, since ReLU turns a NaN into 0 on some CPUs.
-        if not all(np.isfinite(values).all() for values in base.get_weights()):
-            raise _not_finite(spec, file)
-        gray = keras.Input((*side, 1), dtype="float32")
-        rgb = keras.layers.Concatenate()([gray, gray, gray])
-        if spec.module:
-            rgb = getattr(keras.applications, spec.module).preprocess_input(rgb)
-        last = keras.layers.Flatten if maps else keras.layers.GlobalAveragePooling2D
-        output = optimise_for_inference(keras, base)(rgb, training=False)
-        model = keras.Model(gray, last(dtype="float32")(output))
-        model.trainable = False
-        self._forward = compile_forward(keras, model)
+        with keras_defaults(gpu_share):
+            model = _build_model(keras, spec, file, maps)
+        self._forward = compile_forward(keras, model, gpu_share)
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None) -> Features:
         gray = np.stack([resize_crop(crop, self._px) for crop in crops])
         missing = max(0, self._least - len(gray))
         gray = np.pad(gray, ((0, missing), (0, 0), (0, 0)))
         return np.asarray(self._forward(gray[..., None]), dtype=np.float32)[: len(crops)]
+
+
+def _build_model(keras: ModuleType, spec: BackboneSpec, file: Path, maps: bool) -> Any:
+    """The network from gray images to features, with the weights of a file."""
+    base = build_application(keras, spec)
+    try:
+        with keras_named_link(file) as link:
+            base.load_weights(link)
+    except Exception as problem:  # Keras raises many types
+        raise wrong_weights_error(spec, file, problem) from None
+    # Checked here, since ReLU turns a NaN into 0 on some CPUs.
+    if not all(np.isfinite(values).all() for values in base.get_weights()):
+        raise _not_finite(spec, file)
+    gray = keras.Input((spec.input_px, spec.input_px, 1), dtype="float32")
+    rgb = keras.layers.Concatenate()([gray, gray, gray])
+    if spec.module:
+        rgb = getattr(keras.applications, spec.module).preprocess_input(rgb)
+    last = keras.layers.Flatten if maps else keras.layers.GlobalAveragePooling2D
+    output = optimise_for_inference(keras, base)(rgb, training=False)
+    model = keras.Model(gray, last(dtype="float32")(output))
+    model.trainable = False
+    return model
 
 
 class _DlibNetwork:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.networks.bottleneck.inference import compile_forward
-from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.keras_backend import keras_defaults, load_keras
 from fer_ray.networks.network_arrays import pool_output, prepare_input
 from fer_ray.settings.network_interface import FORMATS, FileFormat, FileNetwork
 
@@ -94,7 +94,9 @@ class KerasNetwork:
     ) -> None:
         self._network, self._maps = network, maps
         keras = load_keras(threads, gpu_share)
-        self._forward = compile_forward(keras, load_keras_model(keras, file, network.output))
+        with keras_defaults(gpu_share):
+            model = load_keras_model(keras, file, network.output)
+        self._forward = compile_forward(keras, model, gpu_share)
 
     def __call__(self, crops: Crops, _: NDArray[np.float32] | None = None) -> Floats:
         """Compute features (n, width) of crops (n, size, size)."""

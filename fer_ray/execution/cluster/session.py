@@ -27,7 +27,7 @@ from fer_ray.execution.signals import (
     ray_handlers_disabled,
     terminate,
 )
-from fer_ray.process_environment import environment_fixed
+from fer_ray.process_environment import environment_fixed, variables_restored
 from fer_ray.settings.root import Execution
 
 # Many times the blocks in flight: images never enter the object store.
@@ -37,11 +37,21 @@ RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would treat an interrupt as a normal end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     **START_LIMITS,
 }
+
+DATA_SETTINGS = {
+    "enable_progress_bars": False,  # fer_ray shows its own
+    "print_on_execution_start": False,
+    "execution_no_progress_timeout_s": WAIT_S,
+}
+LOGGERS = ("ray", "ray.data", "ray.tune")
+
+# Variables that Ray reads, and those that Ray itself sets. A program of the user keeps its own.
+OF_RAY = ("RAY_", "TUNE_", "PYTHONBREAKPOINT")
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 
@@ -104,7 +114,28 @@ def ray_closed_after() -> Iterator[None]:
     """Shut Ray down at the end of the block if it was started there, and remove its session folder.
 
     After any failure except a user error, the session folder stays, since it contains Ray's logs.
+    The variables of Ray that jobs set are restored.
     """
+    with variables_restored(*OF_RAY), _settings_restored(), _ray_shut_down_after():
+        yield
+
+
+@contextlib.contextmanager
+def _settings_restored() -> Iterator[None]:
+    """Restore the levels of Ray's loggers and the settings of Ray Data that jobs change."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    before = _data_settings()
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if "ray.data" in sys.modules:
+            _set_data_settings(before)
+
+
+@contextlib.contextmanager
+def _ray_shut_down_after() -> Iterator[None]:
     if _is_ray_running():
         yield
         return
@@ -178,11 +209,22 @@ def _runtime_env() -> dict[str, Any] | None:
     return {"env_vars": variables} if variables else None
 
 
-def _configure_data() -> None:
+def _data_settings() -> dict[str, Any]:
+    """The settings of Ray Data that `DATA_SETTINGS` changes; empty if it is not imported."""
+    if "ray.data" not in sys.modules:
+        return {}
+    context = sys.modules["ray.data"].DataContext.get_current()
+    return {name: getattr(context, name) for name in DATA_SETTINGS}
+
+
+def _set_data_settings(settings: dict[str, Any]) -> None:
     from ray.data import DataContext
 
     context = DataContext.get_current()
-    context.enable_progress_bars = False  # fer_ray shows its own
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = WAIT_S
+    for name in DATA_SETTINGS:
+        setattr(context, name, settings.get(name, getattr(DataContext, name)))
+
+
+def _configure_data() -> None:
+    _set_data_settings(DATA_SETTINGS)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # fer_ray reports what is raised

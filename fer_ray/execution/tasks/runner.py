@@ -7,7 +7,6 @@ other CPUs are idle.
 """
 
 import logging
-import os
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -64,7 +63,6 @@ def run_items(
         KeyboardInterrupt: The job was interrupted. Results of finished items are stored.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would treat an interrupt as a normal end
     with TrialMetrics(len(items)) as metrics:
         _run_rounds(work, items, out, workers, advance, metrics)
 

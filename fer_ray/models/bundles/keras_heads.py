@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.networks.heads.head import as_probabilities
-from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.keras_backend import keras_defaults, load_keras
 from fer_ray.vocabulary import EMOTIONS
 
 CONFIG = "config.json"  # in a .keras file
@@ -44,7 +44,8 @@ class KerasHead:
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the outputs (n, 8) by class code; 0 for classes that were not trained."""
-        raw = self.model(features.astype(np.float32), training=False)
+        with keras_defaults():
+            raw = self.model(features.astype(np.float32), training=False)
         return as_probabilities(np.asarray(raw, dtype=np.float64), self._codes)
 
 
@@ -97,7 +98,8 @@ def _load_model(content: bytes, name: str) -> Any:
         file = Path(scratch) / "model.keras"
         file.write_bytes(content)
         try:
-            return keras.saving.load_model(file, compile=False, safe_mode=True)
+            with keras_defaults():
+                return keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as problem:  # Keras raises many kinds
             raise UserError(
                 f"Cannot load {name} as a Keras model: {problem}\nCreate the bundle again."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ray.networks.keras_backend import keras_defaults
 from fer_ray.settings.backbones import BackboneSpec
 
 Weights = list[NDArray[np.float32]]
@@ -123,11 +124,25 @@ def _with_norm(keras: ModuleType, layer: Any, weights: Weights, norm: Any) -> We
     return [np.asarray(values, np.float32) for values in (*weights, last, shift)]
 
 
-def compile_forward(keras: ModuleType, model: Any) -> Callable[[Any], Any]:
+def compile_forward(keras: ModuleType, model: Any, gpu_share: float) -> Callable[[Any], Any]:
     """The forward pass as a compiled function of a batch of any size.
 
-    On TensorFlow one graph serves all sizes, whereas Keras's `predict_on_batch` traces another.
+    Args:
+        keras: The module.
+        model: A Keras model.
+        gpu_share: Share of a GPU that this process may use. 0: none.
     """
+    compiled = _compile(keras, model)
+
+    def forward(batch: Any) -> Any:
+        with keras_defaults(gpu_share):
+            return compiled(batch)
+
+    return forward
+
+
+def _compile(keras: ModuleType, model: Any) -> Callable[[Any], Any]:
+    """Compile a model; on TensorFlow one graph for all sizes, unlike `predict_on_batch`."""
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch  # type: ignore[no-any-return]
     import tensorflow as tf

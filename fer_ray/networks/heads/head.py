@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
 from fer_ray.networks.heads.head_data import Floats, HeadData
-from fer_ray.networks.keras_backend import load_keras
+from fer_ray.networks.keras_backend import keras_defaults, load_keras
 from fer_ray.settings.networks import HeadSettings
 from fer_ray.storage.files import write_bytes
 from fer_ray.vocabulary import EMOTIONS
@@ -39,8 +39,9 @@ class HeadTraining:
         keras.utils.set_random_seed(seed % 2**32)
         self._settings, self._data = settings, data
         self._generator = np.random.default_rng(seed)
-        self._model = _compile(keras, settings, data)
-        self._callbacks = _callbacks(keras, settings, self._model)
+        with keras_defaults():
+            self._model = _compile(keras, settings, data)
+            self._callbacks = _callbacks(keras, settings, self._model)
         self._class_weights = _class_weights(settings, data.labels)
         self._best_weights = self._model.get_weights()
         self.history: History = []
@@ -57,7 +58,8 @@ class HeadTraining:
         started = time.perf_counter()
         epoch = len(self.history)
         rate = float(self._model.optimizer.learning_rate)
-        loss, accuracy = self._fit(epoch)
+        with keras_defaults():
+            loss, accuracy = self._fit(epoch)
         outputs = self.outputs(self._data.validation)
         labels = self._data.validation_labels
         validation_loss = metrics.log_loss(labels, outputs)
@@ -98,7 +100,8 @@ class HeadTraining:
 
     def outputs(self, features: Floats) -> NDArray[np.float64]:
         """Probabilities (n, 8) over all outputs of the head in its current state, for losses."""
-        raw = np.asarray(self._model.predict_on_batch(features), dtype=np.float64)
+        with keras_defaults():
+            raw = np.asarray(self._model.predict_on_batch(features), dtype=np.float64)
         return as_probabilities(raw, np.arange(len(EMOTIONS), dtype=np.int8))
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
