@@ -6,18 +6,17 @@ Ray, by threads of this process, with the same rows.
 
 import os
 import pickle
-import queue
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.execution.extract_block import ExtractBlock
-from fer_ray.execution.guard import Guard, borrow_guard
+from fer_ray.execution.guard import borrow_guard, trim_idle_guards
 from fer_ray.execution.signals import handle_sigterm, terminate
+from fer_ray.execution.tasks.thread_runner import do_nothing, run_in_threads
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 from fer_ray.vocabulary import Status
@@ -55,40 +54,18 @@ def extract_in_process(
     Raises:
         UserError: As for `ExtractBlock`.
     """
-    workers = min(execution.workers or available_cpus(), len(blocks))
-    left: queue.SimpleQueue[pa.Table] = queue.SimpleQueue()
-    for block in blocks:
-        left.put(block)
-    results: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-    describe = pickle.dumps(task.extract)
-    with ExitStack() as stack:
-        for _ in range(workers):
-            guard = stack.enter_context(borrow_guard(describe, execution.image_seconds))
-            arguments = (task, guard, left, results)
-            threading.Thread(target=_work, args=arguments, daemon=True).start()
-        if task.predict is not None:
-            task.predict.load()  # while the child processes start
-        for _ in blocks:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
+    describe, workers = pickle.dumps(task.extract), execution.workers or available_cpus()
 
+    def extract(block: pa.Table) -> int:
+        with borrow_guard(describe, execution.image_seconds) as guard:
+            return task.write(task.rows(guard, block))
 
-def _work(
-    task: ExtractBlock,
-    guard: Guard,
-    left: "queue.SimpleQueue[pa.Table]",
-    results: "queue.SimpleQueue[int | BaseException]",
-) -> None:
+    # The model loads while the child processes start.
+    load = do_nothing if task.predict is None else task.predict.load
     try:
-        while True:
-            block = left.get_nowait()
-            results.put(task.write(task.rows(guard, block)))
-    except queue.Empty:
-        return
-    except BaseException as problem:
-        results.put(problem)
+        yield from run_in_threads(extract, iter(blocks), min(workers, len(blocks)), started=load)
+    finally:
+        trim_idle_guards()
 
 
 def extract_on_ray(

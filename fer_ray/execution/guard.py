@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ HEADER = struct.Struct(">Q")
 Describe = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
 
 _ahead: list["_Child"] = []  # started, but not used by a guard yet
-_idle: dict[object, "Guard"] = {}  # the guard that was used last
+_lock = threading.Lock()
+_idle: list[tuple[object, "Guard"]] = []  # guards of earlier tasks; their children are running
 
 
 @dataclass(frozen=True)
@@ -192,20 +194,33 @@ def stop_ahead() -> None:
 
 @contextmanager
 def borrow_guard(describe: bytes, image_seconds: float) -> Iterator[Guard]:
-    """A guard for the arguments; the guard that was used last keeps its child for the next use.
+    """A guard for the arguments; later blocks, of any thread, reuse its child process.
 
     The child has the environment of its start, for example the credentials of an object store.
     """
     key = describe, image_seconds, tuple(os.environ.items())
-    guard = _idle.pop(key, None) or Guard(describe, image_seconds)
+    with _lock:
+        fitting = [guard for other, guard in _idle if other == key]
+        outdated = [guard for other, guard in _idle if other != key]
+        guard = fitting.pop() if fitting else Guard(describe, image_seconds)
+        _idle[:] = [(key, one) for one in fitting]
+    for other in outdated:
+        other.close()
     try:
         yield guard
     except BaseException:  # a thread may still be using it
         guard.close()
         raise
-    while _idle:
-        _idle.popitem()[1].close()
-    _idle[key] = guard
+    with _lock:
+        _idle.append((key, guard))
+
+
+def trim_idle_guards() -> None:
+    """End the child processes of guards that no task uses, except for the last one."""
+    with _lock:
+        outdated, _idle[:] = _idle[:-1], _idle[-1:]
+    for _, guard in outdated:
+        guard.close()
 
 
 def _countdown(seconds: float) -> Callable[[], float]:

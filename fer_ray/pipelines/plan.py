@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.guard import Guard
 from fer_ray.execution.guarded_batches import BATCH_IMAGES, describe_guarded
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
@@ -32,7 +33,7 @@ def plan_sweep(request: SweepRequest) -> dict[str, Any]:
         cluster has no CPUs yet, and `seconds_expected`, which then is None.
     """
     with prepare_sweep(_in_process(request)) as sweep:
-        return _estimate(sweep)
+        return _estimate(sweep, request.settings.execution)
 
 
 def _in_process(request: SweepRequest) -> SweepRequest:
@@ -42,16 +43,17 @@ def _in_process(request: SweepRequest) -> SweepRequest:
     return replace(request, settings=settings)
 
 
-def _estimate(sweep: SweepContext) -> dict[str, Any]:
+def _estimate(sweep: SweepContext, execution: Execution) -> dict[str, Any]:
     list_source(sweep)
     sweep.record.planned = planned = plan_work(sweep)
     require_intact_source(sweep)
     todo = sum(file.rows for file in sweep.files.todo)
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    workers = _count_workers(sweep.settings.execution, on_cluster)
+    workers = _count_workers(execution, on_cluster)
     probe = _probe(sweep)
     work_s = todo * probe["seconds_an_image"] if todo else 0.0
-    ray_start_s = 0.0 if on_cluster else RAY_START_S
+    starts_ray = not (on_cluster or runs_in_process(execution, todo))
+    ray_start_s = RAY_START_S if starts_ray else 0.0
     start_s = round(ray_start_s + probe["seconds_to_start"], 1) if todo else 0.0
     return {
         "recipe": sweep.recipe.fingerprint,

@@ -30,7 +30,6 @@ from fer_ray.vocabulary import ExitCode
 LOGGED = ("sweep", "exit_code", "planned", "read", "described", "published", "statuses", "timings")
 
 MAX_LISTED = 50  # latest sweeps on the page of the store
-MOST_IN_PROCESS = 48  # images; in this process, a sweep has a single worker
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +72,7 @@ def _run_steps(sweep: SweepContext) -> None:
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
     if todo := sum(file.rows for file in sweep.files.todo):
-        if sweep.runner.in_process and not runs_in_process(
-            sweep.settings.execution, todo, MOST_IN_PROCESS
-        ):
+        if sweep.runner.in_process and not runs_in_process(sweep.settings.execution, todo):
             sweep.runner.start()
         record.workers = sweep.runner.workers
         with record.timed("process"):

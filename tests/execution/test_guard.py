@@ -11,7 +11,13 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from fer_ray.execution.guard import Guard, borrow_guard, start_ahead, stop_ahead
+from fer_ray.execution.guard import (
+    Guard,
+    borrow_guard,
+    start_ahead,
+    stop_ahead,
+    trim_idle_guards,
+)
 from fer_ray.features.image_steps import ImageSteps
 from fer_ray.settings.extraction import ExtractSettings
 from tests.patience import patience
@@ -82,3 +88,16 @@ def test_the_last_guard_is_reused_in_the_same_environment(
     with pytest.raises(ArithmeticError), guard:
         raise ArithmeticError
     assert not psutil.pid_exists(pid)
+
+
+def test_guards_of_several_threads_are_reused() -> None:
+    with borrow_guard(b"one", 60) as first, borrow_guard(b"one", 60) as second:
+        assert first is not second
+    with borrow_guard(b"one", 60) as again, borrow_guard(b"one", 60) as other:
+        assert {id(again), id(other)} == {id(first), id(second)}
+    trim_idle_guards()
+    with borrow_guard(b"one", 60) as left, borrow_guard(b"one", 60) as new:
+        assert left in (first, second)
+        assert new not in (first, second)
+    with borrow_guard(b"two", 60) as changed:
+        assert changed not in (left, new)

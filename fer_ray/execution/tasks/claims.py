@@ -4,6 +4,7 @@ A content is identified by the first 64 bits of its hash. If two contents share 
 is lost with its process, the content counts as known, and the next round processes it.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Claims:
     def __init__(self, known: NDArray[np.uint64]) -> None:
         self._known = known
         self._owners: dict[int, str] = {}
+        self._lock = threading.Lock()
 
     def claim(self, owner: str, contents: list[str]) -> set[str]:
         """Select the contents that are new and assigned to this owner, also if it repeats a claim.
@@ -48,11 +50,12 @@ class Claims:
         places = np.searchsorted(self._known, keys)
         found = places < len(self._known)
         found[found] = self._known[places[found]] == keys[found]
-        return {
-            content
-            for content, key, known in zip(contents, keys.tolist(), found.tolist(), strict=True)
-            if not known and self._is_granted(owner, key)
-        }
+        with self._lock:
+            return {
+                content
+                for content, key, known in zip(contents, keys.tolist(), found.tolist(), strict=True)
+                if not known and self._is_granted(owner, key)
+            }
 
     def _is_granted(self, owner: str, key: int) -> bool:
         if key not in self._owners and len(self._owners) >= MAX_CONTENTS:

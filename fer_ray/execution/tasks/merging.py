@@ -2,7 +2,8 @@
 
 import sys
 
-from fer_ray.execution.tasks.task_runner import do_nothing, never_split, raise_lost
+from fer_ray.execution.tasks.task_runner import never_split, raise_lost
+from fer_ray.execution.tasks.thread_runner import do_nothing
 from fer_ray.storage.staging import Merge
 
 

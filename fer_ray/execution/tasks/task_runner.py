@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fer_ray.errors import UserError
+from fer_ray.execution.tasks.thread_runner import do_nothing, run_in_threads
 from fer_ray.settings.root import Execution
+from fer_ray.storage.environment import available_cpus
 
 WORKER_DIED = "its worker died repeatedly"
 
@@ -26,10 +28,6 @@ def raise_lost(item: Any) -> Any:
     )
 
 
-def do_nothing() -> None:
-    """The default of `stopping`."""
-
-
 class TaskRunner:
     """Runs work items in this process until `start` is called, and then on Ray.
 
@@ -43,7 +41,7 @@ class TaskRunner:
     """
 
     def __init__(self, execution: Execution, stopped: Callable[[], bool]) -> None:
-        self.in_process, self.workers = True, 1
+        self.in_process, self.workers = True, execution.workers or available_cpus()
         self._execution, self._stopped = execution, stopped
 
     def start(self) -> None:
@@ -64,15 +62,20 @@ class TaskRunner:
         split: Callable[[Any], list[Any]] = never_split,
         lost: Callable[[Any], Any] = raise_lost,
         stopping: Callable[[], None] = do_nothing,
+        threads: bool = False,
     ) -> Iterator[Any]:
         """Run `work` on each item and yield its results, in any order.
 
-        The arguments are those of `run_tasks`.
+        The arguments are those of `run_tasks`, except for `threads`: whether several items run at
+        a time in this process, since they wait for child processes.
 
         Raises:
             UserError: Workers of an item keep dying, or the cluster has had no CPUs for too long.
             Exception: Raised by `work`.
         """
+        if self.in_process and threads:
+            yield from run_in_threads(work, items, self.workers, self._stopped, stopping)
+            return
         if self.in_process:
             yield from self._run_in_process(work, items, stopping)
             return

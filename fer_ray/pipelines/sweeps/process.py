@@ -13,6 +13,7 @@ from pyarrow import dataset
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.cluster.session import has_several_nodes
 from fer_ray.execution.cluster.shared_storage import not_shared_message
+from fer_ray.execution.guard import trim_idle_guards
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.signals import handle_sigterm
 from fer_ray.execution.tasks.block_sizes import block_size, next_size
@@ -53,15 +54,18 @@ def process_images(sweep: SweepContext) -> None:
     sweep.record.sample_throughput()
     todo = files.todo
     images = sum(file.rows for file in todo)
-    with (
-        _exported_metrics(sweep, images) as metrics,
-        sweep.progress("process", "images", images) as advance,
-    ):
-        while todo:
-            _process_round(sweep, todo, metrics, advance)
-            raise_if_stopped(sweep)
-            settle(sweep)
-            todo = files.to_describe
+    try:
+        with (
+            _exported_metrics(sweep, images) as metrics,
+            sweep.progress("process", "images", images) as advance,
+        ):
+            while todo:
+                _process_round(sweep, todo, metrics, advance)
+                raise_if_stopped(sweep)
+                settle(sweep)
+                todo = files.to_describe
+    finally:
+        trim_idle_guards()
 
 
 def _process_round(
@@ -103,7 +107,9 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
         )
         blocks = _blocks(sweep, todo)
         try:
-            yield from sweep.runner.run(task, blocks, Block.split, task.give_up, commits.flush)
+            yield from sweep.runner.run(
+                task, blocks, Block.split, task.give_up, commits.flush, threads=True
+            )
         except SourceLostError:
             root, probed = Path(sweep.source.root), sweep.source.local and sweep.source.probe
             if probed and has_several_nodes() and not unreachable([root]):

@@ -222,6 +222,16 @@ def test_small_result_files_are_joined(source: Path, store: Path) -> None:
     assert len(DeltaTable(str(store / "results"), version=joined - 1).file_uris()) >= 8
 
 
+def test_threads_give_the_same_rows(source: Path, store: Path, tmp_path: Path) -> None:
+    for workers, target in ((1, store), (2, tmp_path / "other")):
+        execution = Execution(executor="in-process", block_images=2, workers=workers)
+        settings = Settings(extract=FAST, execution=execution)
+        manifest = run_sweep(SweepRequest(str(source), str(target), settings, silent))
+        assert manifest["workers"] == workers
+    for table in ("images", "results"):
+        assert rows(store, table) == rows(tmp_path / "other", table)
+
+
 def test_many_partitions_give_the_same_rows(
     source: Path, store: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
