@@ -169,7 +169,6 @@ def sweep(
         {'no_face': 1, 'ok': 1}
     """
     from fer_ray.execution.cluster.session import ray_closed_after
-    from fer_ray.execution.guard import close_idle_guards
 
     overrides = tuple((name, str(file)) for name, file in (weights or {}).items())
     chosen = read_settings(settings, profile)
@@ -182,10 +181,7 @@ def sweep(
         from fer_ray.pipelines.sweeps.context import SweepRequest
 
         bundle = None if model is None else to_path(model)
-        try:
-            return run_sweep(SweepRequest(source, store, chosen, display, bundle, overrides))
-        finally:
-            close_idle_guards()
+        return run_sweep(SweepRequest(source, store, chosen, display, bundle, overrides))
 
 
 def generate_corpus(

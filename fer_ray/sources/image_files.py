@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from fer_ray.errors import SourceLostError, StoreLostError, UserError
@@ -120,6 +121,17 @@ def scan_folder(folder: Path) -> list[FileEntry]:
             f"The folder {folder} cannot be listed: {problem.strerror}. Fix its permissions, or "
             "move it out of the source."
         ) from None
+
+
+def first_names(folder: Path, count: int) -> list[str]:
+    """Names of some entries of a folder, without listing all of them; none if it is missing."""
+    if isinstance(folder, ObjectPath):
+        return list(dict.fromkeys(key.partition("/")[0] for key in folder.first_keys(count)))
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in islice(entries, count)]
+    except OSError:  # listing the source reports that
+        return []
 
 
 def is_folder(entry: FileEntry) -> bool:

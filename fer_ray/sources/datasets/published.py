@@ -16,12 +16,13 @@ from fer_ray.sources.datasets.annotation_files import (
 )
 from fer_ray.sources.datasets.photographs import Row, list_photographs, select_labelled
 from fer_ray.sources.emotion_words import is_missing, parse_emotion
-from fer_ray.sources.image_files import image_paths, scan_folder
+from fer_ray.sources.image_files import first_names, image_paths, scan_folder
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label, parse_file_name
 from fer_ray.sources.pixel_tables import is_pixel_table, list_rows
 from fer_ray.sources.quality import Quality
 
+MAX_SCANNED = 1_000  # files of a folder of annotations, a quarter of which name an expression
 MAX_NAMES = 200  # of images that must all have the form of a data set's names
 ANNOTATION_FOLDERS = ("annotations", "train_set/annotations", "val_set/annotations")
 NAMED_DATASETS: tuple[DatasetName, ...] = ("jaffe", "kdef", "rafd", "ckplus48")
@@ -63,9 +64,7 @@ def pixel_tables(data: Path) -> list[Path]:
 
 
 def _has_annotations(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return any(entry.name.endswith("_exp.npy") for entry in scan_folder(folder))
+    return any(name.endswith("_exp.npy") for name in first_names(folder, MAX_SCANNED))
 
 
 def _find_by_names(data: Path, selection: Selection) -> DatasetName | None:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
@@ -15,8 +16,14 @@ from fer_ray.sources.decoding import NOT_A_FILE
 from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.entries import BucketWalk, Entry, FolderWalk
-from fer_ray.storage.objects.uris import URI_ERRORS, attempts, error_text, resolve_filesystem
-from fer_ray.storage.paths import without_credentials
+from fer_ray.storage.objects.uris import (
+    AZURE_SCHEMES,
+    URI_ERRORS,
+    attempts,
+    error_text,
+    resolve_filesystem,
+)
+from fer_ray.storage.paths import OBJECT_SCHEMES, to_path, without_credentials
 
 # Errors of an entire mount. EIO is not among them: a bad sector affects a single file.
 MOUNT_ERRNOS = frozenset(STORAGE_ERRNOS) - {errno.EIO}
@@ -31,6 +38,8 @@ class Source:
         uri: Absolute path of a folder, or a URI without credentials, as records show it.
         filesystem: File system of the URI's scheme.
         root: Folder, or bucket and prefix, within the file system.
+        path: The same folder or prefix, for label files. None if its URI contains options, which
+            paths cannot.
         probe: Path of an image that has been read before. If it can no longer be read, the source
             is unavailable.
         hidden_files: Whether to list files and folders whose names start with a dot.
@@ -39,6 +48,7 @@ class Source:
     uri: str
     filesystem: fs.FileSystem
     root: str
+    path: Path | None = None
     probe: str | None = None
     hidden_files: bool = False
 
@@ -156,9 +166,17 @@ def open_source(uri: str, hidden_files: bool = False) -> Source:
         raise UserError(f"--source {without_credentials(uri)}: {error_text(problem)}.") from None
     is_local = isinstance(filesystem, fs.LocalFileSystem)
     shown = root if is_local else without_credentials(uri).rstrip("/")
-    source = Source(shown, filesystem, root, hidden_files=hidden_files)
+    path = Path(root) if is_local else _path_of(uri)
+    source = Source(shown, filesystem, root, path, hidden_files=hidden_files)
     _require_folder(source)
     return source
+
+
+def _path_of(uri: str) -> Path | None:
+    scheme, _, rest = uri.partition("://")
+    has_user = "@" in rest.partition("/")[0] and scheme not in AZURE_SCHEMES
+    is_plain = scheme in OBJECT_SCHEMES and not has_user and not {"?", "%"} & {*rest}
+    return to_path(uri) if is_plain else None
 
 
 def _require_folder(source: Source) -> None:

@@ -1,6 +1,7 @@
 """Labels of streamed images: from a label file, the layout of a data set, or folder names."""
 
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -11,14 +12,19 @@ from fer_ray.sources.datasets import ckplus
 from fer_ray.sources.datasets.annotation_files import FER2013_TABLE
 from fer_ray.sources.datasets.ckplus_selection import select_frames
 from fer_ray.sources.datasets.published import find_label_files, read_label_files
+from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.label_files import parse_label_file
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source
+from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.objects.uris import error_text
+from fer_ray.storage.paths import listed_once
 
 MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files
+# The folders of images, labels and landmarks of CK+ all have this layout.
+_SESSION_FILE = re.compile(r"([^/]+/){0,3}S\d+/\d+/[^/]+$", re.IGNORECASE)
 
 
 def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[str, Label] | None:
@@ -45,44 +51,68 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
         return parse_label_file(content, name, quality, codes=selection.codes)
     if selection.layout == "csv":
         raise UserError(f"{source.uri} has no {LABELS_FILE}. Add it, or pass another --layout.")
-    if (dataset := _dataset_with_files(source, selection)) is not None:
-        root = Path(source.root)
-        # The sweep lists the images itself, and counts the files that are left out.
-        return read_label_files(root, dataset, selection, quality, left_out=Quality())
-    if source.local and _looks_like_ckplus(source.root):
-        return _read_ckplus(Path(source.root), quality)
-    if selection.layout == "ckplus":
-        raise UserError(
-            f"{source.uri} does not have the CK+ layout, or is not a local folder. Pass another "
-            "--layout."
-        )
+    if source.path is None:
+        _require_labels_elsewhere(source, selection)
+        return None
+    with source_lost_on_error():
+        return _find_in_layout(source.uri, source.path, quality, selection)
+
+
+def _find_in_layout(
+    uri: str, root: Path, quality: Quality, selection: Selection
+) -> dict[str, Label] | None:
+    """Labels of a published data set, or of a CK+ layout."""
+    if (dataset := _dataset_with_files(uri, root, selection)) is not None:
+        with listed_once(root):
+            # The sweep lists the images itself, and counts the files that are left out.
+            return read_label_files(root, dataset, selection, quality, left_out=Quality())
+    required = selection.layout == "ckplus"
+    if required or (selection.dataset in (None, "ckplus") and _looks_like_ckplus(root)):
+        with listed_once(root):
+            labels = _read_ckplus(root, quality)
+        if labels is None and required:
+            raise UserError(f"{uri} does not have the CK+ layout. Pass another --layout.")
+        return labels
     return None
 
 
-def _dataset_with_files(source: Source, selection: Selection) -> DatasetName | None:
+def _dataset_with_files(uri: str, root: Path, selection: Selection) -> DatasetName | None:
     """The data set whose label files the source contains, or is said to contain.
 
     Raises:
-        UserError: Its labels are in files that a sweep does not read.
+        UserError: It is one of rows of pixels.
     """
     name = selection.dataset
-    if name == "fer2013" and source.local and (Path(source.root) / FER2013_TABLE).is_file():
-        raise UserError(
-            f"{source.uri} contains {FER2013_TABLE}. A sweep identifies images by size and time "
-            "of their files, so it does not read rows of pixels. Use fer-ray extract or run, or "
-            "write the rows to image files."
-        )
-    if source.local and selection.layout == "auto" and name is None:
-        return find_label_files(Path(source.root))
-    if name is None or DATASETS[name].labels_in != "files":
-        return None
-    if not source.local:
-        raise UserError(
-            f"The label files of {DATASETS[name].title} are read from mounted folders only. Add a "
-            f"{LABELS_FILE} with the columns path and emotion to {source.uri}, and pass "
-            f"--label-codes {DATASETS[name].codes} if the emotions are numbers."
-        )
-    return name
+    if name == "fer2013" and (root / FER2013_TABLE).is_file():
+        raise pixel_rows_error(uri)
+    if selection.layout == "auto" and name is None:
+        return find_label_files(root)
+    return name if name is not None and DATASETS[name].labels_in == "files" else None
+
+
+def pixel_rows_error(uri: str) -> UserError:
+    """The error for a source whose images are rows of a CSV file."""
+    return UserError(
+        f"{uri} has images in the rows of a CSV file, which a sweep does not read: it identifies "
+        "images by size and time of their files, which rows do not have. Use fer-ray extract or "
+        "run, or write the rows to image files."
+    )
+
+
+def _require_labels_elsewhere(source: Source, selection: Selection) -> None:
+    """Require that labels do not come from label files, which only paths can name.
+
+    Raises:
+        UserError: They do.
+    """
+    name = selection.dataset or ("ckplus" if selection.layout == "ckplus" else None)
+    if name is None or DATASETS[name].labels_in not in ("files", "ckplus"):
+        return
+    raise UserError(
+        f"{source.uri}: label files of {DATASETS[name].title} are read from folders and from plain "
+        "URIs. Write the URI without options, and set them as environment variables; or add a "
+        f"{LABELS_FILE} with the columns path and emotion."
+    )
 
 
 def _read_labels_file(source: Source) -> bytes | None:
@@ -97,19 +127,24 @@ def _read_labels_file(source: Source) -> bytes | None:
         ) from None
 
 
-def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label]:
+def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label] | None:
     """Labels of the first frame (neutral) and the last frame (peak) of each sequence."""
     roots = ckplus.find_roots(root)
     if roots is None:
-        return {}
+        return None
     sequences = ckplus.read_sequences(root, *roots, quality)
     rows = select_frames(sequences, Selection(frames="all"))
     return {row["path"]: make_label(row["label"], row["subject"]) for row in rows}
 
 
-def _looks_like_ckplus(root: str) -> bool:
-    """Return whether the top three levels contain an image folder of CK+, from a bounded scan."""
-    level = [root]
+def _looks_like_ckplus(root: Path) -> bool:
+    """Return whether a source contains an image folder of CK+, from a bounded scan.
+
+    Of a folder, the top three levels are scanned; in an object store, the first objects.
+    """
+    if isinstance(root, ObjectPath):
+        return any(_SESSION_FILE.match(key) for key in root.first_keys(MAX_SCANNED))
+    level = [str(root)]
     for _ in range(3):
         if any(_has_sequences(folder) for folder in level):
             return True

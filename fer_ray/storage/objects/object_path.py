@@ -125,6 +125,13 @@ class ObjectPath(PosixPath):
             names |= dict.fromkeys(PurePosixPath(key).name for key in found["common_prefixes"])
         return [ObjectEntry(name, self / name, names[name]) for name in sorted(names)]
 
+    def first_keys(self, count: int) -> list[str]:
+        """The first objects below this path, at any depth, as paths relative to it."""
+        with storage_errors(self):
+            page = next(iter(self.store.list(self.key or None, chunk_size=count)), [])
+        start = len(self.key) + 1 if self.key else 0
+        return [meta["path"][start:] for meta in page]
+
     def list_objects(self) -> list[Any]:
         """Metadata (`path`, `size`, `last_modified`) of all objects below this path."""
         with storage_errors(self):

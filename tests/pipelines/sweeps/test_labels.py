@@ -119,3 +119,6 @@ def test_rows_of_pixels_are_refused(tmp_path: Path) -> None:
     (root / "fer2013.csv").write_text("emotion,pixels,Usage\n0,1 2 3 4,Training\n")
     with pytest.raises(UserError, match="Use fer-ray extract"):
         sweep_labels(root, dataset="fer2013")
+    (root / "1.png").unlink()
+    with pytest.raises(UserError, match="Use fer-ray extract"):
+        sweep_labels(root)

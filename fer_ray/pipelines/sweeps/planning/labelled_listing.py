@@ -1,6 +1,7 @@
 """The listing of a sweep with labels: from label files, a CK+ layout, or folders."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -8,9 +9,10 @@ from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.pipelines.sweeps.planning.list_folders import LABEL_FIELDS, list_folders, write_rows
 from fer_ray.sources.datasets.listing import count_emotions
 from fer_ray.sources.datasets.photographs import match_labels
+from fer_ray.sources.datasets.published import pixel_tables
 from fer_ray.sources.label_table import LABELS_FILE, LabelTableError
 from fer_ray.sources.labels import FolderLabels, Label
-from fer_ray.sources.streams.stream_labels import find_labels
+from fer_ray.sources.streams.stream_labels import find_labels, pixel_rows_error
 from fer_ray.store_schemas import IMAGES_SCHEMA
 
 LABELS = pa.schema([IMAGES_SCHEMA.field("path"), *LABEL_FIELDS])
@@ -33,6 +35,8 @@ def list_source(sweep: SweepContext) -> None:
         labels, problem = None, error
     by_folder = labels is None and selection.layout != "images"
     folder_labels = list_folders(sweep, by_folder)
+    if not sweep.files.listed and sweep.source.local and pixel_tables(Path(sweep.source.root)):
+        raise pixel_rows_error(sweep.source.uri)
     if labels:
         _write_labels(sweep, labels)
     elif by_folder:
