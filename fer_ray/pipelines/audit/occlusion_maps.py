@@ -1,9 +1,10 @@
 """The occlusion map of the best model on a network, computed once and stored in the run folder."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,31 +13,26 @@ from numpy.typing import NDArray
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.experiment_groups import group_experiments
 from fer_ray.evaluation.experiments.results import ExperimentResults, read_experiments
-from fer_ray.evaluation.experiments.samples import Samples, read_samples, select_classes
+from fer_ray.evaluation.experiments.samples import read_samples, select_classes
 from fer_ray.execution.progress import step
 from fer_ray.faces.crops import recrop
 from fer_ray.features.bottleneck_features import read_records, trained_record
-from fer_ray.models.augmented_copies import training_copies
-from fer_ray.models.bundles.keras_heads import KerasHead, load_head
-from fer_ray.models.linear_evidence import select_rows
 from fer_ray.models.occlusion import PASSES, OcclusionMap, mean_drops, occlusion_drops
-from fer_ray.models.penalty import with_chosen_penalty
-from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.networks.bottleneck.bottleneck_plan import BottleneckPlan, plan_bottleneck
 from fer_ray.networks.bottleneck.bottleneck_rows import load_backbone
 from fer_ray.networks.network import Backbone
+from fer_ray.pipelines.audit.trial_models import Model, TrialModels, classes_of
 from fer_ray.settings.backbones import backbone_of_record
 from fer_ray.settings.base import fingerprint
 from fer_ray.settings.feature_sets import backbones_of, needs_sequence, sets_of, widths_of
-from fer_ray.settings.training import TrialSettings
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder, frames_record
 from fer_ray.vocabulary import N_LANDMARKS
 
-MIN_IMAGES, MAX_IMAGES = 2, 6  # test images of each class
+MIN_IMAGES, MAX_IMAGES = 2, 20  # test images of each class
+MOST_SECONDS = 30  # of CPU time, after which only `MIN_IMAGES` of each class are examined
 
-Model = KerasHead | TemperatureSvm
 Row = dict[str, Any]  # a row of frames, by column
 
 
@@ -44,7 +40,7 @@ def occlusion_map(out: Path, root: Path | None) -> OcclusionMap | str | None:
     """Compute the occlusion map of the best model on a network in the report's first group.
 
     It is stored in the run folder and computed again only if the model or the network changes. It
-    needs about two passes of the network for each image of the run, and at most 1,248.
+    is the mean over as many images as `MOST_SECONDS` of CPU time allow.
 
     Args:
         out: Run folder, locked by the caller.
@@ -115,22 +111,26 @@ def _compute(
     if root is None:
         raise UserError("The images are no longer available. Pass their folder with --data.")
     samples = read_samples(RunFolder(out).frames, item.summary.feature_set)
-    samples = select_classes(samples, item.fit_settings.get("classes") or _settings(item).classes)
+    samples = select_classes(samples, classes_of(item))
     backbones = {plan.name: load_backbone(plan, None, 0) for plan in plans}
-    model, trial = _model_of_trial(out, item, samples)
-    tested = item.predictions[item.predictions["trial"] == trial]
-    chosen = _choose_images(tested, len(samples.labels))
-    frames = _read_frames(out, chosen["image_id"].tolist())
+    models = TrialModels(out, item, samples)
+    chosen = choose_images(item.predictions, models.trials)
+    frames = _read_frames(out, [image.image_id for image in chosen])
     drops: list[NDArray[np.float64]] = []
+    started = time.process_time()
     with step("occlusion", "images", len(chosen)) as advance:
-        for image_id, label in zip(chosen["image_id"], chosen["label"], strict=True):
-            row = frames[image_id]
+        for image in chosen:
+            if image.turn >= MIN_IMAGES and time.process_time() - started > MOST_SECONDS:
+                break
+            row = frames[image.image_id]
             crop = _crop(row, root, plans[0])
-            features = samples.features[samples.image_ids.index(image_id)]
+            features = samples.features[samples.image_ids.index(image.image_id)]
+            model = models(image.trial)
             predict = PredictCrops(model, backbones, item.summary.feature_set, features)
-            drops.append(occlusion_drops(predict, crop, _landmarks_xy(row), int(label)))
+            drops.append(occlusion_drops(predict, crop, _landmarks_xy(row), image.label))
             advance(1)
-    return OcclusionMap(item.name, len(drops), mean_drops(chosen["label"].tolist(), drops))
+    labels = [image.label for image in chosen[: len(drops)]]
+    return OcclusionMap(item.name, len(drops), mean_drops(labels, drops))
 
 
 def _crop(row: Row, root: Path, plan: BottleneckPlan) -> NDArray[np.uint8]:
@@ -175,45 +175,50 @@ class PredictCrops:
         return self.model.probabilities(np.hstack(parts).astype(np.float64))
 
 
-def _model_of_trial(out: Path, item: ExperimentResults, samples: Samples) -> tuple[Model, int]:
-    """A model that has not seen the test images of one trial, and the number of that trial."""
-    run = RunFolder(out)
-    if not item.summary.classifier.startswith("svm-"):
-        card, file = read_json(run.head_card(item.name)), run.head_of(item.name)
-        if card is None:
-            raise UserError(
-                f"{run.head_card(item.name)} does not exist. Run `fer-ray heads` again."
-            )
-        head = load_head(file.read_bytes(), str(file), tuple(card["labels"]))
-        return head, int(card["chosen"]["trial"])
-    trial = int(item.trials["trial"].iloc[0])
-    tested = set(item.predictions.loc[item.predictions["trial"] == trial, "image_id"])
-    train = np.array([row for row, name in enumerate(samples.image_ids) if name not in tested])
-    train = train[select_rows(samples.labels[train])]
-    settings = _settings(item)
-    copies = training_copies(out, samples, settings)
-    settings = with_chosen_penalty(settings, samples, train, copies)
-    svm = TemperatureSvm(item.fit_settings["kernel"], settings)
-    return svm.fit(samples, train, copies), trial
+class ExaminedImage(NamedTuple):
+    """A test image to examine; images sort in the order in which they are examined.
+
+    Attributes:
+        turn: Its position among the images of its class.
+        label: Class code.
+        image_id: Identifies the image.
+        trial: Number of a trial that tests it.
+    """
+
+    turn: int
+    label: int
+    image_id: str
+    trial: int
 
 
-def _settings(item: ExperimentResults) -> TrialSettings:
-    return TrialSettings.model_validate(item.fit_settings["settings"])
+def choose_images(predictions: pd.DataFrame, trials: Sequence[int]) -> list[ExaminedImage]:
+    """Choose test images that were predicted correctly, in the order in which they are examined.
 
+    Classes take turns, and the images of a class are spread over its image ids, so that every
+    beginning of the list is a fair sample.
 
-def _choose_images(tested: pd.DataFrame, n_images: int) -> pd.DataFrame:
-    """Test images that were predicted correctly, evenly spaced within each class."""
-    tested = tested.sort_values("image_id", ignore_index=True)
+    Args:
+        predictions: Test predictions of an experiment.
+        trials: Numbers of the trials to choose from; an image counts in the first one.
+
+    Returns:
+        At most `MAX_IMAGES` of each class.
+
+    Raises:
+        UserError: None of the images was predicted correctly.
+    """
+    tested = predictions[predictions["trial"].isin(trials)]
     correct = tested[tested["label"] == tested["predicted"]]
-    passes = PASSES * max(1, tested["label"].nunique())
-    limit = min(MAX_IMAGES, max(MIN_IMAGES, 2 * n_images // passes))
-    parts = [
-        rows.iloc[np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(int))]
-        for _, rows in correct.groupby("label")
-    ]
-    if not parts:
+    correct = correct.sort_values(["image_id", "trial"]).drop_duplicates("image_id")
+    if correct.empty:
         raise UserError("The model predicts none of its test images correctly.")
-    return pd.concat(parts)
+    generator, chosen = np.random.default_rng(0), []
+    for label, rows in correct.groupby("label"):
+        spread = np.linspace(0, len(rows) - 1, min(MAX_IMAGES, len(rows))).round().astype(int)
+        for turn, row in enumerate(generator.permutation(spread)):
+            image_id, trial = rows[["image_id", "trial"]].iloc[row]
+            chosen.append(ExaminedImage(turn, int(str(label)), str(image_id), int(trial)))
+    return sorted(chosen)
 
 
 def _read_frames(out: Path, image_ids: list[str]) -> dict[str, Row]:
