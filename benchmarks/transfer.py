@@ -2,7 +2,7 @@
 
     python -m benchmarks.transfer TRANSFER... --name NAME
 
-Each TRANSFER is a folder that `fer-ray transfer` wrote, one per feature set.
+Each TRANSFER is a folder that `fer-ray transfer` wrote, one per feature set and calibration.
 """
 
 import argparse
@@ -26,17 +26,24 @@ def main() -> None:
     parser.add_argument("transfers", type=Path, nargs="+", metavar="TRANSFER")
     parser.add_argument("--name", required=True, help="name of the result")
     options = parser.parse_args()
-    figures, excluded = Table("features", *HEADS), Table("features", *EXCLUDED_HEADS)
+    figures = Table("features", "calibration", *HEADS, "Log loss, nats")
+    excluded = Table("features", *EXCLUDED_HEADS)
     records = []
     for folder in options.transfers:
         record = read_json(TransferFolder(folder).record)
         if record is None:
             parser.error(f"{folder} contains no complete result of fer-ray transfer.")
         records.append(record)
-        features = f"`{record['settings']['feature_set']}`"
+        settings = record["settings"]
+        features = f"`{settings['feature_set']}`"
+        first = settings["feature_set"] not in [
+            one["settings"]["feature_set"] for one in records[:-1]
+        ]
         for row in record["matrix"]:
-            figures.add(features, *figure_cells(row))
-            excluded.add(features, *excluded_cells(row))
+            loss = "{log_loss:.3f} ({log_loss_low:.3f} to {log_loss_high:.3f})".format(**row)
+            figures.add(features, settings["calibration"], *figure_cells(row), loss)
+            if first:  # the images do not depend on the calibration
+                excluded.add(features, *excluded_cells(row))
     write_result(options.name, protocol(records), figures, excluded)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_ray.evaluation.experiments.experiment import chosen_calibration
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialResult
 from fer_ray.evaluation.protocols.splits import Split
@@ -52,7 +53,7 @@ class TransferTrials:
         result = run_trial(
             self.settings.kernels[0],
             with_chosen_penalty(self.settings, samples, split.train, copies),
-            "temperature" if self.settings.calibration == "temperature" else "platt",
+            chosen_calibration(self.settings, cell.protocol),
             samples,
             split,
             copies,

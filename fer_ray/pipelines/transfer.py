@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
+from fer_ray.evaluation.experiments.experiment import chosen_calibration
 from fer_ray.evaluation.experiments.samples import read_samples, select_classes
 from fer_ray.evaluation.protocols.splits import require_subjects
-from fer_ray.evaluation.transfer_cells import TransferSource, plan_cells
+from fer_ray.evaluation.transfer_cells import ANOTHER_SOURCE, TransferSource, plan_cells
 from fer_ray.evaluation.transfer_figures import (
     TRANSFER_PREDICTIONS_SCHEMA,
     TRANSFER_SCHEMA,
@@ -76,6 +77,8 @@ def run_transfer(
     folders = list(dict.fromkeys(folder.resolve() for folder in [*train, *test]))
     records = [frames_record(folder) for folder in folders]
     rows, columns = ([folders.index(one.resolve()) for one in part] for part in (train, test))
+    calibration = chosen_calibration(settings, ANOTHER_SOURCE)
+    settings = settings.model_copy(update={"calibration": calibration})
     backbones = _weights(folders, settings)
     _require_same_features(folders, records, backbones)
     content = {

@@ -71,6 +71,7 @@ def test_matrix_of_two_sources(tmp_path: Path) -> None:
     cells = cells_of(record)
     assert set(cells) == {("a", "a"), ("a", "b"), ("b", "b"), ("b", "a")}
     assert record["shared_classes"] == ["anger", "happy"]
+    assert record["settings"]["calibration"] == "temperature"
     assert cells["a", "b"]["excluded_subject"] == 6  # of ann, who is in both
     assert cells["a", "b"]["excluded_content"] == 12
     assert cells["a", "b"]["train_images"] == 72 - 6 - 12
@@ -84,6 +85,7 @@ def test_matrix_of_two_sources(tmp_path: Path) -> None:
         assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] + 1e-9
     predictions = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     tested = predictions[(predictions["train"] == "a") & (predictions["test"] == "b")]
+    assert np.stack(tested["probabilities"]).argmax(axis=1).tolist() == tested["predicted"].tolist()
     correct = (tested["label"] == tested["predicted"]).mean()
     assert cells["a", "b"]["accuracy"] == pytest.approx(correct)
     own = predictions[(predictions["train"] == "b") & (predictions["test"] == "b")]

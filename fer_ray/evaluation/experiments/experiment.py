@@ -86,7 +86,7 @@ def _svm_experiment(
 ) -> SvmExperiment:
     names = _relevant_settings(kernel, settings, folds)
     default = default_calibration(folds.protocol)
-    calibration = default if settings.calibration == "auto" else settings.calibration
+    calibration = chosen_calibration(settings, folds.protocol)
     content = {
         "kernel": kernel,
         "feature_set": settings.feature_set,
@@ -126,6 +126,13 @@ def default_calibration(protocol: str) -> Calibration:
     The random protocol is that of the reference study, which used Platt's method.
     """
     return "platt" if protocol == "random" else "temperature"
+
+
+def chosen_calibration(settings: TrialSettings, protocol: str) -> Calibration:
+    """Return the calibration of the settings, or that of the protocol if it is `auto`."""
+    if settings.calibration == "auto":
+        return default_calibration(protocol)
+    return settings.calibration
 
 
 def _relevant_settings(kernel: Kernel, settings: TrialSettings, folds: Folds) -> set[str]:
