@@ -46,6 +46,7 @@ from fer_ray.models.confidence.temperature import fit_inverse_temperature, scale
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.penalty import PENALTIES, best_penalty
 from fer_ray.settings.feature_sets import FEATURE_SETS, sets_of, widths_of
+from fer_ray.settings.training import Classifier
 from fer_ray.vocabulary import EMOTIONS
 
 OUTER_FOLDS, INNER_FOLDS = 5, 5
@@ -54,6 +55,7 @@ APPEARANCES = ("hog", PYRAMID, f"{PYRAMID}+hog_patches")
 SHAPE = ("landmarks", "geometry")
 BASELINE = ("hog+landmarks+geometry", (), False, False)
 INCUMBENT = (f"{PYRAMID}+hog_patches+landmarks+geometry", (), True, True)
+RBF_GAMMA = 0.5  # squared distances between images are about 2
 SHOWN = 8  # candidates in the table, best first
 
 Floats = NDArray[np.float64]
@@ -61,12 +63,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A union of feature sets, and how an SVM is trained on it."""
+    """A union of feature sets, and how a classifier is trained on it."""
 
     feature_set: str
     set_weights: tuple[float, ...]
     mirror: bool
     balanced: bool
+    classifier: Classifier = "svm-linear"
 
     @property
     def width(self) -> int:
@@ -79,7 +82,8 @@ class Candidate:
             name if weight == 1 else f"{weight:g}·{name}"
             for name, weight in zip(sets_of(self.feature_set), weights, strict=True)
         ]
-        options = ["mirrored"] * self.mirror + ["class weights"] * self.balanced
+        options = [str(self.classifier)] * (self.classifier != "svm-linear")
+        options += ["mirrored"] * self.mirror + ["class weights"] * self.balanced
         return ", ".join([f"`{' + '.join(sets)}`", *options])
 
 
@@ -96,7 +100,9 @@ def candidates(mesh: bool) -> list[Candidate]:
         ]
     unions = [*_appearance_and_shape(), ("+".join(SHAPE), ())]
     switches = list(product((False, True), repeat=2))
-    return [Candidate(*union, *switch) for union in unions for switch in switches]
+    return [
+        Candidate(*union, mirror, balanced) for union in unions for mirror, balanced in switches
+    ]
 
 
 def _appearance_and_shape() -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -125,6 +131,8 @@ class Judged:
         recalls: Macro recall within the training part, by candidate.
         losses: Log loss, likewise.
         penalties: Chosen penalty, likewise.
+        held_out: Probabilities of the training images (n, 8) from models that were not trained on
+            them, by candidate; NaN without such a model.
         tested: Indices of the test images (m,).
         probabilities: Those of the test images (m, 8), by candidate.
     """
@@ -132,6 +140,7 @@ class Judged:
     recalls: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     penalties: list[float] = field(default_factory=list)
+    held_out: list[Floats] = field(default_factory=list)
     tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     probabilities: list[Floats] = field(default_factory=list)
 
@@ -166,6 +175,8 @@ class TrainingPart:
         factor = fit_inverse_temperature(labels, scores[best])
         known = np.isfinite(scores[best]).any(axis=1)
         probabilities = scaled_softmax(scores[best][known], factor)
+        judged.held_out.append(np.full(scores[best].shape, np.nan))
+        judged.held_out[-1][known] = probabilities
         judged.recalls.append(accuracy_and_recall(labels[known], probabilities)[1])
         judged.losses.append(metrics.log_loss(labels[known], probabilities))
         judged.penalties.append(PENALTIES[best])
@@ -185,8 +196,8 @@ class TrainingPart:
             products.cross[np.ix_(scored, rows)],
             products.squares[scored],
         )
-        parameters = {"C": penalty, "balanced": candidate.balanced}
-        configuration = Configuration(0, "svm-linear", candidate.feature_set, parameters)
+        parameters = {"C": penalty, "balanced": candidate.balanced, "gamma": RBF_GAMMA}
+        configuration = Configuration(0, candidate.classifier, candidate.feature_set, parameters)
         labels = np.tile(self.samples.labels[self.train[fitted]], copies)
         return class_scores(configuration, part, labels)
 
