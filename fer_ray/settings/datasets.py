@@ -62,7 +62,7 @@ DATASETS: dict[DatasetName, DatasetSpec] = {
         "folders",
         f"that of CK+: {RESEARCH}",
         "Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR 2010 workshops",
-        "ckplus",
+        None,  # its sessions are numbers as well
         r"(?P<subject>S\d{2,4})_(?P<session>\d{3})_(?P<frame>\d{6,8})",
     ),
     "fer2013": DatasetSpec(

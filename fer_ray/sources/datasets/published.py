@@ -15,7 +15,7 @@ from fer_ray.sources.datasets.annotation_files import (
     read_rafdb,
 )
 from fer_ray.sources.datasets.photographs import Row, list_photographs, select_labelled
-from fer_ray.sources.emotion_words import is_missing, parse_emotion
+from fer_ray.sources.emotion_words import is_missing, parse_emotion, parse_word
 from fer_ray.sources.image_files import first_names, image_paths, scan_folder
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label, parse_file_name
@@ -70,9 +70,19 @@ def _has_annotations(folder: Path) -> bool:
 def _find_by_names(data: Path, selection: Selection) -> DatasetName | None:
     paths = [*islice(image_paths(data, Quality(), selection.hidden_files), MAX_NAMES)]
     found = (
-        name for name in NAMED_DATASETS if paths and all(parse_file_name(p, name) for p in paths)
+        name for name in NAMED_DATASETS if paths and all(_is_image_of(path, name) for path in paths)
     )
     return next(found, None)
+
+
+def _is_image_of(path: str, dataset: DatasetName) -> bool:
+    """Whether the name of a file has the form of a data set's, in a folder of a class if needed."""
+    if parse_file_name(path, dataset) is None:
+        return False
+    folders = path.split("/")[:-1]
+    return DATASETS[dataset].labels_in != "folders" or any(
+        parse_word(folder) is not None for folder in folders
+    )
 
 
 def list_published(
