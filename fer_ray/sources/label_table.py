@@ -46,11 +46,16 @@ class LabelRecord(NamedTuple):
     attributes: tuple[tuple[str, str], ...] | None
 
 
+def decode_text(content: bytes, errors: str = "strict") -> str:
+    """Decode UTF-8, with or without a byte order mark, or UTF-16 with one."""
+    encoding = "utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig"
+    return content.decode(encoding, errors)
+
+
 def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
     """A reader of the lines below the header, separated as the header is."""
-    encoding = "utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig"
     try:
-        text = _PREAMBLE.sub("", content.decode(encoding), count=1)
+        text = _PREAMBLE.sub("", decode_text(content), count=1)
     except UnicodeDecodeError as problem:
         raise unreadable_table(name, problem) from None
     header = text.partition("\n")[0]

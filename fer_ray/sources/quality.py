@@ -33,6 +33,8 @@ IRREGULARITIES = {
     "assumed_codes": "numeric labels: read with the codes of CK+ ({codes}); pass --label-codes if "
     "they are those of another data set",
     "no_label": "rows without a label: treated as unlabelled",
+    "misplaced_image": "images outside the folder of a sequence, SUBJECT/SESSION: skipped",
+    "folder_in_sequence": "folders inside the folder of a sequence: skipped",
     "misnamed_image": "images without a frame number in their names: skipped",
     "name_disagrees": "images named after another subject or session than their folder: the folder "
     "is used",

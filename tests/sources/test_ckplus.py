@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,47 @@ def test_all_root_names_are_found(tmp_path: Path, images: str, labels: str) -> N
         ("neutral", "neutral"),
         ("peak", "surprise"),
     ]
+
+
+def flatten(folder: Path) -> None:
+    """Move all files below a folder into it."""
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        file.rename(folder / file.name)
+
+
+def labels_next_to_images(root: Path) -> None:
+    for file in [*(root / "Emotion").rglob("*.txt")]:
+        file.rename(root / "cohn-kanade-images" / file.relative_to(root / "Emotion"))
+    shutil.rmtree(root / "Emotion")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "cohn-kanade-images").rename(root / "CK images (1)"),
+        lambda root: (root / "Emotion").rename(root / "labels"),
+        lambda root: flatten(root / "Emotion"),
+        lambda root: [flatten(subject) for subject in (root / "cohn-kanade-images").iterdir()],
+        lambda root: flatten(root / "cohn-kanade-images"),
+        labels_next_to_images,
+    ],
+)
+def test_rearranged_files_give_the_same_labels(
+    tmp_path: Path, change: Callable[[Path], Any]
+) -> None:
+    expected = list_source(tree(tmp_path), Selection()).table.drop(["path"])
+    change(tmp_path)
+    assert list_source(tmp_path, Selection()).table.drop(["path"]).equals(expected)
+
+
+def test_folders_of_emotions_within_subjects_are_labels(tmp_path: Path) -> None:
+    for name in ("S01/happy/1.png", "S01/sad/1.png", "S02/happy/1.png"):
+        write(tmp_path / name)
+    summary = list_source(tmp_path, Selection()).summary
+    assert (summary["layout"], summary["selected_by_emotion"]) == (
+        "folders",
+        {"happy": 2, "sadness": 1},
+    )
 
 
 def test_image_folder_alone_is_accepted(tmp_path: Path) -> None:
@@ -166,6 +208,39 @@ IRREGULARITIES: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
         lambda root: write(root / "cohn-kanade-images/S010/001/cover.png"),
         {"misnamed_image": 1},
     ),
+    "image outside the sequences": (
+        lambda root: write(root / "cohn-kanade-images/S010/cover.png"),
+        {"misplaced_image": 1},
+    ),
+    "folder in a sequence": (
+        lambda root: write(root / "cohn-kanade-images/S010/001/old/S010_001_00000001.png"),
+        {"folder_in_sequence": 1},
+    ),
+    "notes next to the label": (
+        lambda root: write(root / "Emotion/S010/001/notes.txt"),
+        {},
+    ),
+    "all archives in one folder": (
+        lambda root: [
+            write(root / f"Emotion/S010/001/S010_001_00000002_{kind}.txt", b"   4.0 1.0")
+            for kind in ("facs", "landmarks")
+        ],
+        {},
+    ),
+    "folder of a subject in lower case": (
+        lambda root: (root / "Emotion/S010").rename(root / "Emotion/s010"),
+        {},
+    ),
+    "two folders of a subject": (
+        lambda root: write(root / "cohn-kanade-images/s010/1/s010_001_00000001.png"),
+        {"duplicate_frame": 1},
+    ),
+    "label in UTF-16": (
+        lambda root: write(
+            root / "Emotion/S010/001/S010_001_00000002_emotion.txt", "  7.0".encode("utf-16")
+        ),
+        {},
+    ),
     "notes next to the images": (
         lambda root: write(root / "cohn-kanade-images/S010/001/notes.txt"),
         {"not_an_image": 1},
@@ -257,7 +332,7 @@ def test_unlistable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_missing_labels_are_reported(tmp_path: Path) -> None:
-    tree(tmp_path, labels="Labels")
+    shutil.rmtree(tree(tmp_path) / "Emotion")
     with pytest.raises(UserError, match=r"label folder \(Emotion/\)"):
         list_source(tmp_path, Selection())
     assert list_source(tmp_path, Selection(frames="all")).table.num_rows == 7

@@ -6,7 +6,8 @@ from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.settings.extraction import Selection
-from fer_ray.sources.datasets.ckplus import Frame, Sequence, find_roots, read_sequences
+from fer_ray.sources.datasets.ckplus import Frame, Sequence, read_sequences
+from fer_ray.sources.datasets.ckplus_roots import find_roots
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.quality import Quality
 from fer_ray.vocabulary import EMOTIONS, Role

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fer_ray.sources.datasets import ckplus
+from fer_ray.sources.datasets import ckplus_roots
 from fer_ray.sources.image_files import IMAGE_SUFFIXES, scan_folder
 from fer_ray.sources.label_table import LABEL_COLUMNS, LABELS_FILE, NAMED, PATH_COLUMNS
 from fer_ray.vocabulary import EMOTIONS
@@ -37,9 +37,9 @@ def _expected(data: Path) -> list[str]:
     if data.is_file():
         return [columns]
     return [
-        f"the CK+ layout: a folder {' or '.join(ckplus.IMAGE_ROOTS)} of subjects (S005, …), at "
-        f"most {ckplus.SEARCH_DEPTH} levels deep, next to a folder of labels "
-        f"{' or '.join(name.capitalize() for name in ckplus.LABEL_ROOTS)}",
+        f"the CK+ layout: a folder {' or '.join(ckplus_roots.IMAGE_ROOTS)} of subjects (S005, …), "
+        f"at most {ckplus_roots.SEARCH_DEPTH} levels deep, next to a folder of labels "
+        f"{' or '.join(name.capitalize() for name in ckplus_roots.LABEL_ROOTS)}",
         f"a {LABELS_FILE} with {columns}",
         f"images ({', '.join(sorted(IMAGE_SUFFIXES))}) in folders named after emotions "
         f"({', '.join(EMOTIONS)})",

@@ -15,7 +15,7 @@ from fer_ray.errors import UserError
 from fer_ray.schemas import LISTING_SCHEMA
 from fer_ray.settings.datasets import DatasetName
 from fer_ray.settings.extraction import Selection
-from fer_ray.sources.datasets.ckplus import find_roots
+from fer_ray.sources.datasets.ckplus_roots import find_roots
 from fer_ray.sources.datasets.ckplus_selection import list_ckplus
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.settings.datasets import DATASETS, DatasetName
 from fer_ray.settings.extraction import Selection
-from fer_ray.sources.datasets import ckplus
+from fer_ray.sources.datasets import ckplus, ckplus_roots
 from fer_ray.sources.datasets.annotation_files import FER2013_TABLE
 from fer_ray.sources.datasets.ckplus_selection import select_frames
 from fer_ray.sources.datasets.published import find_label_files, read_label_files
@@ -129,7 +129,7 @@ def _read_labels_file(source: Source) -> bytes | None:
 
 def _read_ckplus(root: Path, quality: Quality) -> dict[str, Label] | None:
     """Labels of the first frame (neutral) and the last frame (peak) of each sequence."""
-    roots = ckplus.find_roots(root)
+    roots = ckplus_roots.find_roots(root)
     if roots is None:
         return None
     sequences = ckplus.read_sequences(root, *roots, quality)
@@ -154,9 +154,9 @@ def _looks_like_ckplus(root: Path) -> bool:
 
 def _has_sequences(folder: str) -> bool:
     """Return whether a folder has a name of CK+ or contains SUBJECT/SESSION."""
-    if Path(folder).name.lower() in ckplus.IMAGE_ROOTS:
+    if Path(folder).name.lower() in ckplus_roots.IMAGE_ROOTS:
         return True
-    subjects = [child for child in _folders(folder) if ckplus.is_subject(Path(child).name)]
+    subjects = [child for child in _folders(folder) if ckplus_roots.is_subject(Path(child).name)]
     sessions = (session for subject in subjects[:3] for session in _folders(subject))
     return any(Path(session).name.isdigit() for session in sessions)
 
