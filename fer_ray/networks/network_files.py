@@ -118,10 +118,11 @@ def load_keras_model(keras: Any, file: Path, output: str | None) -> Any:
     try:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as problem:  # Keras raises many types
-        reason = (str(problem).strip() or repr(problem)).splitlines()[0]
+        reason = (str(problem).strip() or repr(problem)).splitlines()[0].rstrip(".")
         raise UserError(
             f"Keras cannot load {file} as a complete model: {reason}. Save the model with "
-            "`model.save`, without custom layers or functions."
+            "`model.save`, without custom layers or functions. If the file has the weights of a "
+            "listed network, pass it under that name, such as mobilenet=FILE."
         ) from None
     if output is None and len(model.outputs) == 1:
         return model

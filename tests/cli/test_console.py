@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fer_ray.cli.output import console
+from fer_ray.cli import given_paths
+from fer_ray.cli.output import audit_output, console
 from fer_ray.cli.output.experiment_table import table_lines
 from fer_ray.evaluation.comparison import Comparison
 from tests.evaluation.simulated_experiments import experiment
@@ -91,3 +92,15 @@ def test_sizes_and_pixel_formats_are_printed(printed):
     kinds = {"sizes": {"640×490": 5, "640×480": 4}, "modes": {"L": 7, "RGB": 2}}
     console.print_extract(record(**kinds), Path("out"))
     assert "sizes: 640×490 (5), 640×480 (4); pixels: L (7), RGB (2)" in text()
+
+
+def test_files_of_label_issues_are_shown_as_given(monkeypatch):
+    out = StringIO()
+    screen = Console(width=200, highlight=False, soft_wrap=True, file=out)
+    monkeypatch.setattr(audit_output, "output_console", lambda: screen)
+    given_paths.remember(Path("/home/ada/runs/ck"), "runs/ck")
+    record = {"issues": 0, "predicted": 9, "experiment": "svm-linear", "pairs": [], "top": [],
+              "conflicts": [], "table": "/home/ada/runs/ck/label_issues.parquet", "csv": None,
+              "report": None}  # fmt: skip
+    audit_output.print_label_issues(record)
+    assert "table: runs/ck/label_issues.parquet\n" in out.getvalue()

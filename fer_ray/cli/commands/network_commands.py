@@ -172,4 +172,4 @@ def _print_card(out: Path, card: dict[str, Any], as_json: bool) -> None:
     console.print_trials([results.summary], card["warnings"])
     console.print_leakage(card["leakage"])
     console.print_other_experiments(out, other_experiments(out, [card["experiment"]]))
-    click.echo(f"best head: {RunFolder(out).head_of(card['experiment'])}")
+    click.echo(as_given(f"best head: {RunFolder(out).head_of(card['experiment'])}"))

@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.output.console import output_console
 from fer_ray.storage.files import read_json
 from fer_ray.storage.run_folder import RunFolder, TransferFolder
@@ -35,8 +36,8 @@ def print_transfer(record: dict[str, Any], out: Path) -> None:
     console.print(f"95% intervals by bootstrap over subjects. Shared classes: {shared}")
     for line in [line for row in rows for line in _notes(row)]:
         console.print(line, markup=False)
-    console.print(f"matrix: {TransferFolder(out).matrix}", markup=False)
-    console.print(f"page: {TransferFolder(out).report / 'index.html'}", markup=False)
+    console.print(as_given(f"matrix: {TransferFolder(out).matrix}"), markup=False)
+    console.print(as_given(f"page: {TransferFolder(out).report / 'index.html'}"), markup=False)
 
 
 def print_label_issues(record: dict[str, Any]) -> None:
@@ -60,7 +61,7 @@ def print_label_issues(record: dict[str, Any]) -> None:
         console.print(f"Conflict: {images} {meaning}", markup=False)
     for name in ("table", "csv", "report"):
         if record[name]:
-            console.print(f"{name}: {record[name]}", markup=False)
+            console.print(as_given(f"{name}: {record[name]}"), markup=False)
 
 
 def print_group_figures(out: Path) -> None:

@@ -175,8 +175,8 @@ def sample_warnings(samples: Samples, classes: Classes = "8") -> list[str]:
     warnings = []
     if few:
         warnings.append(
-            f"Fewer than {MIN_IMAGES_TO_TEST} images: {', '.join(few)}. Random splits test none of "
-            "them, and the figures of these classes are not meaningful."
+            f"Fewer than {MIN_IMAGES_TO_TEST} images: {', '.join(few)}. The figures of "
+            "these classes are not meaningful, and random splits test none of their images."
         )
     if absent:
         warnings.append(f"No images: {', '.join(absent)}.")
