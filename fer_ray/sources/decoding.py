@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fer_ray.errors import StoreLostError
 from fer_ray.settings.extraction import Decode
+from fer_ray.sources.foreign_content import describe_content
 from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.pixel_range import Gray, decode_wide, inspect_range
 from fer_ray.sources.pixel_tables import is_entry, read_entry
@@ -128,7 +129,9 @@ def decode_bytes(content: bytes, limits: Decode) -> Decoded:
     try:
         header = _read_header(content)
     except UnidentifiedImageError:
-        return Decoded(None, Status.UNREADABLE, "not an image in a known format", sha256)
+        found = describe_content(content)
+        reason = f"not an image in a known format{f' but {found}' if found else ''}"
+        return Decoded(None, Status.UNREADABLE, reason, sha256)
     except Exception as problem:  # Pillow's parsers raise many kinds on damaged headers
         return Decoded(None, Status.UNREADABLE, f"damaged header: {problem}", sha256)
     rejected = _reject_large(header, limits, sha256)
