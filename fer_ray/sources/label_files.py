@@ -7,10 +7,18 @@ from pathlib import Path
 from fer_ray.errors import UserError
 from fer_ray.settings.label_codes import DEFAULT_CODES, LabelCodes
 from fer_ray.sources.emotion_words import is_missing, parse_code, parse_word
-from fer_ray.sources.label_table import has_label_columns, read_records, unreadable_table
+from fer_ray.sources.image_files import scan_folder
+from fer_ray.sources.label_table import (
+    LABELS_FILE,
+    has_label_columns,
+    read_records,
+    unreadable_table,
+)
 from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.paths import is_object
+
+MAX_HEADER_BYTES = 65_536
 
 
 def read_label_file(
@@ -43,6 +51,23 @@ def is_label_file(file: Path) -> bool:
         UserError: The file cannot be read.
     """
     return has_label_columns(_read(file), str(file))
+
+
+def find_other_label_files(folder: Path) -> list[str]:
+    """Names of the CSV files in a folder that are tables of labels, except `labels.csv`."""
+    names = [entry.name for entry in scan_folder(folder)]
+    tables = [name for name in names if name.lower().endswith((".csv", ".tsv"))]
+    return [name for name in tables if name != LABELS_FILE and _has_label_header(folder / name)]
+
+
+def _has_label_header(file: Path) -> bool:
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as stream:
+            return has_label_columns(stream.readline(MAX_HEADER_BYTES), file.name)
+    except (OSError, UserError):  # not a table in any case
+        return False
 
 
 def _read(file: Path) -> bytes:

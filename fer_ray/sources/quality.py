@@ -30,6 +30,8 @@ IRREGULARITIES = {
     "unlabelled; pass --layout folders if the name is a label",
     "other_labels_file": "labels.csv without a path or label column: ignored, since folders have "
     "labels; pass --layout csv to require it",
+    "unused_labels_file": "files of labels that are not named labels.csv: ignored; pass the file "
+    "itself as --data to use its labels",
     "assumed_codes": "numeric labels: read with the codes of CK+ ({codes}); pass --label-codes if "
     "they are those of another data set",
     "no_label": "rows without a label: treated as unlabelled",

@@ -229,3 +229,13 @@ def test_label_codes_of_another_data_set(tmp_path: Path) -> None:
     named = list_source(tmp_path, Selection(label_codes="rafdb"))
     assert named.summary["selected_by_emotion"] == {"neutral": 1, "happy": 1}
     assert named.summary["quality"] == []
+
+
+@pytest.mark.parametrize("name", ["Labels.csv", "annotations.csv", "labels.tsv"])
+def test_labels_file_of_another_name_is_reported(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "happy/a.jpg", "sad/b.jpg")
+    (tmp_path / name).write_text("path\temotion\nhappy/a.jpg\tfear\n")
+    (tmp_path / "people.csv").write_text("id,name\n1,Ann\n")
+    quality = list_source(tmp_path, Selection()).summary["quality"]
+    [record] = [record for record in quality if record["kind"] == "unused_labels_file"]
+    assert record["examples"] == [name]

@@ -21,7 +21,7 @@ from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
 from fer_ray.sources.datasets.published import find_dataset, list_published, pixel_tables
 from fer_ray.sources.image_files import source_lost_on_error
-from fer_ray.sources.label_files import is_label_file
+from fer_ray.sources.label_files import find_other_label_files, is_label_file
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.pixel_tables import is_entry, table_of
 from fer_ray.sources.quality import Quality
@@ -101,6 +101,9 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         rows, figures = list_photographs(data, layout, selection, quality)
         if layout != "csv" and selection.layout == "auto" and (data / LABELS_FILE).is_file():
             quality.note("other_labels_file", LABELS_FILE)
+        if layout != "csv" and selection.layout == "auto":
+            for name in find_other_label_files(data):
+                quality.note("unused_labels_file", name)
     records = quality.records()
     if not rows:
         raise UserError(
@@ -116,6 +119,7 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         **figures,
         "selected": len(rows),
         "selected_by_emotion": count_emotions(rows),
+        "without_subject": sum(row["label"] is not None and not row["subject"] for row in rows),
         "quality": records,
     }
     return Listing(root, pa.Table.from_pylist(rows, schema=LISTING_SCHEMA), summary)
