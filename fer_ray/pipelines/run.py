@@ -20,7 +20,7 @@ from fer_ray.settings.feature_sets import KNOWN_SETS, backbones_of, stored_sets
 from fer_ray.settings.root import Settings
 from fer_ray.sources.datasets.listing import require_labels
 from fer_ray.storage.files import read_json, remove, write_json
-from fer_ray.storage.run_folder import RunFolder
+from fer_ray.storage.run_folder import RunFolder, frames_record
 
 if TYPE_CHECKING:
     from fer_ray.evaluation.experiments.summary import ExperimentSummary
@@ -150,20 +150,24 @@ def run_extract(
         settings: `extract` and `execution`.
         progress: Displays the progress.
         fresh: Replace frames of other settings or images.
-        labelled: Require labelled images.
+        labelled: Require labelled images that the protocols of `settings` can split.
 
     Returns:
         The record, even if the extraction was already finished.
 
     Raises:
-        UserError: The source or a model is missing, or no image is labelled and `labelled` is set.
+        UserError: The source or a model is missing; or `labelled` is set, and no image is labelled
+            or the labelled ones cannot be split.
         MismatchError: `out` has frames of other settings or images, and `fresh` is not set.
     """
     require_one_row_per_image(settings.extract)
     with progress("list", "", 0):
         plan = plan_extraction(data, out, settings.extract, fresh)
     if labelled:
+        from fer_ray.pipelines.training.require_splits import require_splits
+
         require_labels(data, plan.listing)
+        require_splits(plan.listing, settings)
     if plan.finished is not None:
         return plan.finished
     with progress("extract", "images", plan.listing.table.num_rows) as advance:
@@ -192,11 +196,13 @@ def _run_backbones(
 def _run_trials(
     out: Path, settings: Settings, progress: Progress, strict: bool
 ) -> list[dict[str, Any]]:
+    from fer_ray.pipelines.training.require_splits import subjects_known
     from fer_ray.pipelines.training.trials import run_trials
 
+    known = subjects_known(frames_record(out)["data"])
     return [
         run_trials(out, trials, settings.execution, progress, strict)
-        for trials in settings.svm_trial_settings()
+        for trials in settings.svm_trial_settings(known)
     ]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from fer_ray import __version__
 from fer_ray.evaluation.experiments.results import ExperimentResults, RunResults, late_cohorts
 from fer_ray.evaluation.experiments.summary import ExperimentSummary, summary_record
+from fer_ray.pipelines.training.require_splits import NO_SUBJECT_FOLDS, subjects_known
 from fer_ray.report.text.verdict import derive_verdict
 from fer_ray.settings.root import Settings
 from fer_ray.storage.environment import library_versions, machine
@@ -45,7 +46,7 @@ def describe_run(
         "experiments": [summary_record(item.summary) for item in experiments],
         "verdict": _verdict(extraction, experiments),
         "late_cohorts": late_cohorts(extraction["data"], experiments),
-        "warnings": _warnings(trials, unavailable),
+        "warnings": [*_notes(settings, extraction["data"]), *_warnings(trials, unavailable)],
         "leakage": _audits(trials),
         "extract": extraction,
         "machine": machine(),
@@ -58,6 +59,12 @@ def _verdict(
     """The headline and the first sentence of the report."""
     verdict = derive_verdict(RunResults(pd.DataFrame(), extraction, experiments, {}))
     return {"headline": verdict.headline, "sentence": verdict.sentence}
+
+
+def _notes(settings: Settings, data: dict[str, Any]) -> list[str]:
+    if settings.protocol_settings(subjects_known(data)) == settings.protocol_settings():
+        return []
+    return [NO_SUBJECT_FOLDS.format(count=data["without_subject"])]
 
 
 def _warnings(trials: list[dict[str, Any]], unavailable: dict[str, str]) -> list[str]:

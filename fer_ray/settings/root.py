@@ -114,9 +114,15 @@ class Settings(StrictModel):
             defaults = _with_recommended_sets(defaults)
         return _merge(defaults, tree)
 
-    def protocol_settings(self) -> list[TrialSettings]:
-        """The trial settings of each protocol of a run; those of `trials` are last."""
-        if not self.recommended or self.trials.protocol == RECOMMENDED_PROTOCOL:
+    def protocol_settings(self, subjects_known: bool = True) -> list[TrialSettings]:
+        """The trial settings of each protocol of a run; those of `trials` are last.
+
+        Args:
+            subjects_known: Whether the subject of every labelled image is known. Otherwise, the
+                recommended folds by subject are left out.
+        """
+        own = self.trials.protocol == RECOMMENDED_PROTOCOL
+        if not self.recommended or not subjects_known or own:
             return [self.trials]
         update = {"protocol": RECOMMENDED_PROTOCOL, "folds": None}
         return [self.trials.model_copy(update=update), self.trials]
@@ -126,13 +132,13 @@ class Settings(StrictModel):
         explicit = {name: getattr(self.trials, name) for name in self.trials.model_fields_set}
         return TrialSettings.model_validate({**TRANSFER, **explicit})
 
-    def svm_trial_settings(self) -> list[TrialSettings]:
+    def svm_trial_settings(self, subjects_known: bool = True) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""
         recipe = recommended_recipe(self.extract.features.sets)
         updates = [recipe, {}] if self.recommended else [{}]
         return [
             trials.model_copy(update=update)
-            for trials in self.protocol_settings()
+            for trials in self.protocol_settings(subjects_known)
             for update in updates
         ]
 

@@ -11,6 +11,7 @@ from fer_ray.networks.keras_backend import require_backend
 from fer_ray.networks.weights import find_weights
 from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
 from fer_ray.pipelines.training.heads import run_heads
+from fer_ray.pipelines.training.require_splits import subjects_known
 from fer_ray.pipelines.training.trials import run_trials
 from fer_ray.settings.backbones import REFERENCE_BACKBONES
 from fer_ray.settings.root import Settings
@@ -87,7 +88,8 @@ def _run_trials_on(
     card: dict[str, Any] = {}
     # The scale of network features varies so much that C = 1 means nothing on unscaled ones.
     update = {"feature_set": backbone, "scale": "standard"}
-    for splitting in settings.protocol_settings():
+    known = subjects_known(frames_record(out)["data"])
+    for splitting in settings.protocol_settings(known):
         execution = settings.execution
         if backbone in REFERENCE_BACKBONES:
             run_heads(out, "reference", backbone, splitting, execution, progress, strict)
