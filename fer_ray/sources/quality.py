@@ -60,6 +60,8 @@ IRREGULARITIES = {
     "unlabelled",
     "label_not_last_frame": "label files named after a frame other than the last: the last frame "
     "is still the peak",
+    "similar_subjects": "subjects whose names differ only in case, spaces or Unicode form: they "
+    "count as different people; use one spelling for each person",
     "path_outside": "paths that lead out of the source folder: skipped",
     "duplicate_path": "rows that repeat a path: only the first is used",
     "conflicting_rows": "rows that repeat a path with another label: only the first is used; "

@@ -239,3 +239,11 @@ def test_labels_file_of_another_name_is_reported(tmp_path: Path, name: str) -> N
     quality = list_source(tmp_path, Selection()).summary["quality"]
     [record] = [record for record in quality if record["kind"] == "unused_labels_file"]
     assert record["examples"] == [name]
+
+
+def test_similar_subjects_are_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = "path,emotion,subject\na.jpg,happy,Ann\nb.jpg,sad,ann\nc.jpg,sad,Bob\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    [record] = list_source(tmp_path, Selection()).summary["quality"]
+    assert (record["kind"], record["examples"]) == ("similar_subjects", ["Ann and ann"])

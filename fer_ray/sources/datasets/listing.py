@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,7 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         if layout != "csv" and selection.layout == "auto":
             for name in find_other_label_files(data):
                 quality.note("unused_labels_file", name)
+    _note_similar_subjects({row["subject"] for row in rows if row["subject"]}, quality)
     records = quality.records()
     if not rows:
         raise UserError(
@@ -123,6 +125,16 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         "quality": records,
     }
     return Listing(root, pa.Table.from_pylist(rows, schema=LISTING_SCHEMA), summary)
+
+
+def _note_similar_subjects(subjects: set[str], quality: Quality) -> None:
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for subject in sorted(subjects):
+        text = unicodedata.normalize("NFKC", subject).casefold()
+        spellings[" ".join(text.split())].append(subject)
+    for names in spellings.values():
+        if len(names) > 1:
+            quality.note("similar_subjects", " and ".join(names))
 
 
 def count_emotions(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
