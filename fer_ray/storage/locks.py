@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from fer_ray.errors import UserError
+from fer_ray.storage.damage import require_readable
 from fer_ray.storage.files import read_json
 from fer_ray.storage.leases import Lease, describe_holder, describe_process
 from fer_ray.storage.paths import is_object
@@ -39,7 +37,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         UserError: The folder cannot be written, another job has the lock, the lock was lost, or
-            the job fails and the disk is full or a table is damaged.
+            the job fails and the disk is full or a file is damaged.
     """
     created = [] if is_object(folder) else _missing(folder)
     with _removed_if_refused(created), ExitStack() as stack:
@@ -55,7 +53,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise
         except Exception:  # libraries report a full disk or a truncated file in many ways
             _require_writable(folder)
-            _require_readable(folder)
+            require_readable(folder)
             raise
 
 
@@ -174,24 +172,4 @@ def _require_writable(folder: Path) -> None:
         raise UserError(
             f"Can no longer write to {folder}: {error.strerror}. Finished work is stored: fix "
             "the problem and rerun the same command to resume."
-        ) from None
-
-
-def _require_readable(folder: Path) -> None:
-    """Read the footer of each table below `folder`.
-
-    Raises:
-        UserError: Some tables are damaged.
-    """
-    damaged = []
-    for file in sorted(folder.rglob("*.parquet")):
-        try:
-            with file.open("rb") as content:
-                pq.read_metadata(content)
-        except (OSError, pa.ArrowException):
-            damaged.append(str(file))
-    if damaged:
-        raise UserError(
-            f"Damaged files: {', '.join(damaged)}. Remove them and rerun the same command to "
-            "recompute them."
         ) from None

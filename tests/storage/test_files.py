@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.storage import parquet
+from fer_ray.storage.damage import damage_named
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.locks import lock_folder
 from fer_ray.storage.staging import Merge, StagedRows, remove_superseded
@@ -146,6 +148,16 @@ def test_full_disk_is_reported(small_disk: Path) -> None:
 def test_other_errors_are_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), lock_folder(tmp_path):
         raise ZeroDivisionError
+
+
+def test_damaged_record_is_reported_by_name(tmp_path: Path) -> None:
+    (tmp_path / "trials.json").write_text('{"schema')
+    (tmp_path / "run.json").write_text("{}")
+    with (
+        pytest.raises(UserError, match=r"Damaged files: \S*trials\.json\."),
+        damage_named(tmp_path),
+    ):
+        json.loads((tmp_path / "trials.json").read_text())
 
 
 def test_damaged_table_is_reported_by_name(tmp_path: Path) -> None:

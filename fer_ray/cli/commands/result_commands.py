@@ -86,8 +86,10 @@ def show(run: Path, image: str, data: Path | None, png: Path | None, as_json: bo
     image_id. The drawing shows faces.
     """
     from fer_ray.pipelines.prediction.inspect_image import inspect_image
+    from fer_ray.storage.damage import damage_named
 
-    found = inspect_image(run, image, data, png)
+    with damage_named(run):
+        found = inspect_image(run, image, data, png)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return

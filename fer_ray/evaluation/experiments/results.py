@@ -15,6 +15,7 @@ from fer_ray.evaluation.experiments.summary import ExperimentSummary, summarise
 from fer_ray.evaluation.experiments.trial_store import read_fit_settings, read_leakage
 from fer_ray.evaluation.protocols.ckplus_cohorts import has_cohorts, is_ckplus, late_cohort
 from fer_ray.features.bottleneck_features import read_records
+from fer_ray.storage.damage import damage_named
 from fer_ray.storage.files import read_json
 from fer_ray.storage.parquet import read_table
 from fer_ray.storage.run_folder import RunFolder
@@ -150,8 +151,9 @@ def read_experiments(run_dir: Path, *names: str) -> tuple[ExperimentResults, ...
         *names: The experiments to read. All of them by default.
     """
     run = RunFolder(run_dir)
-    frames = read_table(run.frames, columns=["image_id", "subject"]).to_pandas()
-    return _experiments(run, frames, *names)
+    with damage_named(run_dir):
+        frames = read_table(run.frames, columns=["image_id", "subject"]).to_pandas()
+        return _experiments(run, frames, *names)
 
 
 def _experiments(

@@ -1,0 +1,51 @@
+"""Damaged files, which libraries report in many ways, named in one message."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_ray.errors import UserError
+from fer_ray.storage.files import read_json
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Name the damaged files of a folder if reading them fails in the block.
+
+    Raises:
+        UserError: Some are damaged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        require_readable(folder)
+        raise
+
+
+def require_readable(folder: Path) -> None:
+    """Read the footer of each table below `folder`, and each record.
+
+    Raises:
+        UserError: Some are damaged.
+    """
+    damaged = [str(file) for file in sorted(folder.rglob("*.parquet")) if not _is_table(file)]
+    damaged += [str(file) for file in sorted(folder.rglob("*.json")) if read_json(file) is None]
+    if damaged:
+        raise UserError(
+            f"Damaged files: {', '.join(damaged)}. Remove them and rerun the commands that wrote "
+            "them to recompute them."
+        ) from None
+
+
+def _is_table(file: Path) -> bool:
+    try:
+        with file.open("rb") as content:
+            pq.read_metadata(content)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
