@@ -35,6 +35,7 @@ from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import open_source
 from fer_ray.storage.archive import SCRATCH
 from fer_ray.storage.delta_store import Store
+from fer_ray.storage.foreign_tables import require_own_tables
 from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.paths import require_output_outside, to_path
 from fer_ray.storage.table_folder import TableFolder
@@ -48,7 +49,8 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     """Prepare a sweep without starting it; nothing in the store is changed.
 
     Raises:
-        UserError: A model, the source or the store is missing, or the temporary folder is full.
+        UserError: A model, the source or the store is missing, the store contains files of the
+            user, or the temporary folder is full.
     """
     predictor = _load_predictor(request.model) if request.model else None
     settings = _effective_settings(request.settings, predictor)
@@ -56,6 +58,7 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     source = open_source(request.source, settings.extract.selection.hidden_files)
     store = Store(request.store, settings.sweep.retention_hours)
     require_output_outside(_as_path(store.uri), _as_path(source.uri))
+    require_own_tables(store)
     record = SweepRecord(_sweep_name(), source.uri, store.uri, describer.recipe)
     policy, stop = settings.sweep, request.stop or StopFlag()
     context = PlanContext(
