@@ -38,9 +38,11 @@ def exporting_crops(
         return
     from fer_ray.pipelines.extraction.export_crops import export_crops, require_target
     from fer_ray.sources.datasets.listing import source_root
+    from fer_ray.storage.foreign_files import require_outside_results
     from fer_ray.storage.paths import require_output_outside
 
     require_output_outside(target, data)
+    require_outside_results(out, target)
     require_target(target)
     yield
     root, extract = source_root(data), settings.extract

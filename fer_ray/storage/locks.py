@@ -17,6 +17,7 @@ from typing import IO, Any
 from fer_ray.errors import UserError
 from fer_ray.storage.damage import require_readable
 from fer_ray.storage.files import read_json
+from fer_ray.storage.foreign_files import require_own_folder
 from fer_ray.storage.leases import Lease, describe_holder, describe_process
 from fer_ray.storage.paths import is_object
 from fer_ray.storage.run_folder import LEASE, LOCK
@@ -36,9 +37,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     that ends with a user error before it has written anything leaves no folder and no lock file.
 
     Raises:
-        UserError: The folder cannot be written, another job has the lock, the lock was lost, or
-            the job fails and the disk is full or a file is damaged.
+        UserError: The folder contains files of the user, or cannot be written, another job has the
+            lock, the lock was lost, or the job fails and the disk is full or a file is damaged.
     """
+    require_own_folder(folder)
     created = [] if is_object(folder) else _missing(folder)
     with _removed_if_refused(created), ExitStack() as stack:
         if is_object(folder):

@@ -10,6 +10,7 @@ from fer_ray.faces.loaded_models import require_face_models
 from fer_ray.faces.model_paths import model_hashes
 from fer_ray.settings.extraction import ExtractSettings, extract_fingerprint
 from fer_ray.sources.datasets.listing import Listing, list_source
+from fer_ray.storage.foreign_files import require_outside_results
 from fer_ray.storage.paths import require_output_outside
 from fer_ray.storage.run_folder import extraction_record, finished_extraction
 
@@ -60,6 +61,7 @@ def plan_extraction(
             set.
     """
     require_output_outside(out, data)
+    require_outside_results(out, data)
     require_face_models(settings)
     started = time.monotonic()
     listing = list_source(data, settings.selection)

@@ -14,6 +14,7 @@ from fer_ray.settings.base import fingerprint
 from fer_ray.settings.extraction import ALL_IMAGES, Faces, Selection, extract_fingerprint
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.files import read_json
+from fer_ray.storage.foreign_files import require_outside_results
 from fer_ray.storage.parquet import rows_by_file
 from fer_ray.storage.paths import require_output_outside
 from fer_ray.storage.run_folder import PredictionFolder, RunFolder
@@ -69,6 +70,7 @@ def plan_prediction(
             and `fresh` is not set.
     """
     require_output_outside(out, *images)
+    require_outside_results(out, *images)
     opened = read_bundle(bundle)
     settings = opened.settings(landmark_file)
     require_weights(opened, weights)
