@@ -13,6 +13,7 @@ from fer_ray.storage import parquet
 from fer_ray.storage.damage import damage_named
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.locks import lock_folder
+from fer_ray.storage.run_folder import LOCK
 from fer_ray.storage.staging import Merge, StagedRows, remove_superseded
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
@@ -161,6 +162,7 @@ def test_damaged_record_is_reported_by_name(tmp_path: Path) -> None:
 
 
 def test_damaged_table_is_reported_by_name(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()  # a job has written the folder
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
     with (
