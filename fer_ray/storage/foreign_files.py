@@ -55,7 +55,8 @@ def require_outside_results(folder: Path, *used: Path) -> None:
         for name in RESULT_NAMES:
             if path.resolve().is_relative_to((folder / name).resolve()):
                 raise UserError(
-                    f"{path} is inside {folder / name}, which a job replaces. Pass another folder."
+                    f"{path} is among the results in {folder}, which a job replaces. Pass another "
+                    "folder."
                 )
 
 

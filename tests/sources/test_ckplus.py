@@ -77,6 +77,11 @@ def flatten(folder: Path) -> None:
         file.rename(folder / file.name)
 
 
+def flatten_subjects(root: Path) -> None:
+    for subject in (root / "cohn-kanade-images").iterdir():
+        flatten(subject)
+
+
 def labels_next_to_images(root: Path) -> None:
     for file in [*(root / "Emotion").rglob("*.txt")]:
         file.rename(root / "cohn-kanade-images" / file.relative_to(root / "Emotion"))
@@ -89,7 +94,7 @@ def labels_next_to_images(root: Path) -> None:
         lambda root: (root / "cohn-kanade-images").rename(root / "CK images (1)"),
         lambda root: (root / "Emotion").rename(root / "labels"),
         lambda root: flatten(root / "Emotion"),
-        lambda root: [flatten(subject) for subject in (root / "cohn-kanade-images").iterdir()],
+        flatten_subjects,
         lambda root: flatten(root / "cohn-kanade-images"),
         labels_next_to_images,
     ],
@@ -159,6 +164,11 @@ def unpadded(root: Path) -> None:
         write(folder / f"S005_001_{number}.png")
 
 
+def other_annotations(root: Path) -> None:
+    for kind in ("facs", "landmarks"):
+        write(root / f"Emotion/S010/001/S010_001_00000002_{kind}.txt", b"   4.0 1.0")
+
+
 IRREGULARITIES: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     "junk files": (junk, {"junk_file": 4}),
     "upper case extensions": (upper_case, {}),
@@ -220,13 +230,7 @@ IRREGULARITIES: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
         lambda root: write(root / "Emotion/S010/001/notes.txt"),
         {},
     ),
-    "all archives in one folder": (
-        lambda root: [
-            write(root / f"Emotion/S010/001/S010_001_00000002_{kind}.txt", b"   4.0 1.0")
-            for kind in ("facs", "landmarks")
-        ],
-        {},
-    ),
+    "all archives in one folder": (other_annotations, {}),
     "folder of a subject in lower case": (
         lambda root: (root / "Emotion/S010").rename(root / "Emotion/s010"),
         {},

@@ -32,5 +32,5 @@ def test_other_files_and_results_are_accepted(tmp_path: Path, name: str) -> None
 
 def test_source_among_the_results_is_refused(tmp_path: Path) -> None:
     require_outside_results(tmp_path, tmp_path / "photos", tmp_path.parent / "frames")
-    with pytest.raises(UserError, match="crops is inside"):
+    with pytest.raises(UserError, match="crops is among the results"):
         require_outside_results(tmp_path, tmp_path / "photos", tmp_path / "crops")
