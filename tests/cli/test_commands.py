@@ -302,13 +302,15 @@ def test_user_errors_print_one_message(
 def test_data_without_faces_stores_its_rows(fer_ray: FerRay, tmp_path: Path) -> None:
     for emotion in ("happy", "anger"):
         (tmp_path / "data" / emotion).mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / "data" / emotion / "wall.png"), np.full((90, 90), 99, np.uint8))
+        for number in range(5):
+            file = tmp_path / "data" / emotion / f"wall{number}.png"
+            cv2.imwrite(str(file), np.full((90, 90), 90 + number, np.uint8))
     done = fer_ray("run", "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "nothing to train on" in done.stderr
     assert "Traceback" not in done.stderr
     frames = pd.read_parquet(tmp_path / "run" / "frames")
-    assert frames["status"].tolist() == ["no_face", "no_face"]
+    assert frames["status"].tolist() == ["no_face"] * 10
     assert not (tmp_path / "run" / "run.json").exists()
 
 

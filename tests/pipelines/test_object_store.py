@@ -308,7 +308,7 @@ def denied(server: int, request: pytest.FixtureRequest) -> Iterator[None]:
     ("denied", "code"),
     [
         (("PUT", "frames.partial"), ExitCode.STORE_LOST),
-        (("GET", "list-type"), ExitCode.SOURCE_LOST),
+        (("GET", "prefix=few"), ExitCode.SOURCE_LOST),
         (("PUT", ".lease"), ExitCode.STORE_LOST),
     ],
     indirect=["denied"],
