@@ -117,14 +117,14 @@ def run_cell(cluster: HostCluster, fault: Fault, job: Job, out: Path) -> dict[st
     disturber.start()
     said, _ = driver.communicate(timeout=MAX_JOB_S)
     cell |= {"seconds": time.monotonic() - started, "code": driver.returncode}
-    cell |= {"link_down_at_end": disturber.is_alive(), "said": said.splitlines()[-3:]}
+    cell |= {"link_down_at_end": disturber.is_alive(), "said": said.splitlines()[-30:]}
     if driver.returncode != 0:
         disturber.join()
         cell["stored"] = _count_objects(out) - before
         fault.repair(cluster)
         driver = cluster.drive(*arguments)
         said, _ = driver.communicate(timeout=MAX_JOB_S)
-        cell |= {"rerun": driver.returncode, "rerun_said": said.splitlines()[-3:]}
+        cell |= {"rerun": driver.returncode, "rerun_said": said.splitlines()[-30:]}
     cell["rows"] = driver.returncode == 0 and job.read(out)
     disturber.join(1)
     return cell

@@ -62,6 +62,7 @@ class HostCluster:
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.env = own | environment(port, storage.address) | raise_start_limits() | {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "no_proxy": "*",
+            "RAY_TMPDIR": "/tmp",  # or hosts share session folders below TMPDIR
         } | variables  # fmt: skip
         cables = {HEAD: None, FIRST: None, SECOND: second.cable}
         self.hosts = {number: add_host(stack, number, cable) for number, cable in cables.items()}

@@ -38,6 +38,10 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials stay in the job's working folder
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would treat an interrupt as a normal end
+    # A task on a host whose link fails is repeated within two minutes; by default within seven.
+    # Ray's servers close a connection that receives pings more often than every 60 s.
+    "RAY_grpc_client_keepalive_time_ms": "75000",
+    "RAY_grpc_client_keepalive_timeout_ms": "45000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are stored as Parquet
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     **START_LIMITS,
