@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.errors import SourceLostError
+from fer_ray.errors import SourceLostError, StoreLostError
 from fer_ray.execution.progress import silent
 from fer_ray.faces.model_paths import landmark_file
 from fer_ray.pipelines.run import run_extract
@@ -34,6 +35,7 @@ from fer_ray.vocabulary import ExitCode
 from tests.conftest import FerRay
 from tests.object_store import local_bucket, s3_environment, upload
 from tests.patience import patience, wait_until
+from tests.pipelines.sweeps.clocked_s3 import SKEWED
 from tests.pipelines.sweeps.s3 import Faulty, faulty_proxy, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -264,12 +266,12 @@ def test_busy_store_costs_no_rows(server: int, few: Path, tmp_path: Path, fer_ra
 class Denied(Faulty):
     """Refuses requests (403) whose method and path are chosen."""
 
-    method, path_part = "GET", ""
+    method, path_part, refusal = "GET", "", REFUSED
 
     def handle_one(self) -> None:
         if self.command == self.method and self.path_part in self.path:
             self._body()
-            self._answer(403, [("Content-Type", "application/xml")], REFUSED)
+            self._answer(403, [("Content-Type", "application/xml")], self.refusal)
         else:
             super().handle_one()
 
@@ -317,9 +319,18 @@ def test_refused_requests_end_in_one_message(denied: None, code: ExitCode, fer_r
     where = ("--data", "s3://fer/few", "--out", f"s3://fer/runs/denied-{int(code)}")
     done = fer_ray("extract", *where, *FAST)
     assert done.returncode == code, done.stderr
-    assert "403" in done.stderr
+    assert "403 Forbidden (AccessDenied)" in done.stderr
     assert "Finished work is stored" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_wrong_clock_is_named(server: int) -> None:
+    message = f"the clock of host {platform.node()} is wrong"
+    with (
+        proxy(Denied, server, method="GET", path_part="/few/0", refusal=SKEWED),
+        pytest.raises(StoreLostError, match=message),
+    ):
+        ObjectPath("s3://fer/few/00.png").read_bytes()
 
 
 @pytest.mark.parametrize("denied", [("GET", "/few/0")], indirect=True)

@@ -7,6 +7,8 @@ endpoint, region and credentials from the same environment variables.
 import errno
 import io
 import os
+import re
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ CONNECT_S = 5
 RETRIES = 40  # of a request that the store refuses or does not answer, with growing pauses
 RETRY_S = 45  # time limit of a request with all its retries: less than that of an image
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5
+SKEWED_CLOCK = "RequestTimeTooSkewed"  # error code of S3 for differences of over 15 minutes
 MISSING_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 
 
@@ -84,10 +87,13 @@ def _lost(path: Path, reason: str) -> StoreLostError:
 
 def _reason(text: str) -> str:
     """The reason in a client's message, without the request and its retries."""
+    if SKEWED_CLOCK in text:
+        return f"the clock of host {socket.gethostname()} is wrong; synchronize it (NTP)"
     line = text.strip().splitlines()[0].split("<")[0]
     if "Error performing" in line:
         line = line.rpartition(" - ")[2]
-    return line.strip().rstrip(":.")[:300]
+    code = re.search("<Code>(.+?)</Code>", text)
+    return line.strip().rstrip(":.")[:300] + (f" ({code[1]})" if code else "")
 
 
 class ObjectReader(io.RawIOBase):

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socket import create_server
 from threading import Thread
 
 from tests.patience import patience
 
 BUCKET = "fer"
+SERVER = Path(__file__).with_name("clocked_s3.py")
 BODY_503 = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 HANGING_S = 3.0  # until a hanging connection is closed
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "server", "date", "expect"}
@@ -27,14 +29,14 @@ def free_port() -> int:
 
 @contextmanager
 def s3_server(address: str = "127.0.0.1", wrap: Sequence[str] = ()) -> Iterator[int]:
-    """Run a moto server with an empty bucket; yields its port.
+    """Run an S3 server with an empty bucket; yields its port.
 
     Args:
         address: IP address that it listens on.
         wrap: Beginning of a command that runs on the host with that address.
     """
     port = free_port()
-    command = [*wrap, sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
+    command = [*wrap, sys.executable, str(SERVER), address, str(port)]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
