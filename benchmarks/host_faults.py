@@ -32,10 +32,11 @@ from tests.patience import wait_until
 
 REPO = Path(__file__).parent.parent
 MAX_JOB_S = 1200
+NORMAL_PRIORITY = {"RAY_worker_niceness": "0"}  # Ray lowers it, and the machine has other work
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 AN_HOUR_AHEAD = (("LD_PRELOAD", FAKETIME), ("FAKETIME", "+1h"), ("DONT_FAKE_MONOTONIC", "1"))
 PROTOCOL = (
-    "A synthetic corpus (`fer-ray synth --subjects 4`, 108 frames) in a bucket of a local S3 "
+    "A synthetic corpus (`fer-ray synth --subjects 4`, 109 frames) in a bucket of a local S3 "
     "server. A head, two workers with one CPU each and the server are network namespaces of one "
     "machine with two CPUs, which had other work to do; durations are therefore only an order of "
     "magnitude. A fault concerns the second worker, or the head. An exit code other than 0 is "
@@ -162,7 +163,7 @@ def measure(folder: Path, fault_name: str, job_names: list[str], log: Path) -> N
     fault = FAULTS[fault_name]
     with (
         tempfile.TemporaryDirectory() as scratch,
-        open_cluster(Path(scratch), fault.second) as cluster,
+        open_cluster(Path(scratch), fault.second, NORMAL_PRIORITY) as cluster,
     ):
         upload(folder / "data", cluster.bucket / "data")
         for job_name in job_names:

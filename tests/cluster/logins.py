@@ -91,3 +91,8 @@ def install_login(host: Host, key: Path, profile: dict[str, str]) -> None:
     options = [part for option in SSHD_OPTIONS for part in ("-o", option)]
     host.run(SSHD, "-f", "/dev/null", *options)
     wait_until(lambda: host.run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/22", check=False))
+
+
+def runs_ray(host: Host) -> bool:
+    """Whether a node of Ray runs on a host."""
+    return host.run("pgrep", "-f", "raylet|gcs_server", check=False).returncode == 0

@@ -16,7 +16,7 @@ from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.parquet import read_table
 from tests.cluster.head import REPO, Completed, answers, free_ports
 from tests.cluster.hosts import Host, add_host, open_network
-from tests.cluster.logins import create_key, install_login, missing_for_logins
+from tests.cluster.logins import create_key, install_login, missing_for_logins, runs_ray
 from tests.object_store import s3_environment, upload
 from tests.patience import patience, wait_until
 from tests.pipelines.sweeps.s3 import environment, s3_server
@@ -94,10 +94,6 @@ def _own_values(hosts: list[Host], key: Path) -> dict[str, object]:
     config["auth"]["ssh_private_key"] = str(key)
     config["setup_commands"].remove("mountpoint -q /mnt/fer")
     return config
-
-
-def runs_ray(host: Host) -> bool:
-    return host.run("pgrep", "-f", "raylet|gcs_server", check=False).returncode == 0
 
 
 @pytest.fixture
