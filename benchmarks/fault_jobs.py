@@ -57,7 +57,7 @@ JOBS = {
     "trials": Job(("trials", "--trials", "400"), 40, _trial_rows),
     "head search": Job(
         ("search-heads", "--backbone", "geometry", "--searcher", "random", "--configs", "12",
-         "--trials", "2"), 1, _tried_configurations,
+         "--trials", "2"), 3, _tried_configurations,
     ),
     "sweep": Job(
         ("sweep", "--set", "execution.block_images=2", "--set", "sweep.commit_rows=8"),
