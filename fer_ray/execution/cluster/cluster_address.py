@@ -14,6 +14,18 @@ def is_host_and_port(address: str) -> bool:
     return _HOST_AND_PORT.fullmatch(address) is not None
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address.
+
+    Raises:
+        UserError: The address has another form than `HOST:PORT`.
+    """
+    parts = _HOST_AND_PORT.fullmatch(address)
+    if parts is None:
+        raise UserError(_form_message(address))
+    return parts["host"], int(parts["port"])
+
+
 def require_open_port(address: str) -> None:
     """Require that something listens at the address of a cluster.
 
@@ -25,11 +37,8 @@ def require_open_port(address: str) -> None:
     """
     if address in ("auto", "local"):
         return
-    parts = _HOST_AND_PORT.fullmatch(address)
-    if parts is None:
-        raise UserError(_form_message(address))
     try:
-        socket.create_connection((parts["host"], int(parts["port"])), CONNECT_TIMEOUT_S).close()
+        socket.create_connection(split_address(address), CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 from fer_ray.errors import UserError
 from fer_ray.execution.cluster.authentication import join_error_message, prepare_token
 from fer_ray.execution.cluster.cluster_address import require_open_port
+from fer_ray.execution.cluster.head_watch import watch_head
 from fer_ray.execution.cluster.local_session import (
     START_LIMITS,
     longer_start_limit,
@@ -181,6 +182,8 @@ def _join(address: str) -> None:
             ray.init(runtime_env=_runtime_env(), **QUIET)
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
         raise UserError(join_error_message(address, str(problem))) from problem
+    head = ray.get_runtime_context().gcs_address
+    watch_head(head, lambda: _is_ray_running() and ray.get_runtime_context().gcs_address == head)
 
 
 def _start(execution: Execution) -> None:
