@@ -18,23 +18,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fault_jobs import JOBS, Job
+from benchmarks.faults import FAULTS, REPO, Fault, do_nothing
 from benchmarks.report import Table, write_result
-from tests.cluster.host_cluster import FIRST, HEAD, SECOND, HostCluster, SecondWorker, open_cluster
-from tests.cluster.hosts import Host
+from tests.cluster.host_cluster import SECOND, HostCluster, SecondWorker, open_cluster
 from tests.object_store import upload
 from tests.patience import wait_until
 
-REPO = Path(__file__).parent.parent
 MAX_JOB_S = 1200
 NORMAL_PRIORITY = {"RAY_worker_niceness": "0"}  # Ray lowers it, and the machine has other work
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-AN_HOUR_AHEAD = (("LD_PRELOAD", FAKETIME), ("FAKETIME", "+1h"), ("DONT_FAKE_MONOTONIC", "1"))
 PROTOCOL = (
     "A synthetic corpus (`fer-ray synth --subjects 4`, 109 frames) in a bucket of a local S3 "
     "server. A head, two workers with one CPU each and the server are network namespaces of one "
@@ -46,65 +42,10 @@ PROTOCOL = (
 )
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong.
-
-    Attributes:
-        disturb: Called in the middle of the job, in a thread. None: `second` differs all the time.
-        repair: Called before the command is rerun, if the job failed.
-        second: What is special about the second worker from the start.
-        driver: Number of the host with the driver.
-    """
-
-    disturb: Callable[[HostCluster], None] | None = None
-    repair: Callable[[HostCluster], None] = lambda cluster: None
-    second: SecondWorker = field(default_factory=SecondWorker)
-    driver: int = HEAD
-
-
-def _mount_other_version(host: Host) -> None:
-    folder = tempfile.mkdtemp(prefix="fer-version-")
-    host.run("cp", "-r", str(REPO / "fer_ray"), folder)
-    host.run("sed", "-i", 's/^__version__ = "/&9./', f"{folder}/fer_ray/__init__.py")
-    host.run("mount", "--bind", f"{folder}/fer_ray", str(REPO / "fer_ray"))
-
-
-def _unmount_other_version(cluster: HostCluster) -> None:
-    cluster.hosts[SECOND].run("umount", str(REPO / "fer_ray"))
-    cluster.nodes[SECOND].kill()
-    cluster.restart_ended()
-
-
-def _lose_head(cluster: HostCluster) -> None:
-    cluster.nodes[HEAD].kill()
-
-
-def _restart_all(cluster: HostCluster) -> None:
-    for node in cluster.nodes.values():
-        node.kill()
-    cluster.restart_ended()
-
-
-FAULTS = {
-    "none": Fault(),
-    "link down for good": Fault(lambda cluster: cluster.hosts[SECOND].set_link(up=False)),
-    "link down for 20 s": Fault(lambda cluster: cluster.hosts[SECOND].disconnect(20)),
-    "link down for 5 min": Fault(lambda cluster: cluster.hosts[SECOND].disconnect(300)),
-    "5% of packets lost": Fault(second=SecondWorker((0.0, 0.05))),
-    "100 ms delay": Fault(second=SecondWorker((0.05, 0.0))),
-    "clock an hour ahead": Fault(second=SecondWorker(environment=AN_HOUR_AHEAD)),
-    "other fer_ray version": Fault(
-        repair=_unmount_other_version, second=SecondWorker(prepare=_mount_other_version)
-    ),
-    "joins late": Fault(lambda cluster: cluster.start(SECOND), second=SecondWorker(starts=False)),
-    "head lost, driver elsewhere": Fault(_lose_head, _restart_all, driver=FIRST),
-}
-
-
 def run_cell(cluster: HostCluster, fault: Fault, job: Job, out: Path) -> dict[str, Any]:
     """Run a job under a fault; if it fails, repair the cluster and rerun it once."""
     arguments = job.arguments(cluster.bucket, out)
+    fault.prepare(cluster)
     before = _count_objects(out)
     started = time.monotonic()
     driver = cluster.drive(*arguments, number=fault.driver)
@@ -113,21 +54,21 @@ def run_cell(cluster: HostCluster, fault: Fault, job: Job, out: Path) -> dict[st
     )
     in_time = driver.poll() is None
     cell: dict[str, Any] = {"middle_s": time.monotonic() - started, "in_time": in_time}
-    disturb = fault.disturb or (lambda _: None)
-    disturber = threading.Thread(target=disturb, args=(cluster,), daemon=True)
+    ended = threading.Event()
+    disturber = threading.Thread(target=fault.disturb or do_nothing, args=(cluster, ended))
     disturber.start()
     said, _ = driver.communicate(timeout=MAX_JOB_S)
     cell |= {"seconds": time.monotonic() - started, "code": driver.returncode}
-    cell |= {"link_down_at_end": disturber.is_alive(), "said": said.splitlines()[-30:]}
+    cell |= {"disturbed_at_end": disturber.is_alive(), "said": said.splitlines()[-30:]}
+    ended.set()
+    disturber.join()
     if driver.returncode != 0:
-        disturber.join()
         cell["stored"] = _count_objects(out) - before
         fault.repair(cluster)
         driver = cluster.drive(*arguments)
         said, _ = driver.communicate(timeout=MAX_JOB_S)
         cell |= {"rerun": driver.returncode, "rerun_said": said.splitlines()[-30:]}
     cell["rows"] = driver.returncode == 0 and job.read(out)
-    disturber.join(1)
     return cell
 
 
@@ -158,31 +99,54 @@ def prepare(data: Path, folder: Path) -> None:
         _run_local(job.arguments(folder, out))
 
 
-def measure(folder: Path, fault_name: str, job_names: list[str], log: Path) -> None:
-    """Run jobs under a fault on a new cluster, and append the cells of the table to `log`."""
-    fault = FAULTS[fault_name]
+def measure(folder: Path, fault_names: list[str], job_names: list[str], log: Path) -> None:
+    """Run jobs under faults on a new cluster, and append the cells of the table to `log`.
+
+    Args:
+        folder: Undisturbed jobs.
+        fault_names: Faults with the same cable.
+        job_names: Names of jobs.
+        log: The log.
+    """
     with (
         tempfile.TemporaryDirectory() as scratch,
-        open_cluster(Path(scratch), fault.second, NORMAL_PRIORITY) as cluster,
+        open_cluster(
+            Path(scratch), SecondWorker(FAULTS[fault_names[0]].cable), NORMAL_PRIORITY
+        ) as cluster,
     ):
         upload(folder / "data", cluster.bucket / "data")
-        for job_name in job_names:
-            job, out = JOBS[job_name], cluster.bucket / "runs" / job_name.replace(" ", "-")
-            expected_out = folder / out.name
-            if job_name == "sweep":
-                expected_out = cluster.bucket / "undisturbed"
-                _run_local(job.arguments(cluster.bucket, expected_out))
-            elif job_name != "extraction":
-                upload(folder / "extraction", out)
-            cell = run_cell(cluster, fault, job, out)
-            equal = cell.pop("rows") == job.read(expected_out)
-            line = json.dumps({"fault": fault_name, "job": job_name, "equal": equal, **cell})
+        for fault_name, job_name in product(fault_names, job_names):
+            cell = _measure_cell(cluster, folder, fault_name, job_name)
+            line = json.dumps({"fault": fault_name, "job": job_name, **cell})
             with log.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
             print(line, flush=True)
             cluster.hosts[SECOND].set_link(up=True)
             cluster.nodes[SECOND].kill()  # a node that was cut off ends only some time later
             cluster.restart_ended()
+
+
+def _measure_cell(
+    cluster: HostCluster, folder: Path, fault_name: str, job_name: str
+) -> dict[str, Any]:
+    job, name = JOBS[job_name], job_name.replace(" ", "-")
+    out, expected_out = cluster.bucket / "runs" / f"{name}-{time.time_ns()}", folder / name
+    if job_name == "sweep":
+        expected_out = cluster.bucket / "undisturbed"
+        if not expected_out.exists():
+            _run_local(job.arguments(cluster.bucket, expected_out))
+    elif job_name != "extraction":
+        upload(folder / "extraction", out)
+    cell = run_cell(cluster, FAULTS[fault_name], job, out)
+    return cell | {"equal": cell.pop("rows") == job.read(expected_out)}
+
+
+def _by_cable(fault_names: list[str]) -> list[list[str]]:
+    """Faults that one cluster can serve."""
+    groups: dict[object, list[str]] = {}
+    for name in fault_names:
+        groups.setdefault(FAULTS[name].cable, []).append(name)
+    return list(groups.values())
 
 
 def _report(log: Path) -> None:
@@ -217,8 +181,8 @@ def main() -> None:
         return
     options.folder.mkdir(exist_ok=True)
     prepare(options.data.resolve(), options.folder)
-    for fault in options.faults:
-        measure(options.folder, fault, options.jobs, log)
+    for faults in _by_cable(options.faults):
+        measure(options.folder, faults, options.jobs, log)
 
 
 if __name__ == "__main__":

@@ -27,15 +27,11 @@ class SecondWorker:
 
     Attributes:
         cable: Delay in seconds and share of lost frames in each direction.
-        environment: Further environment variables of its processes.
         prepare: Changes the host before Ray starts.
-        starts: Whether its node starts with the cluster.
     """
 
     cable: tuple[float, float] | None = None
-    environment: tuple[tuple[str, str], ...] = ()
     prepare: Callable[[Host], None] = lambda host: None
-    starts: bool = True
 
 
 class HostCluster:
@@ -67,27 +63,27 @@ class HostCluster:
         cables = {HEAD: None, FIRST: None, SECOND: second.cable}
         self.hosts = {number: add_host(stack, number, cable) for number, cable in cables.items()}
         self.address = f"{self.hosts[HEAD].address}:{PORT}"
-        self._scratch, self._second, self._dashboard = scratch, second, dashboard
+        self._scratch, self._dashboard = scratch, dashboard
         self.nodes: dict[int, Node] = {}
         second.prepare(self.hosts[SECOND])
         self.start(HEAD)
-        self.start(FIRST, *([SECOND] if second.starts else []))
+        self.start(FIRST, SECOND)
 
-    def start(self, *numbers: int) -> None:
+    def start(self, *numbers: int, **environment: str) -> None:
         """Start the nodes of hosts at the same time, and wait until they run."""
         for number in numbers:
-            self._launch(number)
+            self._launch(number, environment)
         for number in numbers:
             wait_until(partial(self._has_started, number))
 
-    def _launch(self, number: int) -> None:
+    def _launch(self, number: int, environment: dict[str, str]) -> None:
         dashboard = f"--include-dashboard={str(self._dashboard).lower()}"
         kind: tuple[str, ...] = ("--head", f"--port={PORT}", "--num-cpus=0", dashboard)
         if number != HEAD:
             kind = (f"--address={self.address}", "--num-cpus=1")
-        host, more = self.hosts[number], self._second.environment if number == SECOND else ()
+        host = self.hosts[number]
         arguments = [*kind, f"--node-ip-address={host.address}"]
-        self.nodes[number] = Node(arguments, self.env | dict(more), self._log(number), host.wrap)
+        self.nodes[number] = Node(arguments, self.env | environment, self._log(number), host.wrap)
 
     def _has_started(self, number: int) -> bool:
         self.nodes[number].require_running()
