@@ -86,7 +86,7 @@ FAULTS = {
         prepare=lambda cluster: cluster.nodes[SECOND].kill(),
         disturb=lambda cluster, ended: cluster.start(SECOND),
     ),
-    "head lost, driver elsewhere": Fault(
+    "head lost": Fault(
         disturb=lambda cluster, ended: cluster.nodes[HEAD].kill(),
         repair=_restart_all,
         driver=FIRST,
