@@ -115,7 +115,7 @@ def measure(folder: Path, fault_names: list[str], job_names: list[str], log: Pat
         ) as cluster,
     ):
         upload(folder / "data", cluster.bucket / "data")
-        for fault_name, job_name in product(fault_names, job_names):
+        for job_name, fault_name in product(job_names, fault_names):
             cell = _measure_cell(cluster, folder, fault_name, job_name)
             line = json.dumps({"fault": fault_name, "job": job_name, **cell})
             with log.open("a", encoding="utf-8") as stream:
@@ -163,7 +163,18 @@ def _report(log: Path) -> None:
         after = f"{cell['middle_s']:.0f} s" if FAULTS[fault].disturb else "from the start"
         rows = "equal" if cell["equal"] else "DIFFER"
         table.add(fault, job, after, f"{cell['seconds']:.0f} s", codes, rows)
-    write_result("host-faults", PROTOCOL, table)
+    messages = Table("fault", "job", "message of the first run")
+    for fault, job in measured:
+        if cells[fault, job]["code"] != 0:
+            messages.add(fault, job, _message(cells[fault, job]["said"]))
+    write_result("host-faults", PROTOCOL, table, messages)
+
+
+def _message(lines: list[str]) -> str:
+    """The message at the end of a job's output."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("fer-ray: ")]
+    message = " ".join(lines[starts[-1] if starts else -1 :])
+    return message.removeprefix("fer-ray: ").replace("|", "\\|")
 
 
 def main() -> None:
