@@ -1,6 +1,5 @@
 """Comparison of configurations on Ray Tune, with early stopping (ASHA)."""
 
-import logging
 import math
 import tempfile
 from collections.abc import Callable
@@ -17,10 +16,13 @@ from ray.tune.search.optuna import OptunaSearch
 from fer_ray.execution.cluster.node_versions import require_same_versions_on_nodes
 from fer_ray.execution.cluster.resources import ResourceWait, cpu_share
 from fer_ray.execution.progress import Advance
+from fer_ray.execution.tune_log import quiet_tune
 from fer_ray.storage.paths import is_object
 
 # What a runner reports: its lowest loss so far, its epochs, and the seconds that they took.
 LOSS, TIME, COST = "loss", "epochs", "seconds"
+
+LOSSES = 3  # retries of a configuration whose process or host is lost
 
 Configuration = dict[str, Any]
 WriteResult = Callable[[dict[str, Any]], None]
@@ -144,7 +146,7 @@ def _run(
         KeyboardInterrupt: The job was interrupted. Earlier results are stored.
     """
     require_same_versions_on_nodes()
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    quiet_tune()
     asha = ASHAScheduler(
         time_attr=TIME, max_t=tuning.most_epochs, grace_period=tuning.grace_epochs,
         reduction_factor=tuning.reduction,
@@ -165,6 +167,7 @@ def _run(
                 verbose=0,
                 callbacks=[_ResultWriter(write_result, advance)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=LOSSES),
             ),
         ).fit()  # fmt: skip
     if results.errors:

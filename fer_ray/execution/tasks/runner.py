@@ -28,6 +28,7 @@ from fer_ray.execution.cluster.prometheus import TrialMetrics
 from fer_ray.execution.cluster.resources import CPU, ResourceWait, cluster_total, cpu_share
 from fer_ray.execution.cluster.shared_storage import not_shared_message
 from fer_ray.execution.progress import Advance
+from fer_ray.execution.tune_log import quiet_tune
 from fer_ray.storage.paths import is_object
 
 WORKERS_PER_CPU = 4  # so that CPUs that join during the run have workers to start
@@ -62,7 +63,7 @@ def run_items(
             other versions.
         KeyboardInterrupt: The job was interrupted. Results of finished items are stored.
     """
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    quiet_tune()
     with TrialMetrics(len(items)) as metrics:
         _run_rounds(work, items, out, workers, advance, metrics)
 
