@@ -11,7 +11,7 @@ from tests.cluster.host_cluster import FIRST, HEAD, SECOND, HostCluster
 
 REPO = Path(__file__).parent.parent
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-AN_HOUR_AHEAD = {"LD_PRELOAD": FAKETIME, "FAKETIME": "+1h", "DONT_FAKE_MONOTONIC": "1"}
+AN_HOUR_AHEAD = {"LD_PRELOAD": FAKETIME, "FAKETIME": "+1h"}
 
 Change = Callable[[HostCluster], None]
 # The event is set when the job ends.
