@@ -18,6 +18,11 @@ from tests.patience import raise_start_limits, wait_until
 from tests.pipelines.sweeps.s3 import environment, s3_server
 
 PORT = 6379
+# With given ports, a raylet does not end if its agent takes more than 15 s to start.
+AGENT_PORTS = (
+    "--dashboard-agent-listen-port=52365", "--dashboard-agent-grpc-port=52366",
+    "--metrics-export-port=52367", "--runtime-env-agent-port=52368",
+)  # fmt: skip
 HEAD, FIRST, SECOND, STORAGE = 1, 2, 3, 4
 
 
@@ -82,7 +87,7 @@ class HostCluster:
         if number != HEAD:
             kind = (f"--address={self.address}", "--num-cpus=1")
         host = self.hosts[number]
-        arguments = [*kind, f"--node-ip-address={host.address}"]
+        arguments = [*kind, *AGENT_PORTS, f"--node-ip-address={host.address}"]
         self.nodes[number] = Node(arguments, self.env | environment, self._log(number), host.wrap)
 
     def _has_started(self, number: int) -> bool:
