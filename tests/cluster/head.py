@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,18 @@ class Node:
 
     def require_running(self) -> None:
         assert self.process.poll() is None, f"the node ended:\n{self._log.read_text()[-4000:]}"
+
+    def has_lost_raylet(self) -> bool:
+        """Whether the raylet ended while the node started, as on a busy machine.
+
+        Ray gives the raylet's agent 15 s to start, which cannot be changed.
+        """
+        for pid in self.started():
+            with suppress(OSError):
+                _, name, rest = re.split("[()]", Path(f"/proc/{pid}/stat").read_text(), maxsplit=2)
+                if name == "raylet" and rest.split()[0] == "Z":
+                    return True
+        return False
 
     def started(self) -> list[int]:
         """Process ids of all processes that this node has started."""

@@ -18,11 +18,6 @@ from tests.patience import raise_start_limits, wait_until
 from tests.pipelines.sweeps.s3 import environment, s3_server
 
 PORT = 6379
-# With given ports, a raylet does not end if its agent takes more than 15 s to start.
-AGENT_PORTS = (
-    "--dashboard-agent-listen-port=52365", "--dashboard-agent-grpc-port=52366",
-    "--metrics-export-port=52367", "--runtime-env-agent-port=52368",
-)  # fmt: skip
 HEAD, FIRST, SECOND, STORAGE = 1, 2, 3, 4
 
 
@@ -79,7 +74,7 @@ class HostCluster:
         for number in numbers:
             self._launch(number, environment)
         for number in numbers:
-            wait_until(partial(self._has_started, number))
+            wait_until(partial(self._has_started, number, environment))
 
     def _launch(self, number: int, environment: dict[str, str]) -> None:
         dashboard = f"--include-dashboard={str(self._dashboard).lower()}"
@@ -87,11 +82,14 @@ class HostCluster:
         if number != HEAD:
             kind = (f"--address={self.address}", "--num-cpus=1")
         host = self.hosts[number]
-        arguments = [*kind, *AGENT_PORTS, f"--node-ip-address={host.address}"]
+        arguments = [*kind, f"--node-ip-address={host.address}"]
         self.nodes[number] = Node(arguments, self.env | environment, self._log(number), host.wrap)
 
-    def _has_started(self, number: int) -> bool:
+    def _has_started(self, number: int, environment: dict[str, str]) -> bool:
         self.nodes[number].require_running()
+        if self.nodes[number].has_lost_raylet():
+            self.nodes[number].kill()
+            self._launch(number, environment)
         return "Ray runtime started" in self._log(number).read_text()
 
     def _log(self, number: int) -> Path:
