@@ -172,8 +172,9 @@ def _report(log: Path) -> None:
 
 def _message(lines: list[str]) -> str:
     """The message at the end of a job's output."""
-    starts = [number for number, line in enumerate(lines) if line.startswith("fer-ray: ")]
-    message = " ".join(lines[starts[-1] if starts else -1 :])
+    own = [line for line in lines if "(raylet)" not in line and not line.startswith("\t")]
+    starts = [number for number, line in enumerate(own) if line.startswith("fer-ray: ")]
+    message = " ".join(own[starts[-1] if starts else -1 :])
     return message.removeprefix("fer-ray: ").replace("|", "\\|")
 
 
