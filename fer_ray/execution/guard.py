@@ -198,7 +198,7 @@ def borrow_guard(describe: bytes, image_seconds: float) -> Iterator[Guard]:
 
     The child has the environment of its start, for example the credentials of an object store.
     """
-    key = describe, image_seconds, tuple(os.environ.items())
+    key = describe, image_seconds, frozenset(os.environ.items())
     with _lock:
         fitting = [guard for other, guard in _idle if other == key]
         outdated = [guard for other, guard in _idle if other != key]

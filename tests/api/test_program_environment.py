@@ -42,6 +42,7 @@ assert now == before, changed
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_jobs_and_networks_keep_the_state_of_a_program(workplace: Path) -> None:
     variables = {"RAY_DEDUP_LOGS": "1", "OMP_NUM_THREADS": "3", "OPENCV_LOG_LEVEL": "E"}
     done = subprocess.run(
