@@ -93,7 +93,7 @@ def read_records(content: bytes, name: str, require_labels: bool) -> list[LabelR
 
     Raises:
         LabelTableError: The table has no path or label column.
-        UserError: The content is not CSV.
+        UserError: The content is not CSV, or two columns have the same name.
     """
     try:
         return list(_records(_open_table(content, name), name, require_labels))
@@ -132,6 +132,7 @@ def _find_column(
 ) -> str:
     for column in accepted:
         if column in columns:
+            _require_single(name, reader, column)
             return columns[column]
     header = ", ".join(column.strip() for column in reader.fieldnames or ()) or "no columns"
     if "pixels" in columns:
@@ -145,6 +146,19 @@ def _find_column(
     raise LabelTableError(
         f"{name} has no column {' or '.join(accepted[:NAMED])}. Its header has: {header}. {advice}."
     )
+
+
+def _require_single(name: str, reader: "csv.DictReader[str]", reduced: str) -> None:
+    """Check that one column only has a name, since it would be a guess which of them is meant."""
+    same = [
+        column
+        for column in reader.fieldnames or ()
+        if _IGNORED.sub("", (column or "").lower()) == reduced
+    ]
+    if len(same) > 1:
+        raise UserError(
+            f"{name} has {len(same)} columns {' and '.join(same)}. Rename all but the one to use."
+        )
 
 
 def _parse_subject(text: str) -> str | None:

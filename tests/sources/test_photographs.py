@@ -100,6 +100,13 @@ def test_csv_without_columns_is_rejected(tmp_path: Path) -> None:
         list_source(tmp_path, Selection())
 
 
+@pytest.mark.parametrize("header", ["path,emotion,emotion", "path,Emotion,emotion"])
+def test_csv_with_two_label_columns_is_rejected(tmp_path: Path, header: str) -> None:
+    (tmp_path / "labels.csv").write_text(f"{header}\na.jpg,happy,sad\n")
+    with pytest.raises(UserError, match=r"has 2 columns .motion and emotion\. Rename"):
+        list_source(tmp_path, Selection())
+
+
 def test_link_loop_ends(tmp_path: Path) -> None:
     touch(tmp_path, "happy/a.jpg")
     (tmp_path / "happy" / "again").symlink_to(tmp_path)
