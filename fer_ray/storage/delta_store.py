@@ -64,7 +64,7 @@ class Store:
 
     def snapshot(self, name: TableName, version: int | None = None) -> Snapshot:
         """A version of a table, by default the latest."""
-        with store_lost_on_error(self.uri):
+        with store_lost_on_error(f"{self.uri}/{name}"):  # a damaged table is named
             try:
                 table = DeltaTable(self._table_uri(name), version=version)
                 return Snapshot(name, table, self.folder(name))
