@@ -94,20 +94,19 @@ class TemperatureSvm:
 
     def _calibrate(self, labels: NDArray[np.int8], margins: Floats) -> None:
         """Find the sharpness and the temperature with the lowest log loss at the best macro F1."""
-        known = np.isfinite(pairwise_scores(margins, 1)).any(axis=1)
         candidates = []
         for sharpness in SHARPNESSES:
             scores = pairwise_scores(margins, sharpness)
             factor = fit_inverse_temperature(labels, scores)
+            known = np.isfinite(scores).any(axis=1)
             loss = metrics.log_loss(labels[known], scaled_softmax(scores[known], factor))
             predicted = scores[known].argmax(axis=1).astype(np.int8)
             _, f1 = metrics.macro_recall_and_f1(labels[known], predicted)
-            candidates.append((f1, loss, sharpness, factor))
+            candidates.append((f1, loss, sharpness, factor, scores))
         best = max(f1 for f1, *_ in candidates)
-        _, _, self.sharpness, self.inverse_temperature = min(
+        _, _, self.sharpness, self.inverse_temperature, self.held_out_scores = min(
             (one for one in candidates if one[0] >= best - F1_TOLERANCE), key=lambda one: one[1]
         )
-        self.held_out_scores = pairwise_scores(margins, self.sharpness)
 
     def _fit_svm(
         self, samples: Samples, rows: NDArray[np.int64], copies: NDArray[np.float64] | None

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from fer_ray.errors import UserError
 from fer_ray.storage.files import read_json
+from fer_ray.storage.parquet import count_rows_if_readable
 
 
 @contextmanager
@@ -33,19 +31,14 @@ def require_readable(folder: Path) -> None:
     Raises:
         UserError: Some are damaged.
     """
-    damaged = [str(file) for file in sorted(folder.rglob("*.parquet")) if not _is_table(file)]
-    damaged += [str(file) for file in sorted(folder.rglob("*.json")) if read_json(file) is None]
+    damaged = [
+        str(file)
+        for suffix, read in ((".parquet", count_rows_if_readable), (".json", read_json))
+        for file in sorted(folder.rglob(f"*{suffix}"))
+        if read(file) is None
+    ]
     if damaged:
         raise UserError(
             f"Damaged files: {', '.join(damaged)}. Remove them and rerun the commands that wrote "
             "them to recompute them."
         ) from None
-
-
-def _is_table(file: Path) -> bool:
-    try:
-        with file.open("rb") as content:
-            pq.read_metadata(content)
-    except (OSError, pa.ArrowException):
-        return False
-    return True

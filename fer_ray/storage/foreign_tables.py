@@ -1,6 +1,7 @@
 """Files and tables of the user where a sweep keeps its tables: cleaning up would remove them."""
 
 import re
+from typing import get_args
 
 from pyarrow import fs
 
@@ -9,9 +10,9 @@ from fer_ray.storage.delta_store import Store
 from fer_ray.storage.objects.uris import store_lost_on_error
 from fer_ray.storage.snapshot import Snapshot, TableName
 
-TABLES: tuple[TableName, ...] = ("images", "results", "readings")
 KEY = "sha256"  # a column of each table of a store
 _WRITTEN_FILE = re.compile(r".+-[0-9a-f]{32}\.parquet")  # named by `unique_name`
+_ANY_FILE = re.compile(r".*\.parquet", re.DOTALL)
 _IGNORED = ("_", ".")  # first characters of names that cleaning up does not touch
 
 
@@ -22,7 +23,7 @@ def require_own_tables(store: Store) -> None:
         UserError: They contain files or a table that no sweep has written.
         StoreLostError: The store cannot be read.
     """
-    for name in TABLES:
+    for name in get_args(TableName):
         snapshot = store.snapshot(name)
         with store_lost_on_error(store.uri):
             foreign = _foreign_files(snapshot)
@@ -39,5 +40,5 @@ def _foreign_files(snapshot: Snapshot) -> list[str]:
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.root, allow_not_found=True))
     names = [info.base_name for info in infos if not info.base_name.startswith(_IGNORED)]
     # Delta Lake names the files that it writes itself, into an existing table, in another way.
-    known = [name for name in names if snapshot.table is not None and name.endswith(".parquet")]
-    return sorted({name for name in names if not _WRITTEN_FILE.fullmatch(name)} - {*known})
+    own = _WRITTEN_FILE if snapshot.table is None else _ANY_FILE
+    return sorted(name for name in names if not own.fullmatch(name))

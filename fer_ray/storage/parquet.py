@@ -160,13 +160,15 @@ def is_complete(folder: Path, record: dict[str, Any]) -> bool:
 
 def rows_by_file(folder: Path) -> dict[str, int | None]:
     """The number of rows of each file of a table, by its name; None for a damaged file."""
-    counts: dict[str, int | None] = {}
-    for file in table_files(folder):
-        try:
-            counts[file.name] = count_rows(file)
-        except (OSError, pa.ArrowException):
-            counts[file.name] = None
-    return counts
+    return {file.name: count_rows_if_readable(file) for file in table_files(folder)}
+
+
+def count_rows_if_readable(file: Path) -> int | None:
+    """The number of rows in a file's footer; None for a damaged file."""
+    try:
+        return count_rows(file)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def count_rows(file: Path) -> int:

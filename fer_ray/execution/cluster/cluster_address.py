@@ -14,16 +14,18 @@ def is_host_and_port(address: str) -> bool:
     return _HOST_AND_PORT.fullmatch(address) is not None
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of an address.
+def try_connection(address: str) -> None:
+    """Open and close a connection.
 
     Raises:
         UserError: The address has another form than `HOST:PORT`.
+        OSError: Nothing answers there.
+        OverflowError: The number of the port is too large.
     """
     parts = _HOST_AND_PORT.fullmatch(address)
     if parts is None:
         raise UserError(_form_message(address))
-    return parts["host"], int(parts["port"])
+    socket.create_connection((parts["host"], int(parts["port"])), CONNECT_TIMEOUT_S).close()
 
 
 def require_open_port(address: str) -> None:
@@ -38,7 +40,7 @@ def require_open_port(address: str) -> None:
     if address in ("auto", "local"):
         return
     try:
-        socket.create_connection(split_address(address), CONNECT_TIMEOUT_S).close()
+        try_connection(address)
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise UserError(

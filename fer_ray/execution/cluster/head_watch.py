@@ -5,13 +5,12 @@ parts. This module does so a little earlier, with a message that says how to con
 """
 
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 
-from fer_ray.execution.cluster.cluster_address import CONNECT_TIMEOUT_S, split_address
+from fer_ray.execution.cluster.cluster_address import try_connection
 from fer_ray.vocabulary import ExitCode
 
 LOST_S = 45.0  # without an answer, until the head is considered lost
@@ -54,7 +53,7 @@ def _watch(address: str, is_joined: Callable[[], bool], lost_s: float, check_s: 
 
 def _answers(address: str) -> bool:
     try:
-        socket.create_connection(split_address(address), CONNECT_TIMEOUT_S).close()
+        try_connection(address)
     except OSError:
         return False
     return True

@@ -100,9 +100,9 @@ def _list_source(data: Path, selection: Selection) -> Listing:
         rows, figures = list_published(data, dataset, selection, quality)
     else:
         rows, figures = list_photographs(data, layout, selection, quality)
-        if layout != "csv" and selection.layout == "auto" and (data / LABELS_FILE).is_file():
-            quality.note("other_labels_file", LABELS_FILE)
         if layout != "csv" and selection.layout == "auto":
+            if (data / LABELS_FILE).is_file():
+                quality.note("other_labels_file", LABELS_FILE)
             for name in find_other_label_files(data):
                 quality.note("unused_labels_file", name)
     _note_similar_subjects({row["subject"] for row in rows if row["subject"]}, quality)
