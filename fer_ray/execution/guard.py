@@ -7,10 +7,7 @@ use Ray.
 """
 
 import os
-import pickle
-import select
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -21,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
+from fer_ray.execution.pipe_messages import countdown, receive, send
 from fer_ray.execution.stage_events import StageEvent, StageReader
 from fer_ray.process_environment import fixed_environment, import_paths
 from fer_ray.vocabulary import Stage, Status
@@ -30,7 +28,6 @@ if TYPE_CHECKING:  # a child process starts before its parent has imported heavy
 
 START_SECONDS = 300  # for imports and models, on a busy machine
 STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is briefly short
-HEADER = struct.Struct(">Q")
 
 # Turns images (their bytes or paths) into their rows; calls its second argument with the number of
 # an image, or None for all, and with the stage that begins.
@@ -94,7 +91,7 @@ class Guard:
 
         try:
             send(child.process.stdin, images)
-            kind, message = _receive(child, left)
+            kind, message = receive(child.process.stdout, left)
         except TimeoutError:
             _, image, stage = child.stages.latest()
             self.close()
@@ -122,10 +119,10 @@ class Guard:
     def _start(self) -> _Child:
         for _ in range(STARTS):
             self._child = child = _ahead.pop() if _ahead else _spawn()
-            left = _countdown(START_SECONDS)
+            left = countdown(START_SECONDS)
             try:
                 send(child.process.stdin, (self._describe, self._seconds))
-                kind, message = _receive(child, left)
+                kind, message = receive(child.process.stdout, left)
             except (EOFError, BrokenPipeError):
                 ending, _ = self._reap()
                 continue
@@ -221,38 +218,3 @@ def trim_idle_guards() -> None:
         outdated, _idle[:] = _idle[:-1], _idle[-1:]
     for _, guard in outdated:
         guard.close()
-
-
-def _countdown(seconds: float) -> Callable[[], float]:
-    deadline = time.monotonic() + seconds
-    return lambda: deadline - time.monotonic()
-
-
-def _receive(child: _Child, left: Callable[[], float]) -> tuple[str, Any]:
-    """The next message, while there are seconds `left`."""
-    size = HEADER.unpack(_read(child.process.stdout, HEADER.size, left))[0]
-    message: tuple[str, Any] = pickle.loads(_read(child.process.stdout, size, left))
-    return message
-
-
-def _read(pipe: Any, size: int, left: Callable[[], float]) -> bytes:
-    """Read exactly `size` bytes from a pipe, while there are seconds `left`."""
-    parts: list[bytes] = []
-    while size:
-        if not select.select([pipe], [], [], max(0.0, left()))[0]:
-            if left() <= 0:
-                raise TimeoutError
-            continue
-        part = os.read(pipe.fileno(), min(size, 1 << 20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def send(pipe: Any, message: Any) -> None:
-    """Write a message, preceded by its length."""
-    data = pickle.dumps(message, protocol=5)
-    pipe.write(HEADER.pack(len(data)) + data)
-    pipe.flush()

@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import HEADER, Describe, send
+from fer_ray.execution.guard import Describe
+from fer_ray.execution.pipe_messages import receive, send
 from fer_ray.execution.stage_events import StageWriter
 from fer_ray.vocabulary import Stage
 
@@ -22,7 +23,7 @@ def serve() -> None:
     os.dup2(2, 1)  # output of libraries must not mix with the messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
-        pickled, seconds = _next(images)
+        pickled, seconds = receive(images)
     except EOFError:  # the parent did not need this process
         return
     try:
@@ -34,7 +35,7 @@ def serve() -> None:
         return
     while True:
         try:
-            batch = _next(images)
+            batch = receive(images)
         except EOFError:
             return
         send(messages, _answer(describe, batch, seconds))
@@ -55,13 +56,6 @@ def _answer(describe: Describe, batch: list[Any], seconds: float) -> tuple[str, 
         return "raised", _picklable(problem)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _next(pipe: Any) -> Any:
-    header = pipe.read(HEADER.size)
-    if len(header) < HEADER.size:
-        raise EOFError
-    return pickle.loads(pipe.read(HEADER.unpack(header)[0]))
 
 
 def _picklable(problem: Exception) -> Exception:
