@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fer_ray.api.given_settings import GivenPath, GivenSettings, read_settings, with_faces
 from fer_ray.api.image_batches import Batch, as_images, find_image_column, join_columns
-from fer_ray.api.image_rows import ROW_FIELDS, DescribeGivenImage, describe_images, feature_fields
+from fer_ray.api.image_rows import ROW_FIELDS, GivenImageSteps, feature_fields, process_images
 from fer_ray.faces.loaded_models import require_face_models
 from fer_ray.settings.extraction import Faces
 from fer_ray.settings.root import Profile
@@ -59,7 +59,7 @@ class FaceFeatures:
     ) -> None:
         extract = with_faces(read_settings(settings, profile).extract, faces)
         require_face_models(extract)
-        self._describe = DescribeGivenImage(extract)
+        self._steps = GivenImageSteps(extract)
         self._column, self._seconds = column, image_seconds
         self._fields = [*ROW_FIELDS, *feature_fields(extract)]
 
@@ -79,8 +79,8 @@ class FaceFeatures:
             UserError: The batch has no column of images.
         """
         column = find_image_column(batch, self._column)
-        rows = describe_images(
-            as_images(batch[column]), self._describe, self._fields, image_seconds=self._seconds
+        rows = process_images(
+            as_images(batch[column]), self._steps, self._fields, image_seconds=self._seconds
         )
         return join_columns(batch, column, rows)
 
@@ -129,7 +129,7 @@ class Predict:
         backbones = None
         if bundle.manifest.recipe.backbones:
             backbones = BundleBackbones(folder, bundle.sha256, overrides)
-        self._describe = DescribeGivenImage(extract, backbones)
+        self._steps = GivenImageSteps(extract, backbones)
         self._folder, self._sha256, self._labels = folder, bundle.sha256, bundle.labels
         self._column, self._seconds = column, image_seconds
 
@@ -161,8 +161,8 @@ class Predict:
         """
         column = find_image_column(batch, self._column)
         constants = {"bundle_sha256": self._sha256}
-        rows = describe_images(
-            as_images(batch[column]), self._describe, self._fields, self._model, constants,
+        rows = process_images(
+            as_images(batch[column]), self._steps, self._fields, self._model, constants,
             self._seconds,
         )  # fmt: skip
         return join_columns(batch, column, rows)

@@ -19,8 +19,8 @@ from fer_ray.execution.guarded_batches import (
     ATTEMPTS,
     BATCH_IMAGES,
     Process,
-    describe_guarded,
     number_images,
+    process_guarded,
 )
 from fer_ray.faces.opencv_threads import one_opencv_thread
 from fer_ray.features.image_steps import ImageSteps
@@ -38,7 +38,7 @@ TO_GRAY = {"RGB": cv2.COLOR_RGB2GRAY, "RGBA": cv2.COLOR_RGBA2GRAY}
 ROW_FIELDS = (*FACE_FIELDS, *OUTCOME_FIELDS)
 
 
-class DescribeGivenImage(ImageSteps):
+class GivenImageSteps(ImageSteps):
     """Process images that are given as a path, as encoded bytes or as pixels."""
 
     def decode_image(self, image: GivenImage, limits: Decode) -> Decoded:
@@ -92,9 +92,9 @@ def feature_fields(settings: ExtractSettings) -> list[pa.Field]:
     ]
 
 
-def describe_images(
+def process_images(
     images: Iterable[GivenImage],
-    describe: DescribeGivenImage,
+    steps: GivenImageSteps,
     fields: Iterable[pa.Field],
     model: Callable[[pa.Table], pa.Table] | None = None,
     constants: dict[str, str] | None = None,
@@ -104,7 +104,7 @@ def describe_images(
 
     Args:
         images: The images; only a batch of them is in memory at a time.
-        describe: Processes images.
+        steps: Processes images.
         fields: Columns of the rows.
         model: Appends predictions.
         constants: Values of columns that every row has, even that of a failed image.
@@ -119,13 +119,13 @@ def describe_images(
     """
     schema = pa.schema([pa.field(IMAGE, pa.int64()), *fields])
     if image_seconds is None:
-        here = partial(_describe_here, describe)
-        return _describe_batches(images, here, 1, schema, model, constants)
-    with borrow_guard(pickle.dumps(describe), image_seconds) as guard:
-        return _describe_batches(images, guard, ATTEMPTS, schema, model, constants)
+        here = partial(_process_here, steps)
+        return _process_batches(images, here, 1, schema, model, constants)
+    with borrow_guard(pickle.dumps(steps), image_seconds) as guard:
+        return _process_batches(images, guard, ATTEMPTS, schema, model, constants)
 
 
-def _describe_batches(
+def _process_batches(
     images: Iterable[GivenImage],
     process: Process,
     attempts: int,
@@ -138,11 +138,11 @@ def _describe_batches(
     while batch := list(islice(given, BATCH_IMAGES)):
         numbers = range(start, start + len(batch))
         with one_opencv_thread():
-            described = describe_guarded(process, batch, attempts)
-        tables += [number_images(rows, numbers) for rows in described.tables]
+            processed = process_guarded(process, batch, attempts)
+        tables += [number_images(rows, numbers) for rows in processed.tables]
         failed += [
             {IMAGE: numbers[number], **_failure(fault), **(constants or {})}
-            for number, fault in described.faults.items()
+            for number, fault in processed.faults.items()
         ]
         start = numbers.stop
     if len(tables) > 1:
@@ -152,8 +152,8 @@ def _describe_batches(
     return pa.concat_tables(tables).sort_by(IMAGE)  # a stable sort
 
 
-def _describe_here(describe: DescribeGivenImage, images: list[GivenImage]) -> pa.Table | Fault:
-    """Describe images in this process, with the interface of a guard."""
+def _process_here(steps: GivenImageSteps, images: list[GivenImage]) -> pa.Table | Fault:
+    """Steps images in this process, with the interface of a guard."""
     image, stage = None, ""
 
     def enter(*entered: Any) -> None:
@@ -161,7 +161,7 @@ def _describe_here(describe: DescribeGivenImage, images: list[GivenImage]) -> pa
         image, stage = entered
 
     try:
-        return describe(images, enter)
+        return steps(images, enter)
     except (UserError, OSError):
         raise
     except Exception as problem:  # as in a child process: a bug costs the row of one image

@@ -10,10 +10,10 @@ import pandas as pd
 from fer_ray.api.given_settings import GivenPath, with_faces
 from fer_ray.api.image_rows import (
     ROW_FIELDS,
-    DescribeGivenImage,
     GivenImage,
+    GivenImageSteps,
     decode_pixels,
-    describe_images,
+    process_images,
 )
 from fer_ray.errors import UserError
 from fer_ray.faces.loaded_models import require_face_models
@@ -168,8 +168,8 @@ class Model:
         settings = with_faces(self._settings, faces)
         fields = [*ROW_FIELDS, *self._predictor.fields]
         constants = {"bundle_sha256": self.sha256}
-        describe = DescribeGivenImage(settings, self._backbones)
-        table = describe_images(given, describe, fields, self._predictor, constants)
+        steps = GivenImageSteps(settings, self._backbones)
+        table = process_images(given, steps, fields, self._predictor, constants)
         rows: pd.DataFrame = table.to_pandas()
         rows[IMAGE] = [
             str(image) if isinstance(image := given[number], str | Path) else number

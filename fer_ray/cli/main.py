@@ -148,7 +148,7 @@ def verify_determinism(data: Path, out: Path | None, as_json: bool,
     from fer_ray.cli.output import console
     from fer_ray.pipelines.audit import verify_determinism
 
-    max_workers = settings.execution.workers or verify_determinism.MOST_WORKERS
+    max_workers = settings.execution.workers or verify_determinism.MAX_WORKERS
     with (
         open_display_of_job(as_json) as progress,
         TemporaryDirectory(prefix="fer-ray-") as scratch,

@@ -131,7 +131,7 @@ def _figures(
         "macro_f1": summary.macro_f1,
         "log_loss": summary.test_log_loss,
         "calibration_error": summary.calibration_error,
-        "commonest_class_share": float(totals.max() / totals.sum()),
+        "majority_class_share": float(totals.max() / totals.sum()),
         "intervals_95": {
             "accuracy": list(summary.interval),
             **{name: list(intervals[name]) for name in ("macro_recall", "macro_f1", "log_loss")},

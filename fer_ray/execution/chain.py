@@ -1,6 +1,6 @@
 """Extraction of blocks of listed images: the executors that run `ExtractBlock`.
 
-Ray runs the tasks on a machine or a cluster; up to `MOST_IN_PROCESS` images are extracted without
+Ray runs the tasks on a machine or a cluster; up to `MAX_IN_PROCESS` images are extracted without
 Ray, by threads of this process, with the same rows.
 """
 
@@ -22,10 +22,10 @@ from fer_ray.storage.environment import available_cpus
 from fer_ray.vocabulary import Status
 
 # Largest number of images for which starting Ray costs more than it gains, without RAY_ADDRESS.
-MOST_IN_PROCESS = 2_000
+MAX_IN_PROCESS = 2_000
 
 
-def runs_in_process(execution: Execution, size: int, most: int = MOST_IN_PROCESS) -> bool:
+def runs_in_process(execution: Execution, size: int, most: int = MAX_IN_PROCESS) -> bool:
     """Return whether work is done without Ray.
 
     Args:
@@ -54,10 +54,10 @@ def extract_in_process(
     Raises:
         UserError: As for `ExtractBlock`.
     """
-    describe, workers = pickle.dumps(task.extract), execution.workers or available_cpus()
+    steps, workers = pickle.dumps(task.extract), execution.workers or available_cpus()
 
     def extract(block: pa.Table) -> int:
-        with borrow_guard(describe, execution.image_seconds) as guard:
+        with borrow_guard(steps, execution.image_seconds) as guard:
             return task.write(task.rows(guard, block))
 
     # The model loads while the child processes start.
@@ -96,7 +96,7 @@ def extract_on_ray(
     extract = partial(
         _extract_on_node,
         task=task,
-        describe=pickle.dumps(task.extract),
+        steps=pickle.dumps(task.extract),
         image_seconds=execution.image_seconds,
         driver=ray.get_runtime_context().get_node_id(),
     )
@@ -125,7 +125,7 @@ def _write_crashed(task: ExtractBlock, block: pa.Table) -> int:
 def _extract_on_node(
     block: pa.Table,
     task: ExtractBlock,
-    describe: bytes,
+    steps: bytes,
     image_seconds: float,
     driver: str,
 ) -> int:
@@ -138,7 +138,7 @@ def _extract_on_node(
     from fer_ray.execution.cluster.shared_storage import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
-    with borrow_guard(describe, image_seconds) as guard:
+    with borrow_guard(steps, image_seconds) as guard:
         rows = task.rows(guard, block)
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
     require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)

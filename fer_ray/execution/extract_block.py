@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_ray.execution.guard import Describe, Fault, Guard
-from fer_ray.execution.guarded_batches import describe_guarded
+from fer_ray.execution.guard import Fault, Guard, Steps
+from fer_ray.execution.guarded_batches import process_guarded
 from fer_ray.execution.tasks.task_runner import WORKER_DIED
 from fer_ray.features.image_steps import ModelStep
 from fer_ray.features.steps import IMAGE
@@ -41,7 +41,7 @@ class ExtractBlock:
         constants: Values of columns that every row has, even a row without a result.
     """
 
-    extract: Describe
+    extract: Steps
     root: Path
     staged: StagedRows
     schema: pa.Schema
@@ -60,13 +60,13 @@ class ExtractBlock:
         """
         schema = self.schema.append(block.schema.field(POSITION))
         paths = [self.root / path for path in block["path"].to_pylist()]
-        described = describe_guarded(partial(self._extract, guard), paths)
+        processed = process_guarded(partial(self._extract, guard), paths)
         tables = [
             complete_columns(self._failed_row(block.slice(number, 1), fault), schema)
-            for number, fault in described.faults.items()
+            for number, fault in processed.faults.items()
         ]
-        if described.tables:
-            rows = pa.concat_tables(described.tables)
+        if processed.tables:
+            rows = pa.concat_tables(processed.tables)
             rows = _with_listing(rows, block)
             rows = rows if self.predict is None else self.predict(rows)
             tables.append(complete_columns(rows, schema))

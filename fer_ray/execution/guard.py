@@ -31,7 +31,7 @@ STARTS = 3  # attempts if the child dies before it is ready, e.g. when memory is
 
 # Turns images (their bytes or paths) into their rows; calls its second argument with the number of
 # an image, or None for all, and with the stage that begins.
-Describe = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
+Steps = Callable[[list[Any], Callable[[int | None, Stage], None]], "pa.Table"]
 
 _ahead: list["_Child"] = []  # started, but not used by a guard yet
 _lock = threading.Lock()
@@ -62,15 +62,15 @@ class _Child:
 
 
 class Guard:
-    """Runs `describe` in a child process. Call `close` when done.
+    """Runs `steps` in a child process. Call `close` when done.
 
     Args:
-        describe: The pickled function to run: of a module, or an instance of a module's class.
+        steps: The pickled function to run: of a module, or an instance of a module's class.
         image_seconds: Time limit per image, after which the child is killed.
     """
 
-    def __init__(self, describe: bytes, image_seconds: float) -> None:
-        self._describe = describe
+    def __init__(self, steps: bytes, image_seconds: float) -> None:
+        self._steps = steps
         self._seconds = image_seconds
         self._child: _Child | None = None
 
@@ -78,7 +78,7 @@ class Guard:
         """The rows of a batch of images, or the fault that ended its processing.
 
         Args:
-            images: The argument of `describe`; it must be picklable.
+            images: The argument of `steps`; it must be picklable.
 
         Raises:
             UserError: The child cannot work at all: a model is missing, or memory is short.
@@ -121,7 +121,7 @@ class Guard:
             self._child = child = _ahead.pop() if _ahead else _spawn()
             left = countdown(START_SECONDS)
             try:
-                send(child.process.stdin, (self._describe, self._seconds))
+                send(child.process.stdin, (self._steps, self._seconds))
                 kind, message = receive(child.process.stdout, left)
             except (EOFError, BrokenPipeError):
                 ending, _ = self._reap()
@@ -190,16 +190,16 @@ def stop_ahead() -> None:
 
 
 @contextmanager
-def borrow_guard(describe: bytes, image_seconds: float) -> Iterator[Guard]:
+def borrow_guard(steps: bytes, image_seconds: float) -> Iterator[Guard]:
     """A guard for the arguments; later blocks, of any thread, reuse its child process.
 
     The child has the environment of its start, for example the credentials of an object store.
     """
-    key = describe, image_seconds, frozenset(os.environ.items())
+    key = steps, image_seconds, frozenset(os.environ.items())
     with _lock:
         fitting = [guard for other, guard in _idle if other == key]
         outdated = [guard for other, guard in _idle if other != key]
-        guard = fitting.pop() if fitting else Guard(describe, image_seconds)
+        guard = fitting.pop() if fitting else Guard(steps, image_seconds)
         _idle[:] = [(key, one) for one in fitting]
     for other in outdated:
         other.close()

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from fer_ray.errors import UserError
-from fer_ray.execution.guard import Describe
+from fer_ray.execution.guard import Steps
 from fer_ray.execution.pipe_messages import receive, send
 from fer_ray.execution.stage_events import StageWriter
 from fer_ray.vocabulary import Stage
@@ -27,8 +27,8 @@ def serve() -> None:
     except EOFError:  # the parent did not need this process
         return
     try:
-        describe: Describe = pickle.loads(pickled)
-        getattr(describe, "load", lambda: None)()
+        steps: Steps = pickle.loads(pickled)
+        getattr(steps, "load", lambda: None)()
         send(messages, ("ready", None))
     except Exception as problem:
         send(messages, ("raised", _picklable(problem)))
@@ -38,10 +38,10 @@ def serve() -> None:
             batch = receive(images)
         except EOFError:
             return
-        send(messages, _answer(describe, batch, seconds))
+        send(messages, _answer(steps, batch, seconds))
 
 
-def _answer(describe: Describe, batch: list[Any], seconds: float) -> tuple[str, Any]:
+def _answer(steps: Steps, batch: list[Any], seconds: float) -> tuple[str, Any]:
     report = StageWriter(int(sys.argv[1]))
 
     def enter(image: int | None, stage: Stage) -> None:
@@ -51,7 +51,7 @@ def _answer(describe: Describe, batch: list[Any], seconds: float) -> tuple[str, 
         report(image, stage)
 
     try:
-        return "rows", describe(batch, enter)
+        return "rows", steps(batch, enter)
     except Exception as problem:
         return "raised", _picklable(problem)
     finally:

@@ -23,7 +23,7 @@ Process = Callable[[list[Any]], pa.Table | Fault]
 
 
 @dataclass
-class Described:
+class Processed:
     """The rows of images.
 
     Attributes:
@@ -35,10 +35,8 @@ class Described:
     faults: dict[int, Fault] = field(default_factory=dict)
 
 
-def describe_guarded(
-    process: Process, images: Sequence[Any], attempts: int = ATTEMPTS
-) -> Described:
-    """Describe images in batches; each has rows or a fault.
+def process_guarded(process: Process, images: Sequence[Any], attempts: int = ATTEMPTS) -> Processed:
+    """Steps images in batches; each has rows or a fault.
 
     A fault ends the processing of its batch. The image in question is then processed alone, and the
     others again without it; if no image is in question, each is processed alone. An image whose
@@ -50,26 +48,26 @@ def describe_guarded(
         images: What `process` takes.
         attempts: Attempts for an image that crashes.
     """
-    described, tries = Described(), Counter[int]()
+    processed, tries = Processed(), Counter[int]()
     every = range(len(images))
     batches = [list(every[at : at + BATCH_IMAGES]) for at in every[::BATCH_IMAGES]]
     while batches:
         numbers = batches.pop()
         answer = process([images[number] for number in numbers])
         if not isinstance(answer, Fault):
-            described.tables.append(number_images(answer, numbers))
+            processed.tables.append(number_images(answer, numbers))
         elif answer.image is None and len(numbers) > 1:
             batches += [[number] for number in numbers]
         else:
             number = numbers[answer.image or 0]
             tries[number] += 1
             if answer.status == Status.TIMED_OUT or tries[number] >= attempts:
-                described.faults[number] = answer
+                processed.faults[number] = answer
             else:
                 batches.append([number])
             if others := [other for other in numbers if other != number]:
                 batches.append(others)
-    return described
+    return processed
 
 
 def number_images(rows: pa.Table, numbers: Sequence[int]) -> pa.Table:

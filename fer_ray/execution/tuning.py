@@ -42,14 +42,14 @@ class Tuning:
     Attributes:
         start: Starts training a configuration, given the name of its log. Sent to each node once;
             its process trains many configurations.
-        most_epochs: Maximum number of epochs of a configuration.
+        max_epochs: Maximum number of epochs of a configuration.
         grace_epochs: Epochs before a configuration may be stopped.
         reduction: Each rung of ASHA continues one configuration out of this number.
         workers: Configurations trained at a time.
     """
 
     start: Callable[[Configuration, str], Runner]
-    most_epochs: int
+    max_epochs: int
     grace_epochs: int
     reduction: int
     workers: int
@@ -148,7 +148,7 @@ def _run(
     require_same_versions_on_nodes()
     quiet_tune()
     asha = ASHAScheduler(
-        time_attr=TIME, max_t=tuning.most_epochs, grace_period=tuning.grace_epochs,
+        time_attr=TIME, max_t=tuning.max_epochs, grace_period=tuning.grace_epochs,
         reduction_factor=tuning.reduction,
     )  # fmt: skip
     local = None if is_object(out) else out

@@ -41,7 +41,7 @@ def hog(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
         (n, 1764): blocks in column order, four cells per block, nine orientation bins per cell.
         Blocks are normalised by L2-Hys, so that lighting and contrast hardly matter.
     """
-    return _describe_faces(landmarks_xy, crops, cell_px=16, stride_px=16)
+    return _hog_of_faces(landmarks_xy, crops, cell_px=16, stride_px=16)
 
 
 def hog8(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
@@ -58,7 +58,7 @@ def hog8(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
     Returns:
         (n, 2304), in the order of `hog`.
     """
-    return _describe_faces(landmarks_xy, crops, cell_px=8, stride_px=16)
+    return _hog_of_faces(landmarks_xy, crops, cell_px=8, stride_px=16)
 
 
 def hog32(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
@@ -73,10 +73,10 @@ def hog32(landmarks_xy: Floats, crops: Sequence[Gray]) -> Floats:
     Returns:
         (n, 324), in the order of `hog`.
     """
-    return _describe_faces(landmarks_xy, crops, cell_px=32, stride_px=32)
+    return _hog_of_faces(landmarks_xy, crops, cell_px=32, stride_px=32)
 
 
-def _describe_faces(
+def _hog_of_faces(
     landmarks_xy: Floats, crops: Sequence[Gray], cell_px: int, stride_px: int
 ) -> Floats:
     descriptor = hog_descriptor(FACE_PX, cell_px, stride_px)

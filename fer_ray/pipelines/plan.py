@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_ray.execution.chain import runs_in_process
 from fer_ray.execution.guard import Guard
-from fer_ray.execution.guarded_batches import BATCH_IMAGES, describe_guarded
+from fer_ray.execution.guarded_batches import BATCH_IMAGES, process_guarded
 from fer_ray.pipelines.sweeps.context import SweepContext, SweepRequest
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work, require_intact_source
@@ -70,14 +70,14 @@ def _estimate(sweep: SweepContext, execution: Execution) -> dict[str, Any]:
 
 def _probe(sweep: SweepContext) -> dict[str, Any]:
     """Measure the seconds per image of one process, over a few of the images to process."""
-    guard = Guard(sweep.describe, sweep.settings.execution.image_seconds)
+    guard = Guard(sweep.steps, sweep.settings.execution.image_seconds)
     contents, done, began, started = _sample_contents(sweep), 0, time.monotonic(), 0.0
     try:
         while batch := list(islice(contents, BATCH_IMAGES)):
             if not started:  # the first image also loads the models
                 guard(batch[:1])
                 started = time.monotonic()
-            describe_guarded(guard, batch, attempts=1)
+            process_guarded(guard, batch, attempts=1)
             done += len(batch)
             if time.monotonic() - started > MAX_PROBE_S:
                 break

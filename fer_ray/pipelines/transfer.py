@@ -100,8 +100,8 @@ def run_transfer(
     trials = TransferTrials(sources, cells, copies, settings, target.partial / key[:16])
     if trials.missing():  # loads scikit-learn
         importlib.import_module("fer_ray.models.svm")
-    most_rows = 2 * max(len(source.samples.labels) for source in sources)
-    run_missing(trials, trials.missing, out, execution, progress, "transfer", "folds", most_rows)
+    max_rows = 2 * max(len(source.samples.labels) for source in sources)
+    run_missing(trials, trials.missing, out, execution, progress, "transfer", "folds", max_rows)
     predictions = trials.predictions()
     record = {
         "fingerprint": key,

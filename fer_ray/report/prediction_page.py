@@ -153,7 +153,7 @@ def metric_rows(transfer: Transfer) -> experiment_tables.Rows:
          formatting.loss(evidence.test_log_loss)),
         ("Calibration error", formatting.percent(figures["calibration_error"]), "",
          formatting.percent(evidence.calibration_error)),
-        ("Majority class", formatting.percent(figures["commonest_class_share"]), "", "–"),
+        ("Majority class", formatting.percent(figures["majority_class_share"]), "", "–"),
         ("Accuracy, images without a face counted as wrong",
          formatting.percent(figures["accuracy_counting_no_face_as_wrong"]), "", "–"),
     ]  # fmt: skip

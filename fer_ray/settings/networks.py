@@ -160,7 +160,7 @@ class HeadSearchSettings(StrictModel):
 
     configurations: int = Field(50, ge=1, description="Configurations in each trial's search.")
     searcher: Searcher = Field("optuna", description="How configurations are chosen.")
-    most_epochs: int = Field(80, ge=1, description="Maximum number of epochs.")
+    max_epochs: int = Field(80, ge=1, description="Maximum number of epochs.")
     grace_epochs: int = Field(10, ge=1, description="Epochs before ASHA may stop a configuration.")
     reduction: int = Field(3, ge=2, description="Reduction factor of ASHA.")
     finalists: int = Field(

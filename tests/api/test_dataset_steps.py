@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import fer_ray as fr
-from fer_ray.api.image_rows import DescribeGivenImage, describe_images
+from fer_ray.api.image_rows import GivenImageSteps, process_images
 from fer_ray.errors import UserError
 from fer_ray.schemas import FACE_FIELDS, OUTCOME_FIELDS
 from fer_ray.settings.extraction import Decode, ExtractSettings
@@ -66,7 +66,7 @@ def test_empty_and_unusable_batches(workplace: Path) -> None:
 
 
 @dataclass(frozen=True)
-class DescribeOrCrash(DescribeGivenImage):
+class StepsOrCrash(GivenImageSteps):
     """Crashes its process when it reaches the image `crash`."""
 
     def decode_image(self, image: Any, limits: Decode) -> Decoded:
@@ -78,12 +78,12 @@ class DescribeOrCrash(DescribeGivenImage):
 
 
 def test_child_process_isolates_a_crash(workplace: Path) -> None:
-    describe, fields = DescribeOrCrash(ExtractSettings()), [*FACE_FIELDS, *OUTCOME_FIELDS]
+    steps, fields = StepsOrCrash(ExtractSettings()), [*FACE_FIELDS, *OUTCOME_FIELDS]
     images = ["crash", "face.png", "bug"]
-    rows = describe_images(images, describe, fields, image_seconds=60)
+    rows = process_images(images, steps, fields, image_seconds=60)
     assert rows["status"].to_pylist() == ["crashed", "ok", "crashed"]
     assert rows["error"][0].as_py() == "died of SIGSEGV"
-    here = describe_images(images[1:], describe, fields)
+    here = process_images(images[1:], steps, fields)
     assert here["status"].to_pylist() == ["ok", "crashed"]
     assert here["error"][1].as_py() == "ZeroDivisionError: a bug"
     assert here["stage"][1].as_py() == "decode"

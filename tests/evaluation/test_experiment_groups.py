@@ -58,7 +58,7 @@ def test_labels_are_unique_in_a_group():
                "-gamma=scale", "-augment=2", "-degree=2"]  # fmt: skip
     searches = ["-configurations=9", "-inner_folds=3", "-voters=1", "-metric=macro_recall",
                 "-feature_sets=hog,landmarks", "-classifiers=lda,svm-rbf"]  # fmt: skip
-    heads = ["-searcher=random", "-most_epochs=9", "-finalists=1", "-repeats=1", "-draws=5"]
+    heads = ["-searcher=random", "-max_epochs=9", "-finalists=1", "-repeats=1", "-draws=5"]
     sets = ["reference", "hog", "delta", "delta-hog"]
     experiments = [experiment(LINEAR, FOLDS, 0.8, settings=method, feature_set=name)
             for method, name in product(methods, sets)]  # fmt: skip

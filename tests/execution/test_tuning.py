@@ -32,7 +32,7 @@ def test_lost_configuration_is_repeated(
     logging.getLogger("ray.tune.execution.tune_controller").addHandler(caplog.handler)
     results: list[dict[str, Any]] = []
     tuning = Tuning(
-        partial(Descent, marker=tmp_path / "lost"), most_epochs=1, grace_epochs=1, reduction=2,
+        partial(Descent, marker=tmp_path / "lost"), max_epochs=1, grace_epochs=1, reduction=2,
         workers=2,
     )  # fmt: skip
     configurations = [{"rate": rate} for rate in (0.1, 0.2, 0.3)]

@@ -29,7 +29,7 @@ from tests.conftest import FerRay
 from tests.patience import patience
 
 SMALL = (
-    "head_search.configurations=6", "head_search.most_epochs=12", "head_search.grace_epochs=5",
+    "head_search.configurations=6", "head_search.max_epochs=12", "head_search.grace_epochs=5",
     "head_search.finalists=2", "head_search.repeats=2", "execution.workers=1",
 )  # fmt: skip
 
@@ -39,7 +39,7 @@ def settings(*more: str) -> Settings:
 
 
 def test_sampled_configurations_are_valid() -> None:
-    wanted = HeadSearchSettings(most_epochs=40)
+    wanted = HeadSearchSettings(max_epochs=40)
     drawn = [sample_configuration(wanted, 3, number) for number in range(60)]
     assert drawn[:5] == [sample_configuration(wanted, 3, number) for number in range(5)]
     for one in drawn:
@@ -52,7 +52,7 @@ def test_sampled_configurations_are_valid() -> None:
 
 @pytest.mark.slow
 def test_interrupted_search_resumes(drawn_frames: Path, local_ray: int) -> None:
-    shorter_than_its_grace, folds = "head_search.most_epochs=4", two_folds(drawn_frames)
+    shorter_than_its_grace, folds = "head_search.max_epochs=4", two_folds(drawn_frames)
     wanted = settings("trials.protocol=subject-10fold", "head_search.searcher=random",
                       "head_search.configurations=2", shorter_than_its_grace,
                       f"trials.folds={folds}")  # fmt: skip

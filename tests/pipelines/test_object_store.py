@@ -172,7 +172,7 @@ def test_backbone_and_heads_on_a_bucket(
 
     (bucket / "dlib.dat").write_bytes(bundled_dlib_file().read_bytes())
     network = ("--out", run, "--backbone", "dlib_resnet")
-    small = ("--trials", 1, "--configs", 2, "--set", "head_search.most_epochs=10")
+    small = ("--trials", 1, "--configs", 2, "--set", "head_search.max_epochs=10")
     few = ("--classifiers", "lda", "--configurations", 1, "--trials", 2)
     for command in (
         ("search", "--out", run, "--feature-sets", "geometry", *few),

@@ -63,7 +63,7 @@ def _figures_here(figures: dict[str, Any]) -> str:
     return (
         f"On these images: accuracy {accuracy}, macro recall {recall}, log loss "
         f"{figures['log_loss']:.3f}; always predicting the majority class: "
-        f"{figures['commonest_class_share']:.3f}"
+        f"{figures['majority_class_share']:.3f}"
     )
 
 

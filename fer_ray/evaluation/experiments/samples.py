@@ -63,7 +63,7 @@ def read_samples(frames: Path, feature_set: str, paired: bool = False) -> Sample
         1900
     """
     parts = sets_of(feature_set)
-    table = _read_described(frames, feature_set)
+    table = _read_with_features(frames, feature_set)
     labels = table["label"].to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(np.isin(labels, range(len(EMOTIONS))))
     if not len(rows):
@@ -96,7 +96,7 @@ def _outcomes(frames: Path) -> str:
     return f"{labelled} of {table.num_rows} images are labelled; {outcomes}"
 
 
-def _read_described(frames: Path, feature_set: str) -> pa.Table:
+def _read_with_features(frames: Path, feature_set: str) -> pa.Table:
     """The rows that have features, by image_id."""
     stored = stored_sets(feature_set)
     columns = [feature_column(name) for name in stored]

@@ -75,7 +75,7 @@ class SweepMetrics(Remaining):
         self._images = Counter(IMAGES, "Images processed, by outcome.", ("status",))
         self._commits = Counter(COMMITS, "Commits of results.")
 
-    def described(self, statuses: dict[str, int], left: int) -> None:
+    def processed(self, statuses: dict[str, int], left: int) -> None:
         """Count processed images by outcome, and set the number that remains."""
         _count_by_status(self._images, statuses)
         self.set(left)

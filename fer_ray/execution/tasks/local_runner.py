@@ -11,7 +11,7 @@ from fer_ray.execution.progress import Advance
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 
-MOST_ROWS = 25_000  # trained or tested on by all items together; for more, starting Ray pays off
+MAX_ROWS = 25_000  # trained or tested on by all items together; for more, starting Ray pays off
 
 
 def runs_locally(execution: Execution, items: int, rows: int | None) -> bool:
@@ -24,7 +24,7 @@ def runs_locally(execution: Execution, items: int, rows: int | None) -> bool:
     """
     if rows is None:
         return execution.executor == "in-process"
-    return runs_in_process(execution, items * rows, MOST_ROWS)
+    return runs_in_process(execution, items * rows, MAX_ROWS)
 
 
 def run_items_locally(

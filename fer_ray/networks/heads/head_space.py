@@ -38,7 +38,7 @@ class Options:
 
 def search_space(settings: HeadSearchSettings) -> dict[str, Range | Options]:
     """Distributions of the settings that are searched; others are those of the reference head."""
-    most = settings.most_epochs
+    most = settings.max_epochs
     return {
         "epochs": Options(tuple(sorted({max(1, most // 4), max(1, most // 2), most}))),
         "batch_size": Options((8, 16, 32, 64)),

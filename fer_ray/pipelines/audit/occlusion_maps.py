@@ -31,7 +31,7 @@ from fer_ray.storage.run_folder import RunFolder, frames_record
 from fer_ray.vocabulary import N_LANDMARKS
 
 MIN_IMAGES, MAX_IMAGES = 2, 20  # test images of each class
-MOST_SECONDS = 30  # of CPU time, after which only `MIN_IMAGES` of each class are examined
+MAX_SECONDS = 30  # of CPU time, after which only `MIN_IMAGES` of each class are examined
 
 Row = dict[str, Any]  # a row of frames, by column
 
@@ -40,7 +40,7 @@ def occlusion_map(out: Path, root: Path | None) -> OcclusionMap | str | None:
     """Compute the occlusion map of the best model on a network in the report's first group.
 
     It is stored in the run folder and computed again only if the model or the network changes. It
-    is the mean over as many images as `MOST_SECONDS` of CPU time allow.
+    is the mean over as many images as `MAX_SECONDS` of CPU time allow.
 
     Args:
         out: Run folder, locked by the caller.
@@ -120,7 +120,7 @@ def _compute(
     started = time.process_time()
     with step("occlusion", "images", len(chosen)) as advance:
         for image in chosen:
-            if image.turn >= MIN_IMAGES and time.process_time() - started > MOST_SECONDS:
+            if image.turn >= MIN_IMAGES and time.process_time() - started > MAX_SECONDS:
                 break
             row = frames[image.image_id]
             crop = _crop(row, root, plans[0])

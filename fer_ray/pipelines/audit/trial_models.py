@@ -18,7 +18,7 @@ from fer_ray.settings.training import Classes, TrialSettings
 from fer_ray.storage.files import read_json
 from fer_ray.storage.run_folder import RunFolder
 
-MOST_TRIALS = 5  # SVMs are fitted again for
+MAX_TRIALS = 5  # SVMs are fitted again for
 
 Model = KerasHead | TemperatureSvm
 
@@ -42,7 +42,7 @@ class TrialModels:
 
     def __init__(self, out: Path, item: ExperimentResults, samples: Samples) -> None:
         self._out, self._item, self._samples = out, item, samples
-        self.trials: list[int] = item.trials["trial"].tolist()[:MOST_TRIALS]
+        self.trials: list[int] = item.trials["trial"].tolist()[:MAX_TRIALS]
         self._fit: Callable[[int], Model] = cache(self._fit_svm)
         if not item.summary.classifier.startswith("svm-"):
             head, trial = _read_head(out, item)

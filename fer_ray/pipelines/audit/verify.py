@@ -13,9 +13,9 @@ from fer_ray.errors import UserError
 from fer_ray.execution.guard import Fault, Guard
 from fer_ray.models.bundles.backbone_features import WeightOverrides
 from fer_ray.models.bundles.predictor import Predictor
-from fer_ray.pipelines.sweeps.describe import complete_rows
-from fer_ray.pipelines.sweeps.planning.prepare import Describer, build_describer
+from fer_ray.pipelines.sweeps.planning.prepare import Processor, build_processor
 from fer_ray.pipelines.sweeps.publishing.fuse import FAULTS
+from fer_ray.pipelines.sweeps.sweep_steps import complete_rows
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.prediction import PredictionSettings
 from fer_ray.settings.root import Settings
@@ -60,31 +60,29 @@ def verify_store(
         raise UserError(f"{store} has no finished sweep: run `fer-ray sweep` first.")
     if manifest["recipe_content"]["bundle"] and model is None:
         raise UserError("The store contains predictions of a model. Pass its bundle with --model.")
-    describer = _describer_of(manifest, landmark_file, model, weights)
+    processor = _processor_of(manifest, landmark_file, model, weights)
     images = _sample_images(opened, sample, seed, manifest["recipe"])
     comparison = _compare_images(
-        opened, open_source(source or manifest["source"]), images, manifest, describer
+        opened, open_source(source or manifest["source"]), images, manifest, processor
     )
     return {"store": opened.uri, "sampled": len(images), **comparison,
-            "recipe_here": describer.recipe.fingerprint == manifest["recipe"]}  # fmt: skip
+            "recipe_here": processor.recipe.fingerprint == manifest["recipe"]}  # fmt: skip
 
 
 def _compare_images(
-    store: Store, source: Source, images: list[Image], manifest: Row, describer: Describer
+    store: Store, source: Source, images: list[Image], manifest: Row, processor: Processor
 ) -> dict[str, Any]:
     max_bytes = manifest["recipe_content"]["extract"]["decode"]["max_bytes"]
-    rows = _stored_rows(store, images, describer.schema, manifest["recipe"])
+    rows = _stored_rows(store, images, processor.schema, manifest["recipe"])
     same, changed, differing = 0, 0, []
-    guard = Guard(
-        pickle.dumps(describer.describe), manifest["settings"]["execution"]["image_seconds"]
-    )
+    guard = Guard(pickle.dumps(processor.steps), manifest["settings"]["execution"]["image_seconds"])
     try:
         for path, sha256 in images:
             content = _read(source, path, max_bytes)
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
                 changed += 1
                 continue
-            columns = _differing_columns(guard([content]), rows.get(sha256, []), describer.schema)
+            columns = _differing_columns(guard([content]), rows.get(sha256, []), processor.schema)
             if columns:
                 differing.append({"path": path, "columns": columns})
             else:
@@ -94,10 +92,10 @@ def _compare_images(
     return {"same": same, "changed_since": changed, "differing": differing}
 
 
-def _describer_of(
+def _processor_of(
     manifest: Row, landmark_file: str | None, model: Path | None, weights: WeightOverrides
-) -> Describer:
-    """The describer with a sweep's settings, and the models and libraries of this machine."""
+) -> Processor:
+    """The processor with a sweep's settings, and the models and libraries of this machine."""
     content = manifest["recipe_content"]
     extract = ExtractSettings.model_validate(content["extract"])
     landmarks = extract.landmarks.model_copy(update={"file": landmark_file})
@@ -110,7 +108,7 @@ def _describer_of(
             f"The store's predictions come from the bundle {str(content['bundle'])[:16]}…, but "
             f"{model} is {predictor.sha256[:16]}…. Pass the store's bundle with --model."
         )
-    return build_describer(settings, predictor, weights)
+    return build_processor(settings, predictor, weights)
 
 
 def _sample_images(store: Store, size: int, seed: int, recipe: str) -> list[Image]:

@@ -23,7 +23,7 @@ from fer_ray.storage.run_folder import RunFolder
 
 FRAMES, TRIALS, PREDICTIONS = "frames", "trials", "predictions"
 TIME_COLUMNS = {"seconds"}  # the only columns that may differ
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ DIVISIONS = (
     WorkDivision(1, 32, "ray"),
     WorkDivision(2, 5, "in-process"),
     WorkDivision(3, 1000, "ray"),
-    WorkDivision(MOST_WORKERS, 13, "ray"),
+    WorkDivision(MAX_WORKERS, 13, "ray"),
 )
 
 
@@ -72,7 +72,7 @@ class Outcome:
 
 
 def verify(
-    data: Path, out: Path, settings: Settings, most_workers: int, progress: Progress
+    data: Path, out: Path, settings: Settings, max_workers: int, progress: Progress
 ) -> list[Outcome]:
     """Extract and run the trials with several divisions of the work, and compare them bit for bit.
 
@@ -80,13 +80,13 @@ def verify(
         data: Source of the images.
         out: Parent of one run folder per division.
         settings: Settings that define the results.
-        most_workers: Divisions with more workers are skipped.
+        max_workers: Divisions with more workers are skipped.
         progress: Displays the progress.
 
     Raises:
         UserError: The source cannot be used.
     """
-    divisions = [division for division in DIVISIONS if division.workers <= most_workers]
+    divisions = [division for division in DIVISIONS if division.workers <= max_workers]
     first: dict[str, pa.Table] = {}
     outcomes = []
     with progress("verify", "divisions", len(divisions)) as advance:

@@ -34,7 +34,7 @@ from fer_ray.storage.environment import available_cpus
 from fer_ray.storage.run_folder import RunFolder
 from fer_ray.storage.staging import POSITION, StagedRows
 
-MOST_IN_PROCESS = 48  # rows; in this process, a backbone has a single worker
+MAX_IN_PROCESS = 48  # rows; in this process, a backbone has a single worker
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _compute_missing(
             "the CPUs of this machine have no bfloat16 instructions: %s is slower than %s",
             plan.name, plan.name.removesuffix("_bf16"),
         )  # fmt: skip
-    if not gpus and runs_in_process(execution, left, MOST_IN_PROCESS):
+    if not gpus and runs_in_process(execution, left, MAX_IN_PROCESS):
         workers = execution.workers or available_cpus()
         staged.folder.mkdir(parents=True, exist_ok=True)
         with handle_sigterm(terminate), one_opencv_thread():

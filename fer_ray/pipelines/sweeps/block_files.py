@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from fer_ray.evaluation.answers import count_answers
 from fer_ray.pipelines.extraction.face_advice import count_small_squares
 from fer_ray.pipelines.extraction.range_advice import count_ranges
-from fer_ray.pipelines.sweeps.describe import complete_rows
 from fer_ray.pipelines.sweeps.publishing.fuse import FAULTS
+from fer_ray.pipelines.sweeps.sweep_steps import complete_rows
 from fer_ray.storage.table_folder import NewFile, TableFolder, unique_name
 from fer_ray.store_schemas import READINGS_SCHEMA
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fer_ray.execution.guard import Guard, borrow_guard
-from fer_ray.execution.guarded_batches import describe_guarded
+from fer_ray.execution.guarded_batches import process_guarded
 from fer_ray.execution.tasks.claims import Claim
 from fer_ray.execution.tasks.task_runner import WORKER_DIED
 from fer_ray.features.steps import IMAGE
 from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Output, Row
-from fer_ray.pipelines.sweeps.describe import failed_rows
+from fer_ray.pipelines.sweeps.sweep_steps import failed_rows
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.sources.streams.timed_reader import ImageReader, ReadTimeoutError
 from fer_ray.storage.objects.uris import error_text
@@ -62,14 +62,14 @@ class ProcessBlock:
 
     Attributes:
         source: The source of the images.
-        describe: The pickled function for `Guard`.
+        steps: The pickled function for `Guard`.
         limits: Limits per image.
         claim: Decides whether this block processes a content.
         output: Where the rows go.
     """
 
     source: Source
-    describe: bytes
+    steps: bytes
     limits: Limits
     claim: Claim
     output: Output
@@ -81,9 +81,9 @@ class ProcessBlock:
             UserError: A model, the source or the store is missing.
         """
         rows, limits = self._rows(block), self.limits
-        writer, described = BlockWriter(self.output, limits.reported), set[str]()
+        writer, processed = BlockWriter(self.output, limits.reported), set[str]()
         with (
-            borrow_guard(self.describe, limits.image_seconds) as guard,
+            borrow_guard(self.steps, limits.image_seconds) as guard,
             closing(ImageReader(self.source, limits.max_bytes, limits.image_seconds)) as read,
         ):
             for images in _read_images(read, rows, limits):
@@ -93,9 +93,9 @@ class ProcessBlock:
                 for image in images:
                     writer.add_reading(image.row, image.sha256 or None, image.failure)
                 for contents, again in ((claimed, False), (retried, True)):
-                    for found in _describe(guard, images, contents - described):
+                    for found in _process(guard, images, contents - processed):
                         writer.add_rows(found, again)
-                described |= claimed | retried
+                processed |= claimed | retried
         return writer.finish(len(rows))
 
     def give_up(self, block: Block) -> BlockResult:
@@ -171,10 +171,10 @@ def _failure(status: Status, error: str) -> Row:
     return {"status": status.value, "stage": Stage.DECODE.value, "error": error}
 
 
-def _describe(guard: Guard, images: list[_Image], contents: set[str]) -> Iterator[pa.Table]:
-    """Describe those of the contents that the images have."""
+def _process(guard: Guard, images: list[_Image], contents: set[str]) -> Iterator[pa.Table]:
+    """Steps those of the contents that the images have."""
     by_content = {image.sha256: image.content for image in images if image.sha256 in contents}
-    described = describe_guarded(guard, list(by_content.values()))
-    yield from (rows.drop_columns([IMAGE]) for rows in described.tables)
-    for number, fault in described.faults.items():
+    processed = process_guarded(guard, list(by_content.values()))
+    yield from (rows.drop_columns([IMAGE]) for rows in processed.tables)
+    for number, fault in processed.faults.items():
         yield failed_rows([[*by_content][number]], fault.status, fault.stage, fault.error)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from fer_ray.errors import StoppedError
-from fer_ray.execution.guard import Describe
+from fer_ray.execution.guard import Steps
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.execution.signals import handle_sigterm
 from fer_ray.execution.tasks.task_runner import TaskRunner
@@ -56,7 +56,7 @@ class SweepRequest:
         model: Model bundle that adds predictions. Its extraction settings replace those of
             `settings`. None: the rows have no predictions.
         weights: Weight files by backbone of the bundle; a backbone without one uses the default.
-        describe: Turns the bytes of an image into rows. None: the extraction steps.
+        steps: Turns the bytes of an image into rows. None: the extraction steps.
         stop: Stops the sweep once set. None: only SIGTERM stops it.
     """
 
@@ -66,7 +66,7 @@ class SweepRequest:
     progress: Progress = silent
     model: Path | None = None
     weights: WeightOverrides = ()
-    describe: Describe | None = None
+    steps: Steps | None = None
     stop: StopFlag | None = None
 
 
@@ -75,7 +75,7 @@ class SweepContext:
     """The state that the steps of one sweep share.
 
     Attributes:
-        describe: The pickled function that turns the bytes of an image into rows.
+        steps: The pickled function that turns the bytes of an image into rows.
         schema: Schema of the rows of `results`.
         context: What queries need to know.
         scratch: Folder of the files that tasks exchange.
@@ -89,7 +89,7 @@ class SweepContext:
     store: Store
     settings: Settings
     recipe: StoreRecipe
-    describe: bytes
+    steps: bytes
     progress: Progress
     record: SweepRecord
     schema: pa.Schema
@@ -154,6 +154,6 @@ def raise_if_stopped(sweep: SweepContext) -> None:
     """
     if sweep.stop():
         raise StoppedError(
-            f"Stopped. The results of {sweep.record.described} images are committed. Rerun the "
+            f"Stopped. The results of {sweep.record.processed} images are committed. Rerun the "
             "same command to resume."
         )

@@ -63,7 +63,7 @@ def process_images(sweep: SweepContext) -> None:
                 _process_round(sweep, todo, metrics, advance)
                 raise_if_stopped(sweep)
                 settle(sweep)
-                todo = files.to_describe
+                todo = files.to_process
     finally:
         trim_idle_guards()
 
@@ -85,7 +85,7 @@ def _process_round(
             sweep.record.count_results(result)
             left -= result.images
             if metrics:
-                metrics.described(result.statuses, left)
+                metrics.processed(result.statuses, left)
             so_far = sweep.record.outcomes.most_common()
             advance(result.images, ", ".join(f"{count} {status}" for status, count in so_far))
     except FuseError:  # nothing may be committed
@@ -102,9 +102,7 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
     """Run the task of each block; once the stop flag is set, commit and await running ones."""
     total = sum(file.rows for file in todo)
     with handle_sigterm(sweep.stop.set), _claims(sweep, total) as claim:
-        task = ProcessBlock(
-            sweep.source, sweep.describe, _limits(sweep), claim, sweep_output(sweep)
-        )
+        task = ProcessBlock(sweep.source, sweep.steps, _limits(sweep), claim, sweep_output(sweep))
         blocks = _blocks(sweep, todo)
         try:
             yield from sweep.runner.run(

@@ -57,7 +57,7 @@ class SweepRecord:
     by_emotion: dict[str, int] = field(default_factory=dict)
     class_folders: list[dict[str, Any]] = field(default_factory=list)
     read: int = 0
-    described: int = 0
+    processed: int = 0
     result_commits: int = 0
     results_removed: int = 0
     results_waiting: int = 0
@@ -80,7 +80,7 @@ class SweepRecord:
         self.answers.update(result.answers)
         self.small_squares += result.small_squares
         self.ranges += result.ranges
-        self.described += result.statuses.total()
+        self.processed += result.statuses.total()
         self.outcomes += result.statuses
         self.sample_throughput()
 
@@ -89,7 +89,7 @@ class SweepRecord:
         now = time.monotonic() - self.clock
         if len(self.throughput) > 1 and now - self.throughput[-2][0] < SAMPLE_S:
             self.throughput.pop()
-        self.throughput.append([round(now, 1), self.described])
+        self.throughput.append([round(now, 1), self.processed])
         if len(self.throughput) > MAX_SAMPLES:
             del self.throughput[1:-1:2]
 

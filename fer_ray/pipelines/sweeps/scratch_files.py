@@ -18,7 +18,7 @@ class SweepFiles:
         changes: Those of images that change or are to be processed, by path.
         contents: Those of images whose content is known, by content.
         unread: To-do files of images to read.
-        to_describe: To-do files of contents without results.
+        to_process: To-do files of contents without results.
         outcomes: Scratch files of images that were read, by content, for each round.
         failures: Those of images that could not be read, by path.
         settled: Those of images whose content has results, by path.
@@ -44,7 +44,7 @@ class SweepFiles:
     changes: list[str] = field(default_factory=list)
     contents: list[str] = field(default_factory=list)
     unread: list[NewFile] = field(default_factory=list)
-    to_describe: list[NewFile] = field(default_factory=list)
+    to_process: list[NewFile] = field(default_factory=list)
     outcomes: list[list[str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
@@ -75,4 +75,4 @@ class SweepFiles:
     @property
     def todo(self) -> list[NewFile]:
         """All to-do files."""
-        return [*self.unread, *self.to_describe]
+        return [*self.unread, *self.to_process]

@@ -72,8 +72,8 @@ def _compare_configurations(search: TrialSearch, execution: Execution, progress:
     require_shared(search.out)
     from fer_ray.execution.tuning import Tuning, tune_sampled, tune_suggested
 
-    grace_epochs = min(settings.grace_epochs, settings.most_epochs)
-    tuning = Tuning(search, settings.most_epochs, grace_epochs, settings.reduction, workers)
+    grace_epochs = min(settings.grace_epochs, settings.max_epochs)
+    tuning = Tuning(search, settings.max_epochs, grace_epochs, settings.reduction, workers)
     if settings.searcher == "random":
         tune = partial(tune_sampled, tuning, _untried_configurations(search, known))
     else:

@@ -104,7 +104,7 @@ CREATE TABLE failed AS SELECT DISTINCT sha256 FROM content_of WHERE kind = 'fail
 CREATE TABLE known AS
     SELECT sha256, arg_min(row(status, stage, error), face_index + 1000 * (status NOT IN $ok)::INT)
         AS outcome, count(*) FILTER (status IN $ok) AS faces,
-        bool_and(r.sweep = context.sweep) AS described
+        bool_and(r.sweep = context.sweep) AS processed
     FROM result_rows r CROSS JOIN context WHERE r.recipe = context.recipe
         AND (r.sweep = context.sweep OR NOT EXISTS (SELECT 1 FROM failed f
             WHERE f.sha256 = r.sha256))
@@ -123,7 +123,7 @@ TO_DESCRIBE_SAMPLE = f"SELECT hash(path), path FROM ({TO_DESCRIBE}) ORDER BY ALL
 SETTLED = """
 SELECT path, sha256, outcome[1] AS status, outcome[2] AS stage, outcome[3] AS error,
     faces::SMALLINT AS faces FROM content_of JOIN known USING (sha256)
-WHERE kind <> 'same' OR described
+WHERE kind <> 'same' OR processed
 """
 
 # The rows to publish. Rows that another sweep has listed later do not change.

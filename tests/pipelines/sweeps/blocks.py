@@ -11,7 +11,7 @@ from pyarrow.fs import LocalFileSystem
 from fer_ray.execution.tasks.claims import Claim
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock
-from fer_ray.pipelines.sweeps.describe import schema_of
+from fer_ray.pipelines.sweeps.sweep_steps import schema_of
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.storage.table_folder import NewFile, TableFolder
 from tests.pipelines.sweeps.conftest import FAST
@@ -37,7 +37,7 @@ def process_block(
     contents: list[str | None] | None = None,
     retried: bool = False,
     claim: Claim = lambda owner, contents: set(),
-    describe: Any = None,
+    steps: Any = None,
     max_bytes: int = 10**6,
     give_up: bool = False,
 ) -> Processed:
@@ -51,7 +51,7 @@ def process_block(
     todo = folders["scratch"].write(pa.table(columns), "todo.parquet")
     output = Output(**folders, schema=schema_of(FAST), recipe="recipe", sweep="sweep")
     limits = Limits(max_bytes, 5, reported=20)
-    task = ProcessBlock(source, pickle.dumps(describe), limits, claim, output)
+    task = ProcessBlock(source, pickle.dumps(steps), limits, claim, output)
     block = Block(todo.name, 0, len(paths))
     result = task.give_up(block) if give_up else task(block)
     return Processed(

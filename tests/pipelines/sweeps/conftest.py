@@ -84,13 +84,13 @@ def swept(source: Path, store: Path) -> Swept:
     """Sweeps `source` into `store` under the fast profile; takes settings of `sweep`."""
 
     def sweep(
-        describe: Any = None,
+        steps: Any = None,
         extract: ExtractSettings = FAST,
         execution: Execution = IN_PROCESS,
         **policy: Any,
     ) -> Any:
         sweep = SweepSettings(**policy)
         settings = Settings(extract=extract, sweep=sweep, execution=execution)
-        return run_sweep(SweepRequest(str(source), str(store), settings, silent, describe=describe))
+        return run_sweep(SweepRequest(str(source), str(store), settings, silent, steps=steps))
 
     return sweep

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_ray.pipelines.sweeps.describe import DescribeImage
+from fer_ray.pipelines.sweeps.sweep_steps import SweepSteps
 from fer_ray.settings.extraction import Decode
 from fer_ray.sources.decoding import Decoded
 
 
 @dataclass(frozen=True)
-class Poisoned(DescribeImage):
+class Poisoned(SweepSteps):
     """Processes images, except that those with certain last bytes crash, raise or never finish."""
 
     def decode_image(self, image: bytes, limits: Decode) -> Decoded:
@@ -30,7 +30,7 @@ class Poisoned(DescribeImage):
 
 
 @dataclass(frozen=True)
-class DiesAtStart(DescribeImage):
+class DiesAtStart(SweepSteps):
     """Is killed the first `times` times that it loads; each start adds a line to a file."""
 
     starts: Path = Path()
@@ -45,7 +45,7 @@ class DiesAtStart(DescribeImage):
 
 
 @dataclass(frozen=True)
-class Slow(DescribeImage):
+class Slow(SweepSteps):
     """Takes some seconds to decode each image."""
 
     seconds: float = 0

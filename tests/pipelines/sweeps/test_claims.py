@@ -12,7 +12,7 @@ from fer_ray.execution.tasks import claims
 from fer_ray.execution.tasks.claims import Claims, start_claims
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
-from fer_ray.pipelines.sweeps.describe import DescribeImage
+from fer_ray.pipelines.sweeps.sweep_steps import SweepSteps
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.streams.image_source import Source
 from tests.patience import wait_until
@@ -56,7 +56,7 @@ def test_new_image_is_read_once(source: Path, tmp_path: Path) -> None:
     paths = ["day0/face0.png", "day1/twin.png", "noise.png"]
     counting = Counting(str(source), fs.LocalFileSystem(), str(source))
     processed = process_block(
-        counting, tmp_path, paths, claim=Claims(KEYS).claim, describe=DescribeImage(FAST)
+        counting, tmp_path, paths, claim=Claims(KEYS).claim, steps=SweepSteps(FAST)
     )
     assert reads == paths
     assert len({row["sha256"] for row in processed.readings}) == 2

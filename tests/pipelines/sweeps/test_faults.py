@@ -297,7 +297,7 @@ def test_image_changes_after_planning(source: Path, faces: list[Path], tmp_path:
     paths = ["day0/face0.png", "gone.png"]
     processed = process_block(
         open_source(str(source)), tmp_path, paths, ["0" * 64, "1" * 64],
-        claim=lambda owner, contents: set(contents), describe=Poisoned(FAST),
+        claim=lambda owner, contents: set(contents), steps=Poisoned(FAST),
     )  # fmt: skip
     assert [row["sha256"] for row in processed.results] == [content]
     changed, gone = processed.outcomes

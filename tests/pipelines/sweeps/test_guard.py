@@ -8,9 +8,9 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.execution.guard import STARTS, Fault, Guard
-from fer_ray.execution.guarded_batches import BATCH_IMAGES, describe_guarded
-from fer_ray.pipelines.sweeps.describe import DescribeImage
+from fer_ray.execution.guarded_batches import BATCH_IMAGES, process_guarded
 from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, build_store_recipe
+from fer_ray.pipelines.sweeps.sweep_steps import SweepSteps
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.root import Execution, Settings
 from fer_ray.vocabulary import Status
@@ -29,9 +29,9 @@ def test_segmentation_fault_costs_one_image(faces: list[Path]) -> None:
     assert isinstance(fault, Fault)
     assert (fault.status, fault.stage) == (Status.CRASHED, "decode")
     assert "SIGSEGV" in fault.error
-    described = guarded([faces[0].read_bytes()])
-    assert isinstance(described, pa.Table)
-    assert described["status"].to_pylist() == ["ok"]
+    processed = guarded([faces[0].read_bytes()])
+    assert isinstance(processed, pa.Table)
+    assert processed["status"].to_pylist() == ["ok"]
     guarded.close()
 
 
@@ -52,14 +52,14 @@ def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
     guarded, good = guard(patience(1.5)), [file.read_bytes() for file in faces]
     images = [*good[:2], b"crash", b"no image", b"sleep", *good[2:], b"raise", *good]
     assert len(images) > BATCH_IMAGES
-    described = describe_guarded(guarded, images)
-    faults = {number: fault.status for number, fault in described.faults.items()}
+    processed = process_guarded(guarded, images)
+    faults = {number: fault.status for number, fault in processed.faults.items()}
     faulty = {images.index(content): content for content in (b"crash", b"sleep", b"raise")}
     assert faults == {
         number: Status.TIMED_OUT if content == b"sleep" else Status.CRASHED
         for number, content in faulty.items()
     }
-    rows = pa.concat_tables(described.tables).sort_by("image")
+    rows = pa.concat_tables(processed.tables).sort_by("image")
     assert rows["image"].to_pylist() == [n for n in range(len(images)) if n not in faulty]
     alone = [guarded([images[number]]) for number in rows["image"].to_pylist()]
     assert rows.drop_columns(["image"]).equals(
@@ -72,9 +72,9 @@ def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
 
 def test_time_limit_is_per_image() -> None:
     guarded = Guard(pickle.dumps(Slow(FAST, seconds=0.4 * patience(1))), patience(1))
-    described = describe_guarded(guarded, [b"no image"] * 4)
+    processed = process_guarded(guarded, [b"no image"] * 4)
     guarded.close()
-    assert not described.faults
+    assert not processed.faults
 
 
 def test_exception_and_killed_child_cost_one_image(faces: list[Path]) -> None:
@@ -84,8 +84,8 @@ def test_exception_and_killed_child_cost_one_image(faces: list[Path]) -> None:
     assert fault.error == "ArithmeticError: an unforeseen case"
     [child] = set(psutil.Process().children()) - others
     child.kill()
-    described = describe_guarded(guarded, [faces[0].read_bytes()])  # tried again, in a new child
-    assert described.tables[0]["status"].to_pylist() == ["ok"]
+    processed = process_guarded(guarded, [faces[0].read_bytes()])  # tried again, in a new child
+    assert processed.tables[0]["status"].to_pylist() == ["ok"]
     guarded.close()
 
 
@@ -115,15 +115,15 @@ def test_missing_model_raises(tmp_path: Path) -> None:
 
 def test_node_with_other_versions_is_rejected() -> None:
     recipe = build_store_recipe(Settings(extract=FAST))
-    Guard(pickle.dumps(DescribeImage(FAST, recipe=recipe)), 60)([b""])
+    Guard(pickle.dumps(SweepSteps(FAST, recipe=recipe)), 60)([b""])
     numpy = recipe.content["libraries"]["numpy"]
     changes = {
         "libraries": {**recipe.content["libraries"], "numpy": "0.1", "pillow": "0.2"},
         "models": {"landmarks": "0" * 64},
     }
-    describe = DescribeImage(FAST, recipe=StoreRecipe("", {**recipe.content, **changes}))
+    steps = SweepSteps(FAST, recipe=StoreRecipe("", {**recipe.content, **changes}))
     with pytest.raises(UserError) as raised:
-        Guard(pickle.dumps(describe), 60)([b""])
+        Guard(pickle.dumps(steps), 60)([b""])
     for said in (
         f"numpy is {numpy}, expected 0.1",
         "pillow is",
@@ -140,11 +140,11 @@ def test_crashing_and_endless_files_cost_only_themselves(
     for suffix in (b"crash", b"sleep"):
         (source / f"{suffix.decode()}.png").write_bytes(faces[0].read_bytes() + suffix)
     execution = Execution(executor="in-process", image_seconds=patience(2))
-    manifest = swept(describe=Poisoned(FAST), execution=execution)
+    manifest = swept(steps=Poisoned(FAST), execution=execution)
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
     assert (statuses["crash.png"], statuses["sleep.png"]) == ("crashed", "timed_out")
     assert manifest["statuses"]["ok"] == 5
     assert sum(manifest["statuses"].values()) == 9
-    assert swept(describe=Poisoned(FAST), execution=execution)["described"] == 0
+    assert swept(steps=Poisoned(FAST), execution=execution)["described"] == 0
     retried = swept(retry="all")
     assert retried["statuses"] == {"no_face": 1, "ok": 7, "unreadable": 1}

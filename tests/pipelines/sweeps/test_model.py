@@ -37,9 +37,9 @@ def test_sweep_with_model(
     manifest = run_sweep(SweepRequest(str(source), str(store), Settings(), silent, model=bundle))
     predictor = Predictor(bundle)
     assert manifest["recipe_content"]["bundle"] == predictor.sha256
-    described = [row for row in rows(store, "results") if row["landmarks_xy"]]
-    assert described
-    for row in described:
+    processed = [row for row in rows(store, "results") if row["landmarks_xy"]]
+    assert processed
+    for row in processed:
         assert row["predicted"] in predictor.labels
         assert row["bundle_sha256"] == predictor.sha256
         assert sum(row[f"p_{name}"] for name in predictor.labels) == pytest.approx(1)
@@ -50,7 +50,7 @@ def test_sweep_with_model(
     names = {drift["name"] for drift in manifest["drift"]}
     assert names == {"face found", *answers, *manifest["classes"]}
     assert manifest["answers"]["faces"] == 4
-    assert all(row["answer"] in {row["predicted"], ABSTAINED} for row in described)
+    assert all(row["answer"] in {row["predicted"], ABSTAINED} for row in processed)
     assert verify_store(str(store), sample=10, seed=0, model=bundle)["same"] == 7
     again = run_sweep(SweepRequest(str(source), str(store), Settings(), silent))
     assert again["planned"].keys() == {"recipe"}  # another recipe without the model

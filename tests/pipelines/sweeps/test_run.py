@@ -65,7 +65,7 @@ def test_first_sweep(swept: Swept, store: Path, local_ray: int, execution: Execu
     }
 
 
-def test_duplicate_content_is_described_once(swept: Swept, store: Path) -> None:
+def test_duplicate_content_is_processed_once(swept: Swept, store: Path) -> None:
     assert swept()["described"] == 6
     one, two = (
         row for row in rows(store, "images") if "face0" in row["path"] or "twin" in row["path"]
@@ -385,7 +385,7 @@ def test_retried_images_keep_results_until_replaced(
     swept: Swept, source: Path, store: Path, faces: list[Path]
 ) -> None:
     (source / "poison.png").write_bytes(faces[1].read_bytes() + b"crash")
-    swept(describe=Poisoned(FAST))
+    swept(steps=Poisoned(FAST))
     before = rows(store, "results")
     version = DeltaTable(str(store / "results")).version()
     manifest = swept(retry="all")
@@ -406,14 +406,14 @@ def test_fuse_stops_before_any_commit(swept: Swept, source: Path, store: Path) -
     with pytest.raises(
         FuseError, match="first 4 images failed with the same error: ArithmeticError"
     ):
-        swept(describe=Poisoned(FAST), fuse_images=4, commit_rows=1)
+        swept(steps=Poisoned(FAST), fuse_images=4, commit_rows=1)
     for table in ("images", "results", "readings"):
         assert not list((store / table).rglob("*.*"))
     [page] = (store / "sweeps").glob("2*.html")
     assert "exit code 7" in page.read_text()
     assert "failed with the same error" in page.read_text()
-    assert swept(describe=Poisoned(FAST), fuse_images=0)["statuses"] == {"crashed": 7}
-    again = swept(describe=Poisoned(FAST), fuse_images=4, retry="all")
+    assert swept(steps=Poisoned(FAST), fuse_images=0)["statuses"] == {"crashed": 7}
+    again = swept(steps=Poisoned(FAST), fuse_images=4, retry="all")
     assert (again["described"], again["statuses"]) == (6, {"crashed": 7})  # unchanged
 
 

@@ -40,7 +40,7 @@ def test_stop_commits_before_waiting_for_tasks(
     with pytest.raises(StoppedError, match="are committed"):
         run_sweep(
             SweepRequest(
-                str(source), str(store), settings, stopping, describe=Poisoned(FAST), stop=stop
+                str(source), str(store), settings, stopping, steps=Poisoned(FAST), stop=stop
             )
         )
     assert committed[0] >= 1

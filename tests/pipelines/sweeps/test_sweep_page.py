@@ -68,7 +68,7 @@ def test_drift_alert(
 ) -> None:
     first = swept()
     assert [(drift["before"], drift["alert"]) for drift in first["drift"]] == [(None, False)]
-    assert swept()["drift"] == []  # nothing was described
+    assert swept()["drift"] == []  # nothing was processed
     for number in range(12):
         tiny_image(source / f"faceless{number}.png", seed=100 + number)
     with caplog.at_level(logging.WARNING):
@@ -132,7 +132,7 @@ def test_ray_exports_the_metrics_of_a_sweep(local_ray: int) -> None:
     [node] = ray.nodes()
     port, left = node["MetricsExportPort"], 12_345  # a number that no other test exports
     with SweepMetrics(left) as metrics:
-        metrics.described({"ok": 3, "no_face": 1}, left)
+        metrics.processed({"ok": 3, "no_face": 1}, left)
         metrics.committed()
         wait_until(lambda: exported(port).get("ray_fer_ray_sweep_images_left") == left)
         values = exported(port)

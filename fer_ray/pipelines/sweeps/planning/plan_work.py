@@ -106,7 +106,7 @@ def settle(sweep: SweepContext) -> None:
     level = max(files.level, level_for(files.results.rows))
     settled = list(sweep.run(task, iter(partitions(level))))
     files.settled = [name for part in settled for name in part.files]
-    files.to_describe = [part.todo for part in settled if part.todo]
+    files.to_process = [part.todo for part in settled if part.todo]
     files.missing = sum((part.missing for part in settled), Counter[str]())
     files.missing_size = sum((part.missing_size for part in settled), Counter[str]())
     files.touched = files.touched.union(*(part.touched for part in settled))

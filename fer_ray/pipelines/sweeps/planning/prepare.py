@@ -25,11 +25,11 @@ from fer_ray.pipelines.sweeps.context import (
     SweepRequest,
     name_prefix,
 )
-from fer_ray.pipelines.sweeps.describe import DescribeImage, schema_of
 from fer_ray.pipelines.sweeps.planning.plan_partition import PlanContext
 from fer_ray.pipelines.sweeps.planning.store_recipe import StoreRecipe, build_store_recipe
 from fer_ray.pipelines.sweeps.publishing.fuse import Fuse
 from fer_ray.pipelines.sweeps.record import SweepRecord
+from fer_ray.pipelines.sweeps.sweep_steps import SweepSteps, schema_of
 from fer_ray.settings.extraction import Crop, ExtractSettings, Selection
 from fer_ray.settings.root import Settings
 from fer_ray.sources.streams.image_source import open_source
@@ -54,15 +54,15 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
     """
     predictor = _load_predictor(request.model) if request.model else None
     settings = _effective_settings(request.settings, predictor)
-    describer = build_describer(settings, predictor, request.weights)
+    processor = build_processor(settings, predictor, request.weights)
     source = open_source(request.source, settings.extract.selection.hidden_files)
     store = Store(request.store, settings.sweep.retention_hours)
     require_output_outside(_as_path(store.uri), _as_path(source.uri))
     require_own_tables(store)
-    record = SweepRecord(_sweep_name(), source.uri, store.uri, describer.recipe)
+    record = SweepRecord(_sweep_name(), source.uri, store.uri, processor.recipe)
     policy, stop = settings.sweep, request.stop or StopFlag()
     context = PlanContext(
-        describer.recipe.fingerprint, record.sweep, _listing_time_ns(store), policy.gone,
+        processor.recipe.fingerprint, record.sweep, _listing_time_ns(store), policy.gone,
         policy.retry, settings.extract.decode.max_bytes, policy.reread_share,
     )  # fmt: skip
     with _scratch_folder(store, record.sweep, settings) as scratch:
@@ -70,11 +70,11 @@ def prepare_sweep(request: SweepRequest) -> Iterator[SweepContext]:
             source=source,
             store=store,
             settings=settings,
-            recipe=describer.recipe,
-            describe=pickle.dumps(request.describe or describer.describe),
+            recipe=processor.recipe,
+            steps=pickle.dumps(request.steps or processor.steps),
             progress=request.progress,
             record=record,
-            schema=describer.schema,
+            schema=processor.schema,
             fuse=Fuse(policy.fuse_images),
             context=context,
             scratch=scratch,
@@ -128,24 +128,24 @@ def _refuse_extraction_settings(settings: Settings) -> None:
 
 
 @dataclass(frozen=True)
-class Describer:
+class Processor:
     """The function that turns the content of an image into rows.
 
     Attributes:
-        describe: The extraction steps and, with a model, its predictions.
+        steps: The extraction steps and, with a model, its predictions.
         schema: Schema of the rows of `results`.
         recipe: The recipe of these rows, with the models and libraries of this machine.
     """
 
-    describe: DescribeImage
+    steps: SweepSteps
     schema: pa.Schema
     recipe: StoreRecipe
 
 
-def build_describer(
+def build_processor(
     settings: Settings, predictor: "Predictor | None", weights: WeightOverrides = ()
-) -> Describer:
-    """Build the describer of extraction settings and, optionally, a model.
+) -> Processor:
+    """Build the processor of extraction settings and, optionally, a model.
 
     Raises:
         UserError: The landmark model or the weights of a backbone are missing.
@@ -161,8 +161,8 @@ def build_describer(
         if bundle.manifest.recipe.backbones:
             backbones = BundleBackbones(folder, predictor.sha256, weights)
     recipe = build_store_recipe(settings, bundle)
-    return Describer(
-        DescribeImage(settings.extract, backbones, predict, recipe),
+    return Processor(
+        SweepSteps(settings.extract, backbones, predict, recipe),
         schema_of(settings.extract, labels),
         recipe,
     )

@@ -53,7 +53,7 @@ def build_manifest(sweep: SweepContext, finished: bool) -> Manifest:
         "labels_by_emotion": record.by_emotion,
         "class_folders": record.class_folders,
         "read": record.read,
-        "described": record.described,
+        "described": record.processed,
         "outcomes": dict(record.outcomes),
         "result_commits": record.result_commits,
         "results_removed": record.results_removed,

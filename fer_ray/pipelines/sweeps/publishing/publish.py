@@ -123,7 +123,7 @@ def publish(sweep: "SweepContext") -> dict[str, int]:
 def _publish(sweep: "SweepContext") -> dict[str, int]:
     base, files = sweep.store.snapshot("images"), sweep.files
     settle(sweep)
-    if count := sum(todo.rows for todo in files.to_describe):
+    if count := sum(todo.rows for todo in files.to_process):
         logger.warning(
             "%d contents are left to the next sweep: another sweep has removed their results "
             "because no image used them yet", count,

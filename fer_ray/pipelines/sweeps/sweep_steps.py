@@ -16,7 +16,7 @@ from fer_ray.vocabulary import Stage, Status
 
 
 @dataclass(frozen=True)
-class DescribeImage(ImageSteps):
+class SweepSteps(ImageSteps):
     """Process contents of images: bytes in, rows of `schema_of` without recipe and sweep out.
 
     Attributes:
