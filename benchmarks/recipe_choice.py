@@ -42,7 +42,7 @@ from fer_ray.models.candidate_fits import (
     weight_sets,
 )
 from fer_ray.models.candidates import accuracy_and_recall
-from fer_ray.models.confidence.temperature import fit_inverse_temperature, scaled_softmax
+from fer_ray.models.confidence.temperature import fit_temperature_scaling
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.penalty import PENALTIES, best_penalty
 from fer_ray.settings.feature_sets import FEATURE_SETS, sets_of, widths_of
@@ -172,9 +172,9 @@ class TrainingPart:
             scored = self.train[fold.test]
             scores[row, fold.test] = self._score(candidate, products, fold.train, scored, penalty)
         best = best_penalty((scores.argmax(axis=2) == labels).sum(axis=1).astype(float))
-        factor = fit_inverse_temperature(labels, scores[best])
+        scaling = fit_temperature_scaling(labels, scores[best])
         known = np.isfinite(scores[best]).any(axis=1)
-        probabilities = scaled_softmax(scores[best][known], factor)
+        probabilities = scaling.probabilities(scores[best][known])
         judged.held_out.append(np.full(scores[best].shape, np.nan))
         judged.held_out[-1][known] = probabilities
         judged.recalls.append(accuracy_and_recall(labels[known], probabilities)[1])
@@ -182,7 +182,7 @@ class TrainingPart:
         judged.penalties.append(PENALTIES[best])
         if len(test):
             tested = self._score(candidate, products, np.arange(n), test, PENALTIES[best])
-            judged.probabilities.append(scaled_softmax(tested, factor))
+            judged.probabilities.append(scaling.probabilities(tested))
 
     def _score(
         self, candidate: Candidate, products: PreparedFeatures, fitted: NDArray[np.int64],

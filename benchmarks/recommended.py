@@ -22,7 +22,7 @@ from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.penalty import with_chosen_penalty
-from fer_ray.models.svm import build_svm
+from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.settings.training import RECOMMENDED, RECOMMENDED_WITH_MESH, TrialSettings
 
 BASELINE = {"feature_set": "hog+landmarks+geometry", "scale": "equal", "kernels": ("linear",)}
@@ -70,7 +70,7 @@ def main() -> None:
         baseline = predicted if baseline is None else baseline
     protocol = (
         f"{options.out.name}: {len(samples.labels)} images of {len(set(samples.subjects))} people; "
-        f"linear SVMs on {N_SUBJECT_FOLDS} folds, `sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In "
+        f"calibrated linear SVMs on {N_SUBJECT_FOLDS} folds, `sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In "
         "parentheses: the difference to the baseline with its 95% interval, a paired bootstrap "
         f"over people ({RESAMPLES} resamples)."
     )
@@ -88,21 +88,15 @@ def read_known(out: Path, feature_set: str, people: int | None) -> Samples:
 
 
 def cross_validate(out: Path, samples: Samples, settings: TrialSettings) -> Codes:
-    """Predict each image with an SVM that was trained on other subjects.
-
-    Probabilities are not needed, so the SVM is not calibrated, as it is in a trial.
-    """
+    """Predict each image with a calibrated SVM that was trained on other subjects."""
     predicted = np.zeros(len(samples.labels), np.int8)
     copies = training_copies(out, samples, settings)
     names = [str(name) for name in samples.subjects]
     with threadpool_limits(1):
         for fold in subject_folds(names, N_SUBJECT_FOLDS):
             chosen = with_chosen_penalty(settings, samples, fold.train, copies)
-            parts = [samples.features, *([] if copies is None else copies)]
-            features = np.concatenate([part[fold.train] for part in parts])
-            labels = np.tile(samples.labels[fold.train], len(parts))
-            svm = build_svm("linear", chosen, features.shape[1]).fit(features, labels)
-            predicted[fold.test] = svm.predict(samples.features[fold.test])
+            model = TemperatureSvm("linear", chosen).fit(samples, fold.train, copies)
+            predicted[fold.test] = model.predict(samples.features[fold.test])
     return predicted
 
 

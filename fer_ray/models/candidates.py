@@ -16,7 +16,7 @@ from fer_ray.models.candidate_fits import (
     prepare_sets,
     weight_sets,
 )
-from fer_ray.models.confidence.temperature import fit_inverse_temperature, scaled_softmax
+from fer_ray.models.confidence.temperature import fit_temperature_scaling
 from fer_ray.models.configurations import Configuration
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Metric
@@ -150,7 +150,7 @@ def select_voters(
     ranked = sorted(candidates, key=lambda candidate: candidate.rank(metric))[:voters]
     known = np.isfinite(ranked[0].scores).any(axis=1)
     votes = [
-        scaled_softmax(candidate.scores[known], fit_inverse_temperature(labels, candidate.scores))
+        fit_temperature_scaling(labels, candidate.scores).probabilities(candidate.scores[known])
         for candidate in ranked
     ]
     position = 0 if metric == "accuracy" else 1
@@ -186,4 +186,4 @@ def _probabilities(
     widths = widths_of(name, samples.features.shape[1])
     part = _TrainingPart(samples, train, samples.features[rows], widths)
     labels, scores = samples.labels[train], part.class_scores(member.configuration)
-    return scaled_softmax(scores, fit_inverse_temperature(labels, member.scores))
+    return fit_temperature_scaling(labels, member.scores).probabilities(scores)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from fer_ray.evaluation.experiments.experiment import (
+    TEMPERATURE_VERSION,
     Experiment,
     changed_settings,
     experiment_name,
@@ -65,6 +66,7 @@ def plan_search(
         "search": settings.model_dump(mode="json"),
         "splitting": {**splitting, "protocol": folds.protocol},
         "frames": frames_key,
+        "calibration": TEMPERATURE_VERSION,
     }
     parts = ["search", folds.protocol, *changed_settings(trials, names)]
     key = fingerprint(content)

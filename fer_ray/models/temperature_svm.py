@@ -11,8 +11,8 @@ from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import calibration_folds
 from fer_ray.models.confidence.temperature import (
     Floats,
-    fit_inverse_temperature,
-    scaled_softmax,
+    TemperatureScaling,
+    fit_temperature_scaling,
 )
 from fer_ray.settings.training import Kernel, TrialSettings
 from fer_ray.vocabulary import EMOTIONS
@@ -25,10 +25,10 @@ F1_TOLERANCE = 0.01  # of macro F1, within which the sharpness with the lowest l
 
 
 class TemperatureSvm:
-    """An SVM whose class scores become probabilities by one temperature.
+    """An SVM whose class scores become probabilities by temperature scaling.
 
     The scores combine all pairwise decisions of the SVM (`pairwise_scores`). Their sharpness and
-    temperature are fitted on folds without shared subjects (`splits.calibration_folds`), because
+    scaling are fitted on folds without shared subjects (`splits.calibration_folds`), because
     decisions about known people are better than those about new ones. The most probable class is
     predicted. Blunt scores have the lowest log loss but almost never predict rare classes, so the
     sharpness is chosen by macro F1 first.
@@ -40,7 +40,7 @@ class TemperatureSvm:
     Attributes:
         estimator: The fitted SVM, or a pipeline of a scaler and the SVM.
         sharpness: Factor of the pairwise decisions.
-        inverse_temperature: Factor of the scores.
+        scaling: Converts the scores to probabilities.
         trained: Indices of the images that the SVM was fitted on (n,).
         held_out_scores: Scores (n, 8) of these images from SVMs that were not trained on them.
         by_subject: Whether the folds share no subject.
@@ -56,12 +56,11 @@ class TemperatureSvm:
 
     @classmethod
     def from_fitted(
-        cls, estimator: "BaseEstimator", sharpness: float, inverse_temperature: float
+        cls, estimator: "BaseEstimator", sharpness: float, scaling: TemperatureScaling
     ) -> "TemperatureSvm":
-        """Create a model from a fitted estimator and both factors."""
+        """Create a model from a fitted estimator, its sharpness and its scaling."""
         model = cls.__new__(cls)
-        model.estimator, model.sharpness = estimator, sharpness
-        model.inverse_temperature = inverse_temperature
+        model.estimator, model.sharpness, model.scaling = estimator, sharpness, scaling
         return model
 
     def fit(
@@ -93,18 +92,18 @@ class TemperatureSvm:
         return self
 
     def _calibrate(self, labels: NDArray[np.int8], margins: Floats) -> None:
-        """Find the sharpness and the temperature with the lowest log loss at the best macro F1."""
+        """Find the sharpness and the scaling with the lowest log loss at the best macro F1."""
         candidates = []
         for sharpness in SHARPNESSES:
             scores = pairwise_scores(margins, sharpness)
-            factor = fit_inverse_temperature(labels, scores)
+            scaling = fit_temperature_scaling(labels, scores)
             known = np.isfinite(scores).any(axis=1)
-            loss = metrics.log_loss(labels[known], scaled_softmax(scores[known], factor))
+            loss = metrics.log_loss(labels[known], scaling.probabilities(scores[known]))
             predicted = scores[known].argmax(axis=1).astype(np.int8)
             _, f1 = metrics.macro_recall_and_f1(labels[known], predicted)
-            candidates.append((f1, loss, sharpness, factor, scores))
+            candidates.append((f1, loss, sharpness, scaling, scores))
         best = max(f1 for f1, *_ in candidates)
-        _, _, self.sharpness, self.inverse_temperature, self.held_out_scores = min(
+        _, _, self.sharpness, self.scaling, self.held_out_scores = min(
             (one for one in candidates if one[0] >= best - F1_TOLERANCE), key=lambda one: one[1]
         )
 
@@ -129,7 +128,7 @@ class TemperatureSvm:
     @property
     def held_out_probabilities(self) -> Floats:
         """Calibrated probabilities (n, 8) of `held_out_scores`."""
-        return scaled_softmax(self.held_out_scores, self.inverse_temperature)
+        return self.scaling.probabilities(self.held_out_scores)
 
     def predict(self, features: Floats) -> NDArray[np.int8]:
         """Predict class codes (n,), the most probable ones, from features (n, width)."""
@@ -142,7 +141,7 @@ class TemperatureSvm:
 
     def probabilities(self, features: Floats) -> Floats:
         """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
-        return scaled_softmax(self.scores(features), self.inverse_temperature)
+        return self.scaling.probabilities(self.scores(features))
 
 
 def pairwise_margins(estimator: "BaseEstimator", features: Floats) -> Floats:

@@ -16,12 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.evaluation.experiments.samples import Samples, read_samples
 from fer_ray.evaluation.protocols.splits import inner_folds
 from fer_ray.models.candidate_fits import class_scores, prepare_sets, weight_sets
-from fer_ray.models.confidence.temperature import fit_inverse_temperature
 from fer_ray.models.configurations import (
     FAMILIES,
     INTEGER_PARAMETERS,
@@ -141,19 +139,6 @@ def test_classifiers_learn(fitted: Configuration, n_classes: int) -> None:
     prepared = weight_sets(prepare_sets(features[::2], features[1::2]))
     scores = class_scores(fitted, prepared, labels[::2])
     assert np.mean(scores.argmax(axis=1) == labels[1::2]) > 0.6
-
-
-def test_inverse_temperature_minimises_the_log_loss() -> None:
-    scores = np.full((90, 8), -np.inf)
-    scores[:, [0, 2, 5]] = 9 * (RNG.normal(size=(90, 3)) + np.eye(3)[np.repeat([0, 1, 2], 30)])
-    factor = fit_inverse_temperature(LABELS, scores)
-    assert 0 < factor < 1  # overconfident scores
-
-    def loss(by: float) -> float:
-        shares = np.exp(by * (scores - scores.max(axis=1, keepdims=True)))
-        return metrics.log_loss(LABELS, shares / shares.sum(axis=1, keepdims=True))
-
-    assert loss(factor) < min(loss(1.0), loss(factor * 1.1), loss(factor * 0.9))
 
 
 def test_inner_folds_share_no_subject(drawn_frames: Path) -> None:

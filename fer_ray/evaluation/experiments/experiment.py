@@ -12,7 +12,7 @@ from fer_ray.settings.training import Calibration, Classes, Kernel, TrialSetting
 
 MAX_NAME_BYTES = 180  # of the 255 that a file name may have, suffixes included
 CUT_AT = MAX_NAME_BYTES - 60  # characters of a longer name that remain, before its digest
-TEMPERATURE_VERSION = 2  # of the method: trials of other versions are repeated
+TEMPERATURE_VERSION = 3  # of the method: trials of other versions are repeated
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fer_ray.models.confidence.temperature import TemperatureScaling
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec, file_backbone
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import (
@@ -25,7 +26,7 @@ from fer_ray.settings.feature_sets import (
 from fer_ray.settings.network_interface import FileNetwork
 from fer_ray.vocabulary import EMOTIONS
 
-BUNDLE_SCHEMA_VERSION = 3
+BUNDLE_SCHEMA_VERSION = 4
 
 # Files of a bundle, in addition to the model.
 MANIFEST = "bundle.json"
@@ -172,7 +173,8 @@ class Confidence(StrictModel):
 
     Attributes:
         sharpness: Factor of the pairwise decisions of an SVM; 1 for a head.
-        inverse_temperature: Factor of the scores; their softmax gives the probabilities.
+        inverse_temperature: Factor of the scores before the softmax.
+        uniform_share: Weight of equal probabilities of all classes; the softmax has the rest.
         set_coverage: Share of the prediction sets of such images that contain the true class.
         set_threshold: Lowest probability of a class in a prediction set.
         set_size: Mean number of classes in the prediction sets of these images.
@@ -185,6 +187,7 @@ class Confidence(StrictModel):
 
     sharpness: float = Field(gt=0)
     inverse_temperature: float = Field(gt=0)
+    uniform_share: float = Field(ge=0, le=1)
     set_coverage: float = Field(gt=0, lt=1)
     set_threshold: float = Field(ge=0, le=1)
     set_size: float = Field(ge=0)
@@ -193,6 +196,11 @@ class Confidence(StrictModel):
     subjects: int
     new_people: bool
     how: str
+
+    @property
+    def scaling(self) -> TemperatureScaling:
+        """Converts scores to probabilities."""
+        return TemperatureScaling(self.inverse_temperature, self.uniform_share)
 
 
 class Manifest(StrictModel):
@@ -204,7 +212,7 @@ class Manifest(StrictModel):
         files: Hex SHA-256 of every other file of the bundle, by name.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Literal["svm", "head"]
     labels: tuple[str, ...] = Field(min_length=2)
     recipe: ModelRecipe

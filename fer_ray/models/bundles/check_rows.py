@@ -5,7 +5,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.models.bundles.fitting import FittedModel
-from fer_ray.models.confidence.temperature import scaled_softmax
 from fer_ray.models.confidence.training_faces import TrainingFaces
 from fer_ray.vocabulary import EMOTIONS
 
@@ -25,8 +24,8 @@ def draw_check_rows(fitted: FittedModel, faces: TrainingFaces) -> pa.Table:
     noise = np.random.default_rng(SEED).standard_normal((ROWS, features.shape[1]))
     rows = features.mean(axis=0) + noise * features.std(axis=0)
     codes = [EMOTIONS.index(name) for name in fitted.labels]
-    factor = fitted.confidence.inverse_temperature
-    probabilities = scaled_softmax(fitted.model.scores(rows)[:, codes], factor)
+    scores = fitted.model.scores(rows)[:, codes]
+    probabilities = fitted.confidence.scaling.probabilities(scores)
     content = {
         "features": _vectors(rows),
         "probabilities": _vectors(probabilities),

@@ -8,11 +8,7 @@ from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.models.bundles.bundle_manifest import Confidence
 from fer_ray.models.bundles.keras_heads import log_scores
 from fer_ray.models.confidence.prediction_sets import SET_COVERAGE, in_prediction_set, set_threshold
-from fer_ray.models.confidence.temperature import (
-    Floats,
-    fit_inverse_temperature,
-    scaled_softmax,
-)
+from fer_ray.models.confidence.temperature import Floats, fit_temperature_scaling
 from fer_ray.models.confidence.training_faces import TrainingFaces, describe_faces
 from fer_ray.models.scaling import union_scale
 from fer_ray.models.temperature_svm import TemperatureSvm
@@ -50,14 +46,15 @@ def _fit(
     scored = np.flatnonzero(np.isfinite(scores).any(axis=1))
     known = {subjects[row] for row in scored} - {None}
     labels, scores = labels[scored], scores[scored]
-    factor = fit_inverse_temperature(labels, scores)
-    probabilities = scaled_softmax(scores, factor)
+    scaling = fit_temperature_scaling(labels, scores)
+    probabilities = scaling.probabilities(scores)
     threshold = set_threshold(probabilities[np.arange(len(labels)), labels])
     trained = np.isfinite(scores).any(axis=0)  # the others are in no set, whatever the threshold
     sizes = in_prediction_set(probabilities[:, trained], threshold).sum(axis=1)
     return Confidence(
         sharpness=1,
-        inverse_temperature=factor,
+        inverse_temperature=scaling.inverse_temperature,
+        uniform_share=scaling.uniform_share,
         set_coverage=SET_COVERAGE,
         set_threshold=threshold,
         set_size=float(sizes.mean()),

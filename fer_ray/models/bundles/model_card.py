@@ -45,11 +45,13 @@ def _confidence(confidence: Confidence) -> str:
         " Some people were known to the models that scored them: expect a lower set coverage on "
         "new people."
     )
-    factor, threshold = confidence.inverse_temperature, confidence.set_threshold
+    factor, share = confidence.inverse_temperature, confidence.uniform_share
+    threshold = confidence.set_threshold
     subjects = f" of {confidence.subjects} subjects" if confidence.subjects else ""
     return (
-        f"Probabilities are the softmax of {factor:.4g} times the scores. A prediction set "
-        f"contains all classes with a probability of at least {threshold:.4f}, so that "
+        f"Probabilities are the softmax of {factor:.4g} times the scores, with a weight of "
+        f"{1 - share:.3f}, and equal for all classes with a weight of {share:.3f}. A prediction "
+        f"set contains all classes with a probability of at least {threshold:.4f}, so that "
         f"{confidence.set_coverage:.0%} of the sets contain the true class. Both come from "
         f"{confidence.images} images{subjects}, scored by {confidence.how}. Their sets contain "
         f"{confidence.set_size:.2f} classes on average, and {confidence.abstained:.1%} do not "

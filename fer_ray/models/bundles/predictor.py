@@ -16,7 +16,6 @@ from fer_ray.models.bundles.keras_heads import KerasHead, load_head
 from fer_ray.models.bundles.model_card import model_card
 from fer_ray.models.bundles.prediction_columns import prediction_columns
 from fer_ray.models.bundles.skops_files import load_estimator
-from fer_ray.models.confidence.temperature import scaled_softmax
 from fer_ray.models.confidence.training_faces import TrainingFaces
 from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.schemas import feature_column, prediction_fields
@@ -127,8 +126,8 @@ class Predictor:
                 rows = slice(start, start + batch)
                 scores[rows] = self._model.scores(features[rows])[:, codes]
             ood_scores = self._faces.scores(features)
-        factor = self._bundle.manifest.confidence.inverse_temperature
-        return scaled_softmax(scores, factor), ood_scores
+        scaling = self._bundle.manifest.confidence.scaling
+        return scaling.probabilities(scores), ood_scores
 
     def _require_stored_predictions(self) -> None:
         try:
@@ -188,7 +187,7 @@ def _load_model(bundle: Bundle) -> TemperatureSvm | KerasHead:
     try:
         fitted = bundle.manifest.confidence
         estimator = load_estimator(bundle.content[file], name)
-        model = TemperatureSvm.from_fitted(estimator, fitted.sharpness, fitted.inverse_temperature)
+        model = TemperatureSvm.from_fitted(estimator, fitted.sharpness, fitted.scaling)
         matches = model.classes == bundle.manifest.labels
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         matches = False

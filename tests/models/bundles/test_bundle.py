@@ -137,7 +137,7 @@ def test_model_of_another_width(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"schema_version": 2}, "schema version 2; this version of fer_ray reads 3"),
+        ({"schema_version": 2}, "schema version 2; this version of fer_ray reads 4"),
         ({"kind": "oracle"}, "kind: Input should be"),
         ({"author": "x"}, "author: Extra inputs"),
         ({"labels": ["happy", "neutral"]}, "labels: .*in this order"),

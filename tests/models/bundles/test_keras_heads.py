@@ -18,7 +18,6 @@ from fer_ray.models.bundles.backbone_features import require_weights
 from fer_ray.models.bundles.bundle import read_bundle
 from fer_ray.models.bundles.fitting import fit_model
 from fer_ray.models.bundles.keras_heads import load_head
-from fer_ray.models.confidence.temperature import scaled_softmax
 from fer_ray.networks.bottleneck.bottleneck_plan import plan_bottleneck
 from fer_ray.networks.keras_backend import load_keras
 from fer_ray.pipelines.extraction.bottleneck import run_bottleneck
@@ -154,8 +153,7 @@ def test_head_predicts_images_like_stored_features(
     assert tables[0].equals(tables[1])
     features = read_features(head_run, "dlib_resnet", frames["image_id"].tolist())
     head = load_head((head_run / "heads" / f"{HEAD}.keras").read_bytes(), "kept", EMOTIONS)
-    factor = manifest.confidence.inverse_temperature
-    probabilities = scaled_softmax(head.scores(features), factor)
+    probabilities = manifest.confidence.scaling.probabilities(head.scores(features))
     expected = dict(zip(frames["path"], probabilities, strict=True))
     rows = tables[0].to_pandas()
     for _, row in rows.iterrows():

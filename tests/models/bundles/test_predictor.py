@@ -40,7 +40,7 @@ def test_saved_model_predicts_the_same(kernel: Kernel, scale: str) -> None:
     settings = TrialSettings.model_validate(union)
     model = fit(kernel, settings, features, labels)
     estimator = load_estimator(dump_estimator(model.estimator), "model.skops")
-    loaded = TemperatureSvm.from_fitted(estimator, model.sharpness, model.inverse_temperature)
+    loaded = TemperatureSvm.from_fitted(estimator, model.sharpness, model.scaling)
     assert np.array_equal(loaded.probabilities(features), model.probabilities(features))
     assert np.array_equal(loaded.predict(features), model.predict(features))
     assert loaded.classes == model.classes

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_ray.models.confidence.prediction_sets import in_prediction_set, set_threshold
-from fer_ray.models.confidence.temperature import scaled_softmax
+from fer_ray.models.confidence.temperature import TemperatureScaling
 
 
 @pytest.mark.parametrize("images", [9, 50, 300])
@@ -13,7 +13,9 @@ def test_sets_contain_the_true_class(images: int) -> None:
         scores = random.normal(size=(images + 50, 4))
         labels = random.integers(0, 4, images + 50)
         scores[np.arange(len(labels)), labels] += 1.5
-        probabilities = scaled_softmax(scores, 3.0)  # overconfident, which must not matter
+        probabilities = TemperatureScaling(3.0, 0.0).probabilities(
+            scores
+        )  # overconfident, which must not matter
         p_true = probabilities[np.arange(len(labels)), labels]
         threshold = set_threshold(p_true[:images])
         covered.append(
@@ -32,7 +34,8 @@ def test_too_few_images_give_full_sets() -> None:
 def test_softmax_does_not_depend_on_other_rows() -> None:
     scores = np.random.default_rng(1).normal(size=(301, 7))[:, ::-1] * 30
     scores[:, 2] = -np.inf
-    alone = np.vstack([scaled_softmax(row[None], 0.7) for row in scores])
-    assert np.array_equal(scaled_softmax(scores, 0.7), alone)
+    scaling = TemperatureScaling(0.7, 0.1)
+    alone = np.vstack([scaling.probabilities(row[None]) for row in scores])
+    assert np.array_equal(scaling.probabilities(scores), alone)
     assert not alone[:, 2].any()
     np.testing.assert_allclose(alone.sum(axis=1), 1)
