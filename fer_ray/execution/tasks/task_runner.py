@@ -73,22 +73,11 @@ class TaskRunner:
             UserError: Workers of an item keep dying, or the cluster has had no CPUs for too long.
             Exception: Raised by `work`.
         """
-        if self.in_process and threads:
-            yield from run_in_threads(work, items, self.workers, self._stopped, stopping)
-            return
         if self.in_process:
-            yield from self._run_in_process(work, items, stopping)
+            count = self.workers if threads else 1
+            yield from run_in_threads(work, items, count, self._stopped, stopping)
             return
         from fer_ray.execution.tasks.block_tasks import run_tasks
 
         limit = self._execution.workers
         yield from run_tasks(work, items, limit, self._stopped, split, lost, stopping)
-
-    def _run_in_process(
-        self, work: Callable[[Any], Any], items: Iterator[Any], stopping: Callable[[], None]
-    ) -> Iterator[Any]:
-        while (item := next(items, None)) is not None:
-            if self._stopped():
-                stopping()
-                return
-            yield work(item)
