@@ -44,6 +44,20 @@ def read_label_file(
     return parse_label_file(_read(file), str(file), quality, require_labels, folder, codes)
 
 
+def reject_broken_link(folder: Path) -> None:
+    """Refuse a `labels.csv` that links to a missing file, since its labels would be lost silently.
+
+    Raises:
+        UserError: It is such a link.
+    """
+    file = folder / LABELS_FILE
+    if not is_object(file) and file.is_symlink() and not file.exists():
+        raise UserError(
+            f"{file} is a link to {file.readlink()}, which does not exist. Restore that file, "
+            "remove the link, or pass another --layout."
+        )
+
+
 def is_label_file(file: Path) -> bool:
     """Return whether a CSV file has a path and a label column.
 

@@ -7,6 +7,9 @@ from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.sources.emotion_words import parse_emotion
 from fer_ray.sources.labels import FolderLabels
+from fer_ray.sources.quality import Quality
+from fer_ray.sources.streams.image_source import open_source
+from fer_ray.sources.streams.stream_labels import find_labels
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -170,6 +173,16 @@ def test_labels_file_about_something_else(tmp_path: Path) -> None:
     assert "other_labels_file" in {record["kind"] for record in listing.summary["quality"]}
     with pytest.raises(UserError, match="--layout folders"):
         list_source(tmp_path, Selection(layout="csv"))
+
+
+def test_broken_link_to_labels_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "happy/a.jpg", "sad/b.jpg")
+    (tmp_path / "labels.csv").symlink_to("moved.csv")
+    with pytest.raises(UserError, match=r"labels\.csv is a link to moved\.csv, which does not"):
+        list_source(tmp_path, Selection())
+    with pytest.raises(UserError, match="Restore that file"):
+        find_labels(open_source(str(tmp_path)), Quality(), Selection())
+    assert list_source(tmp_path, Selection(layout="folders")).summary["layout"] == "folders"
 
 
 def test_paths_in_another_spelling_are_matched(tmp_path: Path) -> None:

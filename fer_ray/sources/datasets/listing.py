@@ -22,7 +22,11 @@ from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
 from fer_ray.sources.datasets.published import find_dataset, list_published, pixel_tables
 from fer_ray.sources.image_files import source_lost_on_error
-from fer_ray.sources.label_files import find_other_label_files, is_label_file
+from fer_ray.sources.label_files import (
+    find_other_label_files,
+    is_label_file,
+    reject_broken_link,
+)
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.pixel_tables import is_entry, table_of
 from fer_ray.sources.quality import Quality
@@ -156,6 +160,7 @@ def detect_layout(data: Path, selection: Selection) -> str:
         return "ckplus"
     if selection.dataset is not None:
         return _published_layout(data, selection.dataset)
+    reject_broken_link(data)
     labels_file = data / LABELS_FILE
     has_labels_file = not data.is_file() and labels_file.is_file()
     if not data.is_file() and not has_labels_file and find_roots(data):

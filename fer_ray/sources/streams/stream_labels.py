@@ -13,7 +13,7 @@ from fer_ray.sources.datasets.annotation_files import FER2013_TABLE
 from fer_ray.sources.datasets.ckplus_selection import select_frames
 from fer_ray.sources.datasets.published import find_label_files, read_label_files
 from fer_ray.sources.image_files import source_lost_on_error
-from fer_ray.sources.label_files import parse_label_file
+from fer_ray.sources.label_files import parse_label_file, reject_broken_link
 from fer_ray.sources.label_table import LABELS_FILE
 from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
@@ -46,6 +46,8 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
     """
     if source.empty or selection.layout in ("folders", "images"):  # listing reports an empty one
         return None
+    if source.path is not None and selection.layout != "ckplus":
+        reject_broken_link(source.path)
     if selection.layout != "ckplus" and (content := _read_labels_file(source)) is not None:
         name = f"{source.uri}/{LABELS_FILE}"
         return parse_label_file(content, name, quality, codes=selection.codes)
