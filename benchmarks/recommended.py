@@ -70,8 +70,8 @@ def main() -> None:
         baseline = predicted if baseline is None else baseline
     protocol = (
         f"{options.out.name}: {len(samples.labels)} images of {len(set(samples.subjects))} people; "
-        f"calibrated linear SVMs on {N_SUBJECT_FOLDS} folds, `sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In "
-        "parentheses: the difference to the baseline with its 95% interval, a paired bootstrap "
+        f"calibrated linear SVMs, {N_SUBJECT_FOLDS} folds, "
+        f"`sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In parentheses: the difference to the baseline with its 95% interval, a paired bootstrap "
         f"over people ({RESAMPLES} resamples)."
     )
     write_result(f"recommended-{options.out.name}", protocol, table)
