@@ -71,8 +71,8 @@ def main() -> None:
     protocol = (
         f"{options.out.name}: {len(samples.labels)} images of {len(set(samples.subjects))} people; "
         f"calibrated linear SVMs, {N_SUBJECT_FOLDS} folds, "
-        f"`sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In parentheses: the difference to the baseline with its 95% interval, a paired bootstrap "
-        f"over people ({RESAMPLES} resamples)."
+        f"`sorted(subjects)[i::{N_SUBJECT_FOLDS}]`. In parentheses: the difference to the baseline "
+        f"with its 95% interval, a paired bootstrap over people ({RESAMPLES} resamples)."
     )
     write_result(f"recommended-{options.out.name}", protocol, table)
 

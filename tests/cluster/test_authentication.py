@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import psutil
@@ -61,7 +62,7 @@ def open_head() -> Iterator[Head]:
 
 def client(head: Head, **changes: str) -> Completed:
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=head.env(RAY_ADDRESS=head.address, **changes),
+        [sys.executable, "-c", PROGRAM], env=head.env(**{"RAY_ADDRESS": head.address, **changes}),
         cwd=REPO, capture_output=True, text=True, timeout=patience(120), check=True,
     )  # fmt: skip
 
@@ -174,6 +175,15 @@ def test_other_token_is_refused_with_a_message(
     bare_head: Head, changes: dict[str, str], says: str
 ) -> None:
     assert says in client(bare_head, **changes).stdout
+
+
+def test_token_is_checked_at_the_address_that_auto_means(bare_head: Head, tmp_path: Path) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text(bare_head.address)
+    auto = {"RAY_ADDRESS": "auto", "RAY_TMPDIR": str(tmp_path), "RAY_AUTH_MODE": ""}
+    assert client(bare_head, **auto).stdout == "sent\n"
+    no_token = {"RAY_AUTH_TOKEN_PATH": "", "HOME": str(tmp_path)}
+    assert "it requires a token" in client(bare_head, **auto, **no_token).stdout
 
 
 @pytest.mark.thorough

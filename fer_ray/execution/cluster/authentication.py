@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from fer_ray.errors import UserError
-from fer_ray.execution.cluster.cluster_address import is_host_and_port
+from fer_ray.execution.cluster.cluster_address import is_host_and_port, locate_cluster
 from fer_ray.storage.user_folders import home_folder
 
 ANSWER_TIMEOUT_S = 9  # on a busy machine
@@ -41,7 +41,7 @@ def prepare_token() -> None:
     with contextlib.suppress(OSError):
         file.chmod(0o600)
     if address:
-        _set_mode(address, os.environ.get("RAY_AUTH_TOKEN") or _read_token(file))
+        _set_mode(locate_cluster(address), os.environ.get("RAY_AUTH_TOKEN") or _read_token(file))
 
 
 def join_error_message(address: str, problem: str) -> str:
@@ -82,7 +82,7 @@ def _set_mode(address: str, token: str | None) -> None:
     """Send the token if the cluster requires one; workers of an open cluster would refuse it.
 
     Raises:
-        UserError: The cluster refuses the token, or RAY_AUTH_MODE contradicts the cluster.
+        UserError: The cluster rejects or lacks the token, or RAY_AUTH_MODE contradicts the cluster.
     """
     mode, is_open = os.environ.get("RAY_AUTH_MODE"), _accepts(address, None)
     if is_open and mode == "token":
@@ -99,6 +99,8 @@ def _set_mode(address: str, token: str | None) -> None:
         logger.warning(
             "the cluster at %s requires no token: anyone who can reach it can run code", address
         )
+    elif token is None and is_open is False:
+        raise UserError(join_error_message(address, "it requires a token"))
     elif token:
         if is_open is False and _accepts(address, token) is False:
             raise UserError(join_error_message(address, "it rejects the token"))

@@ -1,7 +1,9 @@
 """The address of a cluster, checked before Ray tries to join it for minutes."""
 
+import os
 import re
 import socket
+from pathlib import Path
 
 from fer_ray.errors import UserError
 
@@ -12,6 +14,20 @@ _HOST_AND_PORT = re.compile(r"\[?(?P<host>[^/\[\]]+?)\]?:(?P<port>\d+)")
 def is_host_and_port(address: str) -> bool:
     """Return whether an address is `HOST:PORT`; others are `auto`, or are refused."""
     return _HOST_AND_PORT.fullmatch(address) is not None
+
+
+def locate_cluster(address: str) -> str:
+    """Return the address that Ray resolves `auto` to; any other one is returned as it is.
+
+    `auto` is the cluster that was started last on this machine. If there is none, Ray reports it.
+    """
+    if address != "auto":
+        return address
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return Path(folder, "ray", "ray_current_cluster").read_text("utf-8").strip() or address
+    except OSError:
+        return address
 
 
 def try_connection(address: str) -> None:

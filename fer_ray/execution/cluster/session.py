@@ -11,7 +11,7 @@ from typing import Any
 
 from fer_ray.errors import UserError
 from fer_ray.execution.cluster.authentication import join_error_message, prepare_token
-from fer_ray.execution.cluster.cluster_address import require_open_port
+from fer_ray.execution.cluster.cluster_address import locate_cluster, require_open_port
 from fer_ray.execution.cluster.head_watch import watch_head
 from fer_ray.execution.cluster.local_session import (
     START_LIMITS,
@@ -82,7 +82,7 @@ def start_ray(execution: Execution) -> None:
         return
     with step("start Ray"):
         if address := os.environ.get("RAY_ADDRESS"):
-            require_open_port(address)
+            require_open_port(locate_cluster(address))
             prepare_token()
             _join(address)
         else:
@@ -176,8 +176,6 @@ def _join(address: str) -> None:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        if address == "auto":
-            require_open_port(ray._private.services.canonicalize_bootstrap_address(address))
         with ray_handlers_disabled():
             ray.init(runtime_env=_runtime_env(), **QUIET)
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
