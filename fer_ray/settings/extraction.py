@@ -85,8 +85,8 @@ class Crop(StrictModel):
     faces: Faces = Field(
         "one",
         description="Which faces of an image get a row. one: the face if there is exactly one, as "
-        "in the reference study; largest; all: only for predict and sweep; whole: the image "
-        "itself is a cropped face, so no detector runs.",
+        "in the reference study; largest: the largest face; all: every face, for predict and sweep "
+        "only; whole: the image itself is a cropped face, so no detector runs.",
     )
     file: PathText | None = Field(
         None, description="The detector's model file, in place of the downloaded one."

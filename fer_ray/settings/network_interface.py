@@ -21,7 +21,7 @@ NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")  # other characters separate the part
 
 
 class NetworkInterface(StrictModel):
-    """Input and output of a network from the user's file, as far as the file does not say."""
+    """Input and output of a network from the user's file, where the file does not define them."""
 
     input_px: int | None = Field(
         None,

@@ -44,7 +44,8 @@ class NetworkSettings(StrictModel):
     )
     interface: NetworkInterface = NetworkInterface()  # of all networks from the user's files
     interfaces: dict[str, NetworkInterface] = Field(
-        default_factory=dict, description="The same for single networks, by name, if they differ."
+        default_factory=dict,
+        description="The same for individual networks, by name, if they differ.",
     )
     augmentation: Augmentation = Augmentation()
 
@@ -100,8 +101,8 @@ class HeadSettings(StrictModel):
     label_smoothing: float = Field(0, ge=0, lt=1)
     class_weights: Literal["none", "sqrt", "balanced"] = Field(
         "none",
-        description="Errors weigh more in rarer classes, in inverse proportion to their images "
-        "(balanced) or to the square root of their number (sqrt).",
+        description="Errors weigh more in rarer classes, in inverse proportion to their number of "
+        "images (balanced) or to its square root (sqrt).",
     )
     standardise: bool = Field(
         False, description="Scale features to mean 0 and deviation 1 over the training images."

@@ -104,7 +104,7 @@ class TrialSettings(StrictModel):
     class_weight: ClassWeight = Field(
         "none",
         description="balanced: errors weigh more in rarer classes, in inverse proportion to their "
-        "images.",
+        "number of images.",
     )
     mirror: bool = Field(False, description="Add a mirrored copy of each training image.")
     augment: int = Field(

@@ -152,7 +152,7 @@ def require_available(root: Path) -> None:
     """
     with source_lost_on_error():
         if not root.is_dir():
-            raise SourceLostError(f"{root} does not exist any more.")
+            raise SourceLostError(f"{root} no longer exists.")
 
 
 @contextmanager

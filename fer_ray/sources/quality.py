@@ -30,7 +30,7 @@ IRREGULARITIES = {
     "unlabelled; pass --layout folders if the name is a label",
     "other_labels_file": "labels.csv without a path or label column: ignored, since folders have "
     "labels; pass --layout csv to require it",
-    "unused_labels_file": "files of labels that are not named labels.csv: ignored; pass the file "
+    "unused_labels_file": "label files that are not named labels.csv: ignored; pass the file "
     "itself as --data to use its labels",
     "assumed_codes": "numeric labels: read with the codes of CK+ ({codes}); pass --label-codes if "
     "they are those of another data set",
@@ -38,8 +38,8 @@ IRREGULARITIES = {
     "misplaced_image": "images outside the folder of a sequence, SUBJECT/SESSION: skipped",
     "folder_in_sequence": "folders inside the folder of a sequence: skipped",
     "misnamed_image": "images without a frame number in their names: skipped",
-    "name_disagrees": "images named after another subject or session than their folder: the folder "
-    "is used",
+    "name_disagrees": "images whose name and folder give different subjects or sessions: the "
+    "folder is used",
     "duplicate_frame": "images that repeat a frame number of their sequence: only the first is "
     "used",
     "frame_gap": "sequences with gaps in their frame numbers",

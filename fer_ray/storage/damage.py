@@ -39,6 +39,6 @@ def require_readable(folder: Path) -> None:
     ]
     if damaged:
         raise UserError(
-            f"Damaged files: {', '.join(damaged)}. Remove them and rerun the commands that wrote "
-            "them to recompute them."
+            f"Damaged files: {', '.join(damaged)}. Remove them, then rerun the commands "
+            "that wrote them."
         ) from None

@@ -178,8 +178,8 @@ def require_visible(missing: int, total: int, unit: str, folder: Path) -> None:
     if missing:
         raise UserError(
             f"{missing} of {total} {unit} finished but are missing from {folder}: the storage "
-            f"shows files late, or a node writes to other storage. The other {unit} are stored. "
-            "Rerun the same command to resume."
+            f"shows new files late, or a node writes to different storage. The other {unit} are "
+            "stored. Rerun the same command to resume."
         )
 
 

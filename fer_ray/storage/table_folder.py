@@ -137,8 +137,8 @@ class TableFolder:
             yield
         except (OSError, pa.ArrowException) as problem:
             raise UserError(
-                f"The temporary folder {self.uri} failed: {error_text(problem)}\nSet TMPDIR to a "
-                "folder on a working disk with enough space. Then rerun the command."
+                f"Cannot use the temporary folder {self.uri}: {error_text(problem)}\nSet TMPDIR to "
+                "a folder on a working disk with enough space. Then rerun the command."
             ) from None
 
     def _batches_of(

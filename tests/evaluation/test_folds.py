@@ -54,7 +54,7 @@ INVALID = {
     "image_id,trial,part\nI00,0,train\nI00,0,train\n": "line 3: I00 is listed twice in trial 0",
     "image_id,trial,part\nI00,0,train\nI01,0,train\n": "trial 0 has no image .* in its test part",
     "image_id,trial,part\nI00,0,train\nI01,0,train\nNO_FACE,0,test\n": "in its test part",
-    "image_id,trial,part\nI00,0,train\nI04,0,train\nI01,0,test\n": "of a single class",
+    "image_id,trial,part\nI00,0,train\nI04,0,train\nI01,0,test\n": "fewer than two classes",
     "image_id,trial,part\nI00,0,dev\n": "line 2: part is 'dev'; use train or test",
     "image_id,trial,part\nI00,one,test\n": "line 2: trial is 'one'",
     "image_id,part\nI00,test\n": "line 2: expected the columns image_id, trial, part",

@@ -82,8 +82,8 @@ def test_subject_overlap() -> None:
         ([0, 1, 2, 3], ["a"] * 4, "random", "Too few labelled images"),
         ([0, 1] * 5, ["a"] * 10, "loso", "two or more subjects"),
         ([0, 1] * 5, ["a", None] * 5, "subject-10fold", "5 have none"),
-        ([0, 0, 1, 2, 3], list("abcde"), "loso", "of a single class"),
-        ([0] * 5 + [1] * 5, ["a"] * 5 + ["b"] * 5, "loso", "of a single class"),
+        ([0, 0, 1, 2, 3], list("abcde"), "loso", "fewer than two classes"),
+        ([0] * 5 + [1] * 5, ["a"] * 5 + ["b"] * 5, "loso", "fewer than two classes"),
     ],
 )
 def test_data_that_cannot_be_split(

@@ -27,7 +27,7 @@ def test_types_and_missing_tables_differ() -> None:
     wider = FRAMES.set_column(1, "x", FRAMES["x"].cast(pa.float64()))
     assert differing_columns({"frames": FRAMES}, {"frames": wider}) == ["frames.x"]
     found = differing_columns({"frames": FRAMES, "trials": FRAMES}, {"frames": FRAMES})
-    assert found == ["trials: in one of them only"]
+    assert found == ["trials: in only one of them"]
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ def test_damaged_table_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.parquet").write_bytes(b"PAR1 half")
     with (
-        pytest.raises(UserError, match=r"Damaged files: .*a\.parquet.*recompute"),
+        pytest.raises(UserError, match=r"Damaged files: .*a\.parquet.*rerun"),
         lock_folder(tmp_path),
     ):
         pq.read_table(tmp_path / "trials")

@@ -101,7 +101,7 @@ def _notes(row: Row) -> list[str]:
     found = [f"{count} {meaning}" for meaning, count in counts.items() if count]
     notes = [f"{pair}: excluded training images: {', '.join(found)}"] if found else []
     if row["unknown_class"]:
-        notes.append(f"{pair}: {row['unknown_class']} test images of untrained classes not tested")
+        notes.append(f"{pair}: {row['unknown_class']} images of untrained classes were not tested")
     return notes
 
 

@@ -42,7 +42,8 @@ def _answer_lines(record: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Abstained: {figures[ABSTAINED_SHARE]:.0%} of the faces. Prediction sets: "
             f"{figures[SET_SIZE]:.2f} classes on average. Unusual faces: "
-            f"{figures[UNUSUAL_SHARE]:.0%} ({UNUSUAL_P:.0%} of images like the training images)."
+            f"{figures[UNUSUAL_SHARE]:.0%} ({UNUSUAL_P:.0%} expected for images like the training "
+            "images)."
         )
 
 

@@ -44,7 +44,7 @@ def make_splits(
     if len(set(labels.tolist())) < 2:
         raise UserError(
             "Trials need labelled images of two or more classes. Label more images, or use "
-            "another variant of --classes."
+            "another value of --classes."
         )
     if settings.protocol == "random":
         splits = [
@@ -74,8 +74,8 @@ def require_usable(splits: list[Split], labels: NDArray[np.int8]) -> None:
         if len(split.test) == 0 or np.sum(counts >= 2) < 2:
             raise UserError(
                 "Too few labelled images: a split would have no test image (random splits test a "
-                "fifth of each class, rounded down), or training images of a single class (which "
-                "needs two). Add images, or use another protocol, such as --protocol loso."
+                "fifth of each class, rounded down), or fewer than two classes with two or more "
+                "training images. Add images, or use another protocol, such as --protocol loso."
             )
 
 

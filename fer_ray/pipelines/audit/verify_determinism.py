@@ -110,7 +110,7 @@ def verify(
 
 def differing_columns(first: dict[str, pa.Table], second: dict[str, pa.Table]) -> list[str]:
     """Columns of these tables, as `table.column`, whose values or types differ."""
-    differing = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys())]
+    differing = [f"{name}: in only one of them" for name in sorted(first.keys() ^ second.keys())]
     for name in sorted(first.keys() & second.keys()):
         left, right = first[name], second[name]
         for column in sorted({*left.column_names, *right.column_names}):

@@ -31,7 +31,7 @@ def confidence_rows(record: dict[str, Any]) -> Rows:
         ("Abstained", formatting.percent(figures[ABSTAINED_SHARE]),
          formatting.percent(trained.abstained) if by_set else UNKNOWN),
         ("Classes per prediction set", f"{figures[SET_SIZE]:.2f}", f"{trained.set_size:.2f}"),
-        (f"Unusual faces (as unusual as {UNUSUAL_P:.0%} of the training faces, or more)",
+        (f"Unusual faces (at most {UNUSUAL_P:.0%} of the training faces are as unusual)",
          formatting.percent(figures[UNUSUAL_SHARE]), formatting.percent(UNUSUAL_P)),
         ("Prediction sets that contain the label", formatting.percent(evaluated["set_coverage"]),
          formatting.percent(trained.set_coverage)),

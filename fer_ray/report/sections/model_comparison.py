@@ -23,7 +23,7 @@ MAX_CURVES = 4
 HEADS = ("Model", "Accuracy", "95% interval", "Macro recall", "Log loss", "Training time",
          "Wrong", "Uniquely correct", "Uniquely wrong")  # fmt: skip
 PAIR_HEADS = ("Models", "Difference, points", "95% interval", "p-value",
-              "Correct only by the first / second")  # fmt: skip
+              "Uniquely correct, first / second")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _lost(path: Path, reason: str) -> StoreLostError:
 def _reason(text: str) -> str:
     """The reason in a client's message, without the request and its retries."""
     if SKEWED_CLOCK in text:
-        return f"the clock of host {socket.gethostname()} is wrong; synchronize it (NTP)"
+        return f"the clock of host {socket.gethostname()} is wrong; synchronise it (NTP)"
     line = text.strip().splitlines()[0].split("<")[0]
     if "Error performing" in line:
         line = line.rpartition(" - ")[2]
