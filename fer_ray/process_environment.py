@@ -91,7 +91,7 @@ def environment_changed(changes: Changes) -> Iterator[None]:
 
 @contextmanager
 def variables_restored(*beginnings: str) -> Iterator[None]:
-    """Restore the variables whose names begin so, whatever the block or a library does to them."""
+    """Restore the variables with these prefixes, whatever the block or a library does to them."""
     before = {name: os.environ[name] for name in os.environ if name.startswith(beginnings)}
     try:
         yield

@@ -87,7 +87,7 @@ def frames_schema(feature_widths: dict[str, int]) -> pa.Schema:
 def bottleneck_schema(width: int) -> pa.Schema:
     """Schema of `DIR/bottleneck/BACKBONE/*.parquet`.
 
-    One row per usable image, or per augmented copy of one.
+    One row per usable image, or per draw of one.
 
     Args:
         width: Values per image: channels if pooled, otherwise rows · columns · channels of the map.

@@ -153,7 +153,7 @@ def _process_batches(
 
 
 def _process_here(steps: GivenImageSteps, images: list[GivenImage]) -> pa.Table | Fault:
-    """Steps images in this process, with the interface of a guard."""
+    """Processes images in this process, with the interface of a guard."""
     image, stage = None, ""
 
     def enter(*entered: Any) -> None:

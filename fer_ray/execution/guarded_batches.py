@@ -36,7 +36,7 @@ class Processed:
 
 
 def process_guarded(process: Process, images: Sequence[Any], attempts: int = ATTEMPTS) -> Processed:
-    """Steps images in batches; each has rows or a fault.
+    """Process images in batches; each has rows or a fault.
 
     A fault ends the processing of its batch. The image in question is then processed alone, and the
     others again without it; if no image is in question, each is processed alone. An image whose

@@ -124,7 +124,7 @@ def stratified_folds(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Create calibration folds of n images followed by their augmented copies.
 
-    An image and its copies are on the same side of each fold.
+    An image and its copies are in the same part of each fold.
 
     Args:
         labels: Class codes of the images (n,).

@@ -30,7 +30,7 @@ class TemperatureSvm:
     The scores combine all pairwise decisions of the SVM (`pairwise_scores`). Their sharpness and
     scaling are fitted on folds without shared subjects (`splits.calibration_folds`), because
     decisions about known people are better than those about new ones. The most probable class is
-    predicted. Blunt scores have the lowest log loss but almost never predict rare classes, so the
+    predicted. Less sharp scores have a lower log loss but almost never predict rare classes, so the
     sharpness is chosen by macro F1 first.
 
     Args:
@@ -77,7 +77,7 @@ class TemperatureSvm:
             samples: Samples that include the training images.
             train: Their indices.
             copies: Features of augmented copies (copies, n, width) of all samples. An image and its
-                copies are on the same side of each fold.
+                copies are in the same part of each fold.
         """
         counts = np.bincount(samples.labels[train], minlength=len(EMOTIONS))
         train = train[counts[samples.labels[train]] >= 2]

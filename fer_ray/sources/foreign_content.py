@@ -15,7 +15,7 @@ SIGNATURES = (
 
 
 def describe_content(content: bytes) -> str | None:
-    """What bytes that are not an image contain, as far as their beginning shows it.
+    """What bytes that are not an image contain, judging by how they begin.
 
     Args:
         content: A file that no decoder recognises; not empty.

@@ -72,7 +72,7 @@ def require_output_outside(target: Path, *inputs: Path) -> None:
         inputs: What is read. Files, such as a list of images, contain no output.
 
     Raises:
-        UserError: `target` is one of these folders or inside one, also through links.
+        UserError: `target` is one of these folders or inside one, directly or through links.
     """
     for source in inputs:
         if target.resolve().is_relative_to(source.resolve()) and not source.is_file():

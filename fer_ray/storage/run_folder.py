@@ -167,7 +167,7 @@ class PredictionFolder:
 
     Attributes:
         root: The folder itself.
-        predictions: Table of one row per image.
+        predictions: Table of one row per face, or per image without a face.
         predictions_partial: Finished blocks of a prediction that is still running.
         record: Bundle, counts and evaluation.
         report: The HTML page and its figures, if images are labelled.

@@ -17,7 +17,7 @@ def is_host_and_port(address: str) -> bool:
 
 
 def locate_cluster(address: str) -> str:
-    """Return the address that Ray resolves `auto` to; any other one is returned as it is.
+    """Return the address that Ray resolves `auto` to; any other one is returned unchanged.
 
     `auto` is the cluster that was started last on this machine. If there is none, Ray reports it.
     """

@@ -23,7 +23,8 @@ def watch_head(
 ) -> None:
     """Start a thread that ends this process with `ExitCode.USER_ERROR` once the head is lost.
 
-    The process ends at once, as by Ray: calls to Ray that wait for the head cannot be interrupted.
+    The process ends at once, as Ray would end it: calls to Ray that wait for the head cannot be
+    interrupted.
 
     Args:
         address: `HOST:PORT` of the head.

@@ -40,7 +40,7 @@ class Claims:
         self._lock = threading.Lock()
 
     def claim(self, owner: str, contents: list[str]) -> set[str]:
-        """Select the contents that are new and assigned to this owner, also if it repeats a claim.
+        """Select the contents that are new and assigned to this owner, even if it repeats a claim.
 
         Args:
             owner: Name of a block.

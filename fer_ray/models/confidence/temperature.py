@@ -16,7 +16,7 @@ class TemperatureScaling:
     """Converts class scores to probabilities, without changing which class is the most probable.
 
     The temperature is that of Guo et al. (On calibration of modern neural networks, ICML 2017). A
-    few scores are far apart and nevertheless wrong; alone, a temperature can only allow for them by
+    few scores are far apart but wrong; alone, a temperature can only allow for them by
     making all other probabilities too cautious. The uniform share allows for them.
 
     Attributes:

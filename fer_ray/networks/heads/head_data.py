@@ -65,7 +65,7 @@ def validation_split(
     """Divide a trial's training part into images to fit and images to validate on.
 
     In random trials the images are shuffled and divided, as in the reference study. In other
-    protocols no subject is on both sides.
+    protocols no subject is in both.
 
     Args:
         samples: Samples of the experiment.

@@ -18,7 +18,7 @@ from fer_ray.store_schemas import READINGS_SCHEMA
 MAX_MISSING = 3  # paths of images that do not exist, per block
 RESULT_KEYS = ("sha256", "recipe", "face_index", "status", "sweep")  # with statistics
 READING_KEYS = ("path", "sha256")
-# Images that could not be read, or whose content is not the planned one any more.
+# Images that could not be read, or whose content is no longer the planned one.
 OUTCOME_SCHEMA = pa.schema(
     [pa.field(name, pa.string())
      for name in ("path", "sha256", "planned", "status", "stage", "error")]

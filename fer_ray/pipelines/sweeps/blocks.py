@@ -172,7 +172,7 @@ def _failure(status: Status, error: str) -> Row:
 
 
 def _process(guard: Guard, images: list[_Image], contents: set[str]) -> Iterator[pa.Table]:
-    """Steps those of the contents that the images have."""
+    """Process those of the contents that the images have."""
     by_content = {image.sha256: image.content for image in images if image.sha256 in contents}
     processed = process_guarded(guard, list(by_content.values()))
     yield from (rows.drop_columns([IMAGE]) for rows in processed.tables)

@@ -42,7 +42,7 @@ def read_rafdb(
         file: The list of labels.
         selection: Codes of labels, and whether to include hidden files.
         quality: Counts irregular labels.
-        left_out: Counts files that are no images.
+        left_out: Counts files that are not images.
     """
     by_stem: dict[str, str] = {}
     for path in image_paths(root, left_out, selection.hidden_files):
@@ -75,7 +75,7 @@ def read_affectnet(
         root: The source.
         folders: Folders of annotations.
         quality: Counts images without a valid label.
-        left_out: Counts files that are no images.
+        left_out: Counts files that are not images.
     """
     labels: dict[str, Label] = {}
     for folder in folders:
@@ -122,7 +122,7 @@ def read_ferplus(
         root: The source.
         hidden_files: Whether to include hidden files.
         quality: Counts irregular labels.
-        left_out: Counts files that are no images.
+        left_out: Counts files that are not images.
 
     Raises:
         UserError: The table is not one of votes, or there are no images.

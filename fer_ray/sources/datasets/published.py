@@ -140,7 +140,7 @@ def read_label_files(
         dataset: Its name.
         selection: Codes of labels, and whether to include hidden files.
         quality: Counts irregular labels.
-        left_out: Counts files that are no images.
+        left_out: Counts files that are not images.
 
     Returns:
         Labels by path. None: another data set, or the folder contains no such files.

@@ -113,7 +113,7 @@ class TableIndex:
         return [name for _, names in self._groups for name in names]
 
     def outdated(self, active: dict[str, Any]) -> Iterator[list[str]]:
-        """Forget groups with files that the table does not have any more.
+        """Forget groups with files that the table no longer has.
 
         Args:
             active: The files of the table, by name; with their numbers of `rows`.

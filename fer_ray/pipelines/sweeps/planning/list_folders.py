@@ -56,7 +56,7 @@ class Listed:
         files: Scratch files with their rows.
         pending: Folders that it has found and not listed.
         links: Links to folders outside the source, by their paths.
-        vanished: Folders that did not exist any more.
+        vanished: Folders that no longer existed.
         quality: Irregularities.
         folder_labels: What folders were read as.
     """
