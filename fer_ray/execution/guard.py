@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_ray.errors import UserError
 from fer_ray.execution.pipe_messages import countdown, receive, send
-from fer_ray.execution.stage_events import StageEvent, StageReader
+from fer_ray.execution.stage_events import StageEvent, StageReader, running_clock
 from fer_ray.process_environment import fixed_environment, import_paths
 from fer_ray.vocabulary import Stage, Status
 
@@ -66,7 +65,8 @@ class Guard:
 
     Args:
         steps: The pickled function to run: of a module, or an instance of a module's class.
-        image_seconds: Time limit per image, after which the child is killed.
+        image_seconds: Time limit per image, after which the child is killed. The time in which it
+            waits for a CPU does not count.
     """
 
     def __init__(self, steps: bytes, image_seconds: float) -> None:
@@ -84,10 +84,11 @@ class Guard:
             UserError: The child cannot work at all: a model is missing, or memory is short.
         """
         child = self._child or self._start()
-        child.stages.start()
+        pid = child.process.pid
+        child.stages.start(running_clock(pid))
 
         def left() -> float:
-            return child.stages.latest().seconds + self._seconds - time.monotonic()
+            return child.stages.latest().seconds + self._seconds - running_clock(pid)
 
         try:
             send(child.process.stdin, images)

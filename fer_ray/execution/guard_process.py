@@ -15,6 +15,8 @@ from fer_ray.execution.pipe_messages import receive, send
 from fer_ray.execution.stage_events import StageWriter
 from fer_ray.vocabulary import Stage
 
+ORPHAN_LIMIT = 10  # multiple of the time limit, since a busy machine makes an image take longer
+
 
 def serve() -> None:
     """Main loop of the child: images in, rows out, until the parent closes the pipe or dies."""
@@ -47,7 +49,7 @@ def _answer(steps: Steps, batch: list[Any], seconds: float) -> tuple[str, Any]:
     def enter(image: int | None, stage: Stage) -> None:
         # Ends this process if the parent is killed during an endless loop: the default action of
         # SIGALRM works in native code too.
-        signal.setitimer(signal.ITIMER_REAL, seconds + 10)
+        signal.setitimer(signal.ITIMER_REAL, ORPHAN_LIMIT * seconds)
         report(image, stage)
 
     try:

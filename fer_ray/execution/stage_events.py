@@ -21,8 +21,8 @@ class StageEvent(NamedTuple):
     """A stage that began.
 
     Attributes:
-        seconds: When processing of the image began, on the clock of `time.monotonic`, which all
-            processes share. The time limit counts from then.
+        seconds: When processing of the image began, on the child's `running_clock`. The time limit
+            counts from then.
         image: Number of the image in its batch; None if the stage processes all of them.
         stage: The stage; "" before the first.
     """
@@ -30,6 +30,23 @@ class StageEvent(NamedTuple):
     seconds: float
     image: int | None
     stage: str
+
+
+def running_clock(pid: int | None = None) -> float:
+    """Seconds on a clock that stands still while a process waits for a CPU.
+
+    On a busy machine, a process may run for a small share of the time only. The main thread of the
+    process counts. Where the kernel does not report its waiting time, the clock never stands still.
+
+    Args:
+        pid: The process. None: this one.
+    """
+    try:
+        with open(f"/proc/{pid or 'self'}/schedstat", "rb") as file:  # noqa: PTH123
+            waited = int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        waited = 0.0
+    return time.monotonic() - waited
 
 
 class StageWriter:
@@ -48,7 +65,7 @@ class StageWriter:
         before = self._latest
         if before and (image, stage) == (before.image, before.stage):
             return
-        seconds = before.seconds if before and before.image == image else time.monotonic()
+        seconds = before.seconds if before and before.image == image else running_clock()
         self._latest = StageEvent(seconds, image, stage)
         number = NO_IMAGE if image is None else image
         os.write(self._fd, EVENT.pack(seconds, number, STAGES.index(stage)))
@@ -66,10 +83,14 @@ class StageReader:
         os.set_blocking(self._fd, False)
         self._latest = StageEvent(0.0, None, "")
 
-    def start(self) -> None:
-        """Drop the events of earlier batches: a batch begins now."""
+    def start(self, seconds: float) -> None:
+        """Drop the events of earlier batches: a batch begins now.
+
+        Args:
+            seconds: Now, on the child's `running_clock`.
+        """
         self.latest()
-        self._latest = StageEvent(time.monotonic(), None, "")
+        self._latest = StageEvent(seconds, None, "")
 
     def latest(self) -> StageEvent:
         """The latest event of the batch."""

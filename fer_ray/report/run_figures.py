@@ -100,7 +100,7 @@ def landmarks_pictures(run: RunResults, faces: FaceSource) -> list[Picture]:
     emotion = row["emotion"] or "unlabelled"
     alone = draw_picture(
         "landmarks",
-        f"The 68 landmarks of {row['image_id']} ({emotion}), without the face.",
+        f"The 68 landmarks of {row['image_id']} ({emotion}); no image is shown.",
         partial(landmarks_figure, xy, None),
     )
     if face is None:

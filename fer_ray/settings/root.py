@@ -67,7 +67,10 @@ class Execution(StrictModel):
         "head searches and GPUs.",
     )
     image_seconds: float = Field(
-        60, gt=0, description="Time limit for reading an image, and for processing it."
+        60,
+        gt=0,
+        description="Time limit for reading an image, and for processing it. On Linux, the time "
+        "in which the process waits for a CPU does not count.",
     )
     gpus_per_worker: float = Field(
         0, ge=0, description="GPUs of each worker that runs a backbone; 0: CPUs only."

@@ -30,6 +30,19 @@ class Poisoned(SweepSteps):
 
 
 @dataclass(frozen=True)
+class Busy(SweepSteps):
+    """Computes for some seconds before it decodes each image."""
+
+    seconds: float = 0
+
+    def decode_image(self, image: bytes, limits: Decode) -> Decoded:
+        end = time.process_time() + self.seconds
+        while time.process_time() < end:
+            pass
+        return super().decode_image(image, limits)
+
+
+@dataclass(frozen=True)
 class DiesAtStart(SweepSteps):
     """Is killed the first `times` times that it loads; each start adds a line to a file."""
 

@@ -1,4 +1,7 @@
+import os
 import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from fer_ray.settings.root import Execution, Settings
 from fer_ray.vocabulary import Status
 from tests.patience import patience
 from tests.pipelines.sweeps.conftest import FAST, Swept, rows
-from tests.pipelines.sweeps.poison import DiesAtStart, Poisoned, Slow
+from tests.pipelines.sweeps.poison import Busy, DiesAtStart, Poisoned, Slow
 
 
 def guard(seconds: float = 2) -> Guard:
@@ -75,6 +78,25 @@ def test_time_limit_is_per_image() -> None:
     processed = process_guarded(guarded, [b"no image"] * 4)
     guarded.close()
     assert not processed.faults
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel reports no waits")
+def test_waiting_for_a_cpu_does_not_count() -> None:
+    guarded = Guard(pickle.dumps(Busy(FAST, seconds=0.8)), 2)
+    assert isinstance(guarded([b"no image"]), pa.Table)  # the child is up
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+             for _ in range(6 * (os.cpu_count() or 1))]  # fmt: skip
+    try:
+        started = time.monotonic()
+        rows = guarded([b"no image"])
+        waited = time.monotonic() - started
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+        guarded.close()
+    assert waited > 2
+    assert isinstance(rows, pa.Table)
 
 
 def test_exception_and_killed_child_cost_one_image(faces: list[Path]) -> None:
