@@ -81,6 +81,7 @@ def combined() -> tuple[dict[str, str], dict[str, str]]:
     return variables, files
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_results_are_equal_in_each_environment(corpus: Path, run_dir: Path, tmp_path: Path) -> None:
     expected = read_results(run_dir)

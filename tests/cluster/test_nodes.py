@@ -26,6 +26,7 @@ OTHER = 'mount -t tmpfs none "$0" && touch "$0/other.png" && exec "$@"'
 JOBS = {"extract": ("--data", "--out"), "sweep": ("--source", "--store")}
 
 
+@pytest.mark.thorough
 def test_job_uses_joining_nodes_and_survives_a_lost_one(
     empty_head: Head, tiny_corpus: Path, tiny_frames: Path, tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ def test_jobs_fill_every_panel(
             watcher.join()
 
 
+@pytest.mark.thorough
 def test_failed_sweep_raises_alerts(tmp_path: Path) -> None:
     store, source = tmp_path / "store", tmp_path / "source"
     tiny_image(source / "noise.png", seed=1)

@@ -96,6 +96,7 @@ class KillsWorker(ImageSteps):
         return super().decode_image(image, limits)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_image_that_no_worker_survives_is_crashed(
     source: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch

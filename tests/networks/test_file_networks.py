@@ -190,6 +190,7 @@ def test_head_on_own_network_has_an_occlusion_map(corpus: Path, tmp_path: Path) 
     require_occlusion_map(out, "head-default-mine-random-n_trials=1", "network head")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_own_network_from_features_to_bundle(corpus: Path, tmp_path: Path) -> None:
     file, out = write_onnx(tmp_path / "mine.onnx", ("maps",)), tmp_path / "run"

@@ -148,6 +148,7 @@ def bundle(run_folder: Path, fer_ray: FerRay, tmp_path_factory: pytest.TempPathF
     return target
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_predictions_equal_those_of_a_sweep(
     bundle: Path, photographs: Path, landmarker_file: Path, fer_ray: FerRay, tmp_path: Path

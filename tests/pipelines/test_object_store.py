@@ -114,6 +114,7 @@ def test_finished_run_is_not_repeated(run: ObjectPath, bucket: ObjectPath, fer_r
     assert (run / "run.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.thorough
 def test_bundle_predicts_images_of_the_bucket(
     run: ObjectPath, bucket: ObjectPath, run_dir: Path, tmp_path: Path, fer_ray: FerRay
 ) -> None:

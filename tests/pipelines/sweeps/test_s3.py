@@ -108,6 +108,7 @@ def test_keys_with_empty_segments(client: fs.FileSystem) -> None:
     assert (irregularity["kind"], irregularity["count"]) == ("unaddressable", 2)
 
 
+@pytest.mark.thorough
 def test_archived_object_is_retried(client: fs.FileSystem, store: Path) -> None:
     bucket = boto3.client("s3")
     content = cv2.imencode(".png", np.zeros((24, 24), np.uint8))[1].tobytes()
