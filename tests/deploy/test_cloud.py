@@ -43,7 +43,7 @@ def _with_own_values(text: str) -> str:
     group = ec2.create_security_group(GroupName="fer", Description="fer", VpcId=network)["GroupId"]
     for name in ("fer-ray-head", "fer-ray-worker"):
         iam.create_instance_profile(InstanceProfileName=name)
-    image = ec2.process_images()["Images"][0]["ImageId"]
+    image = ec2.describe_images()["Images"][0]["ImageId"]
     for placeholder, value in ((r"ami-0{16}\d", image), ("sg-0{17}", group),
                                ("subnet-0{17}", subnet)):  # fmt: skip
         text = re.sub(placeholder, value, text)

@@ -14,9 +14,8 @@ PACKAGE = Path(__file__).parent.parent.parent / "fer_ray"
 SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "jobs").glob("*.py")]
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 EVALUATORS = {"eval", "exec", "compile"}
-# Communicates through pipes with a child process that it started.
 # A worker and its child process exchange pickled messages through pipes.
-MAY_UNPICKLE = [PACKAGE / "execution" / name for name in ("guard.py", "guard_process.py")]
+MAY_UNPICKLE = [PACKAGE / "execution" / name for name in ("guard_process.py", "pipe_messages.py")]
 
 
 @pytest.fixture
