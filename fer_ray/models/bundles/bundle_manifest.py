@@ -35,8 +35,6 @@ CHECK = "check.parquet"
 TRAINED_ON = "trained_on.parquet"
 TRAINING_FACES = "training_faces.npz"
 
-SMALLEST_SET = "geometry"
-
 
 class BackboneRecipe(StrictModel):
     """A pretrained network whose features the model reads."""
@@ -167,9 +165,7 @@ class Training(StrictModel):
 
 
 class Confidence(StrictModel):
-    """How scores become probabilities and prediction sets.
-
-    Both were fitted on scores of images by models that were not trained on them.
+    """How scores become probabilities and prediction sets, fitted on held-out images.
 
     Attributes:
         sharpness: Factor of the pairwise decisions of an SVM; 1 for a head.
@@ -250,4 +246,4 @@ class Manifest(StrictModel):
 
 def sets_to_extract(feature_set: str) -> tuple[str, ...]:
     """Return the sets that extraction must compute for a model; at least the smallest set."""
-    return stored_sets(feature_set) or (SMALLEST_SET,)
+    return stored_sets(feature_set) or ("geometry",)
