@@ -83,3 +83,38 @@ def test_happy_faces_smile(mesh: FaceMesh, landmarker_file: Path) -> None:
         assert 0 <= np.min(values) <= np.max(values) <= 1
         smiles[emotion] = np.mean(values, axis=0)[BLENDSHAPES.index("mouthSmileLeft")]
     assert smiles["happy"] > 0.3 > smiles["anger"]
+
+
+# Of the first frame of `tiny_corpus`, measured with OpenCV 4.14 on x86-64.
+POINTS = {
+    1: (293.73, 291.65, -51.22),
+    33: (228.03, 221.37, 14.85),
+    61: (251.66, 327.01, 6.87),
+    152: (289.79, 396.93, 10.15),
+    263: (364.61, 225.15, 13.08),
+    291: (333.70, 329.96, 5.44),
+}
+SCORES = {
+    "browInnerUp": 0.3771,
+    "eyeBlinkLeft": 0.0925,
+    "jawOpen": 0.0009,
+    "mouthSmileLeft": 0.0210,
+    "mouthPressLeft": 0.0932,
+}
+
+
+def test_networks_give_the_stored_numbers(
+    mesh: FaceMesh, landmarker_file: Path, tiny_corpus: Path
+) -> None:
+    frame = min(tiny_corpus.glob("cohn-kanade-images/*/*/*.png"))
+    image = np.asarray(cv2.imread(str(frame), cv2.IMREAD_GRAYSCALE), np.uint8)
+    detector = BlazeFace(landmarker_file)
+    [face] = detector(image, 32, every_size=False)
+    assert face.box_xywh == pytest.approx([178.27, 160.68, 238.47, 238.45], abs=0.05)
+    assert face.score == pytest.approx(0.9637, abs=1e-3)
+    located = locate(mesh, detector, image)
+    assert located.points[list(POINTS)] == pytest.approx(np.array([*POINTS.values()]), abs=0.05)
+    scores = mesh.blendshapes(located.points)
+    assert {name: scores[BLENDSHAPES.index(name)] for name in SCORES} == pytest.approx(
+        SCORES, abs=2e-3
+    )
