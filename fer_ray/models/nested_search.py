@@ -12,8 +12,8 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from fer_ray.evaluation.experiments.experiment import (
-    TEMPERATURE_VERSION,
     Experiment,
+    calibration_content,
     changed_settings,
     experiment_name,
     setting_text,
@@ -66,7 +66,7 @@ def plan_search(
         "search": settings.model_dump(mode="json"),
         "splitting": {**splitting, "protocol": folds.protocol},
         "frames": frames_key,
-        "calibration": TEMPERATURE_VERSION,
+        **calibration_content("temperature"),
     }
     parts = ["search", folds.protocol, *changed_settings(trials, names)]
     key = fingerprint(content)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.experiments.experiment import chosen_calibration
+from fer_ray.evaluation.experiments.experiment import calibration_content, chosen_calibration
 from fer_ray.evaluation.experiments.samples import read_samples, select_classes
 from fer_ray.evaluation.protocols.splits import require_subjects
 from fer_ray.evaluation.transfer_cells import ANOTHER_SOURCE, TransferSource, plan_cells
@@ -84,6 +84,7 @@ def run_transfer(
     content = {
         "settings": settings.model_dump(mode="json", exclude=NOT_USED),
         "same_names_same_people": same_names,
+        **calibration_content(calibration),
     }
     keys = [[record["fingerprint"], record["source_digest"]] for record in records]
     key = fingerprint([content, keys, backbones, rows, columns])

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fer_ray.evaluation.experiments import experiment
 from fer_ray.schemas import feature_column, vector
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.storage.files import write_json
@@ -61,6 +62,17 @@ def transfer(*words: object) -> dict[str, Any]:
 
 def cells_of(record: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["train"], row["test"]): row for row in record["matrix"]}
+
+
+def test_other_version_of_the_calibration_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw_source(tmp_path / "a", [f"a{i}" for i in range(10)])
+    words = ("--train", source, "--test", source, "--out", tmp_path / "out")
+    transfer(*words)
+    assert transfer(*words).get("already_finished")
+    monkeypatch.setattr(experiment, "TEMPERATURE_VERSION", 0)
+    assert not transfer(*words).get("already_finished")
 
 
 def test_matrix_of_two_sources(tmp_path: Path) -> None:

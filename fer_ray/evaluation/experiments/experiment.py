@@ -12,7 +12,7 @@ from fer_ray.settings.training import Calibration, Classes, Kernel, TrialSetting
 
 MAX_NAME_BYTES = 180  # of the 255 that a file name may have, suffixes included
 CUT_AT = MAX_NAME_BYTES - 60  # characters of a longer name that remain, before its digest
-TEMPERATURE_VERSION = 3  # of the method: trials of other versions are repeated
+TEMPERATURE_VERSION = 3  # of the method: results of other versions are computed again
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,8 @@ def _svm_experiment(
         "protocol": folds.protocol,
         "settings": settings.model_dump(mode="json", include=names),
         "frames": frames_key,
+        **calibration_content(calibration),
     }
-    if calibration != "platt":
-        content["calibration"] = f"{calibration} {TEMPERATURE_VERSION}"
     changed = changed_settings(settings, names)
     if calibration != default:
         changed.append(f"calibration={calibration}")
@@ -119,6 +118,11 @@ def _svm_experiment(
         settings=settings,
         calibration=calibration,
     )
+
+
+def calibration_content(calibration: Calibration) -> dict[str, str]:
+    """Return what a fingerprint contains about a calibration: the version of its method."""
+    return {} if calibration == "platt" else {"calibration": f"{calibration} {TEMPERATURE_VERSION}"}
 
 
 def default_calibration(protocol: str) -> Calibration:
