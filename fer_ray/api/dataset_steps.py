@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fer_ray.api.given_settings import GivenPath, GivenSettings, read_settings, with_faces
 from fer_ray.api.image_batches import Batch, as_images, find_image_column, join_columns
-from fer_ray.api.image_rows import ROW_FIELDS, GivenImageSteps, feature_fields, process_images
+from fer_ray.api.image_rows import ROW_FIELDS, GivenImageSteps, feature_fields, process_given_images
 from fer_ray.faces.loaded_models import require_face_models
 from fer_ray.settings.extraction import Faces
 from fer_ray.settings.root import Profile
@@ -79,7 +79,7 @@ class FaceFeatures:
             UserError: The batch has no column of images.
         """
         column = find_image_column(batch, self._column)
-        rows = process_images(
+        rows = process_given_images(
             as_images(batch[column]), self._steps, self._fields, image_seconds=self._seconds
         )
         return join_columns(batch, column, rows)
@@ -161,7 +161,7 @@ class Predict:
         """
         column = find_image_column(batch, self._column)
         constants = {"bundle_sha256": self._sha256}
-        rows = process_images(
+        rows = process_given_images(
             as_images(batch[column]), self._steps, self._fields, self._model, constants,
             self._seconds,
         )  # fmt: skip

@@ -67,7 +67,7 @@ def join_columns(batch: Batch, column: str, rows: pa.Table) -> pa.Table:
     Args:
         batch: The batch.
         column: Column of its images.
-        rows: From `process_images`.
+        rows: From `process_given_images`.
     """
     names = batch.column_names if isinstance(batch, pa.Table) else [*batch.keys()]
     dropped = {*rows.column_names, *(() if _has_paths(batch[column]) else (column,))}

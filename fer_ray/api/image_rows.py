@@ -92,7 +92,7 @@ def feature_fields(settings: ExtractSettings) -> list[pa.Field]:
     ]
 
 
-def process_images(
+def process_given_images(
     images: Iterable[GivenImage],
     steps: GivenImageSteps,
     fields: Iterable[pa.Field],
@@ -153,7 +153,7 @@ def _process_batches(
 
 
 def _process_here(steps: GivenImageSteps, images: list[GivenImage]) -> pa.Table | Fault:
-    """Processes images in this process, with the interface of a guard."""
+    """Process images in this process, with the interface of a guard."""
     image, stage = None, ""
 
     def enter(*entered: Any) -> None:

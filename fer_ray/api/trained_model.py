@@ -13,7 +13,7 @@ from fer_ray.api.image_rows import (
     GivenImage,
     GivenImageSteps,
     decode_pixels,
-    process_images,
+    process_given_images,
 )
 from fer_ray.errors import UserError
 from fer_ray.faces.loaded_models import require_face_models
@@ -169,7 +169,7 @@ class Model:
         fields = [*ROW_FIELDS, *self._predictor.fields]
         constants = {"bundle_sha256": self.sha256}
         steps = GivenImageSteps(settings, self._backbones)
-        table = process_images(given, steps, fields, self._predictor, constants)
+        table = process_given_images(given, steps, fields, self._predictor, constants)
         rows: pd.DataFrame = table.to_pandas()
         rows[IMAGE] = [
             str(image) if isinstance(image := given[number], str | Path) else number

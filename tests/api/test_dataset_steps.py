@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import fer_ray as fr
-from fer_ray.api.image_rows import GivenImageSteps, process_images
+from fer_ray.api.image_rows import GivenImageSteps, process_given_images
 from fer_ray.errors import UserError
 from fer_ray.schemas import FACE_FIELDS, OUTCOME_FIELDS
 from fer_ray.settings.extraction import Decode, ExtractSettings
@@ -80,10 +80,10 @@ class StepsOrCrash(GivenImageSteps):
 def test_child_process_isolates_a_crash(workplace: Path) -> None:
     steps, fields = StepsOrCrash(ExtractSettings()), [*FACE_FIELDS, *OUTCOME_FIELDS]
     images = ["crash", "face.png", "bug"]
-    rows = process_images(images, steps, fields, image_seconds=60)
+    rows = process_given_images(images, steps, fields, image_seconds=60)
     assert rows["status"].to_pylist() == ["crashed", "ok", "crashed"]
     assert rows["error"][0].as_py() == "died of SIGSEGV"
-    here = process_images(images[1:], steps, fields)
+    here = process_given_images(images[1:], steps, fields)
     assert here["status"].to_pylist() == ["ok", "crashed"]
     assert here["error"][1].as_py() == "ZeroDivisionError: a bug"
     assert here["stage"][1].as_py() == "decode"

@@ -114,12 +114,12 @@ CREATE TABLE missing AS SELECT c.* FROM content_of c ANTI JOIN known USING (sha2
 UPDATE content_of SET kind = 'missing' FROM missing m WHERE content_of.path = m.path;
 """
 MISSING = "SELECT kind, count(*), coalesce(sum(size), 0)::BIGINT FROM missing GROUP BY kind"
-TO_DESCRIBE = """
+TO_PROCESS = """
 SELECT min(path) AS path, NULL::BIGINT AS size, NULL::BIGINT AS mtime_ns, sha256,
     sha256 IN (SELECT f.sha256 FROM failed f SEMI JOIN result_rows r USING (sha256)) AS retried
 FROM content_of ANTI JOIN known USING (sha256) WHERE kind <> 'same' GROUP BY sha256 ORDER BY path
 """
-TO_DESCRIBE_SAMPLE = f"SELECT hash(path), path FROM ({TO_DESCRIBE}) ORDER BY ALL LIMIT"
+TO_PROCESS_SAMPLE = f"SELECT hash(path), path FROM ({TO_PROCESS}) ORDER BY ALL LIMIT"
 SETTLED = """
 SELECT path, sha256, outcome[1] AS status, outcome[2] AS stage, outcome[3] AS error,
     faces::SMALLINT AS faces FROM content_of JOIN known USING (sha256)

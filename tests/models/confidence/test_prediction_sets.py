@@ -13,9 +13,8 @@ def test_sets_contain_the_true_class(images: int) -> None:
         scores = random.normal(size=(images + 50, 4))
         labels = random.integers(0, 4, images + 50)
         scores[np.arange(len(labels)), labels] += 1.5
-        probabilities = TemperatureScaling(3.0, 0.0).probabilities(
-            scores
-        )  # overconfident, which must not matter
+        # Overconfident, which must not matter.
+        probabilities = TemperatureScaling(3.0, 0.0).probabilities(scores)
         p_true = probabilities[np.arange(len(labels)), labels]
         threshold = set_threshold(p_true[:images])
         covered.append(

@@ -78,11 +78,11 @@ class SettleContents:
             found = hashes(settled, "path")
             return Settled(
                 files=write_sorted(self.scratch, "settled", settled, found),
-                todo=write_todo(self.scratch, database.arrow(queries.TO_DESCRIBE)),
+                todo=write_todo(self.scratch, database.arrow(queries.TO_PROCESS)),
                 missing=Counter({kind: count for kind, count, _ in missing}),
                 missing_size=Counter({kind: size for kind, _, size in missing}),
                 touched=partition_numbers(found, self.level),
-                sample=database.rows(f"{queries.TO_DESCRIBE_SAMPLE} {SAMPLE}"),
+                sample=database.rows(f"{queries.TO_PROCESS_SAMPLE} {SAMPLE}"),
             )
 
     def _outcomes(
