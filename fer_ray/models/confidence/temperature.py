@@ -16,8 +16,8 @@ class TemperatureScaling:
     """Converts class scores to probabilities, without changing which class is the most probable.
 
     The temperature is that of Guo et al. (On calibration of modern neural networks, ICML 2017). A
-    few scores are far apart but wrong; alone, a temperature can only allow for them by
-    making all other probabilities too cautious. The uniform share allows for them.
+    few scores are far apart but wrong; alone, a temperature can only allow for them by making all
+    other probabilities too cautious. The uniform share allows for them.
 
     Attributes:
         inverse_temperature: Factor of the scores before the softmax.
@@ -57,9 +57,9 @@ def fit_temperature_scaling(labels: NDArray[np.int8], scores: Floats) -> Tempera
 
     known = np.isfinite(scores).any(axis=1)
     labels, scores = labels[known], scores[known]
-    rows = np.arange(len(labels))
-    finite = np.where(np.isfinite(scores), scores, 0.0)
-    uniform = np.isfinite(scores[rows, labels]) / np.isfinite(scores).sum(axis=1)
+    rows, scored = np.arange(len(labels)), np.isfinite(scores)
+    finite = np.where(scored, scores, 0.0)
+    uniform = scored[rows, labels] / scored.sum(axis=1)
 
     def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
         factor, share = np.exp(parameters[0]), parameters[1]

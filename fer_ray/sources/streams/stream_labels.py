@@ -46,8 +46,6 @@ def find_labels(source: Source, quality: Quality, selection: Selection) -> dict[
     """
     if source.empty or selection.layout in ("folders", "images"):  # listing reports an empty one
         return None
-    if source.path is not None and selection.layout != "ckplus":
-        reject_broken_link(source.path)
     if selection.layout != "ckplus" and (content := _read_labels_file(source)) is not None:
         name = f"{source.uri}/{LABELS_FILE}"
         return parse_label_file(content, name, quality, codes=selection.codes)
@@ -121,6 +119,8 @@ def _read_labels_file(source: Source) -> bytes | None:
     try:
         return source.read(LABELS_FILE)
     except FileNotFoundError:
+        if source.path is not None:
+            reject_broken_link(source.path)
         return None
     except OSError as problem:
         raise SourceLostError(
