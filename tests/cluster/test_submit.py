@@ -146,8 +146,7 @@ def test_stopped_job_is_resumed_by_the_next(
     slow = ("--workers", 1, "--set", "execution.block_images=1")
     name = started(head, "extract_features", *job, *slow)
     wait_until(lambda: written_blocks(tmp_path) >= 2)
-    stopped = head.ray("job", "stop", name)
-    assert stopped.returncode == 0, stopped.stdout
+    head.stop_job(name)
     blocks = written_blocks(tmp_path)
     assert "was stopped" in head.ray("job", "status", name).stdout
     assert not (tmp_path / "frames").exists()
@@ -167,11 +166,11 @@ def test_stopped_sweep_commits_and_the_next_completes_it(
     head: Head, fer_ray: FerRay, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
-    job = ("--source", tiny_corpus, "--profile", "fast", "--store")
+    job = ("--source", tiny_corpus, "--store")
     slow = ("--workers", 1, "--set", "execution.block_images=1", "--set", "sweep.commit_rows=2")
     name = started(head, "reprocess_dump", *job, stopped, *slow)
     wait_until(lambda: committed(stopped) >= 3)
-    assert head.ray("job", "stop", name).returncode == 0
+    head.stop_job(name)
     assert "Traceback" not in head.ray("job", "logs", name).stdout
     [manifest] = stopped.glob("sweeps/*.json")
     assert json.loads(manifest.read_text())["exit_code"] == ExitCode.STOPPED
