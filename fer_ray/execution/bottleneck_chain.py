@@ -5,6 +5,7 @@ there is a single pool and nothing can deadlock, even on one CPU. On GPUs, separ
 images, so that the network need not wait for them.
 """
 
+import logging
 from collections.abc import Iterator
 from functools import cached_property, partial
 
@@ -13,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import ray
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from fer_ray.errors import UserError
 from fer_ray.execution.cluster.node_versions import require_same_versions_on_nodes
-from fer_ray.execution.cluster.resources import cpu_share
+from fer_ray.execution.cluster.resources import WAIT_S, cpu_share
 from fer_ray.execution.cluster.shared_storage import require_reachable, require_same, require_shared
 from fer_ray.execution.tasks.task_results import count_written, task_result
 from fer_ray.features.steps import pixels
@@ -28,6 +29,11 @@ from fer_ray.networks.library_messages import filter_stderr
 from fer_ray.networks.network import Backbone
 from fer_ray.storage.staging import POSITION, StagedRows
 
+DATA_SETTINGS = {
+    "enable_progress_bars": False,  # fer_ray shows its own
+    "print_on_execution_start": False,
+    "execution_no_progress_timeout_s": WAIT_S,
+}
 PIXELS = "pixels"  # column: (size × size) bytes of a crop
 # Ray warns about each pool that restarting its actors requires their arguments. Ray Data does keep
 # them (ray#57733).
@@ -95,7 +101,7 @@ def bottleneck_blocks(
             node has other versions.
     """
     require_same_versions_on_nodes()
-    data, rows = ray.data.from_blocks(blocks), max(block.num_rows for block in blocks)
+    data, rows = _dataset(blocks), max(block.num_rows for block in blocks)
     driver = ray.get_runtime_context().get_node_id()
     if gpus_per_worker:
         crop = partial(crop_ahead, source=source, staged=staged, driver=driver)
@@ -117,6 +123,16 @@ def bottleneck_blocks(
     except ray.exceptions.RayError:
         require_shared(staged.folder, source.root)  # Ray hides which of its errors this was
         raise
+
+
+def _dataset(blocks: list[pa.Table]) -> Dataset:
+    """Blocks as a dataset with settings of its own: those of the calling program stay."""
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # fer_ray reports what is raised
+    context = DataContext.get_current().copy()
+    for name, value in DATA_SETTINGS.items():
+        setattr(context, name, value)
+    with DataContext.current(context):
+        return ray.data.from_blocks(blocks)
 
 
 def crop_ahead(table: pa.Table, source: CropSource, staged: StagedRows, driver: str) -> pa.Table:

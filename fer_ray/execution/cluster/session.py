@@ -20,7 +20,7 @@ from fer_ray.execution.cluster.local_session import (
     remove_session,
     start_error_message,
 )
-from fer_ray.execution.cluster.resources import CPU, LEAST_SHARE, WAIT_S, cluster_total, wait_for
+from fer_ray.execution.cluster.resources import CPU, LEAST_SHARE, cluster_total, wait_for
 from fer_ray.execution.progress import step
 from fer_ray.execution.signals import (
     defer_signals,
@@ -48,11 +48,6 @@ RAY_ENVIRONMENT = {
     **START_LIMITS,
 }
 
-DATA_SETTINGS = {
-    "enable_progress_bars": False,  # fer_ray shows its own
-    "print_on_execution_start": False,
-    "execution_no_progress_timeout_s": WAIT_S,
-}
 LOGGERS = ("ray", "ray.data", "ray.tune")
 
 # Variables that Ray reads, and those that Ray itself sets. A program of the user keeps its own.
@@ -89,7 +84,6 @@ def start_ray(execution: Execution) -> None:
             prepare_token()
             with environment_fixed(), longer_start_limit(), defer_signals():
                 _start(execution)
-        _configure_data()
     if on_main_thread():
         signal.signal(signal.SIGTERM, terminate)
 
@@ -121,22 +115,19 @@ def ray_closed_after() -> Iterator[None]:
     After any failure except a user error, the session folder stays, since it contains Ray's logs.
     The variables of Ray that jobs set are restored.
     """
-    with variables_restored(*OF_RAY), _settings_restored(), _ray_shut_down_after():
+    with variables_restored(*OF_RAY), _log_levels_restored(), _ray_shut_down_after():
         yield
 
 
 @contextlib.contextmanager
-def _settings_restored() -> Iterator[None]:
-    """Restore the levels of Ray's loggers and the settings of Ray Data that jobs change."""
+def _log_levels_restored() -> Iterator[None]:
+    """Restore the levels of Ray's loggers, which jobs change."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
-    before = _data_settings()
     try:
         yield
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        if "ray.data" in sys.modules:
-            _set_data_settings(before)
 
 
 @contextlib.contextmanager
@@ -212,24 +203,3 @@ def _runtime_env() -> dict[str, Any] | None:
         name: os.environ[name] for name in FORWARDED if name in os.environ and name not in present
     }
     return {"env_vars": variables} if variables else None
-
-
-def _data_settings() -> dict[str, Any]:
-    """The settings of Ray Data that `DATA_SETTINGS` changes; empty if it is not imported."""
-    if "ray.data" not in sys.modules:
-        return {}
-    context = sys.modules["ray.data"].DataContext.get_current()
-    return {name: getattr(context, name) for name in DATA_SETTINGS}
-
-
-def _set_data_settings(settings: dict[str, Any]) -> None:
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    for name in DATA_SETTINGS:
-        setattr(context, name, settings.get(name, getattr(DataContext, name)))
-
-
-def _configure_data() -> None:
-    _set_data_settings(DATA_SETTINGS)
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # fer_ray reports what is raised
