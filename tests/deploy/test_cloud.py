@@ -84,7 +84,7 @@ def start_worker(file: Path, group: str) -> None:
 @pytest.mark.parametrize(
     ("group", "machine", "profile", "spot", "disk_gib"),
     [
-        ("head", "m6i.large", "fer-ray-head", False, 40),
+        pytest.param("head", "m6i.large", "fer-ray-head", False, 40, marks=pytest.mark.thorough),
         ("cpu", "c6i.4xlarge", "fer-ray-worker", True, 40),
         ("gpu", "g5.xlarge", "fer-ray-worker", True, 150),
     ],

@@ -27,12 +27,11 @@ from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.sources.decoding import Decoded
 from fer_ray.storage.staging import StagedRows
-from tests.patience import patience
 
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
 )
-LIMITS = Execution(workers=2, image_seconds=patience(5))
+LIMITS = Execution(workers=2, image_seconds=2)
 
 
 class Poisoned(ImageSteps):

@@ -211,6 +211,7 @@ def test_draws_are_reproducible(frames: Path, corpus: Path, trained_mobilenet: P
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_draws_of_fitted_images_serve_their_trials_only(
     run_dir: Path, corpus: Path, tmp_path: Path
 ) -> None:

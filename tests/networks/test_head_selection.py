@@ -51,6 +51,7 @@ def test_sampled_configurations_are_valid() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_interrupted_search_resumes(drawn_frames: Path, local_ray: int) -> None:
     shorter_than_its_grace, folds = "head_search.max_epochs=4", two_folds(drawn_frames)
     wanted = settings("trials.protocol=subject-10fold", "head_search.searcher=random",

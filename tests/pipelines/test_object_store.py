@@ -253,6 +253,7 @@ def test_killed_job_resumes(bucket: ObjectPath, few: Path, tmp_path: Path) -> No
     assert not partial.exists()
 
 
+@pytest.mark.thorough
 def test_busy_store_costs_no_rows(server: int, few: Path, tmp_path: Path, fer_ray: FerRay) -> None:
     out = ObjectPath("s3://fer/runs/busy")
     with faulty_proxy(server, share=0.1, seed=1) as (port, done), s3_environment(port):

@@ -93,11 +93,15 @@ def test_two_simultaneous_sweeps(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "executor", ["in-process", pytest.param("ray", marks=pytest.mark.thorough)]
+)
 def test_sigterm_commits_and_next_sweep_resumes(
-    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, local_ray: int
+    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, executor: str
 ) -> None:
     store = tmp_path / "store"
-    stopped = start(store, *SLOWLY, "--set", "sweep.commit_rows=3")
+    slowly = (*SLOWLY, "--profile", "reference", "--set", "sweep.commit_rows=3")
+    stopped = start(store, *slowly, "--set", f"execution.executor={executor}")
     wait_for_results(store, 3)
     stopped.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
@@ -109,7 +113,7 @@ def test_sigterm_commits_and_next_sweep_resumes(
     committed = results_of(store)
     assert 3 <= committed < 15
     assert not (store / "images").exists()  # no reader sees an incomplete sweep
-    manifest = run_sweep(SweepRequest(str(many), str(store), Settings(extract=FAST), silent))
+    manifest = run_sweep(SweepRequest(str(many), str(store), Settings(), silent))
     assert manifest["described"] == 15 - committed
     assert len(rows(store, "images")) == 20
     assert results_of(store) == 15

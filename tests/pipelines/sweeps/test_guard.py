@@ -40,7 +40,7 @@ def test_segmentation_fault_costs_one_image(faces: list[Path]) -> None:
 
 @pytest.mark.parametrize("suffix", [b"loop", pytest.param(b"sleep", marks=pytest.mark.thorough)])
 def test_endless_image_times_out(suffix: bytes) -> None:
-    guarded = guard(patience(1))
+    guarded = guard(1)
     guarded([b"no image"])  # the child is up
     started = time.monotonic()
     fault = guarded([suffix])
@@ -52,7 +52,7 @@ def test_endless_image_times_out(suffix: bytes) -> None:
 
 
 def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
-    guarded, good = guard(patience(1.5)), [file.read_bytes() for file in faces]
+    guarded, good = guard(1.5), [file.read_bytes() for file in faces]
     images = [*good[:2], b"crash", b"no image", b"sleep", *good[2:], b"raise", *good]
     assert len(images) > BATCH_IMAGES
     processed = process_guarded(guarded, images)
@@ -80,6 +80,7 @@ def test_time_limit_is_per_image() -> None:
     assert not processed.faults
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel reports no waits")
 def test_waiting_for_a_cpu_does_not_count() -> None:
     guarded = Guard(pickle.dumps(Busy(FAST, seconds=0.8)), 2)
@@ -161,7 +162,7 @@ def test_crashing_and_endless_files_cost_only_themselves(
 ) -> None:
     for suffix in (b"crash", b"sleep"):
         (source / f"{suffix.decode()}.png").write_bytes(faces[0].read_bytes() + suffix)
-    execution = Execution(executor="in-process", image_seconds=patience(2))
+    execution = Execution(executor="in-process", image_seconds=1.5)
     manifest = swept(steps=Poisoned(FAST), execution=execution)
     statuses = {row["path"]: row["status"] for row in rows(store, "images")}
     assert (statuses["crash.png"], statuses["sleep.png"]) == ("crashed", "timed_out")
