@@ -26,13 +26,14 @@ from tests.patience import patience, raise_start_limits
 REPO = Path(__file__).parent.parent
 # Real photographs are not part of the project; tests that need them are skipped without.
 PHOTOS = Path(os.environ.get("FER_RAY_PHOTOS", REPO.parent / "shared" / "data"))
-# Files that take longest. Workers start them first, so that all workers finish together.
+# Files that take longest. Workers start them first, so that all workers finish together. Those that
+# need the same fixtures as tests on clusters do not start at the same time: one would wait.
 LONGEST_FIRST = (
     "tests/cluster/",
-    "tests/networks/test_bottleneck.py",
-    "tests/pipelines/sweeps/test_faults.py",
     "tests/pipelines/test_extract.py",
+    "tests/pipelines/sweeps/test_faults.py",
     "tests/pipelines/sweeps/test_run.py",
+    "tests/networks/test_bottleneck.py",
     "tests/networks/",
     "tests/models/",
     "tests/pipelines/",

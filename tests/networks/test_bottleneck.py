@@ -318,6 +318,7 @@ def remaining(out: Path) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_new_draws_preserve_experiments_on_plain_features(frames: Path, corpus: Path) -> None:
     for draws in (0, 1):
         computed(frames, corpus, None, "dlib_resnet", draws=draws)

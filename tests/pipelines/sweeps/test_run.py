@@ -417,6 +417,7 @@ def test_fuse_stops_before_any_commit(swept: Swept, source: Path, store: Path) -
     assert (again["described"], again["statuses"]) == (6, {"crashed": 7})  # unchanged
 
 
+@pytest.mark.thorough
 def test_rows_of_all_faces_or_the_largest(
     swept: Swept, source: Path, store: Path, faces: list[Path]
 ) -> None:

@@ -267,6 +267,7 @@ def test_credentials_are_removed_from_uris(uri: str, expected: str) -> None:
     assert without_credentials(uri) == expected
 
 
+@pytest.mark.thorough
 def test_source_error_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError) as raised:
         open_source("s3://KEY:SECRET@fer/dump?endpoint_override=127.0.0.1:9&scheme=http")
