@@ -3,9 +3,9 @@
     python -m benchmarks.throughput --data TREE [--frames all] [--profile fast] [--model BUNDLE]
     python -m benchmarks.throughput --data TREE --profile fast --sweep
 
-Bare: the step functions without Ray on a sample of the same images, in one process (multiplied by
-the number of CPUs) and in as many processes as CPUs. Job: the extraction of all images on Ray, from
-its first finished block to its last one. With a bundle the job is a prediction: frame → crop,
+Bare: the step functions without Ray on the same images, in one process (multiplied by the number of
+CPUs) and in as many processes as CPUs. Job: the extraction of all images on Ray, from the first
+block that a worker finishes to the last one. With a bundle the job is a prediction: frame → crop,
 landmarks, features, class probabilities → stored row. With `--sweep` it is a first sweep of the
 images into a new store.
 """
@@ -38,7 +38,6 @@ from fer_ray.settings.root import PROFILES, Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.storage.locks import lock_folder
 
-BARE_IMAGES = 150  # per process
 ON_RAY = Execution(executor="ray")
 
 
@@ -92,15 +91,13 @@ def read_settings(profile: str, frames: str, model: Path | None) -> ExtractSetti
 
 def bare_rate(root: Path, table: pa.Table, settings: ExtractSettings, processes: int) -> float:
     """Images per second of the step functions in parallel processes with loaded models."""
-    stride = max(1, table.num_rows // (BARE_IMAGES * processes))
-    sample = table.take(list(range(0, table.num_rows, stride)))
-    shares = [sample.take(list(range(i, sample.num_rows, processes))) for i in range(processes)]
+    shares = [table.take(list(range(i, table.num_rows, processes))) for i in range(processes)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         arguments = [(root, share, settings) for share in shares]
         pool.starmap(run_steps, [(root, share.slice(0, 2), settings) for share in shares])
         started = time.perf_counter()
         pool.starmap(run_steps, arguments, chunksize=1)
-        return float(sample.num_rows / (time.perf_counter() - started))
+        return float(table.num_rows / (time.perf_counter() - started))
 
 
 def run_steps(root: Path, table: pa.Table, settings: ExtractSettings) -> int:
@@ -133,10 +130,15 @@ class Recorder:
 
         yield advance
 
-    def rate(self) -> tuple[float, int]:
-        """Images per second from the first finished block to the last one, and all images."""
-        (first, started), (last, _) = self.finished[0], self.finished[-1]
-        images = sum(count for _, count in self.finished)
+    def rate(self, by_driver: int = 0) -> tuple[float, int]:
+        """Images per second from the first block of a worker to the last one, and their images.
+
+        Args:
+            by_driver: Number of records of images that the driver processed while Ray started.
+        """
+        finished = self.finished[by_driver:]
+        (first, started), (last, _) = finished[0], finished[-1]
+        images = sum(count for _, count in finished)
         return (images - started) / (last - first), images
 
 
@@ -146,7 +148,7 @@ def extract_rate(data: Path, settings: ExtractSettings, scratch: Path) -> tuple[
     wanted = Settings(extract=settings, execution=ON_RAY)
     with lock_folder(scratch / "run"), ray_closed_after():
         run.run_extract(data, scratch / "run", wanted, recorder)
-    return recorder.rate()
+    return recorder.rate(by_driver=1)
 
 
 def sweep_rate(data: Path, settings: ExtractSettings, scratch: Path) -> tuple[float, int]:
@@ -165,7 +167,7 @@ def predict_rate(data: Path, model: Path, scratch: Path) -> tuple[float, int]:
         plan = plan_prediction(model, [data], scratch / "answers")
         with recorder("predict", "images", 0) as advance:
             prediction.predict(plan, scratch / "answers", ON_RAY, advance)
-    return recorder.rate()
+    return recorder.rate(by_driver=1)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ Ray, by threads of this process, with the same rows.
 import os
 import pickle
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_ray.execution.extract_block import ExtractBlock
-from fer_ray.execution.guard import borrow_guard, trim_idle_guards
+from fer_ray.execution.guard import Guard, borrow_guard, trim_idle_guards
 from fer_ray.execution.signals import handle_sigterm, terminate
 from fer_ray.execution.tasks.thread_runner import do_nothing, run_in_threads
 from fer_ray.settings.root import Execution
@@ -66,6 +68,50 @@ def extract_in_process(
         yield from run_in_threads(extract, iter(blocks), min(workers, len(blocks)), started=load)
     finally:
         trim_idle_guards()
+
+
+@contextmanager
+def extract_meanwhile(
+    blocks: list[pa.Table], task: ExtractBlock, execution: Execution
+) -> Iterator[Counter[str]]:
+    """Extract blocks in a thread of this process while the caller's block runs: Ray's start.
+
+    Args:
+        blocks: Listed rows with their `POSITION`, more than will be extracted.
+        task: The work on a block.
+        execution: The time limit of an image.
+
+    Yields:
+        Numbers of images by status, complete after the caller's block.
+
+    Raises:
+        UserError: As for `ExtractBlock`.
+    """
+    statuses, over, problems = Counter[str](), threading.Event(), list[Exception]()
+    guard = Guard(pickle.dumps(task.extract), execution.image_seconds)
+
+    def extract() -> None:
+        try:
+            for block in blocks:
+                rows = task.rows(guard, block)
+                task.write(rows)
+                statuses.update(task.statuses(rows))
+                if over.is_set():
+                    return
+        except Exception as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=extract, daemon=True)
+    thread.start()
+    try:
+        yield statuses
+        over.set()
+        thread.join()
+        for problem in problems:
+            raise problem
+    finally:
+        over.set()
+        guard.close()
 
 
 def extract_on_ray(

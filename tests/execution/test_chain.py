@@ -15,6 +15,7 @@ import pytest
 from fer_ray.errors import UserError
 from fer_ray.execution.chain import (
     extract_in_process,
+    extract_meanwhile,
     extract_on_ray,
     runs_in_process,
 )
@@ -27,6 +28,7 @@ from fer_ray.settings.root import Execution, Settings
 from fer_ray.sources.datasets.listing import list_source
 from fer_ray.sources.decoding import Decoded
 from fer_ray.storage.staging import StagedRows
+from tests.patience import wait_until
 
 FAST = ExtractSettings.model_validate(
     Settings.model_validate({"profile": "fast"}).extract.model_dump()
@@ -114,6 +116,37 @@ def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local
     assert np.isfinite(rows[0]["features_hog"].combine_chunks().flatten().to_numpy()).all()
 
 
+def test_blocks_are_extracted_while_ray_starts(source: Path, tmp_path: Path) -> None:
+    listing, staged = list_source(source, Selection(frames="all")), StagedRows(tmp_path / "staged")
+    staged.folder.mkdir()
+    task = ExtractBlock(Poisoned(FAST), source, staged, extraction_schema(FAST))
+    blocks = split_blocks(listing.table, staged, 1, most=5)
+    with extract_meanwhile(blocks, task, LIMITS) as statuses:
+        wait_until(lambda: len(staged.spans()) >= 2)
+    assert statuses.total() == len(staged.spans()) >= 2
+    left = staged.missing_positions(listing.table.num_rows)
+    for _ in extract_in_process(split_blocks(listing.table, staged, 4), task, LIMITS):
+        pass
+    assert len(left) == 6 - statuses.total() > 0
+    staged.require_all(6)
+
+
+def test_failing_start_of_ray_keeps_finished_blocks(source: Path, tmp_path: Path) -> None:
+    listing, staged = list_source(source, Selection(frames="all")), StagedRows(tmp_path / "staged")
+    task = ExtractBlock(ImageSteps(FAST), source, staged, extraction_schema(FAST))
+    blocks = split_blocks(listing.table, staged, 1)
+
+    def interrupted_start() -> None:
+        with extract_meanwhile(blocks, task, LIMITS):
+            wait_until(lambda: len(staged.spans()) >= 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_start()
+    rows = [pq.read_table(file) for _, _, file in staged.spans()]
+    assert {status for table in rows for status in table["status"].to_pylist()} == {"ok"}
+
+
 def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
     settings = FAST.model_copy(update={"landmarks": Landmarks(file=str(tmp_path / "no.dat"))})
     listing = list_source(source, Selection(frames="all"))
@@ -122,6 +155,8 @@ def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
     blocks = split_blocks(listing.table, staged, 4)
     with pytest.raises(UserError, match=r"no\.dat"):
         list(extract_in_process(blocks, task, LIMITS))
+    with pytest.raises(UserError, match=r"no\.dat"), extract_meanwhile(blocks, task, LIMITS):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def start_ray(execution: Execution) -> None:
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if _is_ray_running():
+    if is_ray_running():
         return
     with step("start Ray"):
         if address := os.environ.get("RAY_ADDRESS"):
@@ -132,7 +132,7 @@ def _log_levels_restored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ray_shut_down_after() -> Iterator[None]:
-    if _is_ray_running():
+    if is_ray_running():
         yield
         return
     failed = True
@@ -150,13 +150,14 @@ def _ray_shut_down_after() -> Iterator[None]:
                 remove_session(session)
 
 
-def _is_ray_running() -> bool:
+def is_ray_running() -> bool:
+    """Return whether this process has started Ray or joined a cluster."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def has_several_nodes() -> bool:
     """Return whether Ray is running on more than one node."""
-    if not _is_ray_running():
+    if not is_ray_running():
         return False
     return [node["Alive"] for node in sys.modules["ray"].nodes()].count(True) > 1
 
@@ -172,7 +173,7 @@ def _join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
         raise UserError(join_error_message(address, str(problem))) from problem
     head = ray.get_runtime_context().gcs_address
-    watch_head(head, lambda: _is_ray_running() and ray.get_runtime_context().gcs_address == head)
+    watch_head(head, lambda: is_ray_running() and ray.get_runtime_context().gcs_address == head)
 
 
 def _start(execution: Execution) -> None:

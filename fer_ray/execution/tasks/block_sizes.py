@@ -41,7 +41,11 @@ def next_size(size: int, done: int, left: int, workers: int) -> int:
 
 
 def split_blocks(
-    table: pa.Table, staged: StagedRows, block_images: int, workers: int | None = None
+    table: pa.Table,
+    staged: StagedRows,
+    block_images: int,
+    workers: int | None = None,
+    most: int | None = None,
 ) -> list[pa.Table]:
     """Divide the rows of a listing that are not stored yet into blocks, with their positions.
 
@@ -51,8 +55,9 @@ def split_blocks(
         block_images: Images per block.
         workers: Makes the first and last blocks smaller, as `next_size` does for this number of
             workers. None: all blocks have the same size.
+        most: Number of rows to divide. None: all.
     """
-    positions = staged.missing_positions(table.num_rows)
+    positions = staged.missing_positions(table.num_rows)[:most]
     left = table.take(positions).append_column(POSITION, pa.array(positions, pa.int64()))
     blocks, done = list[pa.Table](), 0
     while done < left.num_rows:

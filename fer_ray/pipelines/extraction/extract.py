@@ -1,6 +1,7 @@
 """`fer-ray extract`: extract the images that are left, and write the frames and their record."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import pyarrow.compute as pc
 from fer_ray import __version__
 from fer_ray.execution.chain import (
     extract_in_process,
+    extract_meanwhile,
     extract_on_ray,
     runs_in_process,
 )
-from fer_ray.execution.cluster.session import ensure_ray
+from fer_ray.execution.cluster.session import ensure_ray, is_ray_running
 from fer_ray.execution.cluster.shared_storage import require_shared
 from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
 from fer_ray.execution.guard import stop_ahead
@@ -41,6 +43,7 @@ from fer_ray.vocabulary import SCHEMA_VERSION, Status
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int], None]
+MEANWHILE_IMAGES = 2_000  # more than one process can extract while Ray starts
 # The columns that a record summarises.
 RECORD_COLUMNS = ["status", "detector", "mode", "width", "height", *label_conflicts.COLUMNS]
 
@@ -135,14 +138,21 @@ def extract_missing(
             for images in extract_in_process(blocks, task, execution):
                 advance(images)
         return left
-    stop_ahead()  # workers of Ray start their own child processes
-    workers = ensure_ray(execution)
     staged.folder.mkdir(parents=True, exist_ok=True)
+    first = list[pa.Table]()
+    if not (is_ray_running() or os.environ.get("RAY_ADDRESS")):
+        size = execution.block_images or LEAST_BLOCK_IMAGES
+        first = split_blocks(table, staged, size, most=MEANWHILE_IMAGES)
+    with extract_meanwhile(first, task, execution) as statuses:
+        workers = ensure_ray(execution)
+    stop_ahead()  # workers of Ray start their own child processes
     require_shared(staged.folder, root, *sources)
-    from fer_ray.execution.cluster.prometheus import extraction_remaining
+    from fer_ray.execution.cluster.prometheus import count_extracted, extraction_remaining
 
+    count_extracted(statuses)
+    advance(statuses.total())
     blocks = _blocks(table, staged, execution, workers)
-    with extraction_remaining(left) as remaining:
+    with extraction_remaining(left - statuses.total()) as remaining:
         for images in extract_on_ray(blocks, task, execution):
             advance(images)
             remaining.subtract(images)
