@@ -138,7 +138,6 @@ def extract_missing(
             for images in extract_in_process(blocks, task, execution):
                 advance(images)
         return left
-    staged.folder.mkdir(parents=True, exist_ok=True)
     first = list[pa.Table]()
     if not (is_ray_running() or os.environ.get("RAY_ADDRESS")):
         size = execution.block_images or LEAST_BLOCK_IMAGES
@@ -146,6 +145,7 @@ def extract_missing(
     with extract_meanwhile(first, task, execution) as statuses:
         workers = ensure_ray(execution)
     stop_ahead()  # workers of Ray start their own child processes
+    staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root, *sources)
     from fer_ray.execution.cluster.prometheus import count_extracted, extraction_remaining
 
