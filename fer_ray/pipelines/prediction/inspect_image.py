@@ -89,6 +89,11 @@ def _find_image(rows: Path, name: str, root: Path) -> str:
         names = ", ".join(ids[image_id] for image_id in found[:MAX_NAMES])
         raise UserError(f"{name} could be one of {len(found)} images: {names}. Pass a longer path.")
     examples = ", ".join([*ids][:MAX_NAMES])
+    if given.is_file():
+        raise UserError(
+            f"{name} was not selected: {rows} has rows of {len(ids)} other images, such as "
+            f"{examples}. --frames and the labels of a source determine which images are selected."
+        )
     raise UserError(
         f"{name} is not one of the {len(ids)} images in {rows}. Pass a path or an image_id, such "
         f"as {examples}."
