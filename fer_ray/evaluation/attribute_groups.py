@@ -128,7 +128,7 @@ def divide(values: "pd.Series[str]", column: str) -> "pd.Series[str]":
 
 
 def _range_name(numbers: "pd.Series[float]") -> str:
-    return f"{numbers.min():g} to {numbers.max():g}"
+    return f"{numbers.min():.15g} to {numbers.max():.15g}"  # exact, so that no two are the same
 
 
 def _common_classes(

@@ -23,7 +23,6 @@ from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
 from fer_ray.sources.image_files import require_available
-from fer_ray.storage.paths import is_object
 from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
@@ -93,7 +92,7 @@ class ExtractBlock:
 
     def _extract(self, guard: Guard, paths: list[Path]) -> pa.Table | Fault:
         answer = guard(paths)
-        if is_object(self.root) and _was_not_read(answer):
+        if _was_not_read(answer):
             require_available(self.root)
         return answer
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,6 +62,10 @@ class Snapshot:
         actions = pa.table(self.table.get_add_actions())
         columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
         return {name: TableFile(size, rows or 0) for name, size, rows in zip(*columns, strict=True)}
+
+    def commit_metadata(self) -> dict[str, Any]:
+        """The metadata of the commit that created the version; empty without a table."""
+        return self.table.history(1)[0] if self.table is not None else {}
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Stream columns of the table; those that the table does not have are left out."""

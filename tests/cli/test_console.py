@@ -1,5 +1,6 @@
-"""The tables that jobs print at the end, on a terminal."""
+"""The tables that jobs print at the end, on a terminal, and messages for errors."""
 
+import errno
 import math
 from dataclasses import replace
 from io import StringIO
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from fer_ray.cli import given_paths
 from fer_ray.cli.output import audit_output, console
+from fer_ray.cli.output.error_messages import errors_as_messages
 from fer_ray.cli.output.experiment_table import table_lines
 from fer_ray.evaluation.comparison import Comparison
 from tests.evaluation.simulated_experiments import experiment
@@ -104,3 +106,10 @@ def test_files_of_label_issues_are_shown_as_given(monkeypatch):
               "report": None}  # fmt: skip
     audit_output.print_label_issues(record)
     assert "table: runs/ck/label_issues.parquet\n" in out.getvalue()
+
+
+def test_missing_permission_is_a_message(capsys):
+    with pytest.raises(SystemExit) as ended, errors_as_messages():
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/labels.csv")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("fer-ray: /data/labels.csv: permission denied.")

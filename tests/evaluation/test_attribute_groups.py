@@ -64,5 +64,7 @@ def test_many_numbers_become_ranges() -> None:
     divided = divide(ages, "age")
     names = divided.cat.categories.tolist()
     assert names == ["20 to 28", "29 to 38", "39 to 48", "49 to 59"]
+    days = pd.Series([str(day) for day in range(20260901, 20260931)])
+    assert divide(days, "day").cat.categories[0] == "20260901 to 20260907"
     with pytest.raises(UserError, match="40 different values"):
         divide("P" + ages, "name")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_ray.errors import UserError
+from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.chain import (
     extract_in_process,
     extract_meanwhile,
@@ -145,6 +145,21 @@ def test_failing_start_of_ray_keeps_finished_blocks(source: Path, tmp_path: Path
         interrupted_start()
     rows = [pq.read_table(file) for _, _, file in staged.spans()]
     assert {status for table in rows for status in table["status"].to_pylist()} == {"ok"}
+
+
+class Unmounts(ImageSteps):
+    """Extracts images; the folder of one with a certain name is gone when it is read."""
+
+    def decode_image(self, image: Path, limits: Decode) -> Decoded:
+        if "crash" in image.name:
+            image.parent.rename(image.parent.with_name("elsewhere"))
+        return super().decode_image(image, limits)
+
+
+def test_lost_source_ends_the_job(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceLostError, match="no longer exists"):
+        extract(source, tmp_path, False, Unmounts)
+    assert not (tmp_path / "frames").exists()
 
 
 def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:

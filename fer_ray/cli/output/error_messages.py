@@ -23,6 +23,14 @@ def errors_as_messages() -> Iterator[None]:
     except UserError as error:
         click.echo(f"fer-ray: {as_given(error)}", err=True)
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        path = as_given(error.filename or error)
+        click.echo(
+            f"fer-ray: {path}: permission denied. Grant access to it, or run the command as a user "
+            "who has it.",
+            err=True,
+        )
+        sys.exit(UserError.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -132,7 +132,11 @@ class SweepContext:
     @property
     def commit_metadata(self) -> dict[str, str]:
         """The metadata that each commit of this sweep carries."""
-        return {"sweep": self.record.sweep, "recipe": self.recipe.fingerprint}
+        return {
+            "sweep": self.record.sweep,
+            "recipe": self.recipe.fingerprint,
+            "source": self.source.location,
+        }
 
     @property
     def retention_start(self) -> str:

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from deltalake import DeltaTable
 
+from fer_ray.errors import SourceLostError
 from fer_ray.execution.progress import Progress, silent
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps.context import SweepRequest
@@ -63,6 +65,24 @@ def test_images_of_another_sweep_are_published_once(source: Path, store: Path) -
     assert {"mine.png", "theirs.png"} < images
     assert "day0/face0.png" not in images
     assert manifest["statuses"] == {"no_face": 3, "ok": 4, "unreadable": 1}
+
+
+def test_simultaneous_sweep_of_another_source_publishes_nothing(
+    source: Path, store: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    tiny_image(other / "theirs.png", seed=4)
+
+    @contextmanager
+    def overtaken(step: str, unit: str, total: int) -> Iterator[Any]:
+        yield lambda *_: None
+        if step == "process":
+            sweep(other, store)
+
+    with pytest.raises(SourceLostError, match=r"has published the images of .*other"):
+        sweep(source, store, overtaken)
+    assert [row["path"] for row in rows(store, "images")] == ["theirs.png"]
 
 
 def test_files_of_a_commit_have_statistics(source: Path, store: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fer_ray.errors import SourceLostError
 from fer_ray.pipelines.sweeps.planning.plan_partition import (
     ImageFiles,
     PlanContext,
@@ -18,6 +19,7 @@ from fer_ray.storage.planning import queries
 from fer_ray.storage.planning.database import open_database
 from fer_ray.storage.planning.partitions import Partition, partition_file, partition_of, partitions
 from fer_ray.storage.planning.sorted_files import read_partition
+from fer_ray.storage.snapshot import Snapshot
 from fer_ray.storage.table_folder import NewFile, TableFolder, unique_name
 from fer_ray.store_schemas import IMAGES_SCHEMA
 
@@ -122,6 +124,8 @@ def publish(sweep: "SweepContext") -> dict[str, int]:
 
 def _publish(sweep: "SweepContext") -> dict[str, int]:
     base, files = sweep.store.snapshot("images"), sweep.files
+    if base.version != files.images_version:
+        _require_same_source(sweep, base)
     settle(sweep)
     if count := sum(todo.rows for todo in files.to_process):
         logger.warning(
@@ -147,6 +151,20 @@ def _publish(sweep: "SweepContext") -> dict[str, int]:
         images.folder.delete([file.name for file in added])
         _summarise(sweep, [], base.version, base.version)
     return {name: counts[name] for name in ("put", "delete", "replaced")}
+
+
+def _require_same_source(sweep: "SweepContext", base: Snapshot) -> None:
+    """Check that another sweep has not published the images of another source meanwhile.
+
+    Raises:
+        SourceLostError: It has.
+    """
+    published = base.commit_metadata().get("source", sweep.source.location)
+    if published != sweep.source.location and not sweep.settings.sweep.source_moved:
+        raise SourceLostError(
+            f"Another sweep has published the images of {published} in the store "
+            f"{sweep.store.uri} meanwhile. Use another --store for {sweep.source.location}."
+        )
 
 
 def _summarise(
