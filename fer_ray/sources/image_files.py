@@ -152,7 +152,10 @@ def require_available(root: Path) -> None:
     """
     with source_lost_on_error():
         if not root.is_dir():
-            raise SourceLostError(f"{root} no longer exists.")
+            raise SourceLostError(
+                f"{root} no longer exists. Finished work is stored: restore it and rerun the same "
+                "command to resume."
+            )
 
 
 @contextmanager

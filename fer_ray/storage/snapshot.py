@@ -64,8 +64,8 @@ class Snapshot:
         return {name: TableFile(size, rows or 0) for name, size, rows in zip(*columns, strict=True)}
 
     def commit_metadata(self) -> dict[str, Any]:
-        """The metadata of the commit that created the version; empty without a table."""
-        return self.table.history(1)[0] if self.table is not None else {}
+        """The metadata of the latest commit; empty without a table, or if its log is removed."""
+        return next(iter(self.table.history(1)), {}) if self.table is not None else {}
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Stream columns of the table; those that the table does not have are left out."""

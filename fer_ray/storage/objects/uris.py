@@ -134,6 +134,15 @@ def store_lost_on_error(uri: str) -> Iterator[None]:
 
 
 def error_text(error: BaseException) -> str:
-    """The first line of an error's message, without colours and at most 300 characters long."""
+    r"""The first line of an error's message and its causes, without colours.
+
+    At most 300 characters.
+
+    Examples:
+        >>> error_text(OSError("Generic error\n  ↳ Unable to copy data\n   ↳ No space left"))
+        'Generic error: Unable to copy data: No space left'
+    """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return _COLOURS.sub("", text).strip().splitlines()[0][:300]
+    first, *others = _COLOURS.sub("", text).strip().splitlines()
+    causes = [line.strip()[2:] for line in others if line.strip().startswith("↳ ")]
+    return ": ".join([first, *causes])[:300]

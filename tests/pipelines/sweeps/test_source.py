@@ -34,7 +34,7 @@ from fer_ray.sources.streams.timed_reader import (
 )
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.objects import uris
-from fer_ray.storage.objects.uris import require_store_uri
+from fer_ray.storage.objects.uris import error_text, require_store_uri
 from fer_ray.storage.paths import without_credentials
 from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows, tiny_image
@@ -272,6 +272,13 @@ def test_source_error_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UserError) as raised:
         open_source("s3://KEY:SECRET@fer/dump?endpoint_override=127.0.0.1:9&scheme=http")
     assert "SECRET" not in str(raised.value)
+
+
+def test_causes_of_an_error_are_named() -> None:
+    message = (
+        "Generic error\n  \x1b[31m↳\x1b[0m Unable to copy\n   \x1b[31m↳\x1b[0m No space left\n"
+    )
+    assert error_text(OSError(message)) == "Generic error: Unable to copy: No space left"
 
 
 def test_unsupported_store_uri_is_rejected() -> None:
