@@ -119,7 +119,7 @@ def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local
 def test_blocks_are_extracted_while_ray_starts(source: Path, tmp_path: Path) -> None:
     listing, staged = list_source(source, Selection(frames="all")), StagedRows(tmp_path / "staged")
     staged.folder.mkdir()
-    task = ExtractBlock(Poisoned(FAST), source, staged, extraction_schema(FAST))
+    task = ExtractBlock(ImageSteps(FAST), source, staged, extraction_schema(FAST))
     blocks = split_blocks(listing.table, staged, 1, most=5)
     with extract_meanwhile(blocks, task, LIMITS) as statuses:
         wait_until(lambda: len(staged.spans()) >= 2)
