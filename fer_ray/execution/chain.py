@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from fer_ray.execution.extract_block import ExtractBlock
 from fer_ray.execution.guard import Guard, borrow_guard, trim_idle_guards
 from fer_ray.execution.signals import handle_sigterm, terminate
-from fer_ray.execution.tasks.thread_runner import do_nothing, run_in_threads
+from fer_ray.execution.tasks.thread_runner import do_nothing, run_in_threads, run_meanwhile
 from fer_ray.settings.root import Execution
 from fer_ray.storage.environment import available_cpus
 from fer_ray.vocabulary import Status
@@ -73,7 +73,7 @@ def extract_in_process(
 @contextmanager
 def extract_meanwhile(
     blocks: list[pa.Table], task: ExtractBlock, execution: Execution
-) -> Iterator[Counter[str]]:
+) -> Iterator[list[Counter[str]]]:
     """Extract blocks in a thread of this process while the caller's block runs: Ray's start.
 
     Args:
@@ -82,35 +82,22 @@ def extract_meanwhile(
         execution: The time limit of an image.
 
     Yields:
-        Numbers of images by status, complete after the caller's block.
+        Numbers of images by status, for each block; complete after the caller's block.
 
     Raises:
         UserError: As for `ExtractBlock`.
     """
-    statuses, over, problems = Counter[str](), threading.Event(), list[Exception]()
     guard = Guard(pickle.dumps(task.extract), execution.image_seconds)
 
-    def extract() -> None:
-        try:
-            for block in blocks:
-                rows = task.rows(guard, block)
-                task.write(rows)
-                statuses.update(task.statuses(rows))
-                if over.is_set():
-                    return
-        except Exception as problem:
-            problems.append(problem)
+    def extract(block: pa.Table) -> Counter[str]:
+        rows = task.rows(guard, block)
+        task.write(rows)
+        return task.statuses(rows)
 
-    thread = threading.Thread(target=extract, daemon=True)
-    thread.start()
     try:
-        yield statuses
-        over.set()
-        thread.join()
-        for problem in problems:
-            raise problem
+        with run_meanwhile(extract, iter(blocks)) as statuses:
+            yield statuses
     finally:
-        over.set()
         guard.close()
 
 

@@ -213,9 +213,10 @@ def borrow_guard(steps: bytes, image_seconds: float) -> Iterator[Guard]:
         _idle.append((key, guard))
 
 
-def trim_idle_guards() -> None:
-    """End the child processes of guards that no task uses, except for the last one."""
+def trim_idle_guards(keep: int = 1) -> None:
+    """End the child processes of guards that no task uses, except for the last `keep`."""
     with _lock:
-        outdated, _idle[:] = _idle[:-1], _idle[-1:]
+        most = max(0, len(_idle) - keep)
+        outdated, _idle[:] = _idle[:most], _idle[most:]
     for _, guard in outdated:
         guard.close()

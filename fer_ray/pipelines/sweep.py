@@ -72,11 +72,9 @@ def _run_steps(sweep: SweepContext) -> None:
         record.planned = plan_work(sweep)
         require_intact_source(sweep)
     if todo := sum(file.rows for file in sweep.files.todo):
-        if sweep.runner.in_process and not runs_in_process(sweep.settings.execution, todo):
-            sweep.runner.start()
-        record.workers = sweep.runner.workers
+        in_process = runs_in_process(sweep.settings.execution, todo)
         with record.timed("process"):
-            process_images(sweep)
+            process_images(sweep, start_ray=sweep.runner.in_process and not in_process)
     raise_if_stopped(sweep)
     with sweep.progress("publish", "", 0), record.timed("publish"):
         record.published = publish(sweep)

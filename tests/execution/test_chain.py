@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,8 +122,9 @@ def test_blocks_are_extracted_while_ray_starts(source: Path, tmp_path: Path) -> 
     staged.folder.mkdir()
     task = ExtractBlock(ImageSteps(FAST), source, staged, extraction_schema(FAST))
     blocks = split_blocks(listing.table, staged, 1, most=5)
-    with extract_meanwhile(blocks, task, LIMITS) as statuses:
+    with extract_meanwhile(blocks, task, LIMITS) as counts:
         wait_until(lambda: len(staged.spans()) >= 2)
+    statuses = sum(counts, Counter[str]())
     assert statuses.total() == len(staged.spans()) >= 2
     left = staged.missing_positions(listing.table.num_rows)
     for _ in extract_in_process(split_blocks(listing.table, staged, 4), task, LIMITS):

@@ -155,6 +155,11 @@ def is_ray_running() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
+def starts_locally() -> bool:
+    """Return whether `start_ray` would start Ray on this machine, which takes seconds."""
+    return not (is_ray_running() or os.environ.get("RAY_ADDRESS"))
+
+
 def has_several_nodes() -> bool:
     """Return whether Ray is running on more than one node."""
     if not is_ray_running():

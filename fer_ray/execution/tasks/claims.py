@@ -57,6 +57,12 @@ class Claims:
                 if not known and self._is_granted(owner, key)
             }
 
+    @property
+    def granted(self) -> NDArray[np.uint64]:
+        """The sorted keys of the contents that have been assigned."""
+        with self._lock:
+            return np.array(sorted(self._owners), np.uint64)
+
     def _is_granted(self, owner: str, key: int) -> bool:
         if key not in self._owners and len(self._owners) >= MAX_CONTENTS:
             return False
@@ -66,11 +72,6 @@ class Claims:
 def content_keys(contents: list[str]) -> NDArray[np.uint64]:
     """The first 64 bits of each SHA-256."""
     return np.array([int(content[:16], 16) for content in contents], np.uint64)
-
-
-def claims_in_process(load: LoadKnown) -> Claim:
-    """Claims within this process."""
-    return Claims(load(0, 1)).claim
 
 
 @dataclass(frozen=True)

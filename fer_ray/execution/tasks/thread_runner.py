@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 POLL_S = 0.2  # after which a stop is noticed
@@ -57,6 +58,43 @@ def run_in_threads(
         yield from _results(results, threads, stopped, stopping)
     finally:
         ended.set()
+
+
+@contextmanager
+def run_meanwhile(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[list[Any]]:
+    """Run `work` on items in one thread while the caller's block runs, on one item at least.
+
+    Args:
+        work: Called with an item.
+        items: The items. Those that are left after the caller's block have not been taken.
+
+    Yields:
+        The results, complete after the caller's block.
+
+    Raises:
+        Exception: Raised by `work`.
+    """
+    results, over, problems = list[Any](), threading.Event(), list[Exception]()
+
+    def serve() -> None:
+        try:
+            for item in items:
+                results.append(work(item))
+                if over.is_set():
+                    return
+        except Exception as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield results
+        over.set()
+        thread.join()
+        for problem in problems:
+            raise problem
+    finally:
+        over.set()
 
 
 def _results(

@@ -1,8 +1,8 @@
 """`fer-ray extract`: extract the images that are left, and write the frames and their record."""
 
 import logging
-import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fer_ray.execution.chain import (
     extract_on_ray,
     runs_in_process,
 )
-from fer_ray.execution.cluster.session import ensure_ray, is_ray_running
+from fer_ray.execution.cluster.session import ensure_ray, starts_locally
 from fer_ray.execution.cluster.shared_storage import require_shared
 from fer_ray.execution.extract_block import ExtractBlock, extraction_schema
 from fer_ray.execution.guard import stop_ahead
@@ -139,11 +139,12 @@ def extract_missing(
                 advance(images)
         return left
     first = list[pa.Table]()
-    if not (is_ray_running() or os.environ.get("RAY_ADDRESS")):
+    if starts_locally():
         size = execution.block_images or LEAST_BLOCK_IMAGES
         first = split_blocks(table, staged, size, most=MEANWHILE_IMAGES)
-    with extract_meanwhile(first, task, execution) as statuses:
+    with extract_meanwhile(first, task, execution) as counts:
         workers = ensure_ray(execution)
+    statuses = sum(counts, Counter[str]())
     stop_ahead()  # workers of Ray start their own child processes
     staged.folder.mkdir(parents=True, exist_ok=True)
     require_shared(staged.folder, root, *sources)

@@ -1,35 +1,34 @@
 """The distributed part of a sweep: read images, and process each new content."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow import dataset
 
 from fer_ray.errors import SourceLostError, UserError
-from fer_ray.execution.cluster.session import has_several_nodes
+from fer_ray.execution.cluster.session import has_several_nodes, starts_locally
 from fer_ray.execution.cluster.shared_storage import not_shared_message
 from fer_ray.execution.guard import trim_idle_guards
 from fer_ray.execution.progress import Advance
 from fer_ray.execution.signals import handle_sigterm
-from fer_ray.execution.tasks.block_sizes import block_size, next_size
-from fer_ray.execution.tasks.claims import Claim, claims_in_process, content_keys, start_claims
+from fer_ray.execution.tasks.block_sizes import LEAST_BLOCK_IMAGES, block_size, next_size
+from fer_ray.execution.tasks.claims import MAX_CONTENTS, Claim, Claims
+from fer_ray.execution.tasks.thread_runner import run_meanwhile
 from fer_ray.pipelines.sweeps.block_files import BlockResult, Output
 from fer_ray.pipelines.sweeps.blocks import Block, Limits, ProcessBlock
 from fer_ray.pipelines.sweeps.context import SweepContext, raise_if_stopped
+from fer_ray.pipelines.sweeps.known_contents import claims, known_contents
 from fer_ray.pipelines.sweeps.outcomes import index_outcomes
 from fer_ray.pipelines.sweeps.planning.plan_work import settle
 from fer_ray.pipelines.sweeps.publishing.commits import Commits
 from fer_ray.pipelines.sweeps.publishing.fuse import FuseError
 from fer_ray.sources.streams.timed_reader import with_probe
 from fer_ray.storage.files import unreachable
-from fer_ray.storage.planning.partitions import HASH_BITS
-from fer_ray.storage.planning.sorted_files import HASH
-from fer_ray.storage.table_folder import NewFile, TableFolder
+from fer_ray.storage.table_folder import NewFile
 
 if TYPE_CHECKING:
     from fer_ray.execution.cluster.prometheus import SweepMetrics
@@ -37,11 +36,32 @@ if TYPE_CHECKING:
 WITNESSES = 4  # candidates among the known images, and among those to process
 
 
-def process_images(sweep: SweepContext) -> None:
+@dataclass
+class _Round:
+    """A round, which tries each image once.
+
+    Attributes:
+        images: Number of images.
+        blocks: Blocks of these images that nothing has processed yet.
+        finished: Results of blocks that were processed while Ray started.
+        claimed: Sorted keys of the contents in these results.
+    """
+
+    images: int
+    blocks: Iterator[Block]
+    finished: list[BlockResult] = field(default_factory=list)
+    claimed: NDArray[np.uint64] = field(default_factory=lambda: np.array([], np.uint64))
+
+
+def process_images(sweep: SweepContext, start_ray: bool) -> None:
     """Read images with unknown content, and process contents without results, in rounds.
 
     A round tries each image once. Contents that are without results after it are processed in the
     next one: images have changed, or a block was lost with a worker after it had claimed them.
+
+    Args:
+        sweep: The sweep; the images are in its files.
+        start_ray: Whether to start Ray; the first images are processed meanwhile.
 
     Raises:
         FuseError: The first images all failed with the same error; nothing was committed.
@@ -52,30 +72,45 @@ def process_images(sweep: SweepContext) -> None:
     candidates = files.known_sample[:WITNESSES] + files.todo_sample[:WITNESSES]
     sweep.source = with_probe(sweep.source, candidates, seconds)
     sweep.record.sample_throughput()
-    todo = files.todo
-    images = sum(file.rows for file in todo)
+    this_round = _plan_round(sweep, files.todo, start_ray)
     try:
+        if start_ray:
+            _start_ray(sweep, this_round)
+        sweep.record.workers = sweep.runner.workers
+        images = this_round.images
         with (
             _exported_metrics(sweep, images) as metrics,
             sweep.progress("process", "images", images) as advance,
         ):
-            while todo:
-                _process_round(sweep, todo, metrics, advance)
+            while this_round.images:
+                _process_round(sweep, this_round, metrics, advance)
                 raise_if_stopped(sweep)
                 settle(sweep)
-                todo = files.to_process
+                this_round = _plan_round(sweep, files.to_process)
     finally:
         trim_idle_guards()
 
 
+def _start_ray(sweep: SweepContext, this_round: _Round) -> None:
+    """Start Ray. If that takes seconds, process the first blocks in this process meanwhile."""
+    if not starts_locally() or sweep.files.results.rows > MAX_CONTENTS:
+        sweep.runner.start()
+        return
+    own = Claims(known_contents(sweep, this_round.claimed)(0, 1))
+    with run_meanwhile(_task(sweep, own.claim), this_round.blocks) as this_round.finished:
+        sweep.runner.start()
+    this_round.claimed = own.granted
+    trim_idle_guards(keep=0)  # workers of Ray start their own child processes
+
+
 def _process_round(
-    sweep: SweepContext, todo: list[NewFile], metrics: "SweepMetrics | None", advance: Advance
+    sweep: SweepContext, this_round: _Round, metrics: "SweepMetrics | None", advance: Advance
 ) -> None:
     commits = Commits(sweep, metrics.committed if metrics else lambda: None)
     read: list[NewFile] = []
-    left = sum(file.rows for file in todo)
+    left = this_round.images
     try:
-        for result in _results(sweep, todo, commits):
+        for result in _results(sweep, this_round, commits):
             _require_shared(sweep, result.missing)
             commits.add(result)
             sweep.fuse.check(result.first)
@@ -98,15 +133,17 @@ def _process_round(
     index_outcomes(sweep, read)
 
 
-def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iterator[BlockResult]:
+def _results(sweep: SweepContext, this_round: _Round, commits: Commits) -> Iterator[BlockResult]:
     """Run the task of each block; once the stop flag is set, commit and await running ones."""
-    total = sum(file.rows for file in todo)
-    with handle_sigterm(sweep.stop.set), _claims(sweep, total) as claim:
-        task = ProcessBlock(sweep.source, sweep.steps, _limits(sweep), claim, sweep_output(sweep))
-        blocks = _blocks(sweep, todo)
+    with (
+        handle_sigterm(sweep.stop.set),
+        claims(sweep, this_round.images, this_round.claimed) as claim,
+    ):
+        yield from this_round.finished
+        task = _task(sweep, claim)
         try:
             yield from sweep.runner.run(
-                task, blocks, Block.split, task.give_up, commits.flush, threads=True
+                task, this_round.blocks, Block.split, task.give_up, commits.flush, threads=True
             )
         except SourceLostError:
             root, probed = Path(sweep.source.root), sweep.source.local and sweep.source.probe
@@ -115,21 +152,33 @@ def _results(sweep: SweepContext, todo: list[NewFile], commits: Commits) -> Iter
             raise
 
 
-def _blocks(sweep: SweepContext, todo: list[NewFile]) -> Iterator[Block]:
-    total, workers = sum(file.rows for file in todo), sweep.runner.workers
-    fixed, size, done = sweep.settings.execution.block_images, block_size(total, workers), 0
+def _plan_round(sweep: SweepContext, todo: list[NewFile], start_ray: bool = False) -> _Round:
+    images = sum(file.rows for file in todo)
+    return _Round(images, _blocks(sweep, todo, images, start_ray))
+
+
+def _blocks(
+    sweep: SweepContext, todo: list[NewFile], total: int, start_ray: bool
+) -> Iterator[Block]:
+    """Divide the images into blocks; small ones until Ray, if it is to start, has started."""
+    fixed, done = sweep.settings.execution.block_images, 0
     for file in todo:
         start = 0
         while start < file.rows:
-            wanted = fixed or next_size(size, done, total - done, workers)
-            count = min(wanted, file.rows - start)
+            if start_ray and sweep.runner.in_process:
+                wanted = LEAST_BLOCK_IMAGES
+            else:
+                workers = sweep.runner.workers
+                wanted = next_size(block_size(total, workers), done, total - done, workers)
+            count = min(fixed or wanted, file.rows - start)
             yield Block(file.name, start, count)
             start, done = start + count, done + count
 
 
-def _limits(sweep: SweepContext) -> Limits:
+def _task(sweep: SweepContext, claim: Claim) -> ProcessBlock:
     seconds, reported = sweep.settings.execution.image_seconds, sweep.settings.sweep.fuse_images
-    return Limits(sweep.settings.extract.decode.max_bytes, seconds, reported)
+    limits = Limits(sweep.settings.extract.decode.max_bytes, seconds, reported)
+    return ProcessBlock(sweep.source, sweep.steps, limits, claim, sweep_output(sweep))
 
 
 def sweep_output(sweep: SweepContext) -> Output:
@@ -150,45 +199,6 @@ def _exported_metrics(
     from fer_ray.execution.cluster.prometheus import SweepMetrics
 
     return SweepMetrics(left)
-
-
-@contextmanager
-def _claims(sweep: SweepContext, images: int) -> Iterator[Claim]:
-    """The function that claims new contents for a block, by actors unless in this process."""
-    load = _KnownContents(sweep.scratch, sweep.files.results.files, sweep.recipe.fingerprint)
-    if sweep.runner.in_process:
-        yield claims_in_process(load)
-        return
-    actors = start_claims(load, sweep.files.results.rows + images)
-    try:
-        yield actors
-    finally:
-        actors.stop()
-
-
-@dataclass(frozen=True)
-class _KnownContents:
-    """Loads the keys of contents that have results, as `LoadKnown`.
-
-    Attributes:
-        scratch: Scratch folder.
-        results: Scratch files of the keys of results, by content.
-        recipe: Fingerprint of the store recipe.
-    """
-
-    scratch: TableFolder
-    results: list[str]
-    recipe: str
-
-    def __call__(self, index: int, count: int) -> NDArray[np.uint64]:
-        start, stop = ((part << HASH_BITS) // count for part in (index, index + 1))
-        found, recipe = dataset.field(HASH), dataset.field("recipe")
-        rows = (recipe == self.recipe) & (found >= start) & (found < stop)
-        keys = [
-            content_keys(batch["sha256"].to_pylist())
-            for batch in self.scratch.batches(self.results, ["sha256"], rows)
-        ]
-        return np.unique(np.concatenate([np.array([], np.uint64), *keys]))
 
 
 def _require_shared(sweep: SweepContext, missing: list[str]) -> None:

@@ -15,8 +15,9 @@ from deltalake import DeltaTable
 
 from fer_ray.errors import SourceLostError, UserError
 from fer_ray.execution.progress import silent
+from fer_ray.execution.tasks.task_runner import TaskRunner
 from fer_ray.pipelines.sweep import run_sweep
-from fer_ray.pipelines.sweeps import context
+from fer_ray.pipelines.sweeps import context, process
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_partition import summarise
@@ -32,6 +33,7 @@ from fer_ray.storage.delta_store import Store
 from fer_ray.storage.planning import database, partitions, queries
 from fer_ray.storage.table_folder import unique_name
 from fer_ray.vocabulary import ExitCode
+from tests.patience import wait_until
 from tests.pipelines.sweeps.conftest import FAST, IN_PROCESS, ON_RAY, Swept, rows, tiny_image
 from tests.pipelines.sweeps.poison import Poisoned
 
@@ -228,6 +230,32 @@ def test_threads_give_the_same_rows(source: Path, store: Path, tmp_path: Path) -
         settings = Settings(extract=FAST, execution=execution)
         manifest = run_sweep(SweepRequest(str(source), str(target), settings, silent))
         assert manifest["workers"] == workers
+    for table in ("images", "results"):
+        assert rows(store, table) == rows(tmp_path / "other", table)
+
+
+def test_images_are_processed_while_ray_starts(
+    source: Path, store: Path, tmp_path: Path, local_ray: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A content of the first blocks is not processed again by the tasks on Ray."""
+    for number in range(40):  # each of them twice
+        tiny_image(source / "many" / f"{number}.png", seed=100 + number % 20)
+    start, done = TaskRunner.start, list[int]()
+
+    def start_slowly(runner: TaskRunner) -> None:
+        wait_until(lambda: len([*store.glob("results/*.parquet")]) >= 2, every=0.02)
+        start(runner)
+        done.append(len([*store.glob("results/*.parquet")]))
+
+    monkeypatch.setattr(process, "starts_locally", lambda: True)
+    monkeypatch.setattr(TaskRunner, "start", start_slowly)
+    for executor, target in (("ray", store), ("in-process", tmp_path / "other")):
+        execution = Execution(executor=executor, block_images=2)
+        settings = Settings(extract=FAST, execution=execution)
+        manifest = run_sweep(SweepRequest(str(source), str(target), settings, silent))
+        assert manifest["described"] == 26
+        assert manifest["read"] == 47
+    assert 2 <= done[0] < 13  # files of at most two contents
     for table in ("images", "results"):
         assert rows(store, table) == rows(tmp_path / "other", table)
 
