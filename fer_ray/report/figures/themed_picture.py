@@ -21,7 +21,6 @@ from fer_ray.report.theme import DARK, LIGHT, Theme
 WIDTH_IN = 4.0
 CSS_PX_PER_IN = 96
 DPI = 220
-COLOURS = 192  # of the PNG palette: flat figures look the same at a third of the size
 
 
 @dataclass(frozen=True)
@@ -103,5 +102,7 @@ def _to_png(figure: Figure) -> bytes:
     agg.draw()
     image = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
     packed = BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(packed, format="PNG", optimize=True)
+    # With a palette, flat figures look the same at a third of the size.
+    flat = image.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    flat.save(packed, format="PNG")
     return packed.getvalue()
