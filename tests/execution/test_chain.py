@@ -111,6 +111,7 @@ def test_image_that_no_worker_survives_is_crashed(
     assert rows.num_rows == 6
 
 
+@pytest.mark.thorough
 def test_rows_are_equal_with_and_without_ray(source: Path, tmp_path: Path, local_ray: int) -> None:
     rows = [extract(source, tmp_path / str(on_ray), on_ray, ImageSteps) for on_ray in (0, 1)]
     assert rows[0].equals(rows[1])

@@ -43,6 +43,7 @@ class Work:
         }
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_short_items_run_once_and_on_every_worker(local_ray: int, tmp_path: Path) -> None:
     work, counted = Work(tmp_path), list[int]()
@@ -59,6 +60,7 @@ def test_item_lost_with_its_process_is_retried(local_ray: int, tmp_path: Path) -
     work, counted = Work(tmp_path, kill_at=3), list[int]()
     run_items(work, ITEMS, tmp_path, None, counted.append)
     assert (tmp_path / "killed").exists()
+    assert not list(tmp_path.glob(".tune-*"))
     assert [len(pids) for pids in work.done().values()] == [1] * len(ITEMS)
     assert counted == [1] * len(ITEMS)
 

@@ -31,13 +31,10 @@ def require_table_entry(name: str, model: object) -> None:
     assert model.output_shape[1:] == (*(spec.map_shape or ()), spec.width)  # type: ignore[attr-defined]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "shape"),
-    [
-        ("vgg16", (10, 10, 512)),
-        pytest.param("xception", (11, 11, 2048), marks=pytest.mark.thorough),
-    ],
+    ("name", "shape"), [("vgg16", (10, 10, 512)), ("xception", (11, 11, 2048))]
 )
 def test_means_of_maps_are_pooled_features(
     name: str, shape: tuple[int, ...], random_weights: RandomWeights, crops: np.ndarray

@@ -46,7 +46,7 @@ from tests.networks.conftest import RandomWeights, first_frames
 
 # Most tests run in this process, where TensorFlow starts once.
 SMALL = Execution(block_images=4, workers=1, executor="in-process")
-ON_RAY = Execution(block_images=4, workers=2, executor="ray")
+ON_RAY = Execution(block_images=4, workers=1, executor="ray")
 
 
 def computed(

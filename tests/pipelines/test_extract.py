@@ -275,7 +275,7 @@ def test_fingerprint_ignores_execution_settings(tiny_corpus: Path, tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("size", [3, 12])
+@pytest.mark.parametrize("size", [pytest.param(3, marks=pytest.mark.thorough), 12])
 def test_blocks_have_the_requested_size(
     tiny_corpus: Path, tmp_path: Path, local_ray: int, size: int
 ) -> None:

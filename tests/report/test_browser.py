@@ -25,11 +25,11 @@ UNFOLD = "document.querySelectorAll('details.fold').forEach(fold => { fold.open 
 GROUND = "return getComputedStyle(document.body).backgroundColor"
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -37,11 +37,20 @@ def browser(tmp_path):
     driver.quit()
 
 
+@pytest.fixture
+def browser(driver):
+    """The browser with an empty page and without the log of earlier tests."""
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    driver.get("about:blank")
+    driver.get_log("browser")
+    return driver
+
+
 def show(browser, file, width, scheme="light", unfold=True):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
     browser.get(file.as_uri())
     if unfold:
         browser.execute_script(UNFOLD)

@@ -51,6 +51,7 @@ def test_endless_image_times_out(suffix: bytes) -> None:
     guarded.close()
 
 
+@pytest.mark.thorough
 def test_faults_within_a_batch_cost_only_themselves(faces: list[Path]) -> None:
     guarded, good = guard(1.5), [file.read_bytes() for file in faces]
     images = [*good[:2], b"crash", b"no image", b"sleep", *good[2:], b"raise", *good]
