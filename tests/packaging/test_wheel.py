@@ -1,13 +1,10 @@
-"""The wheel: what it contains, and that it runs without the repository."""
+"""What the wheel contains."""
 
 import ast
 import email.message
 import email.parser
-import os
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -16,23 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import fer_ray
+from tests.conftest import REPO
 
-REPO = Path(__file__).parent.parent.parent
 PACKAGE = REPO / "fer_ray"
 UNLISTED = {"dlib": "dlib-bin"}  # modules that the metadata of their distribution does not list
 # Modules of libraries that come with a declared one: ray[default], jinja2 and ray[tune].
 INDIRECT = {"grpcio", "markupsafe", "tensorboardx"}
-
-Installed = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the working tree."""
-    folder = tmp_path_factory.mktemp("dist")
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, REPO)
-    [file] = folder.iterdir()
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -47,31 +33,6 @@ def metadata(contents: dict[str, bytes]) -> email.message.Message:
     """The wheel's METADATA."""
     text = contents[dist_info("METADATA")].decode()
     return email.parser.Parser().parsestr(text)
-
-
-@pytest.fixture
-def installed(wheel: Path, tmp_path: Path) -> Installed:
-    """Runs Python in an empty folder with the wheel installed; returns its standard output."""
-    packages, folder = tmp_path / "packages", tmp_path / "empty"
-    folder.mkdir()
-    pip("install", "--no-deps", "--target", packages, wheel)
-    environment = {**os.environ, "PYTHONPATH": str(packages)}
-
-    def call(*arguments: str) -> str:
-        command = [sys.executable, *arguments]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return call
-
-
-def pip(*arguments: object) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def dist_info(name: str) -> str:
@@ -144,12 +105,3 @@ def imported_modules() -> set[str]:
 
 def test_wheel_installs_the_command(contents: dict[str, bytes]) -> None:
     assert b"fer-ray = fer_ray.cli.main:main" in contents[dist_info("entry_points.txt")]
-
-
-@pytest.mark.thorough
-def test_installed_wheel_runs_a_study(installed: Installed, tmp_path: Path) -> None:
-    location = installed("-c", "import fer_ray; print(fer_ray.__file__)").strip()
-    assert Path(location).is_relative_to(tmp_path / "packages")
-    installed("-m", "fer_ray", "synth", "corpus", "--subjects", "6")
-    installed("-m", "fer_ray", "run", "--data", "corpus", "--out", "run", "--workers", "2")
-    assert (tmp_path / "empty" / "run" / "report" / "index.html").is_file()
