@@ -117,7 +117,7 @@ def parse_label_file(
         LabelTableError: The content has no path or label column.
         UserError: The content is not CSV, or lists only files outside the folder of the file.
     """
-    records = read_records(content, name, require_labels)
+    records = read_records(content, name, require_labels, quality)
     labels: dict[str, Label] = {}
     for number, record in enumerate(records, start=2):
         path = relative_path(record.path, root)

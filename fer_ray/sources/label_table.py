@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fer_ray.errors import UserError
 from fer_ray.sources.emotion_words import clean_text, is_missing
+from fer_ray.sources.quality import Quality
 
 LABELS_FILE = "labels.csv"
 # Accepted names of columns; the first four are named in messages. Other characters than letters and
@@ -64,16 +65,22 @@ def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
 
 
 def _known_columns(header: str, delimiter: str) -> int:
-    names = {_IGNORED.sub("", cell.lower()) for cell in header.split(delimiter)}
+    names = {_reduced(cell) for cell in header.split(delimiter)}
     accepted = (PATH_COLUMNS, LABEL_COLUMNS, SUBJECT_COLUMNS)
     return sum(not names.isdisjoint(columns) for columns in accepted)
+
+
+def _reduced(column: str | None) -> str:
+    """The name of a column, reduced to letters and digits if it has any."""
+    name = (column or "").strip().lower()
+    return _IGNORED.sub("", name) or name
 
 
 def _find_columns(reader: "csv.DictReader[str]") -> dict[str, str]:
     """The columns by their names, reduced to letters and digits; of equal names, the first."""
     columns: dict[str, str] = {}
     for column in reader.fieldnames or ():
-        columns.setdefault(_IGNORED.sub("", (column or "").lower()), column)
+        columns.setdefault(_reduced(column), column)
     return columns
 
 
@@ -83,26 +90,29 @@ def has_label_columns(content: bytes, name: str) -> bool:
     return all(any(name in columns for name in names) for names in (PATH_COLUMNS, LABEL_COLUMNS))
 
 
-def read_records(content: bytes, name: str, require_labels: bool) -> list[LabelRecord]:
+def read_records(
+    content: bytes, name: str, require_labels: bool, quality: Quality
+) -> list[LabelRecord]:
     """Read the records of a table.
 
     Args:
         content: The file, in UTF-8, or UTF-16 with a byte order mark.
         name: Name of the file in messages.
         require_labels: Whether a table without a label column is an error.
+        quality: Counts further columns with the same name, which are not used.
 
     Raises:
         LabelTableError: The table has no path or label column.
-        UserError: The content is not CSV, or two columns have the same name.
+        UserError: The content is not CSV, or two path, label or subject columns have the same name.
     """
     try:
-        return list(_records(_open_table(content, name), name, require_labels))
+        return list(_records(_open_table(content, name), name, require_labels, quality))
     except (UnicodeDecodeError, csv.Error) as problem:
         raise unreadable_table(name, problem) from None
 
 
 def _records(
-    reader: "csv.DictReader[str]", name: str, require_labels: bool
+    reader: "csv.DictReader[str]", name: str, require_labels: bool, quality: Quality
 ) -> Iterator[LabelRecord]:
     columns = _find_columns(reader)
     path = _find_column(name, reader, columns, PATH_COLUMNS)
@@ -111,7 +121,13 @@ def _records(
         label = _find_column(name, reader, columns, LABEL_COLUMNS)
     if not columns.keys().isdisjoint(SUBJECT_COLUMNS):
         subject = _find_column(name, reader, columns, SUBJECT_COLUMNS)
-    further = [name for name in columns.values() if name not in (path, label, subject)]
+    further = []
+    for reduced, column in columns.items():
+        same = _same_columns(reader, reduced)
+        if len(same) == 1 and column not in (path, label, subject):
+            further.append(column)
+        elif len(same) > 1 and reduced:
+            quality.note("same_column", f"{name}: {' and '.join(same)}", len(same))
     for row in reader:
         yield LabelRecord(
             (row[path] or "").strip(),
@@ -150,15 +166,15 @@ def _find_column(
 
 def _require_single(name: str, reader: "csv.DictReader[str]", reduced: str) -> None:
     """Check that one column only has a name, since it would be a guess which of them is meant."""
-    same = [
-        column
-        for column in reader.fieldnames or ()
-        if _IGNORED.sub("", (column or "").lower()) == reduced
-    ]
+    same = _same_columns(reader, reduced)
     if len(same) > 1:
         raise UserError(
             f"{name} has {len(same)} columns {' and '.join(same)}. Rename all but the one to use."
         )
+
+
+def _same_columns(reader: "csv.DictReader[str]", reduced: str) -> list[str]:
+    return [column for column in reader.fieldnames or () if _reduced(column) == reduced]
 
 
 def _parse_subject(text: str) -> str | None:

@@ -110,6 +110,17 @@ def test_csv_with_two_label_columns_is_rejected(tmp_path: Path, header: str) -> 
         list_source(tmp_path, Selection())
 
 
+@pytest.mark.parametrize("header", ["path,emotion,Age,age,site", "path,emotion,age,age,site"])
+def test_further_columns_of_equal_names_are_reported(tmp_path: Path, header: str) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "labels.csv").write_text(f"{header}\na.jpg,happy,30,31,Ulm\n")
+    listing = list_source(tmp_path, Selection())
+    assert listing.table["attributes"].to_pylist() == [[("site", "Ulm")]]
+    (issue,) = listing.summary["quality"]
+    assert (issue["kind"], issue["count"]) == ("same_column", 2)
+    assert issue["examples"][0].endswith(": Age and age" if "Age" in header else ": age and age")
+
+
 def test_link_loop_ends(tmp_path: Path) -> None:
     touch(tmp_path, "happy/a.jpg")
     (tmp_path / "happy" / "again").symlink_to(tmp_path)
