@@ -1,5 +1,8 @@
 """Errors that the user can fix, each with the exit code of the command that it ends."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from fer_ray.vocabulary import ExitCode
 
 
@@ -35,3 +38,15 @@ class StoppedError(UserError):
     """SIGTERM stopped a sweep, or a job of the Python API; finished work is stored."""
 
     exit_code = ExitCode.STOPPED
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to append to a message about an unknown name; empty if no known one is similar.
+
+    Examples:
+        >>> did_you_mean("Agee", ["site", "age"])
+        ' Did you mean age?'
+    """
+    names = {one.lower(): one for one in known}
+    similar = get_close_matches(name.lower(), names, 1)
+    return f" Did you mean {names[similar[0]]}?" if similar else ""

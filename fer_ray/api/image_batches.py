@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, did_you_mean
 from fer_ray.features.steps import IMAGE
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def find_image_column(batch: Batch, column: str | None) -> str:
     found = [name for name in ((column,) if column else IMAGE_COLUMNS) if name in names]
     if not found:
         wanted = column or " or ".join(IMAGE_COLUMNS)
+        known = [str(name) for name in names]
         raise UserError(
-            f"The batch has no column {wanted}, only {', '.join(map(str, names)) or 'none'}. Name "
-            "the column of the images with column=."
+            f"The batch has no column {wanted}, only {', '.join(known) or 'none'}."
+            f"{did_you_mean(wanted, known)} Name the column of the images with column=."
         )
     return found[0]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_ray.api.given_settings import GivenPath
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, did_you_mean
 from fer_ray.evaluation.experiments.results import read_experiments, require_experiment
 from fer_ray.evaluation.experiments.summary import ExperimentSummary, summary_record
 from fer_ray.features.step_columns import read_vectors
@@ -111,7 +111,10 @@ class Run:
         vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
         if column not in vectors:
             names = ", ".join(vectors)
-            raise UserError(f"The frames have no column of vectors {column}. Pass one of {names}.")
+            raise UserError(
+                f"The frames have no column of vectors {column}.{did_you_mean(column, vectors)} "
+                f"Pass one of {names}."
+            )
         values = read_table(folder, columns=[column])[column]
         array = read_vectors(values).astype(np.float32)
         array[values.is_null().to_numpy()] = np.nan

@@ -86,9 +86,9 @@ def run_all(
     unavailable = _unavailable_weights(settings)
     extraction = run_extract(data, out, settings, _importing_ahead(progress), fresh, labelled=True)
     if groups:  # before the trials, not after them
-        from fer_ray.pipelines.audit.compare_groups import read_attributes, require_columns
+        from fer_ray.pipelines.audit.compare_groups import find_columns, read_attributes
 
-        require_columns(groups, read_attributes(run.frames))
+        groups = find_columns(groups, read_attributes(run.frames))
     with _timed(seconds, "backbones"):  # features, heads and SVMs on them
         networks = _run_backbones(out, root, settings, progress, unavailable, strict)
     trials = _run_trials(out, settings, progress, strict)

@@ -65,12 +65,12 @@ def _open_table(content: bytes, name: str) -> "csv.DictReader[str]":
 
 
 def _known_columns(header: str, delimiter: str) -> int:
-    names = {_reduced(cell) for cell in header.split(delimiter)}
+    names = {reduced_name(cell) for cell in header.split(delimiter)}
     accepted = (PATH_COLUMNS, LABEL_COLUMNS, SUBJECT_COLUMNS)
     return sum(not names.isdisjoint(columns) for columns in accepted)
 
 
-def _reduced(column: str | None) -> str:
+def reduced_name(column: str | None) -> str:
     """The name of a column, reduced to letters and digits if it has any."""
     name = (column or "").strip().lower()
     return _IGNORED.sub("", name) or name
@@ -80,7 +80,7 @@ def _find_columns(reader: "csv.DictReader[str]") -> dict[str, str]:
     """The columns by their names, reduced to letters and digits; of equal names, the first."""
     columns: dict[str, str] = {}
     for column in reader.fieldnames or ():
-        columns.setdefault(_reduced(column), column)
+        columns.setdefault(reduced_name(column), column)
     return columns
 
 
@@ -174,7 +174,7 @@ def _require_single(name: str, reader: "csv.DictReader[str]", reduced: str) -> N
 
 
 def _same_columns(reader: "csv.DictReader[str]", reduced: str) -> list[str]:
-    return [column for column in reader.fieldnames or () if _reduced(column) == reduced]
+    return [column for column in reader.fieldnames or () if reduced_name(column) == reduced]
 
 
 def _parse_subject(text: str) -> str | None:

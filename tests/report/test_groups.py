@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from fer_ray.errors import UserError
+from fer_ray.pipelines.audit.compare_groups import find_columns
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.listing import list_source
 from tests.conftest import run_in_process
@@ -42,9 +45,25 @@ def test_groups_in_report(build_run: Callable[..., BuiltRun]) -> None:
     for name, images in zip(table["group"], table["images"], strict=True):
         assert f"\n{name}  {images}" in re.sub(" +", "  ", printed)
     assert "accuracy  " in re.sub(" +", "  ", printed.split("gap")[1].lower())
-    done = run_in_process("report", "--out", built.run_dir, "--groups", "site", "age")
+    done = run_in_process("report", "--out", built.run_dir, "--groups", "site,age")
     assert done.returncode == 2
     assert "no column age" in done.stderr
+
+
+def test_columns_of_groups() -> None:
+    attributes = pd.DataFrame({"site": ["Ulm"], "height, cm": ["170"], "age": ["30"]})
+    assert find_columns(["age, site", "height, cm", "age"], attributes) == [
+        *("age", "site", "height, cm"),
+    ]
+    refused = {
+        "": "names no column",
+        "ages": "no column ages with values. Did you mean age?",
+        "Emotion": "Emotion is the label",
+        "subject_id": "subject_id is the subject",
+    }
+    for given, message in refused.items():
+        with pytest.raises(UserError, match=re.escape(message)):
+            find_columns([given], attributes)
 
 
 def test_further_columns_of_a_labels_file(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, did_you_mean
 from fer_ray.evaluation.attribute_groups import GROUPS_SCHEMA, group_figures
 from fer_ray.evaluation.experiments.experiment_groups import group_experiments
 from fer_ray.evaluation.experiments.results import find_experiment, read_experiments
+from fer_ray.sources.label_table import LABEL_COLUMNS, SUBJECT_COLUMNS, reduced_name
 from fer_ray.storage.files import remove, write_json
 from fer_ray.storage.parquet import read_schema, read_table, table_files, write_table
 from fer_ray.storage.run_folder import RunFolder, frames_record
@@ -44,10 +45,9 @@ def compare_groups(
         else find_experiment(experiments, experiment)
     )
     attributes = read_attributes(run.frames)
-    require_columns(columns, attributes)
     by_column = {
         column: group_figures(chosen.predictions, column, attributes[column].dropna())
-        for column in dict.fromkeys(columns)
+        for column in find_columns(columns, attributes)
     }
     rows = [
         {"experiment": chosen.name, **row} for figures in by_column.values() for row in figures.rows
@@ -79,17 +79,37 @@ def read_attributes(frames: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, index=table["image_id"].to_pylist(), dtype=object)
 
 
-def require_columns(columns: Sequence[str], attributes: pd.DataFrame) -> None:
-    """Check that each column exists.
+def find_columns(given: Sequence[str], attributes: pd.DataFrame) -> list[str]:
+    """The columns that `--groups` names; a value may name several, separated by commas.
 
     Raises:
-        UserError: A column does not exist.
+        UserError: A column does not exist, or has the labels or subjects; or none is named.
     """
-    unknown = [name for name in columns if name not in attributes.columns]
-    if unknown:
-        known = ", ".join(map(str, attributes.columns)) or "none"
-        raise UserError(
-            f"The labels file of the source has no column {', '.join(unknown)} with values. "
-            f"Columns other than path, label and subject: {known}. Correct --groups, or add the "
-            "column and extract again."
+    known = list(attributes.columns)
+    columns = [
+        name.strip()
+        for value in given
+        for name in ([value] if value in known else value.split(","))
+        if name.strip()
+    ]
+    for name in columns:
+        if name not in known:
+            raise UserError(_unknown_column(name, known))
+    if not columns:
+        raise UserError("--groups names no column. Pass one or more, such as --groups age site.")
+    return list(dict.fromkeys(columns))
+
+
+def _unknown_column(name: str, known: list[str]) -> str:
+    if reduced_name(name) in LABEL_COLUMNS:
+        return f"{name} is the label, and the report has figures by class without --groups."
+    if reduced_name(name) in SUBJECT_COLUMNS:
+        return (
+            f"{name} is the subject, and a single person is no group. Pass a column that people "
+            "share as --groups, such as age or site."
         )
+    return (
+        f"The labels file of the source has no column {name} with values."
+        f"{did_you_mean(name, known)} Columns other than path, label and subject: "
+        f"{', '.join(known) or 'none'}. Correct --groups, or add the column and extract again."
+    )
