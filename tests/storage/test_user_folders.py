@@ -34,6 +34,18 @@ def test_unknown_user_gets_a_home_in_the_temporary_folder(tmp_path: Path) -> Non
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_matplotlib_is_silent_about_its_folders() -> None:
+    code = (
+        "from fer_ray.cli.main import main; main(['models'])\n"
+        "import matplotlib; matplotlib.get_configdir()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "MPLCONFIGDIR": "/dev/null/none"},
+        capture_output=True, text=True, timeout=patience(60), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_missing_temporary_folder_names_the_variable(tmp_path: Path) -> None:
     code = (
         "import tempfile; tempfile._candidate_tempdir_list = lambda: []\n"
