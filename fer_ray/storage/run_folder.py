@@ -231,19 +231,17 @@ def finished_extraction(out: Path) -> dict[str, Any] | None:
 
 
 def frames_record(out: Path) -> dict[str, Any]:
-    """Read the record of a run folder's frames.
-
-    Args:
-        out: The run folder.
-
-    Returns:
-        The content of `extract.json`.
+    """Read the record of a run folder's frames, `extract.json`.
 
     Raises:
-        UserError: The run folder has no finished frames.
+        PermissionError: This user may not read the run folder.
+        UserError: The run folder has no finished frames, or they are damaged.
     """
     record = finished_extraction(out)
     if record is None:
+        from fer_ray.storage.damage import require_readable  # as above
+
+        require_readable(out)
         raise UserError(
             f"{out} has no finished frames: run `fer-ray extract --data TREE --out {out}` first."
         )

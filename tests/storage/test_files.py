@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from fer_ray.storage import parquet
 from fer_ray.storage.damage import damage_named
 from fer_ray.storage.files import read_json, write_json
 from fer_ray.storage.locks import lock_folder
-from fer_ray.storage.run_folder import LOCK
+from fer_ray.storage.run_folder import LOCK, frames_record
 from fer_ray.storage.staging import Merge, StagedRows, remove_superseded
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("v", pa.list_(pa.float32(), 2))])
@@ -159,6 +160,19 @@ def test_damaged_record_is_reported_by_name(tmp_path: Path) -> None:
         damage_named(tmp_path),
     ):
         json.loads((tmp_path / "trials.json").read_text())
+
+
+def test_unreadable_run_folder_is_not_called_unfinished(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no finished frames"):
+        frames_record(tmp_path)
+    record = tmp_path / "extract.json"
+    record.write_text("{")
+    with pytest.raises(UserError, match=r"Damaged files: \S*extract\.json\. Remove"):
+        frames_record(tmp_path)
+    record.chmod(0)
+    if not os.access(record, os.R_OK):
+        with pytest.raises(PermissionError):
+            frames_record(tmp_path)
 
 
 def test_damaged_table_is_reported_by_name(tmp_path: Path) -> None:

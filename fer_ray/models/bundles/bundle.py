@@ -89,10 +89,14 @@ def read_bundle(folder: Path) -> Bundle:
     """
     try:
         text = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder} is not a model bundle: it has no {MANIFEST}. Create one with "
+            "`fer-ray bundle --out RUN --to BUNDLE`."
+        ) from None
     except OSError as problem:
         raise UserError(
-            f"{folder} is not a model bundle: cannot read {MANIFEST} ({problem.strerror}). "
-            "Create one with `fer-ray bundle --out RUN --to BUNDLE`."
+            f"Bundle {folder}: cannot read {MANIFEST} ({problem.strerror}). Make the file readable."
         ) from None
     manifest = _parse(folder, text)
     content = {name: _read_file(folder, name, digest) for name, digest in manifest.files.items()}
@@ -134,8 +138,8 @@ def _read_file(folder: Path, name: str, digest: str) -> bytes:
         content = (folder / name).read_bytes()
     except OSError as problem:
         raise UserError(
-            f"Bundle {folder}: cannot read {name} ({problem.strerror}). Restore the file, or "
-            "create the bundle again."
+            f"Bundle {folder}: cannot read {name} ({problem.strerror}). Restore the file and its "
+            "permissions, or create the bundle again."
         ) from None
     if sha256_of(content) != digest:
         raise UserError(

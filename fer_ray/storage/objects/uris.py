@@ -128,8 +128,8 @@ def store_lost_on_error(uri: str) -> Iterator[None]:
         if not panic and not isinstance(error, (OSError, DeltaError, pa.ArrowException)):
             raise
         raise StoreLostError(
-            f"The store {uri} cannot be read or written: {error_text(error)}\nCommitted results "
-            "are stored: fix the problem and rerun the same command to resume."
+            f"The store {uri} cannot be read or written: {error_text(error)}\nFix the "
+            "problem and rerun the same command. Results that a sweep has committed are stored."
         ) from None
 
 

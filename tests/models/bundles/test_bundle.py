@@ -207,6 +207,10 @@ def test_missing_files(bundle: Path, tmp_path: Path) -> None:
         (bundle / "bundle.json").write_text(text, errors="surrogatepass")
         with pytest.raises(UserError, match="is not valid JSON"):
             read_bundle(bundle)
+    (bundle / "bundle.json").unlink()
+    (bundle / "bundle.json").mkdir()
+    with pytest.raises(UserError, match=r"cannot read bundle\.json .*Make the file readable"):
+        read_bundle(bundle)
 
 
 def test_other_landmark_model(bundle: Path, tmp_path: Path) -> None:
