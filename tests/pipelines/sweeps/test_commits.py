@@ -80,9 +80,32 @@ def test_simultaneous_sweep_of_another_source_publishes_nothing(
         if step == "process":
             sweep(other, store)
 
-    with pytest.raises(SourceLostError, match=r"has published the images of .*other"):
+    with pytest.raises(SourceLostError, match=r"contains the images of .*other, but --source"):
         sweep(source, store, overtaken)
     assert [row["path"] for row in rows(store, "images")] == ["theirs.png"]
+
+
+def test_simultaneous_sweep_with_other_settings_is_reported(
+    tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = tmp_path / "few"
+    tiny_image(few / "a.png", seed=5)
+    crop = FAST.crop.model_copy(update={"faces": "largest"})
+    other = FAST.model_copy(update={"crop": crop})
+    published: list[str] = []
+
+    @contextmanager
+    def overtaken(step: str, unit: str, total: int) -> Iterator[Any]:
+        yield lambda *_: None
+        if step == "process":
+            settings = Settings(extract=other, execution=Execution(executor="in-process"))
+            request = SweepRequest(str(few), str(store), settings)
+            published.append(run_sweep(request)["sweep"])
+
+    assert sweep(few, store, overtaken)["published"]["put"] == 0  # theirs is later
+    (message,) = caplog.messages
+    assert f"the sweep {published[0]} has published images with other settings" in message
+    assert "replaced 0 of its rows" in message
 
 
 def test_files_of_a_commit_have_statistics(source: Path, store: Path) -> None:

@@ -122,19 +122,27 @@ def require_intact_source(sweep: SweepContext) -> None:
         SourceLostError: The store belongs to another source, no images are listed, too many of the
             store's images are gone, or all labels are.
     """
-    _require_same_uri(sweep)
+    require_same_source(sweep, sweep.store.archive.source())
     _require_images(sweep)
     _require_labels(sweep)
 
 
-def _require_same_uri(sweep: SweepContext) -> None:
-    previous = sweep.store.archive.source()
+def require_same_source(sweep: SweepContext, previous: str | None) -> None:
+    """Reject a source other than that of the store's images.
+
+    Args:
+        sweep: The sweep.
+        previous: Location of the source that the store has the images of; None if it has none.
+
+    Raises:
+        SourceLostError: It is another one.
+    """
     location = sweep.source.location
     if previous not in (None, location) and not sweep.settings.sweep.source_moved:
         raise SourceLostError(
             f"The store {sweep.store.uri} contains the images of {previous}, but --source is "
             f"{location}. If the images were moved there, pass --set "
-            "sweep.source_moved=true. Otherwise, use another --store. Nothing was changed."
+            "sweep.source_moved=true. Otherwise, use another --store. No row was changed."
         )
 
 

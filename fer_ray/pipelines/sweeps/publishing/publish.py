@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fer_ray.errors import SourceLostError
 from fer_ray.pipelines.sweeps.planning.plan_partition import (
     ImageFiles,
     PlanContext,
     Summary,
     summarise,
 )
-from fer_ray.pipelines.sweeps.planning.plan_work import settle
+from fer_ray.pipelines.sweeps.planning.plan_work import require_same_source, settle
 from fer_ray.pipelines.sweeps.publishing.commits import retry_commit
 from fer_ray.storage.planning import queries
 from fer_ray.storage.planning.database import open_database
 from fer_ray.storage.planning.partitions import Partition, partition_file, partition_of, partitions
 from fer_ray.storage.planning.sorted_files import read_partition
-from fer_ray.storage.snapshot import Snapshot
 from fer_ray.storage.table_folder import NewFile, TableFolder, unique_name
 from fer_ray.store_schemas import IMAGES_SCHEMA
 
@@ -124,8 +122,8 @@ def publish(sweep: "SweepContext") -> dict[str, int]:
 
 def _publish(sweep: "SweepContext") -> dict[str, int]:
     base, files = sweep.store.snapshot("images"), sweep.files
-    if base.version != files.images_version:
-        _require_same_source(sweep, base)
+    other = base.commit_metadata() if base.version != files.images_version else {}
+    require_same_source(sweep, other.get("source"))
     settle(sweep)
     if count := sum(todo.rows for todo in files.to_process):
         logger.warning(
@@ -150,21 +148,13 @@ def _publish(sweep: "SweepContext") -> dict[str, int]:
     else:
         images.folder.delete([file.name for file in added])
         _summarise(sweep, [], base.version, base.version)
+    if other.get("recipe", sweep.recipe.fingerprint) != sweep.recipe.fingerprint:
+        logger.warning(
+            "the sweep %s has published images with other settings in this store meanwhile, and "
+            "this sweep has replaced %d of its rows: use another store for other settings",
+            other.get("sweep"), counts["replaced"],
+        )  # fmt: skip
     return {name: counts[name] for name in ("put", "delete", "replaced")}
-
-
-def _require_same_source(sweep: "SweepContext", base: Snapshot) -> None:
-    """Check that another sweep has not published the images of another source meanwhile.
-
-    Raises:
-        SourceLostError: It has.
-    """
-    published = base.commit_metadata().get("source", sweep.source.location)
-    if published != sweep.source.location and not sweep.settings.sweep.source_moved:
-        raise SourceLostError(
-            f"Another sweep has published the images of {published} in the store "
-            f"{sweep.store.uri} meanwhile. Use another --store for {sweep.source.location}."
-        )
 
 
 def _summarise(
