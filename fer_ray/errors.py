@@ -1,9 +1,12 @@
 """Errors that the user can fix, each with the exit code of the command that it ends."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from fer_ray.vocabulary import ExitCode
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class UserError(Exception):
@@ -50,3 +53,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = {one.lower(): one for one in known}
     similar = get_close_matches(name.lower(), names, 1)
     return f" Did you mean {names[similar[0]]}?" if similar else ""
+
+
+def error_text(error: BaseException) -> str:
+    r"""The first line of an error's message and its causes, without colours.
+
+    At most 300 characters.
+
+    Examples:
+        >>> error_text(OSError("Generic error\n  ↳ Unable to copy data\n   ↳ No space left"))
+        'Generic error: Unable to copy data: No space left'
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    first, *others = _COLOURS.sub("", text).strip().splitlines()
+    causes = [line.strip()[2:] for line in others if line.strip().startswith("↳ ")]
+    return ": ".join([first, *causes])[:300]

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.settings.root import Settings
 
 
@@ -68,7 +68,9 @@ def _validate(tree: dict[str, Any]) -> Settings:
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise UserError(f"Cannot read the settings file {file}: {error_text(error)}.") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"Cannot read the settings file {file}: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"The settings file {file} has no sections: write lines such as `trials:`.")

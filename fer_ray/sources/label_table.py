@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.sources.emotion_words import clean_text, is_missing
 from fer_ray.sources.quality import Quality
 
@@ -184,4 +184,6 @@ def _parse_subject(text: str) -> str | None:
 
 def unreadable_table(name: str, problem: Exception) -> UserError:
     """The error of a file that cannot be read as a table."""
-    return UserError(f"{name} cannot be read: {problem}. Use a readable CSV file in UTF-8.")
+    return UserError(
+        f"{name} cannot be read: {error_text(problem)}. Use a readable CSV file in UTF-8."
+    )

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.storage.files import write_bytes
 from fer_ray.storage.objects.object_path import ObjectPath
 from fer_ray.storage.user_folders import cache_path
@@ -70,8 +70,8 @@ def download(file: PublishedFile) -> Path:
             _download_once(file)
         except OSError as problem:
             raise UserError(
-                f"Cannot store {file.name} in {file.destination.parent}: {problem}. Set "
-                f"{file.variable} to a writable folder, or pass {file.option} FILE."
+                f"Cannot store {file.name} in {file.destination.parent}: {error_text(problem)}. "
+                f"Set {file.variable} to a writable folder, or pass {file.option} FILE."
             ) from None
     return file.destination
 

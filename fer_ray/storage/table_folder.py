@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import dataset, fs
 
-from fer_ray.errors import UserError
-from fer_ray.storage.objects.uris import attempts, error_text, store_lost_on_error
+from fer_ray.errors import UserError, error_text
+from fer_ray.storage.objects.uris import attempts, store_lost_on_error
 from fer_ray.storage.parquet import ROW_GROUP, require_plain, row_groups
 
 

@@ -74,6 +74,17 @@ def test_changed_image_is_refused(photos: Path, cropped: pa.Table, tmp_path: Pat
         export_crops(frames, photos, tmp_path / "crops", FAST.decode, FAST.crop.size_px)
 
 
+def test_full_disk_is_named(
+    photos: Path, cropped: pa.Table, tmp_path: Path, small_disk: Path
+) -> None:
+    frames = written(cropped, tmp_path / "run", None)
+    (small_disk / "filler").write_bytes(bytes((8 << 20) - (32 << 10)))
+    target = small_disk / "crops"
+    with pytest.raises(UserError, match=rf"to {target}: No space left on device\. Fix"):
+        export_crops(frames, photos, target, FAST.decode, FAST.crop.size_px)
+    assert not target.exists()
+
+
 def test_names_are_short_and_differ(photos: Path, cropped: pa.Table, tmp_path: Path) -> None:
     ids = ["x/y.jpg", "x__y.jpg", "x_/y.jpg", "x/_y.jpg", "é" * 125 + ".jpg", "/".join("ab" * 99)]
     table = pa.concat_tables([cropped] * len(ids)).drop_columns("image_id")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import Split, make_splits, require_usable
 from fer_ray.settings.training import TrialSettings
@@ -134,7 +134,9 @@ def _read_parts(file: Path) -> dict[int, dict[str, str]]:
                 if part is None:
                     default[name] = PARTS[0]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise UserError(f"Cannot read the folds file {file}: {problem}. Correct --folds.") from None
+        raise UserError(
+            f"Cannot read the folds file {file}: {error_text(problem)}. Correct --folds."
+        ) from None
     if not given:
         raise UserError(f"{file} contains no splits. Create a file with --write-folds.")
     return {trial: default | parts for trial, parts in given.items()}

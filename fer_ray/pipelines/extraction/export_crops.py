@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.faces.crops import recrop
 from fer_ray.settings.extraction import Decode
 from fer_ray.storage.files import write_folder
@@ -50,7 +50,10 @@ def export_crops(frames: Path, root: Path, target: Path, decode: Decode, size_px
     try:
         write_folder(chain(zip(names, crops, strict=True), [(MARKER, b"")]), target)
     except OSError as problem:
-        raise UserError(f"Cannot export crops to {target}: {problem}") from None
+        raise UserError(
+            f"Cannot export crops to {target}: {error_text(problem)}. Fix the problem and rerun "
+            "the same command, or pass another --export-crops."
+        ) from None
     return len(rows)
 
 
@@ -90,7 +93,7 @@ def require_target(target: Path) -> None:
         tempfile.TemporaryDirectory(prefix=".crops-", dir=existing).cleanup()
     except OSError as problem:
         raise UserError(
-            f"Cannot write to {existing}: {problem.strerror}. Pass another --export-crops."
+            f"Cannot write to {existing}: {error_text(problem)}. Pass another --export-crops."
         ) from None
 
 

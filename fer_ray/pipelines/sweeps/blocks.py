@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from fer_ray.errors import error_text
 from fer_ray.execution.guard import Guard, borrow_guard
 from fer_ray.execution.guarded_batches import process_guarded
 from fer_ray.execution.tasks.claims import Claim
@@ -17,7 +18,6 @@ from fer_ray.pipelines.sweeps.block_files import BlockResult, BlockWriter, Outpu
 from fer_ray.pipelines.sweeps.sweep_steps import failed_rows
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.sources.streams.timed_reader import ImageReader, ReadTimeoutError
-from fer_ray.storage.objects.uris import error_text
 from fer_ray.vocabulary import Stage, Status
 
 MAX_READ_BYTES = 1 << 26  # contents of images that are in memory at a time, and one more image

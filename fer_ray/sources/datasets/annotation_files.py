@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.emotion_words import parse_code, parse_word
 from fer_ray.sources.image_files import image_paths, scan_folder
@@ -168,4 +168,4 @@ def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        raise UserError(f"{file} cannot be read: {problem}. Correct it.") from None
+        raise UserError(f"{file} cannot be read: {error_text(problem)}. Correct it.") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from fer_ray.errors import SourceLostError, UserError
+from fer_ray.errors import SourceLostError, UserError, error_text
 from fer_ray.sources.decoding import NOT_A_FILE
 from fer_ray.sources.image_files import STORAGE_ERRNOS
 from fer_ray.sources.quality import Quality
@@ -20,7 +20,6 @@ from fer_ray.storage.objects.uris import (
     AZURE_SCHEMES,
     URI_ERRORS,
     attempts,
-    error_text,
     resolve_filesystem,
 )
 from fer_ray.storage.paths import OBJECT_SCHEMES, to_path, without_credentials

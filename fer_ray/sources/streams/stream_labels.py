@@ -5,7 +5,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from fer_ray.errors import SourceLostError, UserError
+from fer_ray.errors import SourceLostError, UserError, error_text
 from fer_ray.settings.datasets import DATASETS, DatasetName
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets import ckplus, ckplus_roots
@@ -19,7 +19,6 @@ from fer_ray.sources.labels import Label, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.sources.streams.image_source import Source
 from fer_ray.storage.objects.object_path import ObjectPath
-from fer_ray.storage.objects.uris import error_text
 from fer_ray.storage.paths import listed_once
 
 MAX_SCANNED = 1_000  # entries per folder, to recognise the CK+ layout among millions of files

@@ -7,9 +7,8 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
-from fer_ray.errors import SourceLostError
+from fer_ray.errors import SourceLostError, error_text
 from fer_ray.sources.streams.image_source import Source
-from fer_ray.storage.objects.uris import error_text
 
 MAX_TIMEOUTS = 3  # consecutive reads that time out before the source counts as unavailable
 MAX_FAILURES = 3  # consecutive reads that fail before the source's probe is read

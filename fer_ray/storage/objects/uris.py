@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow import fs
 
-from fer_ray.errors import StoreLostError, UserError
+from fer_ray.errors import StoreLostError, UserError, error_text
 from fer_ray.storage.paths import (
     require_no_credentials,
     to_path,
@@ -30,7 +30,6 @@ URI_ERRORS = (ValueError, OSError, ImportError, pa.ArrowException)  # raised by 
 _UNSUPPORTED = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
 ATTEMPTS = 4  # per file, if the storage answers with an error
 FIRST_PAUSE_S = 0.5  # doubled after each attempt
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def resolve_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -131,18 +130,3 @@ def store_lost_on_error(uri: str) -> Iterator[None]:
             f"The store {uri} cannot be read or written: {error_text(error)}\nFix the "
             "problem and rerun the same command. Results that a sweep has committed are stored."
         ) from None
-
-
-def error_text(error: BaseException) -> str:
-    r"""The first line of an error's message and its causes, without colours.
-
-    At most 300 characters.
-
-    Examples:
-        >>> error_text(OSError("Generic error\n  ↳ Unable to copy data\n   ↳ No space left"))
-        'Generic error: Unable to copy data: No space left'
-    """
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    first, *others = _COLOURS.sub("", text).strip().splitlines()
-    causes = [line.strip()[2:] for line in others if line.strip().startswith("↳ ")]
-    return ": ".join([first, *causes])[:300]

@@ -15,7 +15,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-from fer_ray.errors import SourceLostError, UserError
+from fer_ray.errors import SourceLostError, UserError, error_text
 from fer_ray.pipelines.sweeps.context import SweepRequest
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
@@ -34,7 +34,7 @@ from fer_ray.sources.streams.timed_reader import (
 )
 from fer_ray.storage.delta_store import Store
 from fer_ray.storage.objects import uris
-from fer_ray.storage.objects.uris import error_text, require_store_uri
+from fer_ray.storage.objects.uris import require_store_uri
 from fer_ray.storage.paths import without_credentials
 from tests.pipelines.sweeps.blocks import process_block
 from tests.pipelines.sweeps.conftest import FAST, Swept, append, rows, tiny_image
