@@ -148,13 +148,13 @@ class Model:
                 `all`; or `whole`, if the image is a cropped face.
 
         Returns:
-            One row per face, or one row for an image without a face: `image` (the path, or the
-            position in the list), `face_index`, `status`, `predicted`, `p_<emotion>`, `box_xywh`,
-            `error`, and the other columns of `fer-ray predict`. The values are those of
-            `fer-ray predict`, bit for bit.
+            One row per face, or one row for an image without a face, and for a file in a list that
+            cannot be read: `image` (the path, or the position in the list), `face_index`,
+            `status`, `predicted`, `p_<emotion>`, `box_xywh`, `error`, and the other columns of
+            `fer-ray predict`. The values are those of `fer-ray predict`, bit for bit.
 
         Raises:
-            UserError: A file does not exist, or an array is not an image.
+            UserError: The only file does not exist, or an array is not an image.
 
         Examples:
             >>> import fer_ray as fr
@@ -164,7 +164,8 @@ class Model:
         """
         given = _as_list(images)
         for image in given:
-            _require_image(image)
+            if image is images or not isinstance(image, str | Path):  # a listed file gets a row
+                _require_image(image)
         settings = with_faces(self._settings, faces)
         fields = [*ROW_FIELDS, *self._predictor.fields]
         constants = {"bundle_sha256": self.sha256}

@@ -68,6 +68,13 @@ def test_other_than_images(workplace: Path, image: object, message: str) -> None
         fr.load_model("models/photos").predict(image)
 
 
+def test_missing_file_in_a_list_gets_a_row(workplace: Path) -> None:
+    rows = fr.load_model("models/photos").predict(["face.png", "nowhere.png", "."])
+    assert rows["image"].tolist() == ["face.png", "nowhere.png", "."]
+    assert rows["status"].tolist() == ["ok", "unreadable", "unreadable"]
+    assert rows["error"].tolist()[1] == "No such file or directory"
+
+
 def test_errors_are_those_of_the_command(workplace: Path) -> None:
     model = fr.load_model("models/photos")
     with pytest.raises(UserError, match="faces='both': specify one of one, largest"):
