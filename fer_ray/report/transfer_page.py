@@ -129,4 +129,4 @@ def _difference(row: Row) -> str:
     if value is None:
         return "–"
     ends = row["difference_to_own_low"], row["difference_to_own_high"]
-    return f"{formatting.signed(100 * value)} ({formatting.signed_interval(ends)})"
+    return f"{formatting.points(value)} ({formatting.signed_interval(ends)})"

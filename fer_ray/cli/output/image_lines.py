@@ -6,6 +6,10 @@ from typing import Any
 from fer_ray.cli.output.experiment_table import format_known
 
 Row = dict[str, Any]
+IMPROBABLE = (
+    "An SVM's class probabilities are calibrated separately from its decisions, so the answer is "
+    "not always the most probable class."
+)
 
 
 def image_lines(found: Row) -> Iterator[str]:
@@ -19,6 +23,8 @@ def image_lines(found: Row) -> Iterator[str]:
         yield from _face_lines(face)
     if found["answers"]:
         yield from _table(_answer_cells(found))
+        if any(one["second_probability"] > one["probability"] for one in found["answers"]):
+            yield IMPROBABLE
     else:
         yield "no model was tested on this image"
     yield f"drawing: {found['png']}" if found["png"] else f"no drawing: {found['no_png']}"

@@ -18,14 +18,15 @@ class ClassExamples:
         name: The class.
         typical: The correctly predicted image with the highest probability of the class; None if no
             image is predicted correctly.
-        doubtful: The image with the smallest distance between its two highest probabilities.
+        doubtful: Of the other images, that with the smallest distance between its two highest
+            probabilities; None if there is no other image.
         rivals: The two most probable classes of the doubtful image.
     """
 
     name: str
     typical: ShownImage | None
-    doubtful: ShownImage
-    rivals: tuple[str, str]
+    doubtful: ShownImage | None
+    rivals: tuple[str, ...]
 
 
 def class_examples(
@@ -48,13 +49,17 @@ def class_examples(
     for code in sorted(labels.unique()):
         own = means[labels == code]
         right = own.loc[own.index.isin(correct), code]
-        typical = None if right.empty else _shown(right.idxmax(), right.max(), paths, faces)
-        ordered = np.sort(own.to_numpy(), axis=1)
-        doubtful = own.index[int(np.argmin(ordered[:, -1] - ordered[:, -2]))]
-        best, second = own.loc[doubtful].sort_values(ascending=False).index[:2]
-        shown = _shown(doubtful, own.loc[doubtful, best], paths, faces)
-        rivals = (EMOTIONS[int(best)], EMOTIONS[int(second)])
-        examples.append(ClassExamples(EMOTIONS[code], typical, shown, rivals))
+        typical, doubtful, rivals = None, None, tuple[str, ...]()
+        if not right.empty:
+            typical = _shown(right.idxmax(), right.max(), paths, faces)
+            own = own.drop(right.idxmax())
+        if not own.empty:
+            ordered = np.sort(own.to_numpy(), axis=1)
+            image_id = own.index[int(np.argmin(ordered[:, -1] - ordered[:, -2]))]
+            chances_of = own.loc[image_id].sort_values(ascending=False)
+            doubtful = _shown(image_id, chances_of.iloc[0], paths, faces)
+            rivals = tuple(EMOTIONS[int(name)] for name in chances_of.index[:2])
+        examples.append(ClassExamples(EMOTIONS[code], typical, doubtful, rivals))
     return examples
 
 

@@ -76,7 +76,7 @@ def describe_best_two(comparison: ModelComparison) -> str:
     p = "no p-value" if np.isnan(test.p_value) else f"p = {test.p_value:.2g} ({test.test})"
     return (
         f"{first.label} versus {formatting.mid_sentence(second.label)}: "
-        f"{formatting.signed(100 * test.difference)} points, {interval}; {p}."
+        f"{formatting.points(test.difference)} points, {interval}; {p}."
     )
 
 
@@ -117,7 +117,7 @@ def _pair_row(first: ExperimentResults, second: ExperimentResults) -> tuple[str,
     ends = formatting.signed_interval(test.interval)
     labels = f"{first.label} − {formatting.mid_sentence(second.label)}"
     only = f"{test.only_first} / {test.only_second}"
-    return labels, formatting.signed(100 * test.difference), ends, p, only
+    return labels, formatting.points(test.difference), ends, p, only
 
 
 def describe_consensus(comparison: ModelComparison) -> str:

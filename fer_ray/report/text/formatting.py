@@ -43,7 +43,7 @@ def with_interval(share: float, ends: Sequence[float | None]) -> str:
 def signed_interval(interval: Sequence[float | None]) -> str:
     """Format an interval of differences, in percentage points, as `−0.8 to +5.0`."""
     ends = known_interval(interval)
-    return " to ".join(signed(100 * end) for end in ends) if ends else NO_INTERVAL
+    return " to ".join(points(end) for end in ends) if ends else NO_INTERVAL
 
 
 def with_sd(share: float, sd: float) -> str:
@@ -51,9 +51,15 @@ def with_sd(share: float, sd: float) -> str:
     return percent(share) if math.isnan(sd) else f"{100 * share:.1f} ± {100 * sd:.1f}%"
 
 
-def signed(value: float) -> str:
-    """Format a number with one decimal, a sign and a true minus; zero has no sign."""
-    text = f"{value:+.1f}".replace("-", "−")
+def points(difference: float) -> str:
+    """Format a difference of shares in points, with a sign and a true minus; zero has no sign.
+
+    Examples:
+        >>> points(0.9 - 0.8625), points(0.0375)
+        ('+3.8', '+3.8')
+    """
+    # Rounded twice, since 3.75 may be 3.7499999999999996 after another order of operations.
+    text = f"{round(100 * difference, 9):+.1f}".replace("-", "−")
     return "0.0" if text[1:] == "0.0" else text
 
 

@@ -68,17 +68,17 @@ def _describe_only(only: ExperimentResults) -> str:
 def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
     """Return whether the best experiment leads conclusively, and a sentence with both scores."""
     best, second = group.models[:2]
-    gap = 100 * (best.summary.test_accuracy - second.summary.test_accuracy)
+    gap = _unsigned(best.summary.test_accuracy - second.summary.test_accuracy)
     paired = paired_difference(best, second)
     intervals = [formatting.known_interval(item.summary.interval) for item in (best, second)]
     if paired is not None:
         conclusive, reason = paired.conclusive, _describe_paired(paired)
     elif intervals[0] is None or intervals[1] is None:
-        conclusive, reason = False, f"a difference of {gap:.1f} points may be due to chance"
+        conclusive, reason = False, f"a difference of {gap} points may be due to chance"
     else:
         conclusive = intervals[0][0] > intervals[1][1]
         overlap = "do not overlap" if conclusive else "overlap"
-        reason = f"the difference is {gap:.1f} points, and their intervals {overlap}"
+        reason = f"the difference is {gap} points, and their intervals {overlap}"
     scores = (
         f"{_score(best)}, and the {formatting.mid_sentence(second.label)} one of "
         f"{_accuracy(second)}"
@@ -89,7 +89,12 @@ def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
 def _describe_paired(paired: Comparison) -> str:
     zero = "excludes zero" if paired.conclusive else "includes zero"
     interval = formatting.signed_interval(paired.interval)
-    return f"their paired difference of {100 * paired.difference:.1f} points ({interval}) {zero}"
+    gap = _unsigned(paired.difference)
+    return f"their paired difference of {gap} points ({interval}) {zero}"
+
+
+def _unsigned(difference: float) -> str:
+    return formatting.points(difference).removeprefix("+")
 
 
 def _score(item: ExperimentResults) -> str:
