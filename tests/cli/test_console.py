@@ -113,3 +113,14 @@ def test_missing_permission_is_a_message(capsys):
         raise PermissionError(errno.EACCES, "Permission denied", "/data/labels.csv")
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("fer-ray: /data/labels.csv: permission denied.")
+
+
+def test_models_of_a_search_are_explained(printed):
+    text = printed(120)
+    row = {"trial": 1, "classifier": "lda", "feature_set": "hog", "inner_accuracy": 0.9,
+           "parameters": {"mirror": 1.0}}  # fmt: skip
+    console.print_chosen([row])
+    explanation, heads, cells = text().splitlines()
+    assert "within its training part" in explanation
+    assert heads.endswith("cross-validated accuracy")
+    assert cells.split() == ["1", "lda", "hog", "mirror=1", "0.9000"]

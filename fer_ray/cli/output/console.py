@@ -109,13 +109,18 @@ def print_leakage(audit: dict[str, Any]) -> None:
 
 def print_chosen(chosen: list[dict[str, Any]]) -> None:
     """Print the candidates that a search selected in each trial."""
-    table = Table("trial", "classifier", "features", "settings", "inner accuracy",
+    console = output_console()
+    console.print(
+        "Selected in each trial, by cross-validation within its training part (a trial's models "
+        "predict together):"
+    )
+    table = Table("trial", "classifier", "feature set", "parameters", "cross-validated accuracy",
                   box=None, pad_edge=False)  # fmt: skip
     for row in chosen:
         settings = ", ".join(f"{name}={value:.3g}" for name, value in row["parameters"].items())
         accuracy = f"{row['inner_accuracy']:.4f}"
         table.add_row(str(row["trial"]), row["classifier"], row["feature_set"], settings, accuracy)
-    output_console().print(table)
+    console.print(table)
 
 
 def print_late_cohorts(cohorts: dict[str, dict[str, Any]]) -> None:
