@@ -22,7 +22,9 @@ from fer_ray.features.steps import IMAGE
 from fer_ray.schemas import complete_columns, frames_schema
 from fer_ray.settings.extraction import ExtractSettings
 from fer_ray.settings.feature_sets import FEATURE_SETS
+from fer_ray.sources.datasets.listing import SIZE
 from fer_ray.sources.image_files import require_available
+from fer_ray.storage.paths import is_object
 from fer_ray.storage.staging import POSITION, StagedRows
 from fer_ray.vocabulary import Stage, Status
 
@@ -48,7 +50,7 @@ class ExtractBlock:
     constants: tuple[tuple[str, str], ...] = ()
 
     def rows(self, guard: Guard, block: pa.Table) -> pa.Table:
-        """Extract the images of a block of listed rows with their `POSITION`.
+        """Extract the images of a block of `Listing.work` with their `POSITION`.
 
         Returns:
             One or more rows per image, in the order of the block: all columns of `schema`, and the
@@ -67,6 +69,7 @@ class ExtractBlock:
         if processed.tables:
             rows = pa.concat_tables(processed.tables)
             rows = _with_listing(rows, block)
+            self._require_folders(rows)
             rows = rows if self.predict is None else self.predict(rows)
             tables.append(complete_columns(rows, schema))
         return pa.concat_tables(tables).sort_by(POSITION)  # a stable sort
@@ -96,6 +99,13 @@ class ExtractBlock:
             require_available(self.root)
         return answer
 
+    def _require_folders(self, rows: pa.Table) -> None:
+        """Check the folders of images that could not be read, but existed when they were listed."""
+        if not is_object(self.root):
+            lost = pc.and_(_not_read(rows), pc.greater_equal(rows[SIZE], 0))
+            for path in rows["path"].filter(lost).to_pylist():
+                require_available((self.root / path).parent)
+
     def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {
             "face_index": 0,
@@ -121,8 +131,12 @@ def _was_not_read(answer: pa.Table | Fault) -> bool:
     """Whether the bytes of an image did not arrive, in time or at all."""
     if isinstance(answer, Fault):
         return answer.status == Status.TIMED_OUT and answer.stage == Stage.DECODE
-    unreadable = pc.equal(answer["status"], Status.UNREADABLE.value)
-    return bool(pc.any(pc.and_(unreadable, answer["sha256"].is_null())).as_py())
+    return bool(pc.any(_not_read(answer)).as_py())
+
+
+def _not_read(rows: pa.Table) -> pa.ChunkedArray:
+    unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
+    return pc.and_(unreadable, pc.is_null(rows["sha256"]))
 
 
 def extraction_schema(settings: ExtractSettings) -> pa.Schema:

@@ -144,17 +144,20 @@ def is_folder(entry: FileEntry) -> bool:
         return False
 
 
-def require_available(root: Path) -> None:
+def require_available(folder: Path) -> None:
     """Check that the store of a source answers, so that an error concerns a single image.
 
+    Args:
+        folder: A folder that contained images. It is empty if its file system is unmounted.
+
     Raises:
-        SourceLostError: The store does not answer, or the source is gone.
+        SourceLostError: The store does not answer, or the folder is gone or empty.
     """
     with source_lost_on_error():
-        if not root.is_dir():
+        if not folder.is_dir() or not first_names(folder, 1):
             raise SourceLostError(
-                f"{root} no longer exists. Finished work is stored: restore it and rerun the same "
-                "command to resume."
+                f"{folder} no longer exists or is empty. Finished work is stored: restore it and "
+                "rerun the same command to resume."
             )
 
 

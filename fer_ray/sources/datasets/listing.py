@@ -34,6 +34,7 @@ from fer_ray.storage.paths import listed_once
 from fer_ray.vocabulary import EMOTIONS, SYNTHETIC_MARKER
 
 PUBLISHED = "published"  # the layout of a published data set other than CK+
+SIZE = "size"  # column of the size of each file in bytes
 PIXELS = "pixels"  # the layout of tables of pixels; files may be written next to them
 
 
@@ -59,10 +60,14 @@ class Listing:
         digest.update(repr(self._stats).encode())
         return digest.hexdigest()
 
+    def work(self) -> pa.Table:
+        """The table with the size of each file in `SIZE`, −1 if it is missing."""
+        return self.table.append_column(SIZE, self.files()[SIZE])
+
     def files(self) -> pa.Table:
         """The `path`, `size` (bytes) and `mtime_ns` of the file of each row; −1 if missing."""
         sizes, times = zip(*self._stats, strict=True) if self._stats else ((), ())
-        columns = {"size": pa.array(sizes, pa.int64()), "mtime_ns": pa.array(times, pa.int64())}
+        columns = {SIZE: pa.array(sizes, pa.int64()), "mtime_ns": pa.array(times, pa.int64())}
         return pa.table({"path": self.table["path"], **columns})
 
     @cached_property
