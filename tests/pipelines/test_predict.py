@@ -24,7 +24,7 @@ from fer_ray.settings.sweeping import SweepSettings
 from fer_ray.sources.datasets.several_sources import list_images
 from fer_ray.storage.locks import lock_folder
 from fer_ray.vocabulary import ABSTAINED
-from tests.conftest import FerRay
+from tests.conftest import FerRay, run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,14 @@ def groups(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(root / "happy" / "single.png"), large)
     (root / "happy" / "broken.png").write_bytes(b"no image")
     return root
+
+
+def test_further_faces_are_reported(groups: Path, kept_bundle: Path) -> None:
+    image = groups / "happy" / "pair.png"
+    for faces, reported in (("largest", True), ("all", False)):
+        done = run_in_process("predict", kept_bundle, image, "--faces", faces)
+        assert done.returncode == 0, done.stderr
+        assert ("Images with further faces, which have no row: 1 " in done.stdout) == reported
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ from fer_ray.storage.run_folder import PredictionFolder
 
 def prediction_lines(record: dict[str, Any], out: Path | None) -> Iterator[str]:
     """Yield the evaluation next to the figures of training, then each file that exists."""
+    if crowded := record.get("images_with_other_faces"):
+        yield (
+            f"Images with further faces, which have no row: {crowded} (column other_faces). Pass "
+            "--faces all for a row per face."
+        )
     yield from _answer_lines(record)
     evaluation = record["evaluation"]
     if evaluation is None:

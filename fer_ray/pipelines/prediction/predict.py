@@ -95,13 +95,16 @@ def _prediction_task(plan: PredictionPlan, staged: StagedRows, schema: pa.Schema
 
 
 def _build_record(plan: PredictionPlan, rows: Path, seconds: float, count: int) -> dict[str, Any]:
-    columns = ["face_index", *ANSWER_COLUMNS, *RECORD_COLUMNS]
+    columns = ["face_index", "other_faces", *ANSWER_COLUMNS, *RECORD_COLUMNS]
     table = read_table(rows, columns=columns)
+    images = one_row_per_image(table)
+    crowded = pc.and_(pc.is_valid(images["predicted"]), pc.greater(images["other_faces"], 0))
     predicted = count_values(table["predicted"])
     bundle = plan.bundle
     return {
-        **build_record(plan.extraction, one_row_per_image(table), seconds, count, True),
+        **build_record(plan.extraction, images, seconds, count, True),
         "faces": plan.faces,
+        "images_with_other_faces": pc.sum(crowded).as_py() or 0,
         "abstain_below": plan.abstain_below,
         "rows": table.num_rows,
         "bundle": {
