@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
+from ray._private import services
 
 from fer_ray.errors import UserError
 from fer_ray.execution.cluster import authentication
 from fer_ray.execution.cluster.authentication import prepare_token
-from fer_ray.execution.cluster.cluster_address import require_open_port
+from fer_ray.execution.cluster.cluster_address import locate_cluster, require_open_port
 from tests.patience import patience
 
 JOIN = """
@@ -34,6 +36,19 @@ def mute() -> Iterator[socket.socket]:
 
 def address_of(server: socket.socket) -> str:
     return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_auto_is_the_cluster_that_ray_would_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if only its processes show that it is running."""
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"10.0.0.7:6379"})
+    assert locate_cluster("auto") == "10.0.0.7:6379"
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    assert locate_cluster("auto") == "auto"
+    assert locate_cluster("10.0.0.8:6379") == "10.0.0.8:6379"
 
 
 @pytest.mark.parametrize(

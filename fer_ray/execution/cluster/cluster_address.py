@@ -1,9 +1,7 @@
 """The address of a cluster, checked before Ray tries to join it for minutes."""
 
-import os
 import re
 import socket
-from pathlib import Path
 
 from fer_ray.errors import UserError
 
@@ -19,14 +17,15 @@ def is_host_and_port(address: str) -> bool:
 def locate_cluster(address: str) -> str:
     """Return the address that Ray resolves `auto` to; any other one is returned unchanged.
 
-    `auto` is the cluster that was started last on this machine. If there is none, Ray reports it.
+    `auto` is a cluster that runs on this machine. If there is none, Ray reports it.
     """
     if address != "auto":
         return address
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    from ray._private import services
+
     try:
-        return Path(folder, "ray", "ray_current_cluster").read_text("utf-8").strip() or address
-    except OSError:
+        return services.get_ray_address_from_environment(address, None) or address
+    except ConnectionError:
         return address
 
 
