@@ -35,6 +35,8 @@ MISSING = frozenset(
         *("na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "null", "(null)", "#null!", "nil"),
         *("none", "missing", "undefined", "unknown", "not available", "not applicable"),
         *("unlabelled", "unlabeled", "uncertain", "no-face", "no face", "noface"),
+        *("not labelled", "not labeled", "no label", "blank", "(blank)", "tbd", "unk"),
+        *("nat", "-nan", "k.a.", "k. a.", "n.n.", "n. n."),
     )
 )
 SIMILARITY = 0.8  # of two words, by difflib, from which one may be a misspelling of the other

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_ray.errors import UserError
 from fer_ray.settings.label_codes import DEFAULT_CODES, LabelCodes
-from fer_ray.sources.emotion_words import is_missing, parse_code, parse_word
+from fer_ray.sources.emotion_words import is_missing, parse_code, parse_word, suggest_emotion
 from fer_ray.sources.image_files import scan_folder
 from fer_ray.sources.label_table import (
     LABELS_FILE,
@@ -156,7 +156,9 @@ def _parse_label(
         if code is not None and codes is None:
             quality.note("assumed_codes", f"{where}: {text}")
     if code is None:
-        quality.note("invalid_label", f"{where}: {text[:40]!r}")
+        similar = suggest_emotion(text)
+        hint = f", {similar}?" if similar else ""
+        quality.note("invalid_label", f"{where}: {text[:40]!r}{hint}")
     return code
 
 

@@ -30,6 +30,7 @@ SUBJECT_COLUMNS = (
 NAMED = 4  # names of a column in a message
 DELIMITERS = ",;\t|"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NEGATIVE = re.compile(r"-\d+([.,]0*)?")  # as a number of a person: a missing value
 _IGNORED = re.compile(r"[\W_]+")
 _PREAMBLE = re.compile(r"\A[\r\n]*(sep=.\s*[\r\n]+)?", re.IGNORECASE)  # Excel may write `sep=;`
 
@@ -179,7 +180,7 @@ def _same_columns(reader: "csv.DictReader[str]", reduced: str) -> list[str]:
 
 def _parse_subject(text: str) -> str | None:
     subject = clean_text(text)
-    return None if is_missing(subject) else subject
+    return None if is_missing(subject) or _NEGATIVE.fullmatch(subject) else subject
 
 
 def unreadable_table(name: str, problem: Exception) -> UserError:

@@ -26,7 +26,7 @@ IRREGULARITIES = {
     "near_emotion_folder": "images in folders whose names resemble an emotion: unlabelled; rename "
     "the folders to use them",
     "nested_emotions": "images in folders named after several emotions: the innermost is used",
-    "single_class": "images in the only folder named after an emotion, next to other folders: "
+    "single_class": "images in folders named after a single emotion, next to other folders: "
     "unlabelled; pass --layout folders if the name is a label",
     "other_labels_file": "labels.csv without a path or label column: ignored, since folders have "
     "labels; pass --layout csv to require it",

@@ -232,8 +232,8 @@ def test_other_spellings_of_label_files(tmp_path: Path, delimiter: str) -> None:
     table = [
         ("Image Path", "Facial_Expression", "Subject ID"),
         ("a.jpg", "Happiness!", "Zo\u00eb"), ("b.jpg", " '+5' ", "Zoe\u0308"),
-        ("c.jpg", "7.0", "NaN"), ("d.jpg", "N/A", "-"), ("e.jpg", "null", "unknown"),
-        ("f.jpg", "bored", "#N/A"),
+        ("c.jpg", "7.0", "NaT"), ("d.jpg", "N/A", "-999"), ("e.jpg", "no label", "unk"),
+        ("f.jpg", "neutrall", "#N/A"),
     ]  # fmt: skip
     text = "".join(f"{delimiter.join(cells)}\r\n" for cells in table)
     for encoding in ("utf-8-sig", "utf-16"):
@@ -247,6 +247,8 @@ def test_other_spellings_of_label_files(tmp_path: Path, delimiter: str) -> None:
         ]  # fmt: skip
         counts = {record["kind"]: record["count"] for record in listing.summary["quality"]}
         assert counts == {"assumed_codes": 2, "no_label": 2, "invalid_label": 1}
+        examples = [one for record in listing.summary["quality"] for one in record["examples"]]
+        assert any(one.endswith("'neutrall', neutral?") for one in examples)
 
 
 def test_label_codes_of_another_data_set(tmp_path: Path) -> None:
