@@ -38,6 +38,13 @@ UNSUPPORTED = {
     "F": f"32-bit floating point {_CONVERT}",
     "I": f"32-bit integer {_CONVERT}",
 }
+# Names of Pillow, which reads the header, for the formats that OpenCV decodes.
+DECODED_FORMATS = frozenset(
+    (
+        *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "SUN", "TIFF"),
+        "WEBP",
+    )
+)
 Image.MAX_IMAGE_PIXELS = None  # `Decode.max_pixels` decides, with a status instead of a warning
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # bad files are reported as rows
 
@@ -73,7 +80,7 @@ class _Header(NamedTuple):
     mode: str
     width: int
     height: int
-    is_jpeg: bool
+    format: str
 
 
 def decode_file(path: Path, limits: Decode) -> Decoded:
@@ -153,7 +160,7 @@ def _with_range(decoded: Decoded, content: bytes, limits: Decode) -> Decoded:
 
 def _read_header(content: bytes) -> _Header:
     with Image.open(BytesIO(content)) as image:
-        return _Header(image.mode, *image.size, image.format == "JPEG")
+        return _Header(image.mode, *image.size, image.format or "")
 
 
 def _reject_large(header: _Header, limits: Decode, sha256: str) -> Decoded | None:
@@ -172,7 +179,7 @@ def _reject_large(header: _Header, limits: Decode, sha256: str) -> Decoded | Non
 def _decode_reduced(content: bytes, header: _Header, limits: Decode, sha256: str) -> Decoded | None:
     """A JPEG decoded at a fraction of its size, or None if the full size is needed."""
     shorter = min(header.width, header.height)
-    reduction = _reduction(shorter, limits.reduce_to_px) if header.is_jpeg else 1
+    reduction = _reduction(shorter, limits.reduce_to_px) if header.format == "JPEG" else 1
     gray = _to_gray(content, header.mode, reduction) if reduction > 1 else None
     size = None if gray is None else _full_size(gray, reduction, (header.width, header.height))
     if size is None:
@@ -181,12 +188,14 @@ def _decode_reduced(content: bytes, header: _Header, limits: Decode, sha256: str
 
 
 def _decode_full(content: bytes, header: _Header, limits: Decode, sha256: str) -> Decoded:
-    mode, width, height, _ = header
+    mode, width, height, image_format = header
     gray = _to_gray(content, mode)
     if gray is None and mode in UNSUPPORTED and limits.stretch:
         gray = decode_wide(content)
     if gray is None:
         reason = UNSUPPORTED.get(mode, "truncated or damaged image data")
+        if image_format not in DECODED_FORMATS:
+            reason = f"{image_format} image, which is not decoded: convert it to PNG"
         return Decoded(None, Status.UNREADABLE, reason, sha256, mode, width, height)
     return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
 

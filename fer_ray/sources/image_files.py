@@ -20,9 +20,9 @@ FileEntry = os.DirEntry[str] | ObjectEntry
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
-        *(".png", ".apng", ".gif", ".webp", ".avif", ".avifs", ".bmp", ".tif", ".tiff"),
+        *(".png", ".apng", ".gif", ".webp", ".avif", ".avifs", ".bmp", ".dib", ".tif", ".tiff"),
         *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-        *(".pgm", ".ppm", ".pnm", ".pbm", ".pfm"),
+        *(".pgm", ".ppm", ".pnm", ".pbm", ".pfm", ".ras", ".sr"),
     )
 )
 # Files and folders that operating systems, storage systems and programs create: metadata, previews
@@ -44,6 +44,7 @@ JUNK_NAMES = frozenset(
         ),
         *(".thumbnails", ".thumb", ".thumbs", ".thumbdata", ".ipynb_checkpoints"),
         *("$recycle.bin", "recycler", ".trash", ".trashes", ".trashbox", ".recycle"),
+        *(".stversions", ".stfolder", ".appledouble"),
         *(".gitkeep", ".git", ".svn", ".nfs", ".nomedia", ".directory"),
     )
 )

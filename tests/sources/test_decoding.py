@@ -142,6 +142,10 @@ def test_pipe_is_unreadable_and_does_not_block(tmp_path: Path, path: str) -> Non
 def test_unsupported_format_is_not_damaged() -> None:
     floating = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
     assert "32-bit floating point" in (decode_bytes(floating, Decode()).error or "")
+    targa = encoded(Image.new("L", (9, 9)), "TGA")
+    assert (
+        decode_bytes(targa, Decode()).error == "TGA image, which is not decoded: convert it to PNG"
+    )
     wide = encoded(Image.new("L", (2**20 + 1, 2)), "PNG")
     assert decode_bytes(wide, Decode()).status is Status.TOO_LARGE
 

@@ -24,7 +24,8 @@ JUNK = (
     "happy/@eaDir/0.jpg/SYNOPHOTO_THUMB_XL.jpg", "happy/.thumbnails/0.jpg", ".@__thumb/0.jpg",
     ".ipynb_checkpoints/0-checkpoint.jpg", ".Trash-1000/files/0.jpg", "#recycle/0.jpg",
     "@Recycle/0.jpg", ".trashed-1795836104-B.jpg", "__MACOSX/sad/._0.jpg", "sad/._0.jpg",
-    "Previews.lrdata/0.jpg", "lost+found/0.jpg", "Thumbs.db", "desktop.ini", ".DS_Store",
+    "Previews.lrdata/0.jpg", "lost+found/0.jpg", ".stversions/0.jpg", ".AppleDouble/0.jpg",
+    "Thumbs.db", "desktop.ini", ".DS_Store",
 )  # fmt: skip
 HIDDEN = (".hidden.jpg", ".album/0.jpg")
 
@@ -72,7 +73,9 @@ def test_every_format_that_can_be_decoded_is_listed() -> None:
     assert decodable <= IMAGE_SUFFIXES
 
 
-@pytest.mark.parametrize("name", ["a.JFIF", "a.pjpeg", "a.avif", "a.jp2", "a.pnm"])
+@pytest.mark.parametrize(
+    "name", ["a.JFIF", "a.pjpeg", "a.avif", "a.jp2", "a.pnm", "a.dib", "a.ras"]
+)
 def test_uncommon_extensions_are_images(name: str) -> None:
     assert is_image(name)
 
