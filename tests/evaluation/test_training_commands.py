@@ -18,7 +18,7 @@ USER_ERRORS = {
     "an unknown classifier": (("search", "--classifiers", "oracle"), "search.classifiers"),
     "a missing folds file": (
         ("trials", "--folds", "none.csv"),
-        "none.csv: [Errno 2]",
+        "none.csv: No such file",
     ),
     "an unknown experiment": (("compare", "one", "other"), "has no experiment one"),
     "an unknown variant": (("trials", "--classes", "9"), "'9' is not one of"),

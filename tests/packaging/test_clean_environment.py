@@ -1,6 +1,7 @@
 """The wheel in a new virtual environment, without the repository: commands and the notebook."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 import venv
@@ -20,11 +21,15 @@ from tests.patience import patience
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow, pytest.mark.timeout(1800)]
 
+NEEDED_BYTES = 8 << 30
+
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path) -> Iterator[Path]:
     """The `bin` folder of an environment with the wheel, what it requires, and a Jupyter kernel."""
     with tempfile.TemporaryDirectory(prefix="fer-ray-") as folder:
+        if shutil.disk_usage(folder).free < NEEDED_BYTES:
+            pytest.skip(f"needs {NEEDED_BYTES >> 30} GiB of disk")
         venv.create(folder, with_pip=True)
         programs = Path(folder, "bin")
         constraints = REPO / "constraints.txt"

@@ -250,7 +250,7 @@ def test_full_disk_then_resume(small_disk: Path, source: Path, local_ray: int) -
     film = small_disk / "film"
     with pytest.raises(OSError, match="No space left"):
         film.write_bytes(bytes(2**24))
-    with pytest.raises(StoreLostError, match="Committed results are stored") as raised:
+    with pytest.raises(StoreLostError, match="that a sweep has committed are stored") as raised:
         sweep()
     assert "Traceback" not in str(raised.value)
     assert rows(store, "images") == before
