@@ -41,12 +41,14 @@ _own = False  # see `is_own_process`
 def fixed_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Copy an environment, with `FIXED` set and `REMOVED` removed.
 
+    Other threads may change it meanwhile.
+
     Examples:
         >>> fixed_environment({"OPENCV_IO_MAX_IMAGE_PIXELS": "9", "HOME": "/home/ada"})["HOME"]
         '/home/ada'
     """
-    others = {name: environment[name] for name in environment if not name.startswith(REMOVED)}
-    return others | FIXED
+    values = ((name, environment.get(name)) for name in environment if not name.startswith(REMOVED))
+    return {name: value for name, value in values if value is not None} | FIXED
 
 
 def fix_environment() -> None:

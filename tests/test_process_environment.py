@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fer_ray
-from fer_ray.process_environment import environment_fixed, import_paths
+from fer_ray.process_environment import environment_fixed, fixed_environment, import_paths
 from tests.patience import patience
 
 FER_RAY = str(Path(sys.executable).with_name("fer-ray"))
@@ -131,6 +131,16 @@ with keras_defaults():
     output = model(np.ones((1, 8, 8, 3)))
     print(tuple(output.shape), output.dtype.name, keras.config.epsilon(), len(history.epoch))
 """
+
+
+def test_environment_may_shrink_while_it_is_copied() -> None:
+    class Shrinking(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            yield from ("HOME", "REMOVED_MEANWHILE")
+
+    copied = fixed_environment(Shrinking(HOME="/home/ada"))
+    assert copied["HOME"] == "/home/ada"
+    assert "REMOVED_MEANWHILE" not in copied
 
 
 @pytest.mark.slow

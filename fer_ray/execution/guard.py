@@ -196,7 +196,7 @@ def borrow_guard(steps: bytes, image_seconds: float) -> Iterator[Guard]:
 
     The child has the environment of its start, for example the credentials of an object store.
     """
-    key = steps, image_seconds, frozenset(os.environ.items())
+    key = steps, image_seconds, frozenset(fixed_environment(os.environ).items())
     with _lock:
         fitting = [guard for other, guard in _idle if other == key]
         outdated = [guard for other, guard in _idle if other != key]
