@@ -15,6 +15,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_ray.errors import SourceLostError
 from fer_ray.execution.extract_block import ExtractBlock
 from fer_ray.execution.guard import Guard, borrow_guard, trim_idle_guards
 from fer_ray.execution.signals import handle_sigterm, terminate
@@ -166,13 +167,18 @@ def _extract_on_node(
 
     Raises:
         UserError: The node has no access, so its rows would be wrong or lost.
+        SourceLostError: Folders of images are gone on all nodes.
     """
     from fer_ray.execution.cluster.prometheus import count_extracted
     from fer_ray.execution.cluster.shared_storage import require_reachable, require_same
 
     require_reachable(task.root, task.staged.folder.parent)
-    with borrow_guard(steps, image_seconds) as guard:
-        rows = task.rows(guard, block)
+    try:
+        with borrow_guard(steps, image_seconds) as guard:
+            rows = task.rows(guard, block)
+    except SourceLostError:
+        require_same(task.root, block["path"].to_pylist(), driver)
+        raise
     unreadable = pc.equal(rows["status"], Status.UNREADABLE.value)
     require_same(task.root, rows.filter(unreadable)["path"].to_pylist(), driver)
     count = task.write(rows)

@@ -93,15 +93,13 @@ def test_two_simultaneous_sweeps(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "executor", ["in-process", pytest.param("ray", marks=pytest.mark.thorough)]
-)
 def test_sigterm_commits_and_next_sweep_resumes(
-    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path, executor: str
+    start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path
 ) -> None:
+    """In process; on a cluster: tests/cluster/test_submit.py."""
     store = tmp_path / "store"
     slowly = (*SLOWLY, "--profile", "reference", "--set", "sweep.commit_rows=3")
-    stopped = start(store, *slowly, "--set", f"execution.executor={executor}")
+    stopped = start(store, *slowly, "--set", "execution.executor=in-process")
     wait_for_results(store, 3)
     stopped.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
