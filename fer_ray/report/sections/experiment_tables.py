@@ -81,7 +81,7 @@ def _difference_to_best(best: ExperimentResults, item: ExperimentResults) -> tup
     paired = paired_difference(best, item)
     gap = best.summary.test_accuracy - item.summary.test_accuracy
     ends = formatting.signed_interval(paired.interval) if paired else formatting.NO_INTERVAL
-    return formatting.points(gap).removeprefix("+"), ends
+    return formatting.plain_points(gap), ends
 
 
 def late_cohort_rows(groups: Sequence[ExperimentGroup], cohorts: dict[str, dict[str, Any]]) -> Rows:

@@ -100,6 +100,6 @@ def _group_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _gap_cells(metric: str, gap: dict[str, Any]) -> tuple[str, ...]:
-    points = formatting.points(gap["gap"]).removeprefix("+")
+    points = formatting.plain_points(gap["gap"])
     interval = formatting.signed_interval(gap["interval"])
     return NAMES[metric], gap["better"], gap["worse"], points, interval

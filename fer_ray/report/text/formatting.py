@@ -63,6 +63,11 @@ def points(difference: float) -> str:
     return "0.0" if text[1:] == "0.0" else text
 
 
+def plain_points(difference: float) -> str:
+    """Format a difference like `points`, without a plus sign."""
+    return points(difference).removeprefix("+")
+
+
 def loss(nats: float) -> str:
     """Format a log loss; NaN as a dash."""
     return "–" if math.isnan(nats) else f"{nats:.3f}"

@@ -68,7 +68,7 @@ def _describe_only(only: ExperimentResults) -> str:
 def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
     """Return whether the best experiment leads conclusively, and a sentence with both scores."""
     best, second = group.models[:2]
-    gap = _unsigned(best.summary.test_accuracy - second.summary.test_accuracy)
+    gap = formatting.plain_points(best.summary.test_accuracy - second.summary.test_accuracy)
     paired = paired_difference(best, second)
     intervals = [formatting.known_interval(item.summary.interval) for item in (best, second)]
     if paired is not None:
@@ -89,12 +89,8 @@ def _compare_best_two(group: ExperimentGroup) -> tuple[bool, str]:
 def _describe_paired(paired: Comparison) -> str:
     zero = "excludes zero" if paired.conclusive else "includes zero"
     interval = formatting.signed_interval(paired.interval)
-    gap = _unsigned(paired.difference)
+    gap = formatting.plain_points(paired.difference)
     return f"their paired difference of {gap} points ({interval}) {zero}"
-
-
-def _unsigned(difference: float) -> str:
-    return formatting.points(difference).removeprefix("+")
 
 
 def _score(item: ExperimentResults) -> str:
