@@ -103,8 +103,9 @@ class ExtractBlock:
         """Check the folders of images that could not be read, but existed when they were listed."""
         if not is_object(self.root):
             lost = pc.and_(_not_read(rows), pc.greater_equal(rows[SIZE], 0))
-            for path in rows["path"].filter(lost).to_pylist():
-                require_available((self.root / path).parent)
+            paths = rows["path"].filter(lost).to_pylist()
+            for folder in dict.fromkeys((self.root / path).parent for path in paths):
+                require_available(folder)
 
     def _failed_row(self, image: pa.Table, fault: Fault) -> pa.Table:
         failure = {
