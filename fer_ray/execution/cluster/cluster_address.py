@@ -3,7 +3,7 @@
 import re
 import socket
 
-from fer_ray.errors import UserError
+from fer_ray.errors import UserError, error_text
 
 CONNECT_TIMEOUT_S = 5
 _HOST_AND_PORT = re.compile(r"\[?(?P<host>[^/\[\]]+?)\]?:(?P<port>\d+)")
@@ -57,10 +57,9 @@ def require_open_port(address: str) -> None:
     try:
         try_connection(address)
     except (OSError, OverflowError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
         raise UserError(
-            f"No cluster answers at RAY_ADDRESS={address}: {reason}. Check the address and that "
-            "the cluster is running, or unset RAY_ADDRESS to run on this machine."
+            f"No cluster answers at RAY_ADDRESS={address}: {error_text(problem)}. Check the "
+            "address and that the cluster is running, or unset RAY_ADDRESS to run on this machine."
         ) from None
 
 
