@@ -20,11 +20,10 @@ from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
-from fer_ray.models import temperature_svm
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.models.confidence.temperature import Floats
 from fer_ray.models.penalty import with_chosen_penalty
-from fer_ray.models.temperature_svm import F1_TOLERANCE, TemperatureSvm
+from fer_ray.models.temperature_svm import F1_TOLERANCE, TemperatureSvm, fit_calibration
 from fer_ray.settings.training import RECOMMENDED, RECOMMENDED_WITH_MESH, TrialSettings
 from fer_ray.vocabulary import EMOTIONS
 
@@ -82,12 +81,14 @@ def cross_validate(out: Path, samples: Samples, settings: TrialSettings) -> dict
         for fold in subject_folds(names, N_SUBJECT_FOLDS):
             chosen = with_chosen_penalty(settings, samples, fold.train, copies)
             tested = samples.features[fold.test]
+            fitted = TemperatureSvm("linear", chosen).fit(samples, fold.train, copies)
+            labels = samples.labels[fitted.trained]
             for name, tolerance in RULES.items():
-                temperature_svm.F1_TOLERANCE = tolerance
-                model = TemperatureSvm("linear", chosen).fit(samples, fold.train, copies)
+                calibration = fit_calibration(labels, fitted.held_out_margins, tolerance)
+                model = TemperatureSvm.from_fitted(fitted.estimator, *calibration)
                 answers[name].codes[fold.test] = model.predict(tested)
                 answers[name].probabilities[fold.test] = model.probabilities(tested)
-            answers[VOTES].codes[fold.test] = model.estimator.predict(tested)
+            answers[VOTES].codes[fold.test] = fitted.estimator.predict(tested)
     return answers
 
 

@@ -42,7 +42,8 @@ class TemperatureSvm:
         sharpness: Factor of the pairwise decisions.
         scaling: Converts the scores to probabilities.
         trained: Indices of the images that the SVM was fitted on (n,).
-        held_out_scores: Scores (n, 8) of these images from SVMs that were not trained on them.
+        held_out_margins: Pairwise decisions (n, 8, 8) about these images (`pairwise_margins`) by
+            SVMs that were not trained on them; NaN where no such SVM exists.
         by_subject: Whether the folds share no subject.
 
     Examples:
@@ -86,26 +87,10 @@ class TemperatureSvm:
         for fold in folds:
             estimator = self._fit_svm(samples, train[fold.train], copies)
             margins[fold.test] = pairwise_margins(estimator, samples.features[train[fold.test]])
-        self.trained = train
-        self._calibrate(samples.labels[train], margins)
+        self.trained, self.held_out_margins = train, margins
+        self.sharpness, self.scaling = fit_calibration(samples.labels[train], margins)
         self.estimator = self._fit_svm(samples, train, copies)
         return self
-
-    def _calibrate(self, labels: NDArray[np.int8], margins: Floats) -> None:
-        """Find the sharpness and the scaling with the lowest log loss at the best macro F1."""
-        candidates = []
-        for sharpness in SHARPNESSES:
-            scores = pairwise_scores(margins, sharpness)
-            scaling = fit_temperature_scaling(labels, scores)
-            known = np.isfinite(scores).any(axis=1)
-            loss = metrics.log_loss(labels[known], scaling.probabilities(scores[known]))
-            predicted = scores[known].argmax(axis=1).astype(np.int8)
-            _, f1 = metrics.macro_recall_and_f1(labels[known], predicted)
-            candidates.append((f1, loss, sharpness, scaling, scores))
-        best = max(f1 for f1, *_ in candidates)
-        _, _, self.sharpness, self.scaling, self.held_out_scores = min(
-            (one for one in candidates if one[0] >= best - F1_TOLERANCE), key=lambda one: one[1]
-        )
 
     def _fit_svm(
         self, samples: Samples, rows: NDArray[np.int64], copies: NDArray[np.float64] | None
@@ -126,6 +111,11 @@ class TemperatureSvm:
         return tuple(EMOTIONS[code] for code in self.estimator.classes_)
 
     @property
+    def held_out_scores(self) -> Floats:
+        """Scores (n, 8) of the images `trained` from SVMs that were not trained on them."""
+        return pairwise_scores(self.held_out_margins, self.sharpness)
+
+    @property
     def held_out_probabilities(self) -> Floats:
         """Calibrated probabilities (n, 8) of `held_out_scores`."""
         return self.scaling.probabilities(self.held_out_scores)
@@ -142,6 +132,32 @@ class TemperatureSvm:
     def probabilities(self, features: Floats) -> Floats:
         """Predict probabilities (n, 8) by class code; 0 for classes that were not trained."""
         return self.scaling.probabilities(self.scores(features))
+
+
+def fit_calibration(
+    labels: NDArray[np.int8], margins: Floats, tolerance: float = F1_TOLERANCE
+) -> tuple[float, TemperatureScaling]:
+    """Find the sharpness and the scaling with the lowest log loss at the best macro F1.
+
+    Args:
+        labels: Class codes (n,).
+        margins: Pairwise decisions (n, 8, 8) of SVMs that were not trained on the images.
+        tolerance: Of macro F1. With infinity, the log loss alone decides.
+    """
+    candidates = []
+    for sharpness in SHARPNESSES:
+        scores = pairwise_scores(margins, sharpness)
+        scaling = fit_temperature_scaling(labels, scores)
+        known = np.isfinite(scores).any(axis=1)
+        loss = metrics.log_loss(labels[known], scaling.probabilities(scores[known]))
+        predicted = scores[known].argmax(axis=1).astype(np.int8)
+        _, f1 = metrics.macro_recall_and_f1(labels[known], predicted)
+        candidates.append((f1, loss, sharpness, scaling))
+    best = max(f1 for f1, *_ in candidates)
+    _, _, sharpness, scaling = min(
+        (one for one in candidates if one[0] >= best - tolerance), key=lambda one: one[1]
+    )
+    return sharpness, scaling
 
 
 def pairwise_margins(estimator: "BaseEstimator", features: Floats) -> Floats:
