@@ -33,9 +33,6 @@ from fer_ray.vocabulary import EMOTIONS, USABLE_STATUSES
 
 Floats = NDArray[np.float64]
 
-N_BINS = 15
-DRAWS = 500  # simulations of the calibration error that chance alone causes
-
 
 @dataclass
 class HeldOut:
@@ -121,24 +118,13 @@ def calibration_table(samples: Samples, found: HeldOut) -> Table:
         ("Platt, stratified folds", found.platt, found.platt_codes),
         ("temperature, folds by subject", found.temperature, temperature_codes),
     ):
-        error = metrics.expected_calibration_error(samples.labels, probabilities, N_BINS)
+        error = metrics.expected_calibration_error(samples.labels, probabilities)
         table.add(
             name, f"{np.mean(codes == samples.labels):.3f}", f"{error:.3f}",
-            f"{chance_error(probabilities):.3f}",
+            f"{metrics.chance_calibration_error(probabilities):.3f}",
             f"{metrics.log_loss(samples.labels, probabilities):.3f}",
         )  # fmt: skip
     return table
-
-
-def chance_error(probabilities: Floats) -> float:
-    """Mean calibration error if predictions are correct exactly with their probability."""
-    generator, errors = np.random.default_rng(0), []
-    confidence = probabilities.max(axis=1)
-    for _ in range(DRAWS):
-        correct = generator.random(len(confidence)) < confidence
-        labels = np.where(correct, probabilities.argmax(axis=1), -1)
-        errors.append(metrics.expected_calibration_error(labels, probabilities, N_BINS))
-    return float(np.mean(errors))
 
 
 def coverage_table(samples: Samples, found: HeldOut, subjects: NDArray[np.object_]) -> Table:

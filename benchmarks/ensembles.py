@@ -60,7 +60,6 @@ ENSEMBLES = (
     (RECIPE, "appearance", "shape"),
 )
 CHOICE = "the choice of each training part"
-N_BINS = 15
 
 
 @dataclass
@@ -209,7 +208,7 @@ def _table_of_tests(
         codes = [None if one is None else _codes(one) for one in (probabilities, baseline)]
         assert codes[0] is not None
         figures = [describe(samples, codes[0], codes[1], figure) for figure in FIGURES.values()]
-        error = metrics.expected_calibration_error(samples.labels, probabilities, N_BINS)
+        error = metrics.expected_calibration_error(samples.labels, probabilities)
         table.add(name, *figures, _describe_loss(samples, probabilities, baseline), f"{error:.3f}")
     return table
 

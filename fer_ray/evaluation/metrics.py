@@ -12,6 +12,7 @@ from scipy import special  # its module `stats` takes ten times as long to impor
 Labels = NDArray[np.integer]
 
 CALIBRATION_BINS = 15  # bins of confidence
+CHANCE_DRAWS = 500  # simulations of the calibration error that chance alone causes
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:
@@ -118,10 +119,37 @@ def expected_calibration_error(
     Confidence is the highest probability of an image. Bins have equal width, are closed above and
     are weighted by their share of the images; 15 of them as in Guo et al. (On calibration of modern
     neural networks, ICML 2017). With few images per bin, the error exceeds 0 even for a perfectly
-    calibrated model.
+    calibrated model (`chance_calibration_error`).
     """
     bins, gaps = calibration_gaps(labels, probabilities, n_bins)
     return float(np.abs(np.bincount(bins, weights=gaps, minlength=n_bins)).sum() / len(gaps))
+
+
+def chance_calibration_error(
+    probabilities: NDArray[np.floating], n_bins: int = CALIBRATION_BINS, seed: int = 0
+) -> float:
+    """Compute the calibration error that a perfectly calibrated model would have on average.
+
+    It is simulated: each prediction is independently correct with its probability (Bröcker and
+    Smith, Weather and Forecasting 22, 2007, who derive bars for reliability diagrams from it).
+
+    Args:
+        probabilities: (n, n_classes), one row per image.
+        n_bins: As for `expected_calibration_error`.
+        seed: Seed of the simulation.
+
+    Examples:
+        >>> import numpy as np
+        >>> round(chance_calibration_error(np.tile([0.5, 0.5], (100, 1))), 2)
+        0.04
+    """
+    confidence = np.max(probabilities, axis=1).astype(float)
+    generator, errors = np.random.default_rng(seed), []
+    for _ in range(CHANCE_DRAWS):
+        correct = generator.random(len(confidence)) < confidence
+        labels = np.where(correct, np.argmax(probabilities, axis=1), -1)
+        errors.append(expected_calibration_error(labels, probabilities, n_bins))
+    return float(np.mean(errors))
 
 
 def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:

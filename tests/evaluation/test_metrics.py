@@ -81,6 +81,16 @@ def test_calibration_error() -> None:
     assert metrics.expected_calibration_error(np.ones(10, int), np.eye(2)[[0] * 10]) == 1
 
 
+def test_calibration_error_by_chance() -> None:
+    even = np.tile([0.5, 0.5], (400, 1))
+    # The mean distance of a binomial share from 1/2 is √(2 / π) · √(1/4 / n) for large n.
+    expected = np.sqrt(2 / np.pi) * 0.5 / 20
+    assert metrics.chance_calibration_error(even) == pytest.approx(expected, rel=0.1)
+    assert metrics.chance_calibration_error(np.eye(2)) == 0
+    fewer = metrics.chance_calibration_error(even[:100])
+    assert fewer == pytest.approx(2 * expected, rel=0.1)
+
+
 def test_wilson_interval() -> None:
     low, high = metrics.wilson_interval(1.0, 18)
     assert (round(low, 3), high) == (0.824, 1.0)

@@ -41,6 +41,8 @@ class ExperimentSummary:
     seconds: float  # summed over trials
     classes: tuple[str, ...]  # the tested classes
     calibration_error: float  # expected calibration error, over all predictions
+    # That of a perfectly calibrated model; NaN for random trials, which predict images repeatedly.
+    chance_calibration_error: float
     class_recalls: NDArray[np.float64]  # (8,) over all trials; NaN for classes not tested
     class_recall_intervals: NDArray[np.float64]  # (8, 2), 95%
     class_recall_method: str
@@ -63,6 +65,7 @@ def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSumm
     confusion = metrics.confusion_counts(labels, predicted, len(EMOTIONS))
     accuracy, log_loss, recall, f1 = _averages(trials, labels, predicted)
     interval, method = _interval(trials, predictions)
+    probabilities = np.stack(predictions["probabilities"].to_list())
     return ExperimentSummary(
         experiment=first["experiment"],
         classifier=first["classifier"],
@@ -84,8 +87,11 @@ def summarise(trials: pd.DataFrame, predictions: pd.DataFrame) -> ExperimentSumm
         confusion=confusion,
         seconds=float(trials["seconds"].sum()),
         classes=tuple(np.array(EMOTIONS)[confusion.sum(axis=1) > 0].tolist()),
-        calibration_error=metrics.expected_calibration_error(
-            labels, np.stack(predictions["probabilities"].to_list())
+        calibration_error=metrics.expected_calibration_error(labels, probabilities),
+        chance_calibration_error=(
+            metrics.chance_calibration_error(probabilities)
+            if is_folds(first["protocol"])
+            else float("nan")
         ),
         class_recalls=metrics.class_recalls(confusion),
         class_recall_intervals=_recall_intervals(predictions),
@@ -189,6 +195,7 @@ def summary_record(summary: ExperimentSummary) -> dict[str, Any]:
         "test_subject_in_train": _none_if_nan(summary.test_subject_in_train),
         "classes": list(summary.classes),
         "calibration_error": summary.calibration_error,
+        "chance_calibration_error": _none_if_nan(summary.chance_calibration_error),
         "recall_by_class": _recall_by_class(summary),
         "recall_interval_method": summary.class_recall_method,
     }

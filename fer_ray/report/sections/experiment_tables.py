@@ -58,7 +58,7 @@ def experiment_rows(group: ExperimentGroup) -> list[tuple[str | tuple[str, ...],
             formatting.percent(item.summary.macro_f1),
             formatting.percent(item.majority_share),
             formatting.loss(item.summary.test_log_loss),
-            formatting.percent(item.summary.calibration_error),
+            _calibration(item.summary),
         )
         for item in group.models
     ]
@@ -72,6 +72,14 @@ def _accuracy(summary: ExperimentSummary) -> str:
     if is_folds(summary.protocol):
         return formatting.percent(summary.test_accuracy)
     return formatting.with_sd(summary.test_accuracy, summary.test_accuracy_sd)
+
+
+def _calibration(summary: ExperimentSummary) -> tuple[str, ...]:
+    """The calibration error and, for folds, that of a perfectly calibrated model."""
+    error = formatting.percent(summary.calibration_error)
+    if not is_folds(summary.protocol):
+        return (error,)
+    return error, f"{formatting.percent(summary.chance_calibration_error)} by chance"
 
 
 def _difference_to_best(best: ExperimentResults, item: ExperimentResults) -> tuple[str, ...]:
