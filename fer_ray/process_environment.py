@@ -41,7 +41,7 @@ _own = False  # see `is_own_process`
 def fixed_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Copy an environment, with `FIXED` set and `REMOVED` removed.
 
-    Other threads may change it meanwhile.
+    Other threads may change the environment during the copy.
 
     Examples:
         >>> fixed_environment({"OPENCV_IO_MAX_IMAGE_PIXELS": "9", "HOME": "/home/ada"})["HOME"]

@@ -53,11 +53,15 @@ def find_image_column(batch: Batch, column: str | None) -> str:
     names = batch.column_names if isinstance(batch, pa.Table) else [*batch.keys()]
     found = [name for name in ((column,) if column else IMAGE_COLUMNS) if name in names]
     if not found:
-        wanted = column or " or ".join(IMAGE_COLUMNS)
         known = [str(name) for name in names]
+        wanted = column or " or ".join(IMAGE_COLUMNS)
+        advice = (
+            f"{did_you_mean(column, known)} Correct column=."
+            if column
+            else " Name the column of the images with column=."
+        )
         raise UserError(
-            f"The batch has no column {wanted}, only {', '.join(known) or 'none'}."
-            f"{did_you_mean(wanted, known)} Name the column of the images with column=."
+            f"The batch has no column {wanted}, only {', '.join(known) or 'none'}.{advice}"
         )
     return found[0]
 

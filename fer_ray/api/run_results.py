@@ -94,7 +94,7 @@ class Run:
         return table
 
     def array(self, column: str) -> NDArray[Any]:
-        """Stack a column of vectors of `frames`, such as `landmarks_xy` or `features_hog`.
+        """Stack a vector column of `frames`, such as `landmarks_xy` or `features_hog`.
 
         Args:
             column: Name of the column.
@@ -104,7 +104,7 @@ class Run:
             vector.
 
         Raises:
-            UserError: `frames` has no such column of vectors.
+            UserError: `frames` has no such vector column.
         """
         folder = RunFolder(self.path).frames
         schema = read_schema(table_files(folder)[0])
@@ -112,7 +112,7 @@ class Run:
         if column not in vectors:
             names = ", ".join(vectors)
             raise UserError(
-                f"The frames have no column of vectors {column}.{did_you_mean(column, vectors)} "
+                f"The frames have no vector column {column}.{did_you_mean(column, vectors)} "
                 f"Pass one of {names}."
             )
         values = read_table(folder, columns=[column])[column]

@@ -148,13 +148,14 @@ class Model:
                 `all`; or `whole`, if the image is a cropped face.
 
         Returns:
-            One row per face, or one row for an image without a face, and for a file in a list that
-            cannot be read: `image` (the path, or the position in the list), `face_index`,
+            One row per face. An image without a face, and a file in a list that cannot be read,
+            have one row as well: `image` (the path, or the position in the list), `face_index`,
             `status`, `predicted`, `p_<emotion>`, `box_xywh`, `error`, and the other columns of
             `fer-ray predict`. The values are those of `fer-ray predict`, bit for bit.
 
         Raises:
-            UserError: The only file does not exist, or an array is not an image.
+            UserError: A single file does not exist (in a list, it has a row), or an array is not
+                an image.
 
         Examples:
             >>> import fer_ray as fr

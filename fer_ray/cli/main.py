@@ -68,7 +68,7 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     if not verbose:
         warnings.simplefilter("ignore")  # of libraries; those of fer_ray are part of the result
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns of folders for its fonts
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no font cache is fine
     elif sys.warnoptions:
         warnings.simplefilter("default")  # an option of Python may turn them into errors
 

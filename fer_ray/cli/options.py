@@ -62,7 +62,8 @@ TRACK = click.option(
 )  # fmt: skip
 GROUPS = click.option(
     "--groups", multiple=True, metavar="COLUMN...",
-    help="Further columns of the labels file, such as age or site, to compare groups by.",
+    help="Further columns of the labels file, such as age or site, to compare groups by, separated "
+    "by spaces or commas.",
 )  # fmt: skip
 STRICT = click.option(
     "--strict", is_flag=True,

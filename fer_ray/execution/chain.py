@@ -75,7 +75,7 @@ def extract_in_process(
 def extract_meanwhile(
     blocks: list[pa.Table], task: ExtractBlock, execution: Execution
 ) -> Iterator[list[Counter[str]]]:
-    """Extract blocks in a thread of this process while the caller's block runs: Ray's start.
+    """Extract blocks in a thread while the body of the `with` statement, the start of Ray, runs.
 
     Args:
         blocks: Listed rows with their `POSITION`, more than will be extracted.
@@ -83,7 +83,7 @@ def extract_meanwhile(
         execution: The time limit of an image.
 
     Yields:
-        Numbers of images by status, for each block; complete after the caller's block.
+        Counts of images by status, one per block; complete once the `with` statement ends.
 
     Raises:
         UserError: As for `ExtractBlock`.
@@ -167,7 +167,7 @@ def _extract_on_node(
 
     Raises:
         UserError: The node has no access, so its rows would be wrong or lost.
-        SourceLostError: Folders of images are gone on all nodes.
+        SourceLostError: A folder of images is missing on the driver too, not only on this node.
     """
     from fer_ray.execution.cluster.prometheus import count_extracted
     from fer_ray.execution.cluster.shared_storage import require_reachable, require_same

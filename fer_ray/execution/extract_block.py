@@ -50,7 +50,7 @@ class ExtractBlock:
     constants: tuple[tuple[str, str], ...] = ()
 
     def rows(self, guard: Guard, block: pa.Table) -> pa.Table:
-        """Extract the images of a block of `Listing.work` with their `POSITION`.
+        """Extract the images of a block of `Listing.with_sizes`; each row has its `POSITION`.
 
         Returns:
             One or more rows per image, in the order of the block: all columns of `schema`, and the

@@ -69,7 +69,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise UserError(f"Cannot read the settings file {file}: {error_text(error)}.") from None
+        raise UserError(
+            f"Cannot read the settings file {file}: {error_text(error)}. Correct --settings."
+        ) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"Cannot read the settings file {file}: {error}") from None
     if not isinstance(tree, dict):

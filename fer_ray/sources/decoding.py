@@ -195,7 +195,7 @@ def _decode_full(content: bytes, header: _Header, limits: Decode, sha256: str) -
     if gray is None:
         reason = UNSUPPORTED.get(mode, "truncated or damaged image data")
         if image_format not in DECODED_FORMATS:
-            reason = f"{image_format} image, which is not decoded: convert it to PNG"
+            reason = f"the format {image_format} cannot be decoded: convert the image to PNG"
         return Decoded(None, Status.UNREADABLE, reason, sha256, mode, width, height)
     return Decoded(gray, Status.OK, None, sha256, mode, gray.shape[1], gray.shape[0])
 

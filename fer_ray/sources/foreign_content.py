@@ -8,8 +8,8 @@ SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"8BPS", "a Photoshop document"),
     (b"\x1aE\xdf\xa3", "a video"),
-    (b"#?RADIANCE", "a Radiance image, which is not decoded"),
-    (b"v/1\x01", "an OpenEXR image, which is not decoded"),
+    (b"#?RADIANCE", "a Radiance image, which cannot be decoded: convert it to PNG"),
+    (b"v/1\x01", "an OpenEXR image, which cannot be decoded: convert it to PNG"),
     (b"data:image", "an image as a data URL"),
 )
 
@@ -32,7 +32,7 @@ def describe_content(content: bytes) -> str | None:
         return "only zeros, as after an interrupted copy"
     if start[4:8] == b"ftyp":
         heif = start[8:12] in HEIF_BRANDS
-        return "HEIC, which is not decoded: convert it to JPEG or PNG" if heif else "a video"
+        return "HEIC, which cannot be decoded: convert it to JPEG or PNG" if heif else "a video"
     if start.startswith(b"<"):
         return "an SVG drawing" if b"<svg" in start.lower() else "an HTML or XML page"
     return next((text for mark, text in SIGNATURES if start.startswith(mark)), None)

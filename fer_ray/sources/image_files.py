@@ -149,7 +149,7 @@ def require_available(folder: Path) -> None:
     """Check that the store of a source answers, so that an error concerns a single image.
 
     Args:
-        folder: A folder that contained images. It is empty if its file system is unmounted.
+        folder: A folder that contained images. An unmounted file system leaves it empty.
 
     Raises:
         SourceLostError: The store does not answer, or the folder is gone or empty.
@@ -157,8 +157,8 @@ def require_available(folder: Path) -> None:
     with source_lost_on_error():
         if not folder.is_dir() or not first_names(folder, 1):
             raise SourceLostError(
-                f"{folder} no longer exists or is empty. Finished work is stored: restore it and "
-                "rerun the same command to resume."
+                f"{folder} no longer exists or is empty. Finished work is stored: restore the "
+                "folder and rerun the same command to resume."
             )
 
 

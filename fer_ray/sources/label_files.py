@@ -157,7 +157,7 @@ def _parse_label(
             quality.note("assumed_codes", f"{where}: {text}")
     if code is None:
         similar = suggest_emotion(text)
-        hint = f", {similar}?" if similar else ""
+        hint = f" (did you mean {similar}?)" if similar else ""
         quality.note("invalid_label", f"{where}: {text[:40]!r}{hint}")
     return code
 

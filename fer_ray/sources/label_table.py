@@ -30,7 +30,7 @@ SUBJECT_COLUMNS = (
 NAMED = 4  # names of a column in a message
 DELIMITERS = ",;\t|"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_NEGATIVE = re.compile(r"-\d+([.,]0*)?")  # as a number of a person: a missing value
+_NEGATIVE = re.compile(r"-\d+([.,]0*)?")  # in place of a subject: a missing value
 _IGNORED = re.compile(r"[\W_]+")
 _PREAMBLE = re.compile(r"\A[\r\n]*(sep=.\s*[\r\n]+)?", re.IGNORECASE)  # Excel may write `sep=;`
 
@@ -100,7 +100,7 @@ def read_records(
         content: The file, in UTF-8, or UTF-16 with a byte order mark.
         name: Name of the file in messages.
         require_labels: Whether a table without a label column is an error.
-        quality: Counts further columns with the same name, which are not used.
+        quality: Counts other columns that share a name, which are ignored.
 
     Raises:
         LabelTableError: The table has no path or label column.
@@ -166,7 +166,7 @@ def _find_column(
 
 
 def _require_single(name: str, reader: "csv.DictReader[str]", reduced: str) -> None:
-    """Check that one column only has a name, since it would be a guess which of them is meant."""
+    """Check that only one column has this name; choosing among several would be a guess."""
     same = _same_columns(reader, reduced)
     if len(same) > 1:
         raise UserError(

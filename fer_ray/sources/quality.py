@@ -66,8 +66,8 @@ IRREGULARITIES = {
     "duplicate_path": "rows that repeat a path: only the first is used",
     "conflicting_rows": "rows that repeat a path with another label: only the first is used; "
     "correct the labels",
-    "same_column": "columns whose names are equal apart from case, spaces and signs: ignored; "
-    "rename them",
+    "same_column": "columns whose names are the same, or differ only in case, spaces or "
+    "punctuation: ignored; rename them",
     "missing_path": "rows without a path: skipped",
     "respelled_path": "paths that differ from the file's in separators, Unicode form, case or "
     "extension: matched to the only such file",

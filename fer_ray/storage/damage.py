@@ -33,7 +33,7 @@ def require_readable(folder: Path) -> None:
     """Read the footer of each table below `folder`, and each record.
 
     Raises:
-        PermissionError: This user may not read one of them, or a folder.
+        PermissionError: The user may not read one of these files or folders.
         UserError: Some are damaged.
     """
     if not is_object(folder):

@@ -234,12 +234,12 @@ def frames_record(out: Path) -> dict[str, Any]:
     """Read the record of a run folder's frames, `extract.json`.
 
     Raises:
-        PermissionError: This user may not read the run folder.
+        PermissionError: The user may not read one of its files or folders.
         UserError: The run folder has no finished frames, or they are damaged.
     """
     record = finished_extraction(out)
     if record is None:
-        from fer_ray.storage.damage import require_readable  # as above
+        from fer_ray.storage.damage import require_readable  # imports pyarrow
 
         require_readable(out)
         raise UserError(

@@ -34,7 +34,7 @@ def test_errors_of_runs(workplace: Path, tmp_path: Path) -> None:
     run = fr.open_run("runs/photos")
     with pytest.raises(UserError, match=r"has no experiment x\. Its experiments: svm-linear"):
         run.predictions("x")
-    with pytest.raises(UserError, match=r"no column of vectors status\. Pass one of box_xywh"):
+    with pytest.raises(UserError, match=r"no vector column status\. Pass one of box_xywh"):
         run.array("status")
     with pytest.raises(UserError, match="has no finished frames"):
         fr.open_run("nowhere")

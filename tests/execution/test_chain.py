@@ -66,7 +66,7 @@ def extract(source: Path, folder: Path, on_ray: bool, extractor: type = Poisoned
     staged.folder.mkdir(parents=True)
     schema = extraction_schema(FAST)
     task = ExtractBlock(extractor(FAST), source, staged, schema)
-    blocks = split_blocks(listing.work(), staged, 4)
+    blocks = split_blocks(listing.with_sizes(), staged, 4)
     counts: Iterator[int] = (
         extract_on_ray(blocks, task, LIMITS) if on_ray else extract_in_process(blocks, task, LIMITS)
     )
@@ -122,13 +122,13 @@ def test_blocks_are_extracted_while_ray_starts(source: Path, tmp_path: Path) -> 
     listing, staged = list_source(source, Selection(frames="all")), StagedRows(tmp_path / "staged")
     staged.folder.mkdir()
     task = ExtractBlock(ImageSteps(FAST), source, staged, extraction_schema(FAST))
-    blocks = split_blocks(listing.work(), staged, 1, most=5)
+    blocks = split_blocks(listing.with_sizes(), staged, 1, most=5)
     with extract_meanwhile(blocks, task, LIMITS) as counts:
         wait_until(lambda: len(staged.spans()) >= 2)
     statuses = sum(counts, Counter[str]())
     assert statuses.total() == len(staged.spans()) >= 2
     left = staged.missing_positions(listing.table.num_rows)
-    for _ in extract_in_process(split_blocks(listing.work(), staged, 4), task, LIMITS):
+    for _ in extract_in_process(split_blocks(listing.with_sizes(), staged, 4), task, LIMITS):
         pass
     assert len(left) == 6 - statuses.total() > 0
     staged.require_all(6)
@@ -137,7 +137,7 @@ def test_blocks_are_extracted_while_ray_starts(source: Path, tmp_path: Path) -> 
 def test_failing_start_of_ray_keeps_finished_blocks(source: Path, tmp_path: Path) -> None:
     listing, staged = list_source(source, Selection(frames="all")), StagedRows(tmp_path / "staged")
     task = ExtractBlock(ImageSteps(FAST), source, staged, extraction_schema(FAST))
-    blocks = split_blocks(listing.work(), staged, 1)
+    blocks = split_blocks(listing.with_sizes(), staged, 1)
 
     def interrupted_start() -> None:
         with extract_meanwhile(blocks, task, LIMITS):
@@ -151,7 +151,7 @@ def test_failing_start_of_ray_keeps_finished_blocks(source: Path, tmp_path: Path
 
 
 class Unmounts(ImageSteps):
-    """Extracts images; the folder of one with a certain name is gone when it is read."""
+    """Removes a folder just before one of its images is read."""
 
     def decode_image(self, image: Path, limits: Decode) -> Decoded:
         if "crash" in image.name:
@@ -166,7 +166,7 @@ def test_lost_source_ends_the_job(source: Path, tmp_path: Path) -> None:
 
 
 class UnmountsFolder(ImageSteps):
-    """Extracts images; the folder of one with a certain name is empty when it is read."""
+    """Empties a folder just before one of its images is read."""
 
     def decode_image(self, image: Path, limits: Decode) -> Decoded:
         if image.parent.name == "mounted" and image.exists():
@@ -182,7 +182,7 @@ def test_lost_folder_ends_the_job(source: Path, tmp_path: Path) -> None:
         extract(source, tmp_path, False, UnmountsFolder)
 
 
-def test_listed_folder_that_never_existed_is_unreadable(source: Path, tmp_path: Path) -> None:
+def test_image_in_a_folder_that_never_existed_is_unreadable(source: Path, tmp_path: Path) -> None:
     (source / "labels.csv").write_text("path,label\na.png,happy\nnowhere/b.png,happy\n")
     rows = extract(source, tmp_path, False, ImageSteps)
     assert "unreadable" in rows["status"].to_pylist()
@@ -193,7 +193,7 @@ def test_missing_model_is_a_user_error(source: Path, tmp_path: Path) -> None:
     listing = list_source(source, Selection(frames="all"))
     staged = StagedRows(tmp_path / "staged")
     task = ExtractBlock(ImageSteps(settings), source, staged, extraction_schema(settings))
-    blocks = split_blocks(listing.work(), staged, 4)
+    blocks = split_blocks(listing.with_sizes(), staged, 4)
     with pytest.raises(UserError, match=r"no\.dat"):
         list(extract_in_process(blocks, task, LIMITS))
     with pytest.raises(UserError, match=r"no\.dat"), extract_meanwhile(blocks, task, LIMITS):

@@ -41,7 +41,7 @@ def address_of(server: socket.socket) -> str:
 def test_auto_is_the_cluster_that_ray_would_find(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if only its processes show that it is running."""
+    """Even if only its processes show that it is running."""
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"10.0.0.7:6379"})

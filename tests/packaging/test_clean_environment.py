@@ -41,7 +41,7 @@ def programs(wheel: Path) -> Iterator[Path]:
 
 
 def clean_environ() -> dict[str, str]:
-    """The variables of this process without those that lead to the environment of the tests."""
+    """The variables of this process, without those that point to the test environment."""
     ours = ("PYTHONPATH", "VIRTUAL_ENV", "PYTEST_CURRENT_TEST")
     return {name: value for name, value in os.environ.items() if name not in ours}
 

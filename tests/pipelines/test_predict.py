@@ -160,7 +160,7 @@ def test_further_faces_are_reported(groups: Path, kept_bundle: Path) -> None:
     for faces, reported in (("largest", True), ("all", False)):
         done = run_in_process("predict", kept_bundle, image, "--faces", faces)
         assert done.returncode == 0, done.stderr
-        assert ("Images with further faces, which have no row: 1 " in done.stdout) == reported
+        assert ("Images with faces that have no row: 1 " in done.stdout) == reported
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def test_columns_of_groups() -> None:
     refused = {
         "": "names no column",
         "ages": "no column ages with values. Did you mean age?",
-        "Emotion": "Emotion is the label",
-        "subject_id": "subject_id is the subject",
+        "Emotion": "Emotion is the label column",
+        "subject_id": "subject_id is the subject column",
     }
     for given, message in refused.items():
         with pytest.raises(UserError, match=re.escape(message)):

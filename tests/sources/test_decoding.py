@@ -37,7 +37,7 @@ BAD_FILES = {
     "HEIC named jpg": (
         b"\0\0\0\x18ftypheic\0\0\0\0mif1",
         Status.UNREADABLE,
-        "HEIC, which is not decoded",
+        "HEIC, which cannot be decoded",
     ),
     "error page": (b"\r\n<!DOCTYPE html><title>404", Status.UNREADABLE, "an HTML or XML page"),
     "drawing": (b"<?xml version='1.0'?><svg/>", Status.UNREADABLE, "an SVG drawing"),
@@ -143,9 +143,8 @@ def test_unsupported_format_is_not_damaged() -> None:
     floating = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
     assert "32-bit floating point" in (decode_bytes(floating, Decode()).error or "")
     targa = encoded(Image.new("L", (9, 9)), "TGA")
-    assert (
-        decode_bytes(targa, Decode()).error == "TGA image, which is not decoded: convert it to PNG"
-    )
+    error = "the format TGA cannot be decoded: convert the image to PNG"
+    assert decode_bytes(targa, Decode()).error == error
     wide = encoded(Image.new("L", (2**20 + 1, 2)), "PNG")
     assert decode_bytes(wide, Decode()).status is Status.TOO_LARGE
 

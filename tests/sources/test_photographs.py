@@ -248,7 +248,7 @@ def test_other_spellings_of_label_files(tmp_path: Path, delimiter: str) -> None:
         counts = {record["kind"]: record["count"] for record in listing.summary["quality"]}
         assert counts == {"assumed_codes": 2, "no_label": 2, "invalid_label": 1}
         examples = [one for record in listing.summary["quality"] for one in record["examples"]]
-        assert any(one.endswith("'neutrall', neutral?") for one in examples)
+        assert any(one.endswith("'neutrall' (did you mean neutral?)") for one in examples)
 
 
 def test_label_codes_of_another_data_set(tmp_path: Path) -> None:

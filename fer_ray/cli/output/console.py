@@ -111,8 +111,8 @@ def print_chosen(chosen: list[dict[str, Any]]) -> None:
     """Print the candidates that a search selected in each trial."""
     console = output_console()
     console.print(
-        "Selected in each trial, by cross-validation within its training part (a trial's models "
-        "predict together):"
+        "Models that each trial selected by cross-validation within its training part; several "
+        "models of a trial vote by their mean probability:"
     )
     table = Table("trial", "classifier", "feature set", "parameters", "cross-validated accuracy",
                   box=None, pad_edge=False)  # fmt: skip

@@ -7,8 +7,9 @@ from fer_ray.cli.output.experiment_table import format_known
 
 Row = dict[str, Any]
 IMPROBABLE = (
-    "An SVM's class probabilities are calibrated separately from its decisions, so the answer is "
-    "not always the most probable class."
+    "An answer is not always the most probable class: an SVM calibrated by Platt's method decides "
+    "by its scores, and over several trials the answer is the most frequent prediction, whereas "
+    "probabilities are means."
 )
 
 

@@ -19,8 +19,8 @@ def prediction_lines(record: dict[str, Any], out: Path | None) -> Iterator[str]:
     """Yield the evaluation next to the figures of training, then each file that exists."""
     if crowded := record.get("images_with_other_faces"):
         yield (
-            f"Images with further faces, which have no row: {crowded} (column other_faces). Pass "
-            "--faces all for a row per face."
+            f"Images with faces that have no row: {crowded} (column other_faces). Pass --faces all "
+            "to get a row for each face."
         )
     yield from _answer_lines(record)
     evaluation = record["evaluation"]

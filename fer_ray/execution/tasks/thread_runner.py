@@ -62,17 +62,19 @@ def run_in_threads(
 
 @contextmanager
 def run_meanwhile(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[list[Any]]:
-    """Run `work` on items in one thread while the caller's block runs, on one item at least.
+    """Run `work` on items in a thread while the body of the `with` statement runs.
+
+    At least one item is processed.
 
     Args:
         work: Called with an item.
-        items: The items. Those that are left after the caller's block have not been taken.
+        items: The items. Those not yet processed stay in the iterator.
 
     Yields:
-        The results, complete after the caller's block.
+        The results; complete once the `with` statement ends.
 
     Raises:
-        Exception: Raised by `work`.
+        Exception: Whatever `work` raised.
     """
     results, over, problems = list[Any](), threading.Event(), list[Exception]()
 

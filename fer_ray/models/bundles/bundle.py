@@ -96,7 +96,8 @@ def read_bundle(folder: Path) -> Bundle:
         ) from None
     except OSError as problem:
         raise UserError(
-            f"Bundle {folder}: cannot read {MANIFEST} ({problem.strerror}). Make the file readable."
+            f"Bundle {folder}: cannot read {MANIFEST} ({problem.strerror}). Restore the file or "
+            "its permissions."
         ) from None
     manifest = _parse(folder, text)
     content = {name: _read_file(folder, name, digest) for name, digest in manifest.files.items()}

@@ -102,11 +102,14 @@ def find_columns(given: Sequence[str], attributes: pd.DataFrame) -> list[str]:
 
 def _unknown_column(name: str, known: list[str]) -> str:
     if reduced_name(name) in LABEL_COLUMNS:
-        return f"{name} is the label, and the report has figures by class without --groups."
+        return (
+            f"{name} is the label column, and the report already shows figures by class. Pass "
+            "another column as --groups."
+        )
     if reduced_name(name) in SUBJECT_COLUMNS:
         return (
-            f"{name} is the subject, and a single person is no group. Pass a column that people "
-            "share as --groups, such as age or site."
+            f"{name} is the subject column, and one person is not a group. Pass a column whose "
+            "values several people share as --groups, such as age or site."
         )
     return (
         f"The labels file of the source has no column {name} with values."

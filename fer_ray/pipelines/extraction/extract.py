@@ -124,7 +124,7 @@ def extract_missing(
         advance: Called with the number of images just finished.
         sources: Further folders that all nodes must have access to.
     """
-    root, staged, table = task.root, task.staged, plan.listing.work()
+    root, staged, table = task.root, task.staged, plan.listing.with_sizes()
     left = len(staged.missing_positions(table.num_rows))
     if left < table.num_rows:
         logger.info("resuming: %d of %d images are done", table.num_rows - left, table.num_rows)

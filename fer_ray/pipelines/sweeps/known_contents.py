@@ -1,4 +1,4 @@
-"""The contents that have results, and the claims of new ones that rest on them."""
+"""Contents that already have results, and claims of new contents."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from fer_ray.storage.table_folder import TableFolder
 
 @contextmanager
 def claims(sweep: SweepContext, images: int, others: NDArray[np.uint64]) -> Iterator[Claim]:
-    """The function that claims new contents for a block, by actors unless in this process.
+    """Yield the function that claims new contents for a block; on Ray, actors serve the claims.
 
     Args:
         sweep: The sweep.

@@ -42,7 +42,7 @@ class _Round:
 
     Attributes:
         images: Number of images.
-        blocks: Blocks of these images that nothing has processed yet.
+        blocks: Blocks of these images that have not been processed yet.
         finished: Results of blocks that were processed while Ray started.
         claimed: Sorted keys of the contents in these results.
     """
@@ -160,7 +160,7 @@ def _plan_round(sweep: SweepContext, todo: list[NewFile], start_ray: bool = Fals
 def _blocks(
     sweep: SweepContext, todo: list[NewFile], total: int, start_ray: bool
 ) -> Iterator[Block]:
-    """Divide the images into blocks; small ones until Ray, if it is to start, has started."""
+    """Divide the images into blocks: small ones until Ray has started, if this sweep starts it."""
     fixed, done = sweep.settings.execution.block_images, 0
     for file in todo:
         start = 0

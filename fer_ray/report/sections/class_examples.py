@@ -18,7 +18,7 @@ class ClassExamples:
         name: The class.
         typical: The correctly predicted image with the highest probability of the class; None if no
             image is predicted correctly.
-        doubtful: Of the other images, that with the smallest distance between its two highest
+        doubtful: Of the other images, the one with the smallest distance between its two highest
             probabilities; None if there is no other image.
         rivals: The two most probable classes of the doubtful image.
     """

@@ -58,7 +58,7 @@ def points(difference: float) -> str:
         >>> points(0.9 - 0.8625), points(0.0375)
         ('+3.8', '+3.8')
     """
-    # Rounded twice, since 3.75 may be 3.7499999999999996 after another order of operations.
+    # Rounded twice, since 3.75 may be 3.7499999999999996 depending on the order of operations.
     text = f"{round(100 * difference, 9):+.1f}".replace("-", "−")
     return "0.0" if text[1:] == "0.0" else text
 

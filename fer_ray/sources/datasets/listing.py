@@ -60,7 +60,7 @@ class Listing:
         digest.update(repr(self._stats).encode())
         return digest.hexdigest()
 
-    def work(self) -> pa.Table:
+    def with_sizes(self) -> pa.Table:
         """The table with the size of each file in `SIZE`, −1 if it is missing."""
         return self.table.append_column(SIZE, self.files()[SIZE])
 

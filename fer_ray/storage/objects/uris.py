@@ -128,5 +128,5 @@ def store_lost_on_error(uri: str) -> Iterator[None]:
             raise
         raise StoreLostError(
             f"The store {uri} cannot be read or written: {error_text(error)}\nFix the "
-            "problem and rerun the same command. Results that a sweep has committed are stored."
+            "problem and rerun the same command. Committed results are not lost."
         ) from None

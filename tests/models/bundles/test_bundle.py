@@ -209,7 +209,7 @@ def test_missing_files(bundle: Path, tmp_path: Path) -> None:
             read_bundle(bundle)
     (bundle / "bundle.json").unlink()
     (bundle / "bundle.json").mkdir()
-    with pytest.raises(UserError, match=r"cannot read bundle\.json .*Make the file readable"):
+    with pytest.raises(UserError, match=r"cannot read bundle\.json .*Restore the file"):
         read_bundle(bundle)
 
 

@@ -60,7 +60,7 @@ def test_images_of_another_sweep_are_published_once(source: Path, store: Path) -
             sweep(source, store)
 
     manifest = sweep(source, store, overtaken)
-    assert manifest["published"] == {"put": 0, "delete": 0, "replaced": 0}  # theirs is later
+    assert manifest["published"] == {"put": 0, "delete": 0, "replaced": 0}  # the other listed later
     images = {row["path"] for row in rows(store, "images")}
     assert {"mine.png", "theirs.png"} < images
     assert "day0/face0.png" not in images
@@ -102,10 +102,10 @@ def test_simultaneous_sweep_with_other_settings_is_reported(
             request = SweepRequest(str(few), str(store), settings)
             published.append(run_sweep(request)["sweep"])
 
-    assert sweep(few, store, overtaken)["published"]["put"] == 0  # theirs is later
+    assert sweep(few, store, overtaken)["published"]["put"] == 0  # the other listed later
     (message,) = caplog.messages
-    assert f"the sweep {published[0]} has published images with other settings" in message
-    assert "replaced 0 of its rows" in message
+    assert f"sweep {published[0]} published images in this store under another recipe" in message
+    assert "replaced 0 rows" in message
 
 
 def test_files_of_a_commit_have_statistics(source: Path, store: Path) -> None:

@@ -96,7 +96,7 @@ def test_two_simultaneous_sweeps(
 def test_sigterm_commits_and_next_sweep_resumes(
     start: Callable[..., "subprocess.Popen[str]"], many: Path, tmp_path: Path
 ) -> None:
-    """In process; on a cluster: tests/cluster/test_submit.py."""
+    """Runs in process; tests/cluster/test_submit.py covers clusters."""
     store = tmp_path / "store"
     slowly = (*SLOWLY, "--profile", "reference", "--set", "sweep.commit_rows=3")
     stopped = start(store, *slowly, "--set", "execution.executor=in-process")
@@ -248,7 +248,7 @@ def test_full_disk_then_resume(small_disk: Path, source: Path, local_ray: int) -
     film = small_disk / "film"
     with pytest.raises(OSError, match="No space left"):
         film.write_bytes(bytes(2**24))
-    with pytest.raises(StoreLostError, match="that a sweep has committed are stored") as raised:
+    with pytest.raises(StoreLostError, match="Committed results are not lost") as raised:
         sweep()
     assert "Traceback" not in str(raised.value)
     assert rows(store, "images") == before

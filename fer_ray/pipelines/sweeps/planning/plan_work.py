@@ -132,17 +132,18 @@ def require_same_source(sweep: SweepContext, previous: str | None) -> None:
 
     Args:
         sweep: The sweep.
-        previous: Location of the source that the store has the images of; None if it has none.
+        previous: Location of the source whose images the store contains; None if there is none.
 
     Raises:
-        SourceLostError: It is another one.
+        SourceLostError: The sweep has another source.
     """
     location = sweep.source.location
     if previous not in (None, location) and not sweep.settings.sweep.source_moved:
         raise SourceLostError(
             f"The store {sweep.store.uri} contains the images of {previous}, but --source is "
             f"{location}. If the images were moved there, pass --set "
-            "sweep.source_moved=true. Otherwise, use another --store. No row was changed."
+            "sweep.source_moved=true. Otherwise, use another --store. The rows of the store are "
+            "unchanged."
         )
 
 

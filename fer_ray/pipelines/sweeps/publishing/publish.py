@@ -150,8 +150,8 @@ def _publish(sweep: "SweepContext") -> dict[str, int]:
         _summarise(sweep, [], base.version, base.version)
     if other.get("recipe", sweep.recipe.fingerprint) != sweep.recipe.fingerprint:
         logger.warning(
-            "the sweep %s has published images with other settings in this store meanwhile, and "
-            "this sweep has replaced %d of its rows: use another store for other settings",
+            "while this sweep was running, sweep %s published images in this store under another "
+            "recipe; this sweep then replaced %d rows. Use a separate store for each recipe.",
             other.get("sweep"), counts["replaced"],
         )  # fmt: skip
     return {name: counts[name] for name in ("put", "delete", "replaced")}
