@@ -1,6 +1,6 @@
 """The complete job and the procedure of the reference study, on the same images and machine.
 
-    python -m benchmarks.baseline --data TREE
+    python -m benchmarks.baseline --data TREE [--frames all]
 
 times `fer-ray run` (selection, crops, landmarks, 20 trials, report; start-up included) and then the
 procedure of the reference study (`naive_study`), and prints the ratio. The latter takes many
@@ -37,11 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CK+")
     parser.add_argument("--trials", type=int, default=10, help="trials per kernel, for both")
+    parser.add_argument("--frames", choices=("study", "all"), default="study", help="for both")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        job, record, memory = time_job(options.data, Path(scratch) / "run", options.trials)
+        job, record, memory = time_job(options, Path(scratch) / "run")
     print(f"fer-ray run took {job:.1f} s. Running the reference study's procedure.", flush=True)
-    naive, accuracies = time_reference_study(options.data, options.trials)
+    naive, accuracies = time_reference_study(options)
     table = Table("job", "seconds", "linear", "polynomial")
     job_means = [f"{experiment['test_accuracy']:.3f}" for experiment in record["experiments"]]
     table.add("fer-ray run, start to end", f"{job:.1f}", *job_means)
@@ -55,21 +56,26 @@ def main() -> None:
         stages.add(f"peak memory, {process}", f"{mebibytes:.0f} MiB")
     selected = record["extract"]["data"]["selected"]
     protocol = (
-        f"{options.data.name}: {selected} images; accuracies are means of {options.trials} random "
-        "80/20 trials per kernel (reference features), each job with its own splits."
+        f"{options.data.name}: {selected} images (--frames {options.frames}); accuracies are "
+        f"means of {options.trials} random 80/20 trials per kernel (reference features), each job "
+        "with its own splits."
     )
-    write_result(f"baseline-{options.data.name}", protocol, table, stages)
+    name = options.data.name if options.frames == "study" else f"{options.data.name}-all"
+    write_result(f"baseline-{name}", protocol, table, stages)
 
 
-def time_job(data: Path, out: Path, trials: int) -> tuple[float, dict[str, Any], dict[str, float]]:
+def time_job(
+    options: argparse.Namespace, out: Path
+) -> tuple[float, dict[str, Any], dict[str, float]]:
     """Run `fer-ray run`.
 
     Returns:
         Seconds, its record, and the peak memory of the driver and of the largest worker in MiB.
     """
-    command = [sys.executable, "-m", "fer_ray", "run", "--data", data, "--out", out]
+    command = [sys.executable, "-m", "fer_ray", "run", "--data", options.data, "--out", out,
+               "--trials", options.trials, "--frames", options.frames]  # fmt: skip
     started = time.perf_counter()
-    process = subprocess.Popen([*map(str, command), "--trials", str(trials)])
+    process = subprocess.Popen([*map(str, command)])
     memory: dict[str, float] = defaultdict(float)
     watcher = threading.Thread(target=watch_memory, args=(process.pid, memory))
     watcher.start()
@@ -107,24 +113,24 @@ def record_peak(peaks: dict[str, float], name: str, process: psutil.Process) -> 
         return
 
 
-def time_reference_study(data: Path, trials: int) -> tuple[float, dict[str, list[float]]]:
-    """Run the reference study's procedure.
+def time_reference_study(options: argparse.Namespace) -> tuple[float, dict[str, list[float]]]:
+    """Run the reference study's procedure. Its trials leave out images without a label.
 
     Returns:
         Seconds, and the test accuracies by kernel.
     """
     started = time.perf_counter()
-    rows = list_source(data, Selection()).table.to_pylist()
+    rows = list_source(options.data, Selection(frames=options.frames)).table.to_pylist()
     cascades, predictor = load_cascades(), load_predictor()
     detector = dlib.get_frontal_face_detector()
     crops: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
     for row in rows:
-        crop = find_face(data / row["path"], cascades).crop
-        if crop is not None:
+        crop = find_face(options.data / row["path"], cascades).crop
+        if crop is not None and row["label"] is not None:
             crops[row["label"]].append(crop)
     accuracies: dict[str, list[float]] = defaultdict(list)
     for kernel in KERNELS:
-        for trial in range(trials):
+        for trial in range(options.trials):
             accuracy, _ = run_trial(crops, kernel, trial, detector, predictor)
             accuracies[kernel].append(accuracy)
             print(f"reference study, {kernel} trial {trial}: {accuracy:.3f}", flush=True)
