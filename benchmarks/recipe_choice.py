@@ -8,7 +8,8 @@ written before any result was known:
 1. A candidate is a union of feature sets with their weights, with or without mirrored copies and
    class weights. Its SVM is linear.
 2. Candidates are judged within a training part, by 5 inner folds that share no subject. The penalty
-   of a candidate is that with the most correct images (`penalty.best_penalty`).
+   of a candidate is that with the most correct images (`penalty.best_penalty`). Its decisions are
+   calibrated as those of the recipe are (`temperature_svm.fit_calibration`).
 3. Candidates are ranked by macro recall and by log loss on each source. The lowest mean of these
    ranks wins; of equal ones, the candidate with fewer features.
 
@@ -18,7 +19,7 @@ and all images, which determine the recipe.
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from benchmarks.recommended import FIGURES, describe, read_known
@@ -45,6 +47,7 @@ from fer_ray.models.candidates import accuracy_and_recall
 from fer_ray.models.confidence.temperature import fit_temperature_scaling
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.penalty import PENALTIES, best_penalty
+from fer_ray.models.temperature_svm import fit_calibration, pairwise_margins, pairwise_scores
 from fer_ray.settings.feature_sets import FEATURE_SETS, sets_of, widths_of
 from fer_ray.settings.training import Classifier
 from fer_ray.vocabulary import EMOTIONS
@@ -167,28 +170,41 @@ class TrainingPart:
         sets = [self._sets[candidate.mirror][name] for name in sets_of(candidate.feature_set)]
         products = weight_sets(sets, candidate.set_weights)
         labels, n = self.samples.labels[self.train], len(self.train)
-        scores = np.full((len(PENALTIES), n, len(EMOTIONS)), -np.inf)
-        for fold, (row, penalty) in product(self.inner, enumerate(PENALTIES)):
-            scored = self.train[fold.test]
-            scores[row, fold.test] = self._score(candidate, products, fold.train, scored, penalty)
-        best = best_penalty((scores.argmax(axis=2) == labels).sum(axis=1).astype(float))
-        scaling = fit_temperature_scaling(labels, scores[best])
-        known = np.isfinite(scores[best]).any(axis=1)
-        probabilities = scaling.probabilities(scores[best][known])
-        judged.held_out.append(np.full(scores[best].shape, np.nan))
+        by_penalty = []
+        for penalty in PENALTIES:
+            parts = [
+                (fold.test, self._decide(candidate, products, fold.train, self.train[fold.test],
+                                         penalty))
+                for fold in self.inner
+            ]  # fmt: skip
+            decided = np.full((n, *parts[0][1].shape[1:]), np.nan)
+            for rows, values in parts:
+                decided[rows] = values
+            by_penalty.append(decided)
+        correct = [float((_most_votes(decided) == labels).sum()) for decided in by_penalty]
+        best = best_penalty(np.array(correct))
+        known = ~np.isnan(by_penalty[best]).reshape(n, -1).all(axis=1)
+        to_probabilities = _calibrate(labels[known], by_penalty[best][known])
+        probabilities = to_probabilities(by_penalty[best][known])
+        judged.held_out.append(np.full((n, len(EMOTIONS)), np.nan))
         judged.held_out[-1][known] = probabilities
         judged.recalls.append(accuracy_and_recall(labels[known], probabilities)[1])
         judged.losses.append(metrics.log_loss(labels[known], probabilities))
         judged.penalties.append(PENALTIES[best])
         if len(test):
-            tested = self._score(candidate, products, np.arange(n), test, PENALTIES[best])
-            judged.probabilities.append(scaling.probabilities(tested))
+            tested = self._decide(candidate, products, np.arange(n), test, PENALTIES[best])
+            judged.probabilities.append(to_probabilities(tested))
 
-    def _score(
+    def _decide(
         self, candidate: Candidate, products: PreparedFeatures, fitted: NDArray[np.int64],
         scored: NDArray[np.int64], penalty: float,
     ) -> Floats:  # fmt: skip
-        """Fit a candidate to rows of the training part and score other images (m, 8)."""
+        """Fit a candidate to rows of the training part and apply it to other images.
+
+        Returns:
+            The pairwise decisions of a linear SVM (m, 8, 8), or the scores of another classifier
+            (m, 8).
+        """
         copies = 2 if candidate.mirror else 1
         rows = (len(self.train) * np.arange(copies)[:, None] + fitted).ravel()
         part = PreparedFeatures(
@@ -196,10 +212,30 @@ class TrainingPart:
             products.cross[np.ix_(scored, rows)],
             products.squares[scored],
         )
+        labels = np.tile(self.samples.labels[self.train[fitted]], copies)
+        if candidate.classifier == "svm-linear":
+            weight = "balanced" if candidate.balanced else None
+            svm = SVC(kernel="precomputed", C=penalty, class_weight=weight,
+                      decision_function_shape="ovo").fit(part.gram, labels)  # fmt: skip
+            return pairwise_margins(svm, part.cross)
         parameters = {"C": penalty, "balanced": candidate.balanced, "gamma": RBF_GAMMA}
         configuration = Configuration(0, candidate.classifier, candidate.feature_set, parameters)
-        labels = np.tile(self.samples.labels[self.train[fitted]], copies)
         return class_scores(configuration, part, labels)
+
+
+def _most_votes(decided: Floats) -> NDArray[np.int64]:
+    """The class with the most pairwise decisions, as an SVM counts them, or the highest score."""
+    votes = (decided > 0).sum(axis=2) if decided.ndim == 3 else decided
+    most: NDArray[np.int64] = votes.argmax(axis=1)
+    return most
+
+
+def _calibrate(labels: NDArray[np.int8], decided: Floats) -> Callable[[Floats], Floats]:
+    """Fit what converts pairwise decisions or scores to probabilities (m, 8)."""
+    if decided.ndim == 2:
+        return fit_temperature_scaling(labels, decided).probabilities
+    sharpness, scaling = fit_calibration(labels, decided)
+    return lambda margins: scaling.probabilities(pairwise_scores(margins, sharpness))
 
 
 def judge_part(out: Path, fold: int | None, mesh: bool) -> Judged:
