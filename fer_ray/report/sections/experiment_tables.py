@@ -27,7 +27,7 @@ EXPERIMENT_HEADS = (
     "Macro F1",
     "Majority class",
     "Log loss, test",
-    "Calibration error",
+    "Calibration error, by chance",
 )
 LATE_COHORT_HEADS = (
     "Experiment",
@@ -79,7 +79,7 @@ def _calibration(summary: ExperimentSummary) -> tuple[str, ...]:
     error = formatting.percent(summary.calibration_error)
     if not is_folds(summary.protocol):
         return (error,)
-    return error, f"{formatting.percent(summary.chance_calibration_error)} by chance"
+    return error, formatting.percent(summary.chance_calibration_error)
 
 
 def _difference_to_best(best: ExperimentResults, item: ExperimentResults) -> tuple[str, ...]:
