@@ -1,6 +1,9 @@
 """The choice of the recommended recipe, by nested search on several sources.
 
-    python -m benchmarks.recipe_choice --out RUN [RUN ...] [--mesh] --name NAME
+    python -m benchmarks.recipe_choice --out RUN [RUN ...] [--mesh] [--left-out N] --name NAME
+
+With `--left-out`, the last RUN lacks the N people whom `benchmarks.recommended --people N` draws,
+so that these remain for an independent comparison.
 
 Each RUN is a run folder with frames that contain the feature sets of `candidates`. The rule was
 written before any result was known:
@@ -238,12 +241,12 @@ def _calibrate(labels: NDArray[np.int8], decided: Floats) -> Callable[[Floats], 
     return lambda margins: scaling.probabilities(pairwise_scores(margins, sharpness))
 
 
-def judge_part(out: Path, fold: int | None, mesh: bool) -> Judged:
+def judge_part(out: Path, fold: int | None, mesh: bool, left_out: int) -> Judged:
     """Judge all candidates within the training part of an outer fold; None: all images."""
     listed = candidates(mesh)
     names = tuple(dict.fromkeys(name for one in listed for name in sets_of(one.feature_set)))
     union = "+".join(names)
-    samples = with_mirrored(out, read_known(out, union, None), union)
+    samples = with_mirrored(out, read_known(out, union, None, left_out), union)
     train, judged = np.arange(len(samples.labels)), Judged()
     if fold is not None:
         split = subject_folds([str(name) for name in samples.subjects], OUTER_FOLDS)[fold]
@@ -276,13 +279,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, nargs="+", required=True)
     parser.add_argument("--mesh", action="store_true")
+    parser.add_argument("--left-out", type=int, default=0)
     parser.add_argument("--name", required=True)
     options = parser.parse_args()
+    left_out = {out: options.left_out if out == options.out[-1] else 0 for out in options.out}
     listed = candidates(options.mesh)
     folds = [None, *range(OUTER_FOLDS)]
     items = list(product(options.out, folds))
     with ProcessPoolExecutor() as pool:
-        done = pool.map(judge_part, *zip(*items, strict=True), [options.mesh] * len(items))
+        without = [left_out[out] for out, _ in items]
+        done = pool.map(judge_part, *zip(*items, strict=True), [options.mesh] * len(items), without)
     judged = dict(zip(items, done, strict=True))
     by_fold = {fold: mean_ranks([judged[out, fold] for out in options.out]) for fold in folds}
     order = {fold: order_candidates(listed, ranks) for fold, ranks in by_fold.items()}
@@ -298,7 +304,12 @@ def main() -> None:
     tables = [
         _table_of_best(listed, order[None], by_fold[None], ranked, options.out),
         _table_of_choices(listed, [chosen[fold] for fold in range(OUTER_FOLDS)]),
-        *(_table_of_tests(out, listed, judged, chosen) for out in options.out),
+        *(
+            _table_of_tests(
+                read_known(out, "landmarks", None, left_out[out]), out, listed, judged, chosen
+            )
+            for out in options.out
+        ),
     ]
     write_result(options.name, protocol, *tables)
 
@@ -325,13 +336,13 @@ def _table_of_choices(listed: list[Candidate], chosen: list[int]) -> Table:
 
 
 def _table_of_tests(
+    samples: Samples,
     out: Path,
     listed: list[Candidate],
     judged: dict[tuple[Path, int | None], Judged],
     chosen: dict[int | None, int],
 ) -> Table:
     """Figures on the test images: baseline, incumbent, the chosen recipe, and the rule itself."""
-    samples = read_known(out, "landmarks", None)
     table = Table(f"{out.name}, {len(samples.labels)} images", *FIGURES, "log loss")
     baseline, final = listed.index(Candidate(*BASELINE)), chosen[None]
     rows: dict[str, dict[int | None, int]] = {

@@ -77,11 +77,18 @@ def main() -> None:
     write_result(f"recommended-{options.out.name}", protocol, table)
 
 
-def read_known(out: Path, feature_set: str, people: int | None) -> Samples:
-    """The samples of all or N people; an image of unknown subject counts as a separate subject."""
+def read_known(out: Path, feature_set: str, people: int | None, left_out: int = 0) -> Samples:
+    """The samples of all or some people; an image of unknown subject counts as a separate subject.
+
+    Args:
+        out: Run folder.
+        feature_set: Their features.
+        people: Number of people, drawn at random.
+        left_out: Number of people who are drawn before them and left out.
+    """
     samples = read_samples(out / "frames", feature_set)
     names = np.array([name or f"image {row}" for row, name in enumerate(samples.subjects)])
-    drawn = np.random.default_rng(0).permutation(np.unique(names))[:people]
+    drawn = np.random.default_rng(0).permutation(np.unique(names))[left_out:][:people]
     rows = np.flatnonzero(np.isin(names, drawn))
     image_ids = [samples.image_ids[row] for row in rows]
     return Samples(image_ids, names[rows].tolist(), samples.labels[rows], samples.features[rows])
