@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from fer_ray.models.configurations import Configuration
+from fer_ray.models.libsvm import MAX_ITERATIONS, separate_duplicates
 from fer_ray.settings.training import Classifier
 from fer_ray.vocabulary import EMOTIONS
 
@@ -142,7 +143,8 @@ def _svm(
     parameters: dict[str, Any], gram: Floats, cross: Floats, labels: NDArray[np.int8]
 ) -> ClassScores:
     weight = _class_weight(parameters)
-    model = SVC(kernel="precomputed", C=parameters["C"], class_weight=weight).fit(gram, labels)
+    model = SVC(kernel="precomputed", C=parameters["C"], class_weight=weight,
+                max_iter=MAX_ITERATIONS).fit(separate_duplicates(gram), labels)  # fmt: skip
     decided = model.decision_function(cross)
     return model.classes_, np.stack([-decided, decided], 1) if decided.ndim == 1 else decided
 

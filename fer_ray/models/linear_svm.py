@@ -57,12 +57,20 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> "LinearSvm":  # noqa: N803
         """Fit the SVM to features (n, width) and labels (n,)."""
-        from sklearn.svm import SVC  # slow to import, and predicting does without
+        # Slow to import, and predicting does without.
+        from sklearn.svm import SVC
+
+        from fer_ray.models.libsvm import MAX_ITERATIONS, separate_duplicates
 
         features = np.asarray(X, dtype=np.float64)
-        fits = len(features) <= MAX_GRAM_ROWS
-        kernel, inputs = ("precomputed", features @ features.T) if fits else ("linear", features)
-        svc = SVC(kernel=kernel, C=self.C, tol=self.tol, class_weight=self.class_weight)
+        if len(features) <= MAX_GRAM_ROWS:
+            kernel, inputs = "precomputed", separate_duplicates(features @ features.T)
+        else:
+            kernel, inputs = "linear", features
+        svc = SVC(
+            kernel=kernel, C=self.C, tol=self.tol, class_weight=self.class_weight,
+            max_iter=MAX_ITERATIONS,
+        )  # fmt: skip
         svc.fit(inputs, y)
         self.classes_ = svc.classes_
         self.n_features_in_ = features.shape[1]

@@ -7,6 +7,7 @@ from sklearn.svm import SVC
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import Split, inner_folds
 from fer_ray.models.candidate_fits import prepare_sets, weight_sets
+from fer_ray.models.libsvm import MAX_ITERATIONS, separate_duplicates
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import TrialSettings
 
@@ -67,9 +68,11 @@ def _count_correct(
         if len(set(known.tolist())) < 2:
             continue  # a single class: no penalty predicts another one
         fitted = (starts + fold.train).ravel()
-        gram, cross = features.gram[np.ix_(fitted, fitted)], features.cross[fold.test][:, fitted]
+        gram = separate_duplicates(features.gram[np.ix_(fitted, fitted)])
+        cross = features.cross[fold.test][:, fitted]
         for column, penalty in enumerate(PENALTIES):
-            svm = SVC(kernel="precomputed", C=penalty, tol=settings.tol, class_weight=weight)
+            svm = SVC(kernel="precomputed", C=penalty, tol=settings.tol, class_weight=weight,
+                      max_iter=MAX_ITERATIONS)  # fmt: skip
             predicted = svm.fit(gram, known).predict(cross)
             correct[column] += np.sum(predicted == labels[fold.test])
     return correct

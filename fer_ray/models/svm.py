@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from fer_ray.models.libsvm import MAX_ITERATIONS
 from fer_ray.models.linear_svm import LinearSvm
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
@@ -107,7 +108,10 @@ def build_svm(
     if kernel == "linear" and settings.scale == "equal":  # for unions, which are wide
         svm = LinearSvm(**shared)
     else:
-        svm = SVC(kernel=kernel, gamma=settings.gamma, degree=settings.degree, **shared)
+        svm = SVC(
+            kernel=kernel, gamma=settings.gamma, degree=settings.degree, max_iter=MAX_ITERATIONS,
+            **shared,
+        )  # fmt: skip
     scaler = feature_scaler(settings, n_features)
     return svm if scaler is None else make_pipeline(scaler, svm)
 

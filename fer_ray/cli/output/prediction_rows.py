@@ -50,7 +50,9 @@ def _flat(table: pa.Table) -> pa.Table:
                 for side, name in enumerate(BOX)
             }
         elif pa.types.is_list(field.type):
-            joined = [names and " ".join(map(str, names)) for names in values.to_pylist()]
+            joined = [
+                None if names is None else " ".join(map(str, names)) for names in values.to_pylist()
+            ]
             columns[field.name] = pa.array(joined, pa.string())
         elif field.name not in NOT_IN_CSV:
             columns[field.name] = values

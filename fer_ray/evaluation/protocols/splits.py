@@ -208,8 +208,8 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
     Args:
         samples: Labels and subjects.
         train: Indices of the training part (n,).
-        n_folds: Number of folds, reduced to the number of subjects if there are fewer. An image of
-            unknown subject counts as a separate subject.
+        n_folds: Number of folds, reduced to the number of subjects, or of images of the largest
+            class, if there are fewer. An image of unknown subject counts as a separate subject.
         seed: Seed of the shuffling.
 
     Returns:
@@ -218,8 +218,9 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
     from sklearn.model_selection import StratifiedGroupKFold  # slow to import
 
     subjects = _subjects(samples, train)
+    largest = int(np.bincount(samples.labels[train]).max())
     folds = StratifiedGroupKFold(
-        min(n_folds, len(set(subjects))), shuffle=True, random_state=seed % 2**32
+        min(n_folds, len(set(subjects)), largest), shuffle=True, random_state=seed % 2**32
     )
     with warnings.catch_warnings():
         # scikit-learn warns of classes with fewer images than folds; `sample_warnings` does, too.
