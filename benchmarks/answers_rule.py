@@ -20,8 +20,8 @@ from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import N_SUBJECT_FOLDS, subject_folds
+from fer_ray.evaluation.temperature import Floats
 from fer_ray.models.augmented_copies import training_copies
-from fer_ray.models.confidence.temperature import Floats
 from fer_ray.models.penalty import with_chosen_penalty
 from fer_ray.models.temperature_svm import F1_TOLERANCE, TemperatureSvm, fit_calibration
 from fer_ray.settings.training import RECOMMENDED, RECOMMENDED_WITH_MESH, TrialSettings

@@ -39,6 +39,7 @@ from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import inner_folds, subject_folds
+from fer_ray.evaluation.temperature import fit_temperature_scaling
 from fer_ray.models.augmented_copies import with_mirrored
 from fer_ray.models.candidate_fits import (
     PreparedFeatures,
@@ -47,7 +48,6 @@ from fer_ray.models.candidate_fits import (
     weight_sets,
 )
 from fer_ray.models.candidates import accuracy_and_recall
-from fer_ray.models.confidence.temperature import fit_temperature_scaling
 from fer_ray.models.configurations import Configuration
 from fer_ray.models.penalty import PENALTIES, best_penalty
 from fer_ray.models.temperature_svm import fit_calibration, pairwise_margins, pairwise_scores

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation import bootstrap
-from fer_ray.evaluation.bootstrap import FIGURES, figures_of, percentiles, prediction_sums
-from fer_ray.evaluation.experiments.summary import independent_groups
+from fer_ray.evaluation.bootstrap import FIGURES, figures_of, interval_ends, prediction_sums
+from fer_ray.evaluation.experiments.summary import BOOTSTRAP_SEED, independent_groups
+from fer_ray.evaluation.metrics import chance_calibration_error
 
 # Below this many subjects, the 95% interval of an accuracy of 80% spans more than 33 points.
 MIN_SUBJECTS = 20
@@ -21,6 +22,7 @@ N_RANGES = 4
 COMPARED = ("accuracy", "macro_recall", "calibration_error")
 LOWER_IS_BETTER = {"calibration_error"}
 ENDS = ("", "_low", "_high")
+PERMUTATIONS = 1000
 
 # `DIR/groups.parquet`: one row per column of attributes and group.
 GROUPS_SCHEMA = pa.schema(
@@ -32,6 +34,7 @@ GROUPS_SCHEMA = pa.schema(
         pa.field("subjects", pa.int32(), nullable=False),  # images, where a subject is unknown
         pa.field("too_small", pa.bool_(), nullable=False),  # for figures, which are then null
         *(pa.field(f"{name}{end}", pa.float64()) for name in COMPARED for end in ENDS),
+        pa.field("chance_calibration_error", pa.float64()),
     ]
 )
 
@@ -42,8 +45,9 @@ class GroupFigures:
 
     Attributes:
         rows: Rows of `GROUPS_SCHEMA`, without `experiment`.
-        gaps: By metric: the `better` and the `worse` group, the `gap` between them, and its 95%
-            `interval`. Empty with fewer than two groups of sufficient size.
+        gaps: By metric: the `better` and the `worse` group, the `gap` between them, its 95%
+            `interval`, and its `p_value` (`_permuted_gaps`), None if a subject is in several
+            groups. Empty with fewer than two groups of sufficient size.
         without_value: Number of images without a value in this column.
     """
 
@@ -56,8 +60,8 @@ def group_figures(predictions: pd.DataFrame, column: str, values: pd.Series) -> 
     """Compute accuracy, macro recall and calibration error by group, and the gaps.
 
     Macro recall is the mean over the classes that all groups of sufficient size have in common.
-    Intervals are percentiles over bootstrap samples of subjects, drawn jointly for all groups, so
-    a subject may be in several.
+    Intervals are over bootstrap samples of subjects, drawn jointly for all groups, so a subject may
+    be in several.
 
     Args:
         predictions: Test predictions (`schemas.PREDICTIONS_SCHEMA`) with a `subject` column.
@@ -91,12 +95,18 @@ def group_figures(predictions: pd.DataFrame, column: str, values: pd.Series) -> 
     classes = _common_classes(known["label"], groups, names)
     figures, samples = _figures_and_samples(known, groups, units, names, classes)
     for number, row in enumerate(large):
-        low, high = percentiles(samples[:, number])
+        low, high = interval_ends(figures[number], samples[:, number])
         for name in COMPARED:
             at = FIGURES.index(name)
-            ends = figures[number, at], low[at], high[at]
+            ends = figures[number, at], max(0, low[at]), high[at]
             row |= {f"{name}{end}": _known(float(one)) for end, one in zip(ENDS, ends, strict=True)}
-    return GroupFigures(rows, _gaps(names, figures, samples), without_value)
+        own = known.loc[groups == row["group"], "probabilities"]
+        row["chance_calibration_error"] = chance_calibration_error(np.stack(own.to_list()))
+    gaps = _gaps(names, figures, samples)
+    permuted = _permuted_gaps(known, groups, units, names, classes) if gaps else None
+    for name, gap in gaps.items():
+        gap["p_value"] = None if permuted is None else _p_value(gap["gap"], permuted[name])
+    return GroupFigures(rows, gaps, without_value)
 
 
 def divide(values: "pd.Series[str]", column: str) -> "pd.Series[str]":
@@ -172,14 +182,52 @@ def _gaps(
         order = np.argsort(figures[:, at], kind="stable")
         low, high = int(order[0]), int(order[-1])
         worse, better = (high, low) if name in LOWER_IS_BETTER else (low, high)
-        ends = percentiles(samples[:, high, at] - samples[:, low, at])
+        ends = interval_ends(figures[high] - figures[low], samples[:, high] - samples[:, low])
         gaps[name] = {
             "better": names[better],
             "worse": names[worse],
             "gap": float(figures[high, at] - figures[low, at]),
-            "interval": [float(end) for end in ends],
+            "interval": [float(end[at]) for end in ends],
         }
     return gaps
+
+
+def _permuted_gaps(
+    predictions: pd.DataFrame,
+    groups: "pd.Series[str]",
+    units: "pd.Series[str]",
+    names: list[str],
+    classes: list[int],
+) -> dict[str, NDArray[np.float64]] | None:
+    """Gaps between groups of the same sizes to which the subjects are assigned at random.
+
+    The largest of several gaps, and the calibration error of a small group, are large by chance
+    alone. These gaps show by how much (permutation test: Good, Permutation Tests, 2000).
+
+    Returns:
+        `PERMUTATIONS` gaps by metric; None if a subject is in several groups.
+    """
+    rows = groups.isin(names).to_numpy()
+    owners, place = np.unique(units[rows].to_numpy(dtype=str), return_inverse=True)
+    numbers = np.array([names.index(name) for name in groups[rows]])
+    group_of = np.zeros(len(owners), np.int64)
+    group_of[place] = numbers
+    if (group_of[place] != numbers).any():
+        return None
+    by_unit = bootstrap.sum_by_unit(prediction_sums(predictions[rows]), owners[place])
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    gaps = []
+    for _ in range(PERMUTATIONS):
+        shuffled = generator.permutation(group_of)
+        totals = [by_unit[shuffled == number].sum(axis=0) for number in range(len(names))]
+        figures = np.array([figures_of(total, classes) for total in totals])
+        gaps.append(figures.max(axis=0) - figures.min(axis=0))
+    return {name: np.array(gaps)[:, FIGURES.index(name)] for name in COMPARED}
+
+
+def _p_value(gap: float, permuted: NDArray[np.float64]) -> float:
+    """The share of permuted gaps that are at least as large, the actual one included."""
+    return float((1 + np.sum(permuted >= gap)) / (1 + len(permuted)))
 
 
 def _known(value: float) -> float | None:

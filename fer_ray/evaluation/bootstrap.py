@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.summary import BOOTSTRAP_SEED, independent_groups
@@ -79,7 +80,7 @@ def recalls_and_f1(total: Floats) -> Floats:
 def figures_with_intervals(
     predictions: pd.DataFrame, classes: Sequence[int] | None = None
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Compute `FIGURES` and their 95% percentile intervals over bootstrap samples of subjects.
+    """Compute `FIGURES` and their 95% intervals over bootstrap samples of subjects.
 
     Samples are of images if the subject of one is unknown.
 
@@ -91,8 +92,9 @@ def figures_with_intervals(
     units = independent_groups(predictions)[0].to_numpy().astype(str)
     by_unit, overall = sum_by_unit(sums, units), recalls_and_f1(sums.sum(axis=0))
     samples = [figures_of(total, classes, overall) for total in resample(by_unit)]
-    low, high = percentiles(np.array(samples))
     values = figures_of(sums.sum(axis=0), classes)
+    low, high = interval_ends(values, np.array(samples))
+    low = np.maximum(low, 0)  # as none of the figures is negative
     intervals = {name: (float(low[at]), float(high[at])) for at, name in enumerate(FIGURES)}
     return dict(zip(FIGURES, values.tolist(), strict=True)), intervals
 
@@ -114,7 +116,19 @@ def resample(by_unit: Floats) -> "list[Floats]":
     ]
 
 
-def percentiles(samples: Floats) -> tuple[Floats, Floats]:
-    """The ends of the 95% interval of each column of bootstrap samples (samples, columns)."""
+def interval_ends(values: Floats, samples: Floats) -> tuple[Floats, Floats]:
+    """Compute the ends of the 95% interval of each of `FIGURES`.
+
+    They are percentiles, except for the calibration error. With fewer different images, its bins
+    deviate more by chance, so its percentiles lie above it; its interval is a normal one with the
+    standard deviation of the samples.
+
+    Args:
+        values: The figures, or differences between them (5,).
+        samples: Those of bootstrap samples (samples, 5).
+    """
     low, high = np.nanquantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    at = FIGURES.index("calibration_error")
+    half = special.ndtri(0.5 + LEVEL / 2) * np.nanstd(samples[:, at])
+    low[at], high[at] = values[at] - half, values[at] + half
     return low, high

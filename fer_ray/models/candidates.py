@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialResult, score_trial
 from fer_ray.evaluation.protocols.splits import Split
+from fer_ray.evaluation.temperature import fit_temperature_scaling
 from fer_ray.models.candidate_fits import (
     Floats,
     PreparedFeatures,
@@ -16,7 +17,6 @@ from fer_ray.models.candidate_fits import (
     prepare_sets,
     weight_sets,
 )
-from fer_ray.models.confidence.temperature import fit_temperature_scaling
 from fer_ray.models.configurations import Configuration
 from fer_ray.settings.feature_sets import widths_of
 from fer_ray.settings.training import Metric

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import calibration_folds
-from fer_ray.models.confidence.temperature import (
+from fer_ray.evaluation.temperature import (
     Floats,
     TemperatureScaling,
     fit_temperature_scaling,

@@ -109,6 +109,9 @@ class HeadSettings(StrictModel):
     )
     # sigmoid is a bug of the reference study and reproduces its figures.
     activation: Literal["softmax", "sigmoid"] = "softmax"
+    calibrate: bool = Field(
+        False, description="Divide the scores by a temperature, fitted to the validation images."
+    )
     validation_share: float = Field(
         0.2, gt=0, lt=1, description="Share of a trial's training part used for validation."
     )
@@ -148,6 +151,7 @@ HEADS = {
         weight_decay=0.03,
         class_weights="sqrt",
         standardise=True,
+        calibrate=True,
         stop_patience=15,
     ),
     "reference": HeadSettings(),

@@ -138,6 +138,8 @@ class Settings(StrictModel):
     def svm_trial_settings(self, subjects_known: bool = True) -> list[TrialSettings]:
         """The settings of all SVM trials of a run, except those on backbones."""
         recipe = recommended_recipe(self.extract.features.sets)
+        if self.trials.calibration == "auto":  # random splits would use Platt's method
+            recipe = {**recipe, "calibration": "temperature"}
         updates = [recipe, {}] if self.recommended else [{}]
         return [
             trials.model_copy(update=update)

@@ -59,6 +59,34 @@ def test_interval_of_no_gap_contains_zero() -> None:
     assert low < 0.02 < high
 
 
+def test_p_value_tells_real_gaps_from_those_of_random_groups() -> None:
+    table, groups = predictions_of({"a": 0.9, "b": 0.6, "c": 0.6})
+    real = group_figures(table, "site", groups).gaps
+    assert real["accuracy"]["p_value"] < 0.01
+    generator, p_values = np.random.default_rng(4), []
+    people = table["subject"].unique()
+    for _ in range(10):
+        drawn = pd.Series(generator.permutation(np.resize(["x", "y", "z"], len(people))), people)
+        random = pd.Series(table["subject"].map(drawn).to_numpy(), table["image_id"])
+        p_values += [gap["p_value"] for gap in group_figures(table, "site", random).gaps.values()]
+    assert np.mean(np.array(p_values) < 0.05) < 0.2
+    assert 0.3 < np.mean(p_values) < 0.7
+
+
+def test_subject_in_several_groups_has_no_p_value() -> None:
+    table, _ = predictions_of({"a": 0.75, "b": 0.75, "c": 0.75})
+    by_image = pd.Series(np.resize(["x", "y"], len(table)), table["image_id"])
+    assert group_figures(table, "pose", by_image).gaps["accuracy"]["p_value"] is None
+
+
+def test_interval_of_calibration_error_contains_it() -> None:
+    table, groups = predictions_of({"a": 0.75, "b": 0.75, "c": 0.75})
+    for row in group_figures(table, "site", groups).rows[:2]:
+        low, high = row["calibration_error_low"], row["calibration_error_high"]
+        assert 0 <= low < row["calibration_error"] < high
+        assert 0 < row["chance_calibration_error"] < 0.1
+
+
 def test_many_numbers_become_ranges() -> None:
     ages = pd.Series([str(age) for age in range(20, 60)])
     divided = divide(ages, "age")

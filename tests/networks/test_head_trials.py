@@ -151,6 +151,27 @@ def test_saved_head_predicts_as_the_trained_one(data: HeadData, tmp_path: Path) 
     np.testing.assert_allclose(again, training.outputs(data.validation), atol=1e-6)
 
 
+def test_calibration_lowers_the_validation_loss_and_changes_no_answer(
+    samples: Samples, tmp_path: Path
+) -> None:
+    noisy = samples.labels.copy()
+    noisy[::3] = 0
+    samples = replace(samples, labels=noisy)
+    inner = validation_split(samples, np.arange(96), "subject-10fold", 0.2, 0, 0)
+    data = head_data(samples, None, inner)
+    settings = HEADS["default"].model_copy(update={"stop_patience": None, "epochs": 60})
+    plain = train_head(settings.model_copy(update={"calibrate": False}), data, seed=1)
+    calibrated = train_head(settings, data, seed=1)
+    before, after = (one.probabilities(data.validation) for one in (plain, calibrated))
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    losses = [metrics.log_loss(data.validation_labels, one) for one in (before, after)]
+    assert losses[1] < losses[0]
+    calibrated.save(tmp_path / "head.keras")
+    loaded = load_keras().models.load_model(tmp_path / "head.keras", safe_mode=True)
+    again = np.asarray(loaded.predict_on_batch(data.validation))
+    np.testing.assert_allclose(again, calibrated.outputs(data.validation), atol=1e-6)
+
+
 def test_balanced_weights_favour_rare_classes(samples: Samples) -> None:
     rare = np.concatenate(
         [np.flatnonzero(samples.labels != 7), np.flatnonzero(samples.labels == 7)[:3]]

@@ -44,7 +44,8 @@ def print_label_issues(record: dict[str, Any]) -> None:
     """Print label issues by class, the first of them, conflicts, and the files written."""
     console = output_console()
     console.print(f"{record['issues']} of {record['predicted']} labels look wrong, "
-                  f"according to {record['experiment']}", markup=False)  # fmt: skip
+                  f"according to {record['experiment']}, whose accuracy is "
+                  f"{record['accuracy']:.1%}", markup=False)  # fmt: skip
     pairs = Table("given", "suggested", "labels", "share of class", box=None, pad_edge=False)
     for pair in record["pairs"]:
         share = f"{pair['share']:.1%}"
@@ -76,8 +77,9 @@ def print_group_figures(out: Path) -> None:
     for name, part in record["columns"].items():
         column = tables_of_column(name, part)
         groups = Table(name, "images", "subjects", "accuracy", "macro recall", "ECE",
-                       box=None, pad_edge=False)  # fmt: skip
-        gaps = Table("gap", "better", "worse", "points", "95% interval", box=None, pad_edge=False)
+                       "ECE by chance", box=None, pad_edge=False)  # fmt: skip
+        gaps = Table("gap", "better", "worse", "points", "95% interval", "p-value",
+                     box=None, pad_edge=False)  # fmt: skip
         for table, rows in ((groups, column.groups), (gaps, column.gaps)):
             for cells in rows:
                 table.add_row(*map(escape, cells))
@@ -85,6 +87,9 @@ def print_group_figures(out: Path) -> None:
                 console.print(table)
         if column.note:
             console.print(column.note, markup=False)
+    if any(part["gaps"] for part in record["columns"].values()):
+        console.print("p-value: how often groups of the same sizes, drawn at random from the same "
+                  "people, differ at least as much")  # fmt: skip
 
 
 def _notes(row: Row) -> list[str]:
@@ -101,7 +106,10 @@ def _notes(row: Row) -> list[str]:
     found = [f"{count} {meaning}" for meaning, count in counts.items() if count]
     notes = [f"{pair}: excluded training images: {', '.join(found)}"] if found else []
     if row["unknown_class"]:
-        notes.append(f"{pair}: {row['unknown_class']} images of untrained classes were not tested")
+        notes.append(
+            f"{pair}: {row['unknown_class']} test images of classes without training images were "
+            "not tested; the difference to own folds is on the images that were"
+        )
     return notes
 
 

@@ -61,7 +61,10 @@ def describe_method(summary: ExperimentSummary) -> str:
     name = METHODS.get(summary.classifier, summary.classifier)
     settings = method_settings(summary)
     if is_recommended(summary):
-        settings = {key: text for key, text in settings.items() if key not in RECOMMENDED}
+        usual = {*RECOMMENDED}
+        if settings.get("calibration") == "temperature":  # as `fer-ray run` trains the recipe
+            usual.add("calibration")
+        settings = {key: text for key, text in settings.items() if key not in usual}
         has_blendshapes = "blendshapes" in sets_of(summary.feature_set)
         method = f"Recommended recipe{' with blendshapes' if has_blendshapes else ''}"
     else:

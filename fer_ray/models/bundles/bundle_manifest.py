@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fer_ray.models.confidence.temperature import TemperatureScaling
+from fer_ray.evaluation.temperature import TemperatureScaling
 from fer_ray.settings.backbones import BACKBONES, BackboneSpec, file_backbone
 from fer_ray.settings.base import StrictModel
 from fer_ray.settings.extraction import (

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from fer_ray.evaluation.experiments.results import ExperimentResults
 from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.temperature import Floats, fit_temperature_scaling
 from fer_ray.models.bundles.bundle_manifest import Confidence
 from fer_ray.models.bundles.keras_heads import log_scores
 from fer_ray.models.confidence.prediction_sets import SET_COVERAGE, in_prediction_set, set_threshold
-from fer_ray.models.confidence.temperature import Floats, fit_temperature_scaling
 from fer_ray.models.confidence.training_faces import TrainingFaces, describe_faces
 from fer_ray.models.scaling import union_scale
 from fer_ray.models.temperature_svm import TemperatureSvm

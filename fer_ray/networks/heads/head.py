@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
+from fer_ray.evaluation.temperature import NO_UNIFORM_SHARE, fit_temperature_scaling
 from fer_ray.networks.heads.head_data import Floats, HeadData
 from fer_ray.networks.keras_backend import keras_defaults, load_keras
 from fer_ray.settings.networks import HeadSettings
@@ -109,8 +110,20 @@ class HeadTraining:
         return as_probabilities(self.outputs(features), self._data.codes)
 
     def restore_best(self) -> "HeadTraining":
-        """Restore the weights of the best epoch."""
+        """Restore the weights of the best epoch, and calibrate them if the settings ask for it.
+
+        A temperature of the softmax is a factor of the last layer's weights, so the head stays a
+        plain network.
+        """
         self._model.set_weights(self._best_weights)
+        if self._settings.calibrate and math.isfinite(self.best["validation_loss"]):
+            with np.errstate(divide="ignore"):
+                scores = np.log(self.probabilities(self._data.validation))
+            scaling = fit_temperature_scaling(
+                self._data.validation_labels, scores, shares=NO_UNIFORM_SHARE
+            )
+            last = self._model.layers[-1]
+            last.set_weights([scaling.inverse_temperature * one for one in last.get_weights()])
         return self
 
     def save(self, file: Path) -> None:

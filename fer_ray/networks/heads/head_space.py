@@ -73,5 +73,5 @@ def optuna_distributions(settings: HeadSearchSettings) -> dict[str, Any]:
 
 
 def head_settings(configuration: Configuration) -> HeadSettings:
-    """The settings of the head that a configuration describes."""
-    return HeadSettings.model_validate(configuration)
+    """The settings of the head that a configuration describes; its probabilities are calibrated."""
+    return HeadSettings.model_validate({**configuration, "calibrate": True})

@@ -42,8 +42,9 @@ def find_label_issues(
         show_faces: Show faces in the report.
 
     Returns:
-        `experiment`, `labelled` images, `predicted` ones, number of `issues`, `pairs` of given and
-        suggested class, `conflicts`, the first issues as `top`, and the paths of the files.
+        `experiment`, its `accuracy`, `labelled` images, `predicted` ones, number of `issues`,
+        `pairs` of given and suggested class, `conflicts`, the first issues as `top`, and the paths
+        of the files.
 
     Raises:
         UserError: There are no finished frames or trials, or the CSV file cannot be written.
@@ -59,6 +60,7 @@ def find_label_issues(
     rows = table.to_pandas()
     return {
         "experiment": chosen.name,
+        "accuracy": chosen.summary.test_accuracy,
         "labelled": len(rows),
         "predicted": int(rows["suggested"].notna().sum()),
         "issues": int(rows["rank"].notna().sum()),

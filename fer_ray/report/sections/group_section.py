@@ -26,7 +26,7 @@ class ColumnGroups:
     Attributes:
         column: Its name.
         groups: Name, images, subjects, and figures of each group.
-        gaps: Metric, better and worse group, gap and interval.
+        gaps: Metric, better and worse group, gap, interval and p-value.
         note: Images without a value, in words; empty if there are none.
     """
 
@@ -90,16 +90,21 @@ def tables_of_column(name: str, part: dict[str, Any]) -> ColumnGroups:
 def _group_cells(row: dict[str, Any]) -> tuple[str, ...]:
     sizes = (row["group"], str(row["images"]), str(row["subjects"]))
     if row["too_small"]:
-        return *sizes, *["too few subjects"] * len(COMPARED)
-    return *sizes, *(
-        formatting.with_interval(row[name], (row[f"{name}_low"], row[f"{name}_high"]))
-        if row[name] is not None
-        else "–"
-        for name in COMPARED
+        return *sizes, *["too few subjects"] * (len(COMPARED) + 1)
+    return (
+        *sizes,
+        *(
+            formatting.with_interval(row[name], (row[f"{name}_low"], row[f"{name}_high"]))
+            if row[name] is not None
+            else "–"
+            for name in COMPARED
+        ),
+        formatting.percent(row["chance_calibration_error"]),
     )
 
 
 def _gap_cells(metric: str, gap: dict[str, Any]) -> tuple[str, ...]:
     points = formatting.plain_points(gap["gap"])
     interval = formatting.signed_interval(gap["interval"])
-    return NAMES[metric], gap["better"], gap["worse"], points, interval
+    p_value = "–" if gap["p_value"] is None else f"{gap['p_value']:.2g}"
+    return NAMES[metric], gap["better"], gap["worse"], points, interval, p_value

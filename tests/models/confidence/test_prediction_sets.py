@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from fer_ray.evaluation.temperature import TemperatureScaling
 from fer_ray.models.confidence.prediction_sets import in_prediction_set, set_threshold
-from fer_ray.models.confidence.temperature import TemperatureScaling
 
 
 @pytest.mark.parametrize("images", [9, 50, 300])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fer_ray.evaluation import metrics
-from fer_ray.models.confidence.temperature import TemperatureScaling, fit_temperature_scaling
+from fer_ray.evaluation.temperature import TemperatureScaling, fit_temperature_scaling
 from fer_ray.vocabulary import EMOTIONS
 
 CLASSES = [0, 2, 5]

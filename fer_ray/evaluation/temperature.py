@@ -9,6 +9,7 @@ Floats = NDArray[np.float64]
 
 LOG_FACTORS = (-5.0, 5.0)  # bounds of the logarithm of an inverse temperature
 UNIFORM_SHARES = (0.0, 0.9)  # bounds of the uniform share
+NO_UNIFORM_SHARE = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class TemperatureScaling:
         return mixed
 
 
-def fit_temperature_scaling(labels: NDArray[np.int8], scores: Floats) -> TemperatureScaling:
+def fit_temperature_scaling(
+    labels: NDArray[np.int8], scores: Floats, shares: tuple[float, float] = UNIFORM_SHARES
+) -> TemperatureScaling:
     """Find the temperature and the uniform share with the lowest log loss.
 
     Args:
         labels: Class codes (n,).
         scores: Scores by class code (n, classes) from models that were not trained on the images;
             rows without a finite score are ignored.
+        shares: Bounds of the uniform share.
     """
     from scipy.optimize import minimize
 
@@ -72,10 +76,11 @@ def fit_temperature_scaling(labels: NDArray[np.int8], scores: Floats) -> Tempera
         gradient = -np.array([by_factor.mean(), by_share.mean()])
         return float(-np.log(probability).mean()), gradient
 
-    starts = [(log_factor, 0.05) for log_factor in np.linspace(*LOG_FACTORS, 11)]
+    middle = min(0.05, shares[1])
+    starts = [(log_factor, middle) for log_factor in np.linspace(*LOG_FACTORS, 11)]
     start = min(starts, key=lambda parameters: loss_and_gradient(np.array(parameters))[0])
     log_factor, share = minimize(
-        loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=(LOG_FACTORS, UNIFORM_SHARES)
+        loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=(LOG_FACTORS, shares)
     ).x
     return TemperatureScaling(float(np.exp(log_factor)), float(share))
 
