@@ -38,7 +38,8 @@ from benchmarks.recommended import FIGURES, describe, read_known
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
-from fer_ray.evaluation.protocols.splits import inner_folds, subject_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
+from fer_ray.evaluation.protocols.splits import subject_folds
 from fer_ray.evaluation.temperature import fit_temperature_scaling
 from fer_ray.models.augmented_copies import with_mirrored
 from fer_ray.models.candidate_fits import (

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import Table, write_result
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialResult
-from fer_ray.evaluation.protocols.splits import inner_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
 from fer_ray.execution.cluster.session import ray_closed_after
 from fer_ray.execution.progress import silent
 from fer_ray.models.candidates import Candidate, evaluate_candidates, fit_and_predict, select_voters

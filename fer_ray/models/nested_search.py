@@ -22,7 +22,7 @@ from fer_ray.evaluation.experiments.experiment import (
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialStore
 from fer_ray.evaluation.protocols.folds import Folds
-from fer_ray.evaluation.protocols.splits import inner_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
 from fer_ray.models.candidates import (
     Candidate,
     evaluate_candidates,

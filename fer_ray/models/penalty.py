@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from sklearn.svm import SVC
 
 from fer_ray.evaluation.experiments.samples import Samples
-from fer_ray.evaluation.protocols.splits import Split, inner_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.models.candidate_fits import prepare_sets, weight_sets
 from fer_ray.models.libsvm import MAX_ITERATIONS, separate_duplicates
 from fer_ray.settings.feature_sets import widths_of

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.samples import Samples
-from fer_ray.evaluation.protocols.splits import calibration_folds
+from fer_ray.evaluation.protocols.inner_splits import calibration_folds
 from fer_ray.evaluation.temperature import (
     Floats,
     TemperatureScaling,
@@ -28,7 +28,7 @@ class TemperatureSvm:
     """An SVM whose class scores become probabilities by temperature scaling.
 
     The scores combine all pairwise decisions of the SVM (`pairwise_scores`). Their sharpness and
-    scaling are fitted on folds without shared subjects (`splits.calibration_folds`), because
+    scaling are fitted on folds without shared subjects (`inner_splits.calibration_folds`), because
     decisions about known people are better than those about new ones. The most probable class is
     predicted. Less sharp scores have a lower log loss but almost never predict rare classes, so the
     sharpness is chosen by macro F1 first.

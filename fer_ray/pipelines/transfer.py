@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.experiment import calibration_content, chosen_calibration
 from fer_ray.evaluation.experiments.samples import read_samples, select_classes
-from fer_ray.evaluation.protocols.splits import require_subjects
+from fer_ray.evaluation.protocols.inner_splits import require_subjects
 from fer_ray.evaluation.transfer_cells import ANOTHER_SOURCE, TransferSource, plan_cells
 from fer_ray.evaluation.transfer_figures import (
     TRANSFER_PREDICTIONS_SCHEMA,

@@ -101,9 +101,9 @@ def test_files_of_label_issues_are_shown_as_given(monkeypatch):
     screen = Console(width=200, highlight=False, soft_wrap=True, file=out)
     monkeypatch.setattr(audit_output, "output_console", lambda: screen)
     given_paths.remember(Path("/home/ada/runs/ck"), "runs/ck")
-    record = {"issues": 0, "predicted": 9, "experiment": "svm-linear", "pairs": [], "top": [],
-              "conflicts": [], "table": "/home/ada/runs/ck/label_issues.parquet", "csv": None,
-              "report": None}  # fmt: skip
+    record = {"issues": 0, "predicted": 9, "experiment": "svm-linear", "accuracy": 0.7,
+              "pairs": [], "top": [], "conflicts": [], "csv": None, "report": None,
+              "table": "/home/ada/runs/ck/label_issues.parquet"}  # fmt: skip
     audit_output.print_label_issues(record)
     assert "table: runs/ck/label_issues.parquet\n" in out.getvalue()
 

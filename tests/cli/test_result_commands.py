@@ -9,12 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from fer_ray.cli.main import cli
+from fer_ray.cli.output.prediction_rows import row_lines, write_rows
 from fer_ray.cli.sectioned_group import FURTHER
 from fer_ray.report.figures.marked_image import face_in_image
+from fer_ray.storage.parquet import write_table
 from tests.conftest import FerRay
 
 EXPERIMENT = "svm-linear-reference-random"
@@ -100,6 +103,32 @@ def test_formats_have_the_same_rows(
     assert table["p_happy"].dropna().tolist() == pytest.approx(rows["p_happy"].dropna().tolist())
     parquet = CliRunner().invoke(cli, [*map(str, arguments), "--format", "parquet"]).stdout_bytes
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet)), rows)
+
+
+def test_empty_prediction_set_is_an_empty_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = pa.array([["happy", "fear"], [], None], pa.list_(pa.string()))
+    write_table(pa.table({"row": [0, 1, 2], "prediction_set": sets}), tmp_path / "0.parquet")
+    write_rows(tmp_path, "csv")
+    assert capsys.readouterr().out.splitlines() == [
+        "row,prediction_set",
+        "0,happy fear",
+        "1,",
+        "2,",
+    ]
+
+
+def test_unusual_faces_have_a_note(tmp_path: Path) -> None:
+    rows = {"path": ["a.png", "b.png"], "face_index": [0, 0], "status": ["ok", "ok"],
+            "emotion": [None, None], "predicted": ["happy", "fear"], "answer": ["happy", "fear"],
+            "p_happy": [0.8, 0.3], "p_fear": [0.2, 0.7], "ood_p_value": [0.6, 0.01]}  # fmt: skip
+    write_table(pa.table(rows), tmp_path / "0.parquet")
+    assert [line.split() for line in row_lines(tmp_path)] == [
+        ["file", "answer", "p", "second", "p", "note"],
+        ["a.png", "happy", "0.80", "fear", "0.20"],
+        ["b.png", "fear", "0.70", "happy", "0.30", "unusual", "face"],
+    ]
 
 
 def test_options_that_exclude_each_other(tmp_path: Path, fer_ray: FerRay) -> None:

@@ -5,13 +5,14 @@ import pytest
 
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.samples import Samples
+from fer_ray.evaluation.protocols.inner_splits import inner_folds, require_subjects
 from fer_ray.evaluation.protocols.splits import (
     Split,
     make_splits,
     random_split,
-    require_subjects,
     subject_folds,
     subject_overlap,
+    untrained_note,
 )
 from fer_ray.execution.progress import silent
 from fer_ray.pipelines.training.heads import run_heads
@@ -115,3 +116,22 @@ def test_images_of_unknown_subjects() -> None:
     for subjects in ([None, None, None], ["A", None, "A"]):
         samples = Samples(list("abc"), subjects, np.zeros(3, np.int8), np.zeros((3, 1)))
         require_subjects(samples, [split])
+
+
+def test_small_classes_have_fewer_inner_folds() -> None:
+    labels = np.array([1, 1, 1, 5, 5, 7, 7], np.int8)
+    ids = [f"{row}.png" for row in range(len(labels))]
+    samples = Samples(ids, [None] * len(ids), labels, np.zeros((len(ids), 2)))
+    folds = inner_folds(samples, np.arange(len(labels)), 5, seed=0)
+    assert len(folds) == 3
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(labels)))
+
+
+def test_tested_classes_without_training_images_are_named() -> None:
+    labels = np.array([1, 1, 5, 5, 7, 7], np.int8)
+    split = Split(np.array([0, 1, 2, 3, 4]), np.array([5]))
+    note = untrained_note([split, split], labels)
+    assert note is not None
+    assert "surprise (2)" in note
+    assert "anger" not in note
+    assert untrained_note([Split(np.arange(6), np.arange(6))], labels) is None

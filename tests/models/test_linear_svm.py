@@ -3,6 +3,7 @@ import pytest
 from sklearn.svm import SVC
 
 from fer_ray.models.bundles.skops_files import dump_estimator, load_estimator
+from fer_ray.models.libsvm import reported_limit, separate_duplicates
 from fer_ray.models.linear_svm import LinearSvm
 
 RNG = np.random.default_rng(4)
@@ -39,3 +40,25 @@ def test_skops_file_restores_it() -> None:
     svm = LinearSvm(class_weight="balanced").fit(FEATURES, LABELS)
     restored = load_estimator(dump_estimator(svm), "model.skops")
     np.testing.assert_array_equal(restored.decision_function(SCORED), svm.decision_function(SCORED))
+
+
+def test_nearly_identical_rows_do_not_keep_the_optimiser_busy() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(180, 136))
+    labels = random.integers(0, 4, 180)
+    copies = features + 1e-9 * random.normal(size=features.shape)
+    rows, twice = np.concatenate([features, copies]), np.tile(labels, 2)
+    model = LinearSvm().fit(rows, twice)
+    np.testing.assert_array_equal(model.predict(features), labels)
+
+
+def test_products_without_duplicates_stay_as_they_are() -> None:
+    features = np.random.default_rng(0).normal(size=(20, 5))
+    gram = features @ features.T
+    assert separate_duplicates(gram) is gram
+
+
+def test_stopped_optimiser_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with reported_limit("svm-linear on hog"):
+        SVC(max_iter=1).fit(np.random.default_rng(0).normal(size=(40, 3)), np.tile([0, 1], 20))
+    assert "svm-linear on hog: the optimiser of the SVM stopped" in caplog.text

@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 from fer_ray.errors import UserError
 from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.evaluation.experiments.samples import Samples, read_samples
-from fer_ray.evaluation.protocols.splits import inner_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
 from fer_ray.models.candidate_fits import class_scores, prepare_sets, weight_sets
 from fer_ray.models.configurations import (
     FAMILIES,

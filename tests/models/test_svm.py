@@ -8,7 +8,8 @@ from fer_ray.evaluation import metrics
 from fer_ray.evaluation.experiments.experiment import plan_experiments
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.folds import Folds
-from fer_ray.evaluation.protocols.splits import calibration_folds, random_split
+from fer_ray.evaluation.protocols.inner_splits import calibration_folds
+from fer_ray.evaluation.protocols.splits import random_split
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.models.svm_trials import run_trial
 from fer_ray.models.temperature_svm import TemperatureSvm

@@ -16,6 +16,8 @@ from fer_ray.settings.datasets import describe_dataset
 from fer_ray.sources.quality import describe_issue, format_counts, label_lines
 from fer_ray.storage.run_folder import RunFolder
 
+MANY_ABSTENTIONS = 0.5  # a share of held-out images that calls for advice
+
 if TYPE_CHECKING:  # slow imports, which a run does while its workers are busy
     from fer_ray.evaluation.comparison import Comparison
     from fer_ray.evaluation.experiments.experiment_groups import ExperimentGroup
@@ -167,6 +169,14 @@ def print_bundle(bundle: "Bundle") -> None:
         f"{interval}; this model: {bundle.manifest.training.how}",
         markup=False,
     )
+    confidence = bundle.manifest.confidence
+    if confidence.abstained > MANY_ABSTENTIONS:
+        console.print(
+            f"It abstains from {confidence.abstained:.0%} of held-out images, because several "
+            "classes, or none, are probable enough. For more answers that are less certain, pass "
+            "--abstain-below, such as 0.5, to predict and sweep.",
+            markup=False,
+        )
     console.print(as_given(f"model card: {bundle.folder / CARD}"), markup=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from fer_ray.evaluation.answers import UNUSUAL_P
 from fer_ray.storage.parquet import read_table
 
 FEW_IMAGES = 20  # a table of more rows would be hard to read
@@ -60,7 +61,7 @@ def _flat(table: pa.Table) -> pa.Table:
 
 
 def row_lines(rows: Path) -> Iterator[str]:
-    """Yield a line per face: file, answer, probability, and the second answer.
+    """Yield a line per face: file, answer, probability, second answer, and what is unusual.
 
     Args:
         rows: Folder of the predictions.
@@ -70,10 +71,13 @@ def row_lines(rows: Path) -> Iterator[str]:
         name.removeprefix("p_"): name for name in table.column_names if name.startswith("p_")
     }
     several = any(index > 0 for index in table["face_index"].to_pylist())
-    header = ("file", *(("face",) if several else ()), "answer", "p", "second", "p", "label")
+    place = ("file", "face") if several else ("file",)
+    header = (*place, "answer", "p", "second", "p", "label", "note")
     cells = [header, *(_cells(row, emotions, several) for row in table.to_pylist())]
-    if not any(row[-1] for row in cells[1:]):  # no image is labelled
-        cells = [row[:-1] for row in cells]
+    for optional in ("note", "label"):  # left out if no face is unusual, or no image is labelled
+        at = header.index(optional)
+        if not any(row[at] for row in cells[1:]):
+            cells = [(*row[:at], *row[at + 1 :]) for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -82,11 +86,13 @@ def row_lines(rows: Path) -> Iterator[str]:
 def _cells(row: Row, emotions: dict[str, str], several: bool) -> tuple[str, ...]:
     place = (row["path"], *((str(row["face_index"]),) if several else ()))
     if row["predicted"] is None:
-        return (*place, row["status"].replace("_", " "), "", "", "", row["emotion"] or "")
+        return (*place, row["status"].replace("_", " "), "", "", "", row["emotion"] or "", "")
     others = {name: row[column] for name, column in emotions.items() if name != row["predicted"]}
     second = max(others, key=lambda name: others[name])
     answer = row["predicted"]
     if row.get("answer", answer) != answer:  # the model abstains
         answer = f"{row['answer']} ({answer})"
     probability = f"{row[emotions[row['predicted']]]:.2f}"
-    return (*place, answer, probability, second, f"{others[second]:.2f}", row["emotion"] or "")
+    unusual = "unusual face" if row["ood_p_value"] <= UNUSUAL_P else ""
+    answers = (answer, probability, second, f"{others[second]:.2f}")
+    return (*place, *answers, row["emotion"] or "", unusual)

@@ -1,18 +1,16 @@
 """Protocols: how images are split into training and test, as functions of labels and subjects."""
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
-from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.settings.datasets import PARTS
 from fer_ray.settings.training import TrialSettings
+from fer_ray.vocabulary import EMOTIONS
 
 N_SUBJECT_FOLDS = 10
-CALIBRATION_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,27 @@ def require_usable(splits: list[Split], labels: NDArray[np.int8]) -> None:
                 "fifth of each class, rounded down), or fewer than two classes with two or more "
                 "training images. Add images, or use another protocol, such as --protocol loso."
             )
+
+
+def untrained_note(splits: list[Split], labels: NDArray[np.int8]) -> str | None:
+    """Name the classes that splits test but cannot train; None if there are none.
+
+    Args:
+        splits: All splits of a protocol.
+        labels: Class codes (n,).
+    """
+    tested = np.zeros(len(EMOTIONS), np.int64)
+    for split in splits:
+        trained = np.bincount(labels[split.train], minlength=len(EMOTIONS)) >= 2
+        counts = np.bincount(labels[split.test], minlength=len(EMOTIONS))
+        tested += np.where(trained, 0, counts)
+    if not tested.any():
+        return None
+    names = [f"{name} ({count})" for name, count in zip(EMOTIONS, tested, strict=True) if count]
+    return (
+        f"Tests of classes with fewer than two training images in their split: {', '.join(names)}. "
+        "Models give these classes the probability 0, which makes the log loss large."
+    )
 
 
 def random_split(
@@ -181,71 +200,3 @@ def _require_known(subjects: list[str | None], protocol: str) -> list[str]:
             "use --protocol random."
         )
     return known
-
-
-def require_subjects(samples: Samples, splits: list[Split]) -> None:
-    """Check that each training part can itself be split by subject (`inner_folds`).
-
-    Raises:
-        UserError: A training part has a single subject.
-    """
-    for split in splits:
-        if len(set(_subjects(samples, split.train))) < 2:
-            raise UserError(
-                "Selection within a training part needs two or more subjects in it, and one "
-                "training part has a single subject. Add subjects, or use another protocol."
-            )
-
-
-def _subjects(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
-    """The subject of each row; an image of unknown subject counts as a separate subject."""
-    return [samples.subjects[row] or f"image {row}" for row in rows]
-
-
-def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: int) -> list[Split]:
-    """Split a training part into folds that share no subject and have similar class shares.
-
-    Args:
-        samples: Labels and subjects.
-        train: Indices of the training part (n,).
-        n_folds: Number of folds, reduced to the number of subjects, or of images of the largest
-            class, if there are fewer. An image of unknown subject counts as a separate subject.
-        seed: Seed of the shuffling.
-
-    Returns:
-        Folds as positions within `train`.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import
-
-    subjects = _subjects(samples, train)
-    largest = int(np.bincount(samples.labels[train]).max())
-    folds = StratifiedGroupKFold(
-        min(n_folds, len(set(subjects)), largest), shuffle=True, random_state=seed % 2**32
-    )
-    with warnings.catch_warnings():
-        # scikit-learn warns of classes with fewer images than folds; `sample_warnings` does, too.
-        warnings.simplefilter("ignore", UserWarning)
-        return [Split(*pair) for pair in folds.split(train, samples.labels[train], subjects)]
-
-
-def calibration_folds(samples: Samples, train: NDArray[np.int64]) -> tuple[list[Split], bool]:
-    """Split a training part into folds, to score each of its images by a model without it.
-
-    The folds share no subject, so that the scores are those of new people. If that leaves a single
-    class to train on in every fold, the folds are of images instead.
-
-    Args:
-        samples: Labels and subjects.
-        train: Indices of the training part (n,), with two or more images of each class.
-
-    Returns:
-        Folds as positions within `train`, those with a single class to train on left out, and
-        whether they share no subject.
-    """
-    if len(set(_subjects(samples, train))) > 1:
-        by_subject = inner_folds(samples, train, CALIBRATION_FOLDS, seed=0)
-        labels = samples.labels[train]
-        if trainable := [fold for fold in by_subject if len(set(labels[fold.train])) > 1]:
-            return trainable, True
-    alone = replace(samples, subjects=[None] * len(samples.subjects))
-    return inner_folds(alone, train, CALIBRATION_FOLDS, seed=0), False

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.evaluation.experiments.samples import Samples
-from fer_ray.evaluation.protocols.splits import Split, inner_folds
+from fer_ray.evaluation.protocols.inner_splits import inner_folds
+from fer_ray.evaluation.protocols.splits import Split
 from fer_ray.vocabulary import EMOTIONS
 
 Floats = NDArray[np.float32]

@@ -10,6 +10,7 @@ from fer_ray.evaluation.experiments.experiment import PreparedData
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols import leakage
 from fer_ray.evaluation.protocols.folds import folds_for, write_folds
+from fer_ray.evaluation.protocols.splits import untrained_note
 from fer_ray.execution.cluster.session import ensure_ray
 from fer_ray.execution.cluster.shared_storage import require_shared
 from fer_ray.execution.progress import Progress
@@ -48,6 +49,8 @@ def prepare_trials(
     paired = _need_pairs(feature_sets)
     first = _read_samples(out, feature_sets[0], settings, paired)
     folds = folds_for(settings, first, known_ids)
+    if untrained := untrained_note(folds.splits, first.labels):
+        folds.notes.append(untrained)
     if paired:
         folds.notes.append(_describe_pairs(frames, len(first.labels)))
     identities = leakage.read_identities(frames, first.image_ids)

@@ -9,7 +9,7 @@ from fer_ray.evaluation.experiments.experiment import Experiment, PreparedData
 from fer_ray.evaluation.experiments.results import read_experiments
 from fer_ray.evaluation.experiments.summary import summary_record
 from fer_ray.evaluation.experiments.trial_store import TrialStore
-from fer_ray.evaluation.protocols.splits import require_subjects
+from fer_ray.evaluation.protocols.inner_splits import require_subjects
 from fer_ray.execution.progress import Progress
 from fer_ray.features.bottleneck_features import trained_record
 from fer_ray.networks.bottleneck.augmented_features import (

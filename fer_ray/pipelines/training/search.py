@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialStore
-from fer_ray.evaluation.protocols.splits import require_subjects
+from fer_ray.evaluation.protocols.inner_splits import require_subjects
 from fer_ray.execution.progress import Progress
 from fer_ray.models.augmented_copies import with_mirrored
 from fer_ray.models.nested_search import NestedSearch, plan_search, selected_configurations

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fer_ray.evaluation.experiments.experiment import SvmExperiment, plan_experiments
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialStore
-from fer_ray.evaluation.protocols.splits import require_subjects
+from fer_ray.evaluation.protocols.inner_splits import require_subjects
 from fer_ray.execution.progress import Progress
 from fer_ray.models.augmented_copies import training_copies
 from fer_ray.pipelines.training.experiments import prepare_trials, run_missing
