@@ -7,6 +7,7 @@ the number of the row from 0. Its bytes are those of a PGM file.
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +23,11 @@ NO_PART = "row"  # in the path of a row without a part
 HEADER_BYTES = 4096
 CHUNK_BYTES = 1 << 24
 NEWLINE = ord("\n")
+DELIMITERS = ",;\t|"
+SIDE = 48  # pixels, of the original images
+SAMPLED_BYTES = 1 << 23  # of a table, whose rows show the size of its images
 _ENTRY = re.compile(r"(?P<file>.+\.csv)#(?P<part>\w+)-(?P<row>\d+)", re.IGNORECASE)
-_PIXELS = re.compile(rb"\d+(?: +\d+){3,}")
+_PIXELS = re.compile(rb"\d{1,9}(?: +\d{1,9}){3,}")
 
 
 class PixelRow(NamedTuple):
@@ -41,11 +45,12 @@ class PixelRow(NamedTuple):
 
 
 def is_pixel_table(file: Path) -> bool:
-    """Return whether a file is a CSV file with a column of pixels."""
+    """Return whether a file is a CSV file with a column of pixels, whatever separates columns."""
     if file.suffix.lower() != ".csv" or is_object(file) or not file.is_file():
         return False
     with file.open("rb") as stream:
-        return "pixels" in _columns(stream.read(HEADER_BYTES))
+        header = stream.read(HEADER_BYTES).decode("utf-8-sig", "replace")
+    return _find_delimiter(header.partition("\n")[0]) is not None
 
 
 def is_entry(path: Path) -> bool:
@@ -59,20 +64,21 @@ def table_of(path: Path) -> Path:
 
 
 def list_rows(file: Path) -> Iterator[PixelRow]:
-    """List the rows of a table of pixels.
+    """List the rows of a table of pixels, which are numbered by their lines.
 
     Raises:
         UserError: The file is not a table of pixels.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            columns = {
-                name.strip().lower(): name for name in csv.DictReader(stream).fieldnames or ()
-            }
+            delimiter = _find_delimiter(stream.readline()) or DELIMITERS[0]
             stream.seek(0)
-            for number, row in enumerate(csv.DictReader(stream)):
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
+            for row in reader:  # empty lines are left out
                 part = (row.get(columns.get("usage", "")) or "").strip()
-                name = f"{file.name}#{re.sub(r'[^A-Za-z]', '', part) or NO_PART}-{number:05}"
+                number = f"{reader.line_num - 2:05}"
+                name = f"{file.name}#{re.sub(r'[^A-Za-z]', '', part) or NO_PART}-{number}"
                 yield PixelRow(name, (row.get(columns.get("emotion", "")) or "").strip(), part)
     except (UnicodeDecodeError, csv.Error) as problem:
         raise UserError(f"{file} cannot be read: {problem}. Use a CSV file in UTF-8.") from None
@@ -83,7 +89,7 @@ def read_entry(path: Path) -> bytes:
 
     Raises:
         OSError: The file or the row does not exist, or the row does not contain the pixels of a
-            square image.
+            square image of the same size as most rows.
     """
     file, number = table_of(path), int(_match(path)["row"])
     info = file.stat()
@@ -93,12 +99,15 @@ def read_entry(path: Path) -> bytes:
     with file.open("rb") as stream:
         stream.seek(int(starts[number + 1]))  # after the header
         line = stream.read(int(starts[number + 2] - starts[number + 1]))
-    found = _PIXELS.search(line)
-    values = np.array(found[0].split() if found else [], dtype=np.int64)
-    side = math.isqrt(len(values))
-    if not side or side * side != len(values) or values.max() > 255:
-        raise OSError(22, f"row {number} of {file.name} is not a square image of 8-bit pixels")
-    return b"P5\n%d %d\n255\n" % (side, side) + values.astype(np.uint8).tobytes()
+    values = _pixels(line)
+    side = _most_common_side(str(file), info.st_mtime_ns, info.st_size)
+    if len(values) != side * side:
+        raise OSError(
+            22, f"row {number} of {file.name} has {len(values)} pixels instead of {side}×{side}"
+        )
+    if any(value > 255 for value in values):
+        raise OSError(22, f"row {number} of {file.name} has pixels above 255")
+    return b"P5\n%d %d\n255\n" % (side, side) + bytes(values)
 
 
 def _match(path: Path) -> "re.Match[str]":
@@ -108,9 +117,31 @@ def _match(path: Path) -> "re.Match[str]":
     return match
 
 
-def _columns(header: bytes) -> set[str]:
-    line = header.decode("utf-8-sig", "replace").partition("\n")[0]
-    return {name.strip(' \t\r"').lower() for name in line.split(",")}
+def _find_delimiter(header: str) -> str | None:
+    """What separates the columns of a header, one of which is `pixels`; None if none is."""
+    for mark in DELIMITERS:
+        if "pixels" in {name.strip(' \t\r\n"').lower() for name in header.split(mark)}:
+            return mark
+    return None
+
+
+def _pixels(line: bytes) -> list[int]:
+    found = _PIXELS.search(line)
+    return [int(text) for text in found[0].split()] if found else []
+
+
+@lru_cache(maxsize=2)
+def _most_common_side(file: str, mtime_ns: int, size: int) -> int:
+    """The side of most images of a table; `SIDE` if no row is a square image.
+
+    It is that of the first rows. The other arguments detect changes.
+    """
+    with Path(file).open("rb") as stream:
+        lines = stream.read(SAMPLED_BYTES).splitlines()
+    rows = Counter(len(_pixels(line)) for line in lines[1:])
+    squares = [count for count in rows if count and math.isqrt(count) ** 2 == count]
+    most = max(squares, key=lambda count: (rows[count], count == SIDE**2, count), default=SIDE**2)
+    return math.isqrt(most)
 
 
 @lru_cache(maxsize=2)

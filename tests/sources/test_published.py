@@ -114,7 +114,39 @@ def test_damaged_row_of_pixels_is_unreadable(tmp_path: Path) -> None:
     paths = list_source(tmp_path, Selection()).table["path"].to_pylist()
     results = [decode_file(tmp_path / path, Decode()) for path in sorted(paths)]
     assert {result.status for result in results[:3]} == {Status.UNREADABLE}
-    assert "row 0 of fer2013.csv is not a square image" in str(results[0].error)
+    assert "row 0 of fer2013.csv has 5 pixels instead of 2×2" in str(results[0].error)
+    assert "row 1 of fer2013.csv has pixels above 255" in str(results[1].error)
+
+
+def test_row_of_another_size_is_damaged(tmp_path: Path) -> None:
+    rows = [" ".join("7" * side * side) for side in (48, 48, 24)]
+    (tmp_path / "fer2013.csv").write_text(
+        "emotion,pixels\n" + "".join(f"3,{row}\n" for row in rows)
+    )
+    paths = list_source(tmp_path, Selection()).table["path"].to_pylist()
+    *whole, damaged = [decode_file(tmp_path / path, Decode()) for path in paths]
+    assert {result.status for result in whole} == {Status.OK}
+    assert damaged.status == Status.UNREADABLE
+    assert "row 2 of fer2013.csv has 576 pixels instead of 48×48" in str(damaged.error)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_rows_of_pixels_with_other_delimiters(tmp_path: Path, delimiter: str) -> None:
+    file = tmp_path / "fer2013.csv"
+    images = fer2013(file)
+    file.write_text(file.read_text().replace(",", delimiter))
+    listing = list_source(tmp_path, Selection())
+    assert listing.summary["dataset"] == "fer2013"
+    assert labels(listing)["fer2013.csv#PrivateTest-00003"] == ("sadness", None)
+    decoded = decode_file(tmp_path / "fer2013.csv#PrivateTest-00003", Decode())
+    assert np.array_equal(decoded.gray, images[3])
+
+
+def test_empty_lines_do_not_shift_labels(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels\n0,1 1 1 1\n\n3,2 2 2 2\n")
+    [_, row] = list_source(tmp_path, Selection()).table.to_pylist()
+    assert (row["path"], row["emotion"]) == ("fer2013.csv#row-00002", "happy")
+    assert decode_file(tmp_path / row["path"], Decode()).gray.max() == 2
 
 
 def test_fer2013_in_folders(tmp_path: Path) -> None:
