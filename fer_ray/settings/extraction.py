@@ -45,14 +45,20 @@ class Selection(StrictModel):
     label_codes: LabelCodes | None = Field(
         None,
         description="Data set that defines the codes of numeric labels; by default --dataset, "
-        "otherwise CK+, with a note. Folders named by numbers are labels only if one of these "
-        "options is set.",
+        "otherwise CK+, with a note. Folders named by numbers are labels only if this option is "
+        "set, or the data set is FER2013 or RAF-DB.",
     )
 
     @property
     def codes(self) -> LabelCodes | None:
         """The codes of numeric labels; None if they are not known."""
         return self.label_codes or (DATASETS[self.dataset].codes if self.dataset else None)
+
+    @property
+    def folder_codes(self) -> LabelCodes | None:
+        """The codes of folders that are named by numbers; None if these are not labels."""
+        spec = DATASETS[self.dataset] if self.dataset else None
+        return self.label_codes or (spec.codes if spec and spec.numbered_folders else None)
 
 
 ALL_IMAGES = Selection(frames="all")

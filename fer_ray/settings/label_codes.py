@@ -43,6 +43,11 @@ LABEL_CODES: dict[LabelCodes, dict[int, str]] = {
 }
 
 
+def describe_range(codes: LabelCodes) -> str:
+    """The first and the last code, such as `0 to 7`."""
+    return f"{min(LABEL_CODES[codes])} to {max(LABEL_CODES[codes])}"
+
+
 def describe_codes(codes: LabelCodes) -> str:
     """The codes with their emotions, such as `0 anger, 1 disgust, …`."""
     return ", ".join(f"{code} {emotion}" for code, emotion in LABEL_CODES[codes].items())

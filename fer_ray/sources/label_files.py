@@ -158,7 +158,7 @@ def _parse_label(
     if code is None:
         similar = suggest_emotion(text)
         hint = f" (did you mean {similar}?)" if similar else ""
-        quality.note("invalid_label", f"{where}: {text[:40]!r}{hint}")
+        quality.note_invalid_label(f"{where}: {text[:40]!r}{hint}", codes)
     return code
 
 

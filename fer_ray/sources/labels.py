@@ -12,15 +12,21 @@ from fer_ray.sources.quality import Quality
 from fer_ray.vocabulary import EMOTIONS
 
 MAX_FOLDERS = 50  # names of folders in a record
+MAJORITY = 0.9  # of names, from which the others are exceptions
+_CODE = re.compile(r"\d")  # name of a folder that may be a code
 
 
 class Label(NamedTuple):
-    """Subject, emotion, class code and attributes of one image; None where unknown."""
+    """Subject, emotion, class code and attributes of one image; None where unknown.
+
+    `part` is that of the official split, where the image's path does not name it.
+    """
 
     subject: str | None = None
     emotion: str | None = None
     code: int | None = None
     attributes: tuple[tuple[str, str], ...] | None = None  # further columns, and their values
+    part: str | None = None
 
 
 def make_label(code: int | None, subject: str | None = None) -> Label:
@@ -67,7 +73,7 @@ class FolderLabels:
     """Labels from the names of folders, and what each name was read as.
 
     The innermost folder that is named after an emotion counts. In some published data sets, the
-    names of files contain the label or the subject.
+    names of files contain the label or the subject; files with other names are unlabelled.
 
     Args:
         codes: Codes of folders that are named by numbers. None: such folders are not labels.
@@ -77,11 +83,18 @@ class FolderLabels:
     def __init__(self, codes: LabelCodes | None = None, dataset: DatasetName | None = None) -> None:
         self._quality, self._codes, self._dataset = Quality(), codes, dataset
         self._images: Counter[tuple[str, int]] = Counter()  # by folder name and class code
+        self._numbered: Counter[str] = Counter()  # unlabelled images by the number of their folder
+        self._names_decide = dataset is not None and DATASETS[dataset].file_name is not None
         self.unlabelled = 0
 
     def __call__(self, path: str) -> Label:
         """The label of an image by its path; empty for an image outside all such folders."""
-        parts = parse_file_name(path, self._dataset) or NameParts()
+        found = parse_file_name(path, self._dataset)
+        if found is None and self._names_decide:
+            self.unlabelled += 1
+            self._quality.note("other_name", path)
+            return Label()
+        parts = found or NameParts()
         if parts.label is not None and parts.code is not None:
             self._images[parts.label.upper(), parts.code] += 1
             return make_label(parts.code, parts.subject)
@@ -106,8 +119,14 @@ class FolderLabels:
     def _note_unlabelled(self, path: str) -> None:
         self.unlabelled += 1
         folder, slash, _ = path.rpartition("/")
+        *outer, innermost = folder.split("/")
+        if _CODE.fullmatch(innermost) and self._codes:
+            self._quality.note_invalid_label(f"{folder}{slash}", self._codes)
+            return
+        if _CODE.fullmatch(innermost):
+            self._numbered[innermost] += 1
         self._quality.note("no_emotion_folder", f"{folder}{slash}" if folder else path)
-        for name in folder.split("/"):
+        for name in (*outer, innermost):
             if word := suggest_emotion(name):
                 self._quality.note("near_emotion_folder", f"{name}/: {word}?")
 
@@ -115,6 +134,7 @@ class FolderLabels:
         """Add the counts of another part of the source."""
         self._quality.add(other._quality)
         self._images += other._images
+        self._numbered += other._numbered
         self.unlabelled += other.unlabelled
 
     @property
@@ -138,6 +158,7 @@ class FolderLabels:
             required: Whether the user chose folders as labels.
             quality: Counts images outside folders named after emotions, or labels not used.
         """
+        self._note_numbered(quality)
         if required or self.are_plausible:
             quality.add(self._quality)
             return True
@@ -145,6 +166,13 @@ class FolderLabels:
             quality.note("single_class", f"{name}/", count)
         quality.take(self._quality, "near_emotion_folder")
         return False
+
+    def _note_numbered(self, quality: Quality) -> None:
+        """Count images in folders that look like codes: nearly all, and under several numbers."""
+        enough = self._numbered.total() >= MAJORITY * self.unlabelled
+        if enough and len(self._numbered) > 1 and not (self._images or self._codes):
+            for name, count in sorted(self._numbered.items()):
+                quality.note("numbered_folder", f"{name}/", count)
 
     def records(self) -> list[dict[str, Any]]:
         """What folders were read as: `folder`, `emotion` and `images`, most images first."""

@@ -1,10 +1,12 @@
 """Data quality: irregularities of a source, counted by kind with examples."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from fer_ray.settings.label_codes import DEFAULT_CODES, describe_codes
+from fer_ray.settings.datasets import DATASETS
+from fer_ray.settings.label_codes import DEFAULT_CODES, LabelCodes, describe_codes, describe_range
 
 MAX_EXAMPLES = 5
 MAX_EXTENSIONS = 8  # extensions that the meaning of a record lists
@@ -21,7 +23,14 @@ IRREGULARITIES = {
     "unaddressable": "bucket folders with an empty name, . or .. (as in a//b.jpg), whose objects "
     "cannot be requested: skipped",
     "linked_folder": "links to folders that are listed under another path: not followed",
-    "unreadable_label": "label files that cannot be read: treated as unlabelled",
+    "unreadable_label": "label files that cannot be read: treated as unlabelled; restore them",
+    "unparsed_line": "lines of label files that cannot be parsed: skipped; correct them",
+    "similar_names": "images whose names have the form of a published data set's: unlabelled, "
+    "since too many other names differ",
+    "other_name": "images whose names do not have the form of the data set's: unlabelled",
+    "unlisted_image": "images that the data set's label files do not list: unlabelled",
+    "numbered_folder": "images in folders named by numbers: unlabelled; if the numbers are labels, "
+    "pass --dataset rafdb for the codes of RAF-DB (1 to 7), or --label-codes for others",
     "no_emotion_folder": "images outside all folders named after emotions: unlabelled",
     "near_emotion_folder": "images in folders whose names resemble an emotion: unlabelled; rename "
     "the folders to use them",
@@ -56,8 +65,8 @@ IRREGULARITIES = {
     "several_label_files": "sequences with several label files: the last one by name is used",
     "label_conflict": "identical files with different labels: correct the labels, or remove the "
     "copies",
-    "invalid_label": "labels that are neither a code from 0 to 7 nor a known emotion: treated as "
-    "unlabelled",
+    "invalid_label": "labels that are neither a code of {valid_codes} nor a known emotion: treated "
+    "as unlabelled",
     "label_not_last_frame": "label files named after a frame other than the last: the last frame "
     "is still the peak",
     "similar_subjects": "subjects whose names differ only in case, spaces or Unicode form: they "
@@ -78,9 +87,18 @@ IRREGULARITIES = {
 
 
 class Quality:
-    """Counts of each kind of irregularity, with the first few examples."""
+    """Counts of each kind of irregularity, with the first few examples.
 
-    def __init__(self) -> None:
+    Args:
+        used_files: Files that `note_other_file` does not count, as for `use_file`.
+
+    Attributes:
+        used_files: These, and those since passed to `use_file`.
+    """
+
+    def __init__(self, used_files: Iterable[str] = ()) -> None:
+        self.used_files = set(used_files)
+        self._label_codes: set[LabelCodes] = set()
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
         self._extensions: Counter[str] = Counter()
@@ -92,8 +110,19 @@ class Quality:
         if len(examples) < MAX_EXAMPLES and example not in examples:
             examples.append(example)
 
+    def note_invalid_label(self, example: str, codes: LabelCodes | None) -> None:
+        """Count a label that is not valid with these codes; None: those of CK+."""
+        self._label_codes.add(codes or DEFAULT_CODES)
+        self.note("invalid_label", example)
+
+    def use_file(self, path: str) -> None:
+        """Record that labels or images are read from a file, or from all in `folder/`."""
+        self.used_files.add(path)
+
     def note_other_file(self, path: str) -> None:
-        """Count a file that is not an image, by its extension in lower case."""
+        """Count a file that is not an image, by its extension in lower case, unless it is used."""
+        if not self.used_files.isdisjoint((path, f"{path.rpartition('/')[0]}/")):
+            return
         self.note("not_an_image", path)
         self._extensions[PurePosixPath(path).suffix.lower() or NO_EXTENSION] += 1
 
@@ -101,6 +130,8 @@ class Quality:
         """Add the counts and examples of another part of the source."""
         self._counts += other._counts
         self._extensions += other._extensions
+        self._label_codes |= other._label_codes
+        self.used_files |= other.used_files
         for kind, found in other._examples.items():
             examples = dict.fromkeys([*self._examples[kind], *found])
             self._examples[kind] = [*examples][:MAX_EXAMPLES]
@@ -113,11 +144,15 @@ class Quality:
 
     def records(self) -> list[dict[str, Any]]:
         """One record per kind that occurred: kind, meaning, count, examples."""
-        extensions, codes = _format_extensions(self._extensions), describe_codes(DEFAULT_CODES)
+        details = {
+            "extensions": _format_extensions(self._extensions),
+            "codes": describe_codes(DEFAULT_CODES),
+            "valid_codes": _format_codes(self._label_codes),
+        }
         return [
             {
                 "kind": kind,
-                "meaning": meaning.format(extensions=extensions, codes=codes),
+                "meaning": meaning.format_map(details),
                 "count": self._counts[kind],
                 "examples": self._examples[kind],
             }
@@ -141,6 +176,11 @@ def label_lines(by_emotion: dict[str, int], class_folders: list[dict[str, Any]])
         named = ", ".join(f"{entry['folder']} as {entry['emotion']}" for entry in others)
         lines.append(f"names read as labels: {named}")
     return lines
+
+
+def _format_codes(names: set[LabelCodes]) -> str:
+    """The ranges of codes, such as `RAF-DB (1 to 7)`."""
+    return " or ".join(f"{DATASETS[name].title} ({describe_range(name)})" for name in sorted(names))
 
 
 def _format_extensions(counts: Counter[str]) -> str:

@@ -86,10 +86,11 @@ def test_ckplus48_has_sequences(tmp_path: Path) -> None:
 
 def test_session_of_ckplus_is_no_label(tmp_path: Path) -> None:
     touch(tmp_path, "faces/S010/004/S010_004_00000017.png", "faces/S011/006/S011_006_00000013.png")
-    for selection in (Selection(), Selection(dataset="ckplus48")):
-        listing = list_source(tmp_path, selection)
-        assert listing.table["label"].to_pylist() == [None, None]
-    assert "dataset" not in list_source(tmp_path, Selection()).summary
+    listing = list_source(tmp_path, Selection())
+    assert listing.table["label"].to_pylist() == [None, None]
+    assert "dataset" not in listing.summary
+    with pytest.raises(UserError, match="in folders named after emotions"):
+        list_source(tmp_path, Selection(dataset="ckplus48"))
 
 
 def test_rows_of_pixels_are_images(tmp_path: Path) -> None:

@@ -56,13 +56,31 @@ def draw_ferplus(root: Path) -> Expected:
     return {"FER2013Train/fer0000000.png": (None, 5)}
 
 
+def draw_affectnet_table(root: Path) -> Expected:
+    touch(root, "2/a.jpg")
+    (root / "training.csv").write_text("subDirectory_filePath,expression\n2/a.jpg,1\n")
+    return {"2/a.jpg": (None, 5)}
+
+
+def draw_ferplus_list(root: Path) -> Expected:
+    touch(root, "FER2013Train/fer0000000.png")
+    (root / "FER2013Train/label.csv").write_text('fer0000000.png,"(0, 0)",0,6,0,1,0,0,0,0,0,0\n')
+    return {"FER2013Train/fer0000000.png": (None, 5)}
+
+
 def subjects_and_codes(labels: dict[str, Label] | None) -> Expected:
     assert labels is not None
     return {path: (label.subject, label.code) for path, label in labels.items()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", [draw_ckplus, draw_rafdb, draw_affectnet, draw_ferplus])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        draw_ckplus, draw_rafdb, draw_affectnet, draw_affectnet_table, draw_ferplus,
+        draw_ferplus_list,
+    ],
+)  # fmt: skip
 def test_label_files_in_folders_and_buckets(
     tmp_path: Path, bucket: ObjectPath, draw: Callable[[Path], Expected]
 ) -> None:

@@ -154,7 +154,7 @@ def _parse_label_file(path: Path, content: bytes | OSError, quality: Quality) ->
         return None
     label = parse_emotion(text)
     if label is None:
-        quality.note("invalid_label", f"{path.name}: {text[:40]!r}")
+        quality.note_invalid_label(f"{path.name}: {text[:40]!r}", None)
     return label
 
 

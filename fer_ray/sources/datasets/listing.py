@@ -20,7 +20,8 @@ from fer_ray.sources.datasets.ckplus_roots import find_roots
 from fer_ray.sources.datasets.ckplus_selection import list_ckplus
 from fer_ray.sources.datasets.empty_source import describe_empty_source
 from fer_ray.sources.datasets.photographs import detect_photograph_layout, list_photographs
-from fer_ray.sources.datasets.published import find_dataset, list_published, pixel_tables
+from fer_ray.sources.datasets.published import list_published
+from fer_ray.sources.datasets.recognition import find_dataset, note_similar_names, pixel_tables
 from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.label_files import (
     find_other_label_files,
@@ -114,6 +115,8 @@ def _list_source(data: Path, selection: Selection) -> Listing:
                 quality.note("other_labels_file", LABELS_FILE)
             for name in find_other_label_files(data):
                 quality.note("unused_labels_file", name)
+            if not any(row["emotion"] for row in rows):
+                note_similar_names(data, selection, quality)
     _note_similar_subjects({row["subject"] for row in rows if row["subject"]}, quality)
     records = quality.records()
     if not rows:

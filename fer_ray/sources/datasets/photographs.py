@@ -23,7 +23,7 @@ def detect_photograph_layout(root: Path, selection: Selection) -> str:
 
     With a single class, all images must be in its folders.
     """
-    labels = FolderLabels(selection.codes, selection.dataset)
+    labels = FolderLabels(selection.folder_codes, selection.dataset)
     for path in image_paths(root, Quality(), selection.hidden_files):
         labels(path)
         if len(labels.codes_found) > 1:
@@ -137,7 +137,7 @@ def _label_by_folder(
     paths = image_paths(root, quality, selection.hidden_files)
     if layout == "images" and selection.layout != "auto":
         return {path: Label() for path in paths}, []
-    folder_labels = FolderLabels(selection.codes, selection.dataset)
+    folder_labels = FolderLabels(selection.folder_codes, selection.dataset)
     labels = {path: folder_labels(path) for path in paths}
     if folder_labels.are_used(layout == "folders", quality):
         return labels, folder_labels.records()
@@ -145,10 +145,13 @@ def _label_by_folder(
 
 
 def photograph_row(path: str, label: Label) -> Row:
-    """The listing row of a photograph; its path is its image ID."""
+    """The listing row of a photograph.
+
+    Its path is its image ID, after the part of the official split if only the label names that.
+    """
     role = Role.OTHER if label.code is None else Role.PEAK if label.code else Role.NEUTRAL
     return {
-        "image_id": path,
+        "image_id": f"{label.part}/{path}" if label.part else path,
         "path": path,
         "subject": label.subject,
         "session": None,

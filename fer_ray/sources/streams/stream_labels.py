@@ -9,9 +9,10 @@ from fer_ray.errors import SourceLostError, UserError, error_text
 from fer_ray.settings.datasets import DATASETS, DatasetName
 from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets import ckplus, ckplus_roots
-from fer_ray.sources.datasets.annotation_files import FER2013_TABLE
+from fer_ray.sources.datasets.annotations.ferplus import FER2013_TABLE
 from fer_ray.sources.datasets.ckplus_selection import select_frames
-from fer_ray.sources.datasets.published import find_label_files, read_label_files
+from fer_ray.sources.datasets.published import read_label_files
+from fer_ray.sources.datasets.recognition import find_label_files
 from fer_ray.sources.image_files import source_lost_on_error
 from fer_ray.sources.label_files import parse_label_file, reject_broken_link
 from fer_ray.sources.label_table import LABELS_FILE
@@ -65,12 +66,14 @@ def _find_in_layout(
         with listed_once(root):
             # The sweep lists the images itself, and counts the files that are left out.
             return read_label_files(root, dataset, selection, quality, left_out=Quality())
-    required = selection.layout == "ckplus"
-    if required or (selection.dataset in (None, "ckplus") and _looks_like_ckplus(root)):
+    required = "ckplus" in (selection.layout, selection.dataset)
+    if required or (selection.dataset is None and _looks_like_ckplus(root)):
         with listed_once(root):
             labels = _read_ckplus(root, quality)
         if labels is None and required:
-            raise UserError(f"{uri} does not have the CK+ layout. Pass another --layout.")
+            raise UserError(
+                f"{uri} does not have the CK+ layout. Pass another --layout or --dataset."
+            )
         return labels
     return None
 

@@ -101,7 +101,7 @@ def test_label_files_of_published_data_sets(tmp_path: Path) -> None:
     (root / "list_patition_label.txt").write_text("train_00001.jpg 5\ntrain_00002.jpg 9\nx.jpg 1\n")
     labels, manifest = sweep_labels(root)
     assert [labels[f"train_0000{n}_aligned.png"] for n in (1, 2, 3)] == ["sadness", None, None]
-    assert kinds(manifest) == {"not_an_image": 1, "invalid_label": 1, "unknown_path": 1}
+    assert kinds(manifest) == {"invalid_label": 1, "unknown_path": 1}
     root = images(tmp_path / "ferplus" / "source", "FER2013Train/fer0000000.png")
     header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
     votes = f"{header},unknown,NF\nTraining,fer0000000.png,0,8,1,0,0,0,0,0,1,0\n"
@@ -112,6 +112,26 @@ def test_label_files_of_published_data_sets(tmp_path: Path) -> None:
     np.save(root / "val_set" / "annotations" / "7_exp.npy", "6")
     labels, manifest = sweep_labels(root, dataset="affectnet")
     assert labels == {"val_set/images/7.png": "anger", "val_set/images/8.png": None}
+    assert kinds(manifest) == {"no_label": 1}
+
+
+def test_tables_of_affectnet(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "1/a.png", "2/b.png")
+    header = "subDirectory_filePath,expression\n"
+    (root / "training.csv").write_text(f"{header}1/a.jpg,6\n")
+    (root / "validation.csv").write_text(f"{header}2/b.jpg,8\n")
+    labels, manifest = sweep_labels(root)
+    assert labels == {"1/a.png": "anger", "2/b.png": None}
+    assert kinds(manifest) == {"other_class": 1}
+
+
+def test_wrong_data_set_is_an_error(tmp_path: Path) -> None:
+    root = images(tmp_path / "source", "1/a.png", "2/b.png")
+    for dataset in ("jaffe", "affectnet"):
+        with pytest.raises(UserError, match="does not have the layout of"):
+            sweep_labels(root, dataset=dataset)
+    with pytest.raises(UserError, match="does not have the CK"):
+        sweep_labels(root, dataset="ckplus")
 
 
 def test_rows_of_pixels_are_refused(tmp_path: Path) -> None:

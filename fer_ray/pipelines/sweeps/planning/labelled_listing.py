@@ -9,7 +9,8 @@ from fer_ray.pipelines.sweeps.context import SweepContext
 from fer_ray.pipelines.sweeps.planning.list_folders import LABEL_FIELDS, list_folders, write_rows
 from fer_ray.sources.datasets.listing import count_emotions
 from fer_ray.sources.datasets.photographs import match_labels
-from fer_ray.sources.datasets.published import pixel_tables
+from fer_ray.sources.datasets.published import wrong_dataset
+from fer_ray.sources.datasets.recognition import pixel_tables
 from fer_ray.sources.label_table import LABELS_FILE, LabelTableError
 from fer_ray.sources.labels import FolderLabels, Label
 from fer_ray.sources.streams.stream_labels import find_labels, pixel_rows_error
@@ -23,8 +24,8 @@ def list_source(sweep: SweepContext) -> None:
 
     Raises:
         SourceLostError: A folder cannot be listed.
-        UserError: A node sees other folders than the driver, or labels.csv is not a table of labels
-            and no folder is named after an emotion.
+        UserError: A node sees other folders than the driver, labels.csv is not a table of labels
+            and no folder is named after an emotion, or no image belongs to the selected data set.
     """
     selection, problem = sweep.settings.extract.selection, None
     try:
@@ -65,6 +66,8 @@ def _use_folder_labels(
 ) -> None:
     """Report what folders were read as, and leave out their labels if they are not classes."""
     selection = sweep.settings.extract.selection
+    if selection.dataset and sweep.files.listed and not folder_labels.codes_found:
+        raise wrong_dataset(sweep.source.uri, selection.dataset)
     required = selection.layout == "folders" or selection.dataset is not None
     if folder_labels.are_used(required, sweep.quality):
         sweep.record.class_folders = folder_labels.records()

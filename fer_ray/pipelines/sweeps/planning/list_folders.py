@@ -80,6 +80,7 @@ class ListFolders:
         label_by_folder: Whether labels follow from the names of folders.
         codes: Codes of folders that are named by numbers.
         dataset: Published data set whose file names are read.
+        used_files: Files with labels, which are not counted as other files.
     """
 
     source: Source
@@ -87,6 +88,7 @@ class ListFolders:
     label_by_folder: bool
     codes: LabelCodes | None = None
     dataset: DatasetName | None = None
+    used_files: frozenset[str] = frozenset()
 
     def __call__(self, folders: Folders) -> Listed:
         """List folders until there are `TASK_IMAGES` images; links are followed to their end.
@@ -94,7 +96,7 @@ class ListFolders:
         Raises:
             SourceLostError: A folder cannot be listed.
         """
-        quality, files, images = Quality(), list[str](), 0
+        quality, files, images = Quality(self.used_files), list[str](), 0
         folder_labels = FolderLabels(self.codes, self.dataset)
         walk = self.source.walk(quality, folders.pending)
         walk.links.update(folders.links)
@@ -167,8 +169,11 @@ def list_folders(sweep: SweepContext, by_folder: bool) -> FolderLabels:
         UserError: A node sees other folders than the driver.
     """
     selection = sweep.settings.extract.selection
-    task = ListFolders(sweep.source, sweep.scratch, by_folder, selection.codes, selection.dataset)
-    queue, links, folder_labels = _Queue(sweep.runner.workers), dict[str, str](), FolderLabels()
+    codes, dataset = selection.folder_codes, selection.dataset
+    used_files = frozenset(sweep.quality.used_files)
+    task = ListFolders(sweep.source, sweep.scratch, by_folder, codes, dataset, used_files)
+    folder_labels = FolderLabels(codes, dataset)
+    queue, links = _Queue(sweep.runner.workers), dict[str, str]()
     with sweep.progress("list", "images", 0) as advance:
         while queue:
             for listed in sweep.run(task, queue):

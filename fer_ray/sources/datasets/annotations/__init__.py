@@ -1,0 +1,1 @@
+"""The label files of published data sets, one module per data set."""
