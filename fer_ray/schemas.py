@@ -14,7 +14,8 @@ def vector(width: int, value_type: pa.DataType | None = None) -> pa.DataType:
 
 
 LISTING_FIELDS = (
-    pa.field("image_id", pa.string(), nullable=False),  # unique; CK+: S005_001_00000011
+    # Unique. CK+: S005_001_00000011; tables of AffectNet: train/ and the path; otherwise the path.
+    pa.field("image_id", pa.string(), nullable=False),
     pa.field("path", pa.string(), nullable=False),  # relative to the source, with forward slashes
     pa.field("subject", pa.string()),  # null if unknown
     pa.field("session", pa.string()),  # CK+: sequence of the subject

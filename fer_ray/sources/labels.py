@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -32,6 +33,14 @@ class Label(NamedTuple):
 def make_label(code: int | None, subject: str | None = None) -> Label:
     """The label of a class code."""
     return Label(subject, None if code is None else EMOTIONS[code], code)
+
+
+def add_unlisted(paths: Iterable[str], labels: dict[str, Label], quality: Quality) -> None:
+    """Add images that the label files of a data set do not list, without labels."""
+    for path in paths:
+        if path not in labels:
+            quality.note("unlisted_image", path)
+            labels[path] = Label()
 
 
 class NameParts(NamedTuple):

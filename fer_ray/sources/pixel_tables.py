@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ray.errors import UserError
+from fer_ray.sources.label_table import DELIMITERS
 from fer_ray.storage.paths import is_object
 
 NO_PART = "row"  # in the path of a row without a part
 HEADER_BYTES = 4096
 CHUNK_BYTES = 1 << 24
 NEWLINE = ord("\n")
-DELIMITERS = ",;\t|"
 SIDE = 48  # pixels, of the original images
 SAMPLED_BYTES = 1 << 23  # of a table, whose rows show the size of its images
 _ENTRY = re.compile(r"(?P<file>.+\.csv)#(?P<part>\w+)-(?P<row>\d+)", re.IGNORECASE)

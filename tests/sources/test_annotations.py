@@ -106,14 +106,16 @@ def test_damaged_annotation(tmp_path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("separator", [" ", "\t", "   ", " \t "])
 def test_separators_of_the_list_of_rafdb(tmp_path: Path, separator: str) -> None:
-    touch(tmp_path, "Image/train_00001_aligned.jpg", "Image/test_0001_aligned.jpg")
+    touch(tmp_path, "Image/train_00001_aligned.jpg", "Image/test_0001_aligned.jpg", "other.jpg")
+    touch(tmp_path, "original/train_00001.jpg")
     lines = f"train_00001.jpg{separator}4 \r\n\ntest_0001.jpg{separator}9\ntest_0002.jpg\n"
     (tmp_path / "list_patition_label.txt").write_text(lines)
     listing = list_source(tmp_path, ALL)
     assert emotions(listing) == {
-        "Image/train_00001_aligned.jpg": "happy", "Image/test_0001_aligned.jpg": None
+        "Image/train_00001_aligned.jpg": "happy", "Image/test_0001_aligned.jpg": None,
+        "other.jpg": None,
     }  # fmt: skip
-    assert kinds(listing) == {"unparsed_line": 1, "invalid_label": 1}
+    assert kinds(listing) == {"unparsed_line": 1, "invalid_label": 1, "unlisted_image": 1}
     meanings = {record["kind"]: record["meaning"] for record in listing.summary["quality"]}
     assert "neither a code of RAF-DB (1 to 7) nor a known emotion" in meanings["invalid_label"]
 

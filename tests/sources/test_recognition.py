@@ -84,5 +84,6 @@ def test_wrong_data_set_is_an_error(tmp_path: Path, dataset: DatasetName, names:
 
 def test_ckplus_needs_its_layout(tmp_path: Path) -> None:
     touch(tmp_path, "1/a.png", "2/b.png")
-    with pytest.raises(UserError, match="does not have the CK\\+ layout"):
+    with pytest.raises(UserError, match="cohn-kanade-images") as raised:
         list_source(tmp_path, Selection(dataset="ckplus"))
+    assert "labels.csv" not in str(raised.value)

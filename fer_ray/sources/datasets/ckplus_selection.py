@@ -33,7 +33,8 @@ def list_ckplus(
     """
     roots = find_roots(root)
     if roots is None:
-        description = describe_empty_source(root, {"images_found": 0, "quality": []})
+        found = {"images_found": 0, "quality": []}
+        description = describe_empty_source(root, found, selection.dataset)
         raise UserError(f"{root} does not have the CK+ layout.\n{description}")
     sequences = read_sequences(root, *roots, quality)
     if not sequences:

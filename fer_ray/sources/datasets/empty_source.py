@@ -4,22 +4,32 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fer_ray.settings.datasets import DatasetName
 from fer_ray.sources.datasets import ckplus_roots
 from fer_ray.sources.image_files import IMAGE_SUFFIXES, scan_folder
 from fer_ray.sources.label_table import LABEL_COLUMNS, LABELS_FILE, NAMED, PATH_COLUMNS
 from fer_ray.vocabulary import EMOTIONS
 
 MAX_NAMED = 8  # folders, and file extensions
+_CKPLUS = (
+    f"the CK+ layout: a folder {' or '.join(ckplus_roots.IMAGE_ROOTS)} of subjects (S005, …), "
+    f"at most {ckplus_roots.SEARCH_DEPTH} levels deep, next to a folder of labels "
+    f"{' or '.join(name.capitalize() for name in ckplus_roots.LABEL_ROOTS)}"
+)
 
 
-def describe_empty_source(data: Path, summary: dict[str, Any]) -> str:
+def describe_empty_source(
+    data: Path, summary: dict[str, Any], dataset: DatasetName | None = None
+) -> str:
     """Describe what was expected, what was found, and the irregularities, one line each.
 
     Args:
         data: The source.
         summary: `images_found` and `quality`, as in `Listing.summary`.
+        dataset: What the user chose; only the layout of CK+ is expected for `ckplus`.
     """
-    lines = [f"Expected: {'; or '.join(_expected(data))}."]
+    expected = [_CKPLUS] if dataset == "ckplus" else _expected(data)
+    lines = [f"Expected: {'; or '.join(expected)}."]
     if data.is_dir():
         lines.append(f"Found: {_contents(data)}; {summary['images_found']} images in total.")
     lines += [
@@ -37,9 +47,7 @@ def _expected(data: Path) -> list[str]:
     if data.is_file():
         return [columns]
     return [
-        f"the CK+ layout: a folder {' or '.join(ckplus_roots.IMAGE_ROOTS)} of subjects (S005, …), "
-        f"at most {ckplus_roots.SEARCH_DEPTH} levels deep, next to a folder of labels "
-        f"{' or '.join(name.capitalize() for name in ckplus_roots.LABEL_ROOTS)}",
+        _CKPLUS,
         f"a {LABELS_FILE} with {columns}",
         f"images ({', '.join(sorted(IMAGE_SUFFIXES))}) in folders named after emotions "
         f"({', '.join(EMOTIONS)})",

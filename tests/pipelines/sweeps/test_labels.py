@@ -101,7 +101,7 @@ def test_label_files_of_published_data_sets(tmp_path: Path) -> None:
     (root / "list_patition_label.txt").write_text("train_00001.jpg 5\ntrain_00002.jpg 9\nx.jpg 1\n")
     labels, manifest = sweep_labels(root)
     assert [labels[f"train_0000{n}_aligned.png"] for n in (1, 2, 3)] == ["sadness", None, None]
-    assert kinds(manifest) == {"invalid_label": 1, "unknown_path": 1}
+    assert kinds(manifest) == {"invalid_label": 1, "unknown_path": 1, "unlisted_image": 1}
     root = images(tmp_path / "ferplus" / "source", "FER2013Train/fer0000000.png")
     header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt"
     votes = f"{header},unknown,NF\nTraining,fer0000000.png,0,8,1,0,0,0,0,0,1,0\n"

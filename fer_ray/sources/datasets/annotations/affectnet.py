@@ -15,7 +15,7 @@ from fer_ray.sources.datasets.annotations.text_files import read_lines
 from fer_ray.sources.emotion_words import clean_text, is_missing, parse_emotion
 from fer_ray.sources.image_files import first_names, image_paths, scan_folder
 from fer_ray.sources.label_table import decode_text, reduced_name
-from fer_ray.sources.labels import Label, make_label
+from fer_ray.sources.labels import Label, add_unlisted, make_label
 from fer_ray.sources.quality import Quality
 from fer_ray.storage.files import read_each
 
@@ -108,10 +108,8 @@ def read_affectnet_tables(
             else:
                 code = _parse_expression(text, path, selection.codes or "affectnet", quality)
                 labels[path] = make_label(code)._replace(part=part)
-    for path in paths:
-        if path not in labels and root == data:
-            quality.note("unlisted_image", path)
-            labels[path] = Label()
+    if root == data:
+        add_unlisted(paths, labels, quality)
     return labels
 
 

@@ -10,7 +10,7 @@ from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.annotations.text_files import read_lines
 from fer_ray.sources.emotion_words import parse_word
 from fer_ray.sources.image_files import image_paths
-from fer_ray.sources.labels import Label, make_label
+from fer_ray.sources.labels import Label, add_unlisted, make_label
 from fer_ray.sources.pixel_tables import is_pixel_table, list_rows
 from fer_ray.sources.quality import Quality
 
@@ -93,10 +93,8 @@ def _read_table(
     if is_pixel_table(pixels):
         quality.use_file(FER2013_TABLE)
         rows = [row.name for row in list_rows(pixels)]
-    by_name = {
-        PurePosixPath(path).name: path
-        for path in image_paths(root, left_out, selection.hidden_files)
-    }
+    paths = [*image_paths(root, left_out, selection.hidden_files)]
+    by_name = {PurePosixPath(path).name: path for path in paths}
     same_rows = len(rows) == len(records)
     if not same_rows and not any(record.image in by_name for record in records):
         raise UserError(_missing_images(root, len(records), len(rows)))
@@ -104,6 +102,7 @@ def _read_table(
     for number, record in enumerate(records):
         path = by_name.get(record.image) or (rows[number] if same_rows else None)
         _add(record, path, labels, quality)
+    add_unlisted(paths, labels, quality)
     return labels
 
 
@@ -132,10 +131,7 @@ def _read_lists(
         for record in _list_votes(file):
             path = (folder / record.image).as_posix()
             _add(record, path if path in existing else None, labels, quality)
-    for path in paths:
-        if path not in labels:
-            quality.note("unlisted_image", path)
-            labels[path] = Label()
+    add_unlisted(paths, labels, quality)
     return labels
 
 

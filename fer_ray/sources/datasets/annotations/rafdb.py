@@ -6,11 +6,12 @@ from fer_ray.settings.extraction import Selection
 from fer_ray.sources.datasets.annotations.text_files import read_text
 from fer_ray.sources.emotion_words import parse_code
 from fer_ray.sources.image_files import image_paths
-from fer_ray.sources.labels import Label, make_label
+from fer_ray.sources.labels import Label, add_unlisted, make_label
 from fer_ray.sources.quality import Quality
 
 # The first spelling is that of the data set.
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+ALIGNED = "_aligned"  # end of the names of aligned images, without their extension
 FOLDERS = ("", "EmoLabel/", "basic/EmoLabel/")
 
 
@@ -48,7 +49,7 @@ def read_rafdb(
             continue
         name, *rest = line.strip().rsplit(maxsplit=1)
         stem = PurePosixPath(name).stem
-        image = by_stem.get(f"{stem}_aligned") or by_stem.get(stem)
+        image = by_stem.get(f"{stem}{ALIGNED}") or by_stem.get(stem)
         if not rest:
             quality.note("unparsed_line", f"{file.name}, line {number}: {name[:40]!r}")
         elif image is None:
@@ -60,4 +61,7 @@ def read_rafdb(
                 where = f"{file.name}, line {number}"
                 quality.note_invalid_label(f"{where}: {rest[0][:40]!r}", codes)
             labels[image] = make_label(code)
+    used = {PurePosixPath(path).stem.removesuffix(ALIGNED) for path in labels}
+    others = (path for stem, path in by_stem.items() if stem.removesuffix(ALIGNED) not in used)
+    add_unlisted(others, labels, quality)
     return labels
