@@ -114,20 +114,10 @@ class SweepContext:
                 yield from self.runner.run(task, items)
         raise_if_stopped(self)
 
-    def start_ray_for(self, images: int) -> bool:
-        """Start Ray if it is not running and there are many images to list or plan.
-
-        Args:
-            images: Number of images.
-
-        Returns:
-            Whether it was started.
-        """
+    def needs_ray_for(self, images: int) -> bool:
+        """Whether Ray is to be started because there are many images to list or plan."""
         executor = self.settings.execution.executor
-        if images <= MAX_IN_PROCESS or executor == "in-process" or not self.runner.in_process:
-            return False
-        self.runner.start()
-        return True
+        return images > MAX_IN_PROCESS and executor != "in-process" and self.runner.in_process
 
     @property
     def commit_metadata(self) -> dict[str, str]:

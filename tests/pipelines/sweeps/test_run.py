@@ -19,6 +19,7 @@ from fer_ray.execution.tasks.task_runner import TaskRunner
 from fer_ray.pipelines.sweep import run_sweep
 from fer_ray.pipelines.sweeps import context, process
 from fer_ray.pipelines.sweeps.context import SweepRequest
+from fer_ray.pipelines.sweeps.planning import list_folders
 from fer_ray.pipelines.sweeps.planning.labelled_listing import list_source
 from fer_ray.pipelines.sweeps.planning.plan_partition import summarise
 from fer_ray.pipelines.sweeps.planning.plan_work import plan_work
@@ -285,6 +286,29 @@ def test_many_partitions_give_the_same_rows(
     assert len(unchanged) == len(files) - 1
     sweep(tmp_path / "other", "in-process")
     assert rows(store, "images") == rows(tmp_path / "other", "images")
+
+
+def test_listing_that_starts_ray_finds_every_folder(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks of this process go on while Ray starts; their folders must not be lost."""
+    source, starts = tmp_path / "many", [0]
+    for number in range(30):
+        (source / f"{number:02}").mkdir(parents=True)
+        (source / f"{number:02}" / "a.png").touch()
+
+    def start(runner: TaskRunner) -> None:
+        starts[0] += 1
+        time.sleep(0.02)
+
+    monkeypatch.setattr(TaskRunner, "start", start)
+    monkeypatch.setattr(list_folders, "TASK_IMAGES", 1)
+    monkeypatch.setattr(context, "MAX_IN_PROCESS", 2)
+    for _ in range(5):
+        with prepare_sweep(SweepRequest(str(source), str(store), Settings())) as sweep:
+            list_source(sweep)
+            assert sweep.files.listed == 30
+    assert starts[0] >= 5
 
 
 def test_gone_images_can_stay(swept: Swept, source: Path, store: Path) -> None:

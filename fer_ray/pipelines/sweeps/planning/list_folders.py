@@ -131,10 +131,16 @@ def write_rows(
 
 
 class _Queue:
-    """Folders to list. It may yield again after it has ended, since tasks find folders."""
+    """Folders to list. It may yield again after it has ended, since tasks find folders.
+
+    Attributes:
+        folders: Folders that no task has taken.
+        paused: Whether it ends although there are folders.
+    """
 
     def __init__(self, workers: int) -> None:
         self.folders: deque[Any] = deque()
+        self.paused = False
         self._first = True
         self._workers = workers
 
@@ -148,7 +154,7 @@ class _Queue:
         if self._first:
             self._first = False
             return Folders()
-        if not self.folders:
+        if not self.folders or self.paused:
             raise StopIteration
         share = max(1, len(self.folders) // (4 * self._workers))
         return Folders([self.folders.popleft() for _ in range(share)])
@@ -179,11 +185,13 @@ def list_folders(sweep: SweepContext, by_folder: bool) -> FolderLabels:
             for listed in sweep.run(task, queue):
                 _add(sweep, listed)
                 folder_labels.add(listed.folder_labels)
+                queue.paused = sweep.needs_ray_for(sweep.files.listed)
                 queue.folders.extend(listed.pending)
                 links.update(listed.links)
                 advance(listed.images)
-                if sweep.start_ray_for(sweep.files.listed):
-                    break  # and continue on Ray
+            if queue.paused:  # after the results of all tasks that have taken folders
+                sweep.runner.start()
+                queue.paused = False
         if links:
             for listed in sweep.run(task, iter([Folders([], links)])):
                 _add(sweep, listed)

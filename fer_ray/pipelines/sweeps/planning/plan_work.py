@@ -27,7 +27,8 @@ def plan_work(sweep: SweepContext) -> dict[str, tuple[int, int]]:
     files, snapshot = sweep.files, sweep.store.snapshot("images")
     names = snapshot.files()
     stored = sum(file.rows for file in names.values())
-    sweep.start_ray_for(stored)
+    if sweep.needs_ray_for(stored):
+        sweep.runner.start()
     files.images_version = snapshot.version
     files.level = max(
         [level_for(max(stored, files.listed)), *(partition_of(n).level for n in names)]
