@@ -1,13 +1,11 @@
 """What libsvm's optimiser needs to end, within scikit-learn's `SVC`."""
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
 
 # Steps for a pair of classes: libsvm's own limit, which scikit-learn removes.
 MAX_ITERATIONS = 10_000_000
@@ -33,18 +31,11 @@ def separate_duplicates(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     return gram + least * np.eye(len(gram)) if distances.min() < least else gram
 
 
-@contextmanager
-def reported_limit(name: str) -> Iterator[None]:
-    """Log a warning if an SVM reaches `MAX_ITERATIONS`, with the name of what is fitted."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for one in caught:
-        if not issubclass(one.category, ConvergenceWarning):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    if any(issubclass(one.category, ConvergenceWarning) for one in caught):
+def report_limit(svm: Any) -> None:
+    """Log a warning if the optimiser of a fitted `SVC`, or of one behind a scaler, was stopped."""
+    steps = getattr(svm[-1] if isinstance(svm, Pipeline) else svm, "n_iter_", 0)
+    if np.max(steps) >= MAX_ITERATIONS:
         logger.warning(
-            "%s: the optimiser of the SVM stopped after %s steps, so its results are approximate. "
-            "Pass --scale standard or a smaller --C.",
-            name, f"{MAX_ITERATIONS:,}",
+            "the optimiser of an SVM stopped after %s steps, so its results are approximate: pass "
+            "--scale standard or a smaller --C", f"{MAX_ITERATIONS:,}",
         )  # fmt: skip

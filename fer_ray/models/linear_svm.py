@@ -60,7 +60,7 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Slow to import, and predicting does without.
         from sklearn.svm import SVC
 
-        from fer_ray.models.libsvm import MAX_ITERATIONS, separate_duplicates
+        from fer_ray.models.libsvm import MAX_ITERATIONS, report_limit, separate_duplicates
 
         features = np.asarray(X, dtype=np.float64)
         if len(features) <= MAX_GRAM_ROWS:
@@ -72,6 +72,7 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             max_iter=MAX_ITERATIONS,
         )  # fmt: skip
         svc.fit(inputs, y)
+        report_limit(svc)
         self.classes_ = svc.classes_
         self.n_features_in_ = features.shape[1]
         self.coef_ = _pair_weights(svc, features)

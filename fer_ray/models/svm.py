@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from fer_ray.models.libsvm import MAX_ITERATIONS
+from fer_ray.models.libsvm import MAX_ITERATIONS, report_limit
 from fer_ray.models.linear_svm import LinearSvm
 from fer_ray.models.scaling import SetScaler
 from fer_ray.settings.feature_sets import widths_of
@@ -71,6 +71,7 @@ class CalibratedSvm:
         calibrated = CalibratedClassifierCV(estimator, ensemble=False, cv=cv)
         self._calibrated = calibrated.fit(features, np.tile(labels, 1 + n_copies))
         self._svm = calibrated.calibrated_classifiers_[0].estimator
+        report_limit(self._svm)
         return self
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.int8]:

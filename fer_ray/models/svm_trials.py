@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.experiments.trial_store import TrialResult, score_trial
 from fer_ray.evaluation.protocols.splits import Split
-from fer_ray.models.libsvm import reported_limit
 from fer_ray.models.svm import CalibratedSvm
 from fer_ray.models.temperature_svm import TemperatureSvm
 from fer_ray.settings.training import Calibration, Kernel, TrialSettings
@@ -37,8 +36,7 @@ def run_trial(
             first.
     """
     started = time.perf_counter() if started is None else started
-    with reported_limit(f"svm-{kernel} on {settings.feature_set}"):
-        model = _fit(kernel, settings, calibration, samples, split.train, copies)
+    model = _fit(kernel, settings, calibration, samples, split.train, copies)
     rows = np.concatenate([split.train, split.test])
     features = samples.features[rows]
     predicted, probabilities = model.predict(features), model.probabilities(features)

@@ -95,15 +95,18 @@ class TemperatureSvm:
     def _fit_svm(
         self, samples: Samples, rows: NDArray[np.int64], copies: NDArray[np.float64] | None
     ) -> "BaseEstimator":
-        from fer_ray.models.svm import build_svm  # slow to import, and predicting needs less
+        # Slow to import, and predicting needs less.
+        from fer_ray.models.libsvm import report_limit
+        from fer_ray.models.svm import build_svm
 
         features, labels = samples.features[rows], samples.labels[rows]
         if copies is not None:
             features = np.concatenate([features, *copies[:, rows]])
             labels = np.tile(labels, 1 + len(copies))
-        return build_svm(self._kernel, self._settings, features.shape[1], "ovo").fit(
-            features, labels
-        )
+        estimator = build_svm(self._kernel, self._settings, features.shape[1], "ovo")
+        estimator.fit(features, labels)
+        report_limit(estimator)
+        return estimator
 
     @property
     def classes(self) -> tuple[str, ...]:
