@@ -1,3 +1,5 @@
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,16 @@ def test_small_classes_have_fewer_inner_folds() -> None:
     folds = inner_folds(samples, np.arange(len(labels)), 5, seed=0)
     assert len(folds) == 3
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(labels)))
+
+
+def test_inner_folds_of_threads_leave_the_filters_of_warnings() -> None:
+    labels = np.tile(np.array([1, 5, 7], np.int8), 40)
+    ids = [f"{row}.png" for row in range(len(labels))]
+    samples = Samples(ids, [None] * len(ids), labels, np.zeros((len(ids), 2)))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: inner_folds(samples, np.arange(len(ids)), 5, seed), range(60)))
+    assert list(warnings.filters) == before
 
 
 def test_tested_classes_without_training_images_are_named() -> None:

@@ -1,5 +1,6 @@
 """Splits of a training part, for choices and calibration within it."""
 
+import threading
 import warnings
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from fer_ray.evaluation.experiments.samples import Samples
 from fer_ray.evaluation.protocols.splits import Split
 
 CALIBRATION_FOLDS = 5
+_filters = threading.Lock()  # of warnings, which all threads share
 
 
 def require_subjects(samples: Samples, splits: list[Split]) -> None:
@@ -52,7 +54,7 @@ def inner_folds(samples: Samples, train: NDArray[np.int64], n_folds: int, seed: 
     folds = StratifiedGroupKFold(
         min(n_folds, len(set(subjects)), largest), shuffle=True, random_state=seed % 2**32
     )
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         # scikit-learn warns of classes with fewer images than folds; `sample_warnings` does, too.
         warnings.simplefilter("ignore", UserWarning)
         return [Split(*pair) for pair in folds.split(train, samples.labels[train], subjects)]
