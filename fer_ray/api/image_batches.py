@@ -53,8 +53,8 @@ def find_image_column(batch: Batch, column: str | None) -> str:
     names = batch.column_names if isinstance(batch, pa.Table) else [*batch.keys()]
     found = [name for name in ((column,) if column else IMAGE_COLUMNS) if name in names]
     if not found:
-        known = [str(name) for name in names]
         wanted = column or " or ".join(IMAGE_COLUMNS)
+        known = [str(name) for name in names]
         advice = (
             f"{did_you_mean(column, known)} Correct column=."
             if column

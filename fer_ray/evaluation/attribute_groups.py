@@ -93,7 +93,8 @@ def group_figures(predictions: pd.DataFrame, column: str, values: pd.Series) -> 
         return GroupFigures(rows, {}, without_value)
     names = [row["group"] for row in large]
     classes = _common_classes(known["label"], groups, names)
-    figures, samples = _figures_and_samples(known, groups, units, names, classes)
+    sums = prediction_sums(known)
+    figures, samples = _figures_and_samples(sums, groups, units, names, classes)
     for number, row in enumerate(large):
         low, high = interval_ends(figures[number], samples[:, number])
         for name in COMPARED:
@@ -103,7 +104,7 @@ def group_figures(predictions: pd.DataFrame, column: str, values: pd.Series) -> 
         own = known.loc[groups == row["group"], "probabilities"]
         row["chance_calibration_error"] = chance_calibration_error(np.stack(own.to_list()))
     gaps = _gaps(names, figures, samples)
-    permuted = _permuted_gaps(known, groups, units, names, classes) if gaps else None
+    permuted = _permuted_gaps(sums, groups, units, names, classes) if gaps else None
     for name, gap in gaps.items():
         gap["p_value"] = None if permuted is None else _p_value(gap["gap"], permuted[name])
     return GroupFigures(rows, gaps, without_value)
@@ -148,14 +149,21 @@ def _common_classes(
 
 
 def _figures_and_samples(
-    predictions: pd.DataFrame,
+    sums: NDArray[np.float64],
     groups: "pd.Series[str]",
     units: "pd.Series[str]",
     names: list[str],
     classes: list[int],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Figures of each group (groups, 5), and of each bootstrap sample (samples, groups, 5)."""
-    sums = prediction_sums(predictions)
+    """Figures of each group (groups, 5), and of each bootstrap sample (samples, groups, 5).
+
+    Args:
+        sums: From `prediction_sums`.
+        groups: Group of each prediction.
+        units: Subject of each prediction.
+        names: The groups to compare.
+        classes: Class codes that recall is averaged over.
+    """
     parts = [np.where((groups == name).to_numpy()[:, None], sums, 0) for name in names]
     by_unit = bootstrap.sum_by_unit(np.hstack(parts), units.to_numpy(dtype=str))
     totals = by_unit.sum(axis=0).reshape(len(names), -1)
@@ -193,7 +201,7 @@ def _gaps(
 
 
 def _permuted_gaps(
-    predictions: pd.DataFrame,
+    sums: NDArray[np.float64],
     groups: "pd.Series[str]",
     units: "pd.Series[str]",
     names: list[str],
@@ -214,7 +222,7 @@ def _permuted_gaps(
     group_of[place] = numbers
     if (group_of[place] != numbers).any():
         return None
-    by_unit = bootstrap.sum_by_unit(prediction_sums(predictions[rows]), owners[place])
+    by_unit = bootstrap.sum_by_unit(sums[rows], owners[place])
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     gaps = []
     for _ in range(PERMUTATIONS):

@@ -107,8 +107,7 @@ def calibration_gaps(
     """
     confidence = np.max(probabilities, axis=1).astype(float)
     correct = np.argmax(probabilities, axis=1) == np.asarray(labels)
-    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    return bins, correct - confidence
+    return _bins_of(confidence, n_bins), correct - confidence
 
 
 def expected_calibration_error(
@@ -122,7 +121,7 @@ def expected_calibration_error(
     calibrated model (`chance_calibration_error`).
     """
     bins, gaps = calibration_gaps(labels, probabilities, n_bins)
-    return float(np.abs(np.bincount(bins, weights=gaps, minlength=n_bins)).sum() / len(gaps))
+    return _calibration_error(bins, gaps, n_bins)
 
 
 def chance_calibration_error(
@@ -144,12 +143,20 @@ def chance_calibration_error(
         0.04
     """
     confidence = np.max(probabilities, axis=1).astype(float)
+    bins = _bins_of(confidence, n_bins)
     generator, errors = np.random.default_rng(seed), []
     for _ in range(CHANCE_DRAWS):
-        correct = generator.random(len(confidence)) < confidence
-        labels = np.where(correct, np.argmax(probabilities, axis=1), -1)
-        errors.append(expected_calibration_error(labels, probabilities, n_bins))
+        gaps = (generator.random(len(confidence)) < confidence) - confidence
+        errors.append(_calibration_error(bins, gaps, n_bins))
     return float(np.mean(errors))
+
+
+def _bins_of(confidence: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+    return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+
+
+def _calibration_error(bins: NDArray[np.int64], gaps: NDArray[np.float64], n_bins: int) -> float:
+    return float(np.abs(np.bincount(bins, weights=gaps, minlength=n_bins)).sum() / len(gaps))
 
 
 def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:

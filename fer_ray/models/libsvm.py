@@ -25,10 +25,14 @@ def separate_duplicates(gram: NDArray[np.float64]) -> NDArray[np.float64]:
         gram: Inner products among training images (n, n).
     """
     lengths = np.diagonal(gram)
-    distances = lengths[:, None] + lengths[None] - 2 * gram
-    np.fill_diagonal(distances, np.inf)
     least = MIN_DISTANCE * lengths.mean()
-    return gram + least * np.eye(len(gram)) if distances.min() < least else gram
+    for row in range(1, len(gram)):  # row by row, since the matrix may fill the memory
+        distances = lengths[row] + lengths[:row] - 2 * gram[row, :row]
+        if distances.min() < least:
+            separated = gram.copy()
+            np.fill_diagonal(separated, lengths + least)
+            return separated
+    return gram
 
 
 def report_limit(svm: Any) -> None:

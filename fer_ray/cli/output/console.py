@@ -9,14 +9,12 @@ from rich.table import Table
 
 from fer_ray.cli.given_paths import as_given
 from fer_ray.cli.output import experiment_table
+from fer_ray.cli.output.bundle_lines import bundle_lines
 from fer_ray.cli.output.experiment_table import format_known, format_share
 from fer_ray.cli.output.prediction_lines import prediction_lines
-from fer_ray.models.bundles.bundle_manifest import CARD
 from fer_ray.settings.datasets import describe_dataset
 from fer_ray.sources.quality import describe_issue, format_counts, label_lines
 from fer_ray.storage.run_folder import RunFolder
-
-MANY_ABSTENTIONS = 0.5  # a share of held-out images that calls for advice
 
 if TYPE_CHECKING:  # slow imports, which a run does while its workers are busy
     from fer_ray.evaluation.comparison import Comparison
@@ -160,24 +158,10 @@ def print_comparison(first: str, second: str, comparison: "Comparison") -> None:
 
 
 def print_bundle(bundle: "Bundle") -> None:
-    """Print what was saved, and the accuracy of its experiment."""
-    console, evidence = output_console(), bundle.manifest.evidence
-    interval = format_known("95% interval {:.3f}–{:.3f}", *evidence.interval_95) or "no interval"
-    console.print(as_given(f"bundle: {bundle.folder} (SHA-256 {bundle.sha256})"), markup=False)
-    console.print(
-        f"{evidence.experiment} on {evidence.data}: accuracy {evidence.test_accuracy:.4f}, "
-        f"{interval}; this model: {bundle.manifest.training.how}",
-        markup=False,
-    )
-    confidence = bundle.manifest.confidence
-    if confidence.abstained > MANY_ABSTENTIONS:
-        console.print(
-            f"It abstains from {confidence.abstained:.0%} of held-out images, because several "
-            "classes, or none, are probable enough. For more answers that are less certain, pass "
-            "--abstain-below, such as 0.5, to predict and sweep.",
-            markup=False,
-        )
-    console.print(as_given(f"model card: {bundle.folder / CARD}"), markup=False)
+    """Print what was saved, and the figures of its experiment."""
+    console = output_console()
+    for line in bundle_lines(bundle):
+        console.print(as_given(line), markup=False)
 
 
 def print_predictions(record: dict[str, Any], out: Path | None, rows: list[str]) -> None:
